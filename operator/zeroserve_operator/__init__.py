@@ -1,0 +1,1 @@
+"""The cluster side: Kubernetes objects in, versioned snapshots and object statuses out."""
