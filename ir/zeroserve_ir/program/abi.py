@@ -1,0 +1,201 @@
+"""The contract between route programs and whatever runs them.
+
+One table for all: the verifier takes argument types from it, the reference interpreter and the engine
+implement it, `make gen` writes the engine's `program/abi.rs`, the C header and docs/abi.md from it.
+A change of meaning raises `ABI_VERSION`; a new helper with a new number does not.
+
+Native entry: `i64 run(window: *mut u8, vm: *mut Vm, constants: *const u8, entry: u64)`, C calling
+convention. `Vm` begins with `fuel: i64` at byte 0 and the helpers' addresses from byte 16 on, by number.
+Helpers are `extern "C" fn(vm, r1, r2, r3, r4, r5) -> u64`. Fuel below zero after a call means a trap: a
+back edge subtracts its length in instructions and leaves when the rest is negative; a helper that must trap
+sets fuel to TRAP_FUEL.
+
+In eBPF terms: at entry r1 is CONTEXT, r2 the entry number (0: request; others: see tables), r10 the stack's
+top. Guest addresses are 32-bit offsets in the window; only CONTEXT, STACK and HEAP are mapped. `lddw rN,
+constants+off` (source register 6) gives CONSTANTS + off: readable by loads whose pointer the verifier tracked,
+and by helpers. Loads and stores through any other value wrap to 32 bits and hit the window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+ABI_VERSION = 1
+
+CONTEXT = 0x1_0000
+CONTEXT_BYTES = 0x1_0000
+STACK = 0x2_0000
+FRAME_BYTES = 512
+CALL_DEPTH_MAX = 8
+STACK_TOP = STACK + FRAME_BYTES * CALL_DEPTH_MAX
+HEAP = 0x3_0000
+HEAP_BYTES = 0x1_0000
+CONSTANTS = 0x1_0000_0000
+WINDOW_BYTES = 0x1_0000_0000
+
+INSTRUCTIONS_MAX = 4096
+CONSTANTS_BYTES_MAX = 1 << 20
+TABLE_ROWS_MAX = 1 << 16
+FUEL_DEFAULT = 1 << 20
+TRAP_FUEL = -(1 << 62)
+HELPERS_MAX = 128
+VM_FUEL_OFFSET = 0
+VM_HELPERS_OFFSET = 16
+PATH_BYTES_MAX = 16 << 10
+"""Longer request paths are refused by the engine (414) before any program runs."""
+OVERREAD_BYTES = 64
+"""Zero bytes kept after the path, so that programs may compare eight bytes at a time."""
+
+
+class Field(Enum):
+    """Context fields: (offset from CONTEXT, bytes). Read-only by convention; all little-endian."""
+
+    ABI = (0, 4)
+    ENTRY = (4, 4)
+    METHOD = (8, 4)
+    """`Method`, OTHER for extension methods."""
+    SCHEME = (12, 4)
+    """0 http, 1 https, of the listener."""
+    PATH = (16, 4)
+    """Guest address of the normalised path as it is now (rewrites change it), then OVERREAD_BYTES zeros."""
+    PATH_LENGTH = (20, 4)
+    STATUS = (24, 4)
+    """Error routes and response entries: the status; else 0."""
+    RESUME_RESULT = (28, 4)
+    """After a suspend: what the operation gave."""
+    PATH_BYTES = (256, PATH_BYTES_MAX + OVERREAD_BYTES)
+    """Where the engine places the path."""
+
+    @property
+    def offset(self) -> int:
+        """Bytes from CONTEXT."""
+        return self.value[0]
+
+
+class Method(IntEnum):
+    """Context METHOD."""
+
+    OTHER = 0
+    GET = 1
+    HEAD = 2
+    POST = 3
+    PUT = 4
+    DELETE = 5
+    CONNECT = 6
+    OPTIONS = 7
+    TRACE = 8
+    PATCH = 9
+
+
+class Action(IntEnum):
+    """What the program asks for: r0 bits 0 to 7. Bits 8 to 31 are `detail`, bits 32 to 63 `index`."""
+
+    NOT_FOUND = 0
+    """No route applied: the engine's own 404."""
+    RESPOND = 1
+    """index: row of Tables.responses."""
+    PROXY = 2
+    """index: row of Tables.proxies."""
+    FILE = 3
+    """Reserved for the file server."""
+    ABORT = 4
+    """Close the connection without an answer."""
+    ERROR = 5
+    """detail: status; to the error routes, or the engine's page."""
+    SUSPEND = 6
+    """detail: entry to resume at; index: operation and row, see `Operation`."""
+    EMPTY = 7
+    """200 with an empty body: Caddy's answer when no handler wrote one."""
+
+
+class Operation(IntEnum):
+    """What a suspended program waits for: index bits 0 to 7; bits 8 to 31 are the table row."""
+
+    CHECK_PASSWORD = 1
+    """Row of Tables.credentials; RESUME_RESULT 1 when the password is right, else 0."""
+
+
+class Argument(Enum):
+    """Type of a helper's argument, as the verifier checks it."""
+
+    NONE = "none"
+    ROW = "row"
+    """Any scalar; the helper traps when the table has no such row."""
+    SCALAR = "scalar"
+    READ = "read"
+    """Pointer to readable memory (window or constants); the next argument is its LENGTH."""
+    WRITE = "write"
+    """Pointer to writable memory (window); the next argument is its LENGTH."""
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """One helper function: its number, name, arguments, fuel and meaning."""
+
+    number: int
+    name: str
+    arguments: tuple[Argument, ...]
+    fuel: int
+    meaning: str
+
+
+_ROW = (Argument.ROW,)
+
+HELPERS: tuple[Helper, ...] = (
+    Helper(1, "match_path", _ROW, 16, "1 when a pattern of Tables.paths[row] fits the decoded path"),
+    Helper(2, "match_regexp", _ROW, 64, "1 when Tables.regexps[row] fits; its captures are kept"),
+    Helper(3, "match_host", _ROW, 16, "1 when the host is among Tables.hosts[row]"),
+    Helper(4, "match_method", _ROW, 8, "1 when the method is among Tables.methods[row]"),
+    Helper(5, "match_header", _ROW, 16, "1 when Tables.headers[row] fits"),
+    Helper(6, "match_query", _ROW, 16, "1 when Tables.queries[row] fits"),
+    Helper(7, "match_protocol", _ROW, 8, "1 when the request is of Tables.protocols[row]"),
+    Helper(8, "match_remote_ip", _ROW, 16, "1 when the peer lies in Tables.addresses[row]"),
+    Helper(9, "match_client_ip", _ROW, 16, "1 when the client lies in Tables.addresses[row]"),
+    Helper(10, "match_variable", _ROW, 16, "1 when Tables.variables[row] fits"),
+    Helper(11, "find_path", _ROW, 32, "value of the longest entry of Tables.tries[row], or 0"),
+    Helper(16, "rewrite", _ROW, 64, "applies Tables.rewrites[row] to method, path and query"),
+    Helper(17, "change_request_headers", _ROW, 32, "applies Tables.header_changes[row] to the request"),
+    Helper(18, "change_response_headers", _ROW, 32, "applies Tables.header_changes[row] to the answer"),
+    Helper(19, "limit_request_body", (Argument.SCALAR,), 1, "413 past so many bytes; 0 lifts the limit"),
+    Helper(
+        20,
+        "check_password",
+        _ROW,
+        64,
+        "basic authentication by Tables.credentials[row]: 0 refused, 1 right, 2 not known yet (suspend)",
+    ),
+    Helper(21, "assign_variables", _ROW, 16, "sets the variables of Tables.assignments[row]"),
+    Helper(22, "require_authentication", _ROW, 8, "adds WWW-Authenticate of Tables.credentials[row] to the answer"),
+    Helper(
+        64,
+        "read_request_header",
+        (Argument.READ, Argument.LENGTH, Argument.WRITE, Argument.LENGTH),
+        32,
+        "copies the first value of the named field; its length (which may exceed the room), or -1",
+    ),
+    Helper(
+        65,
+        "write_request_header",
+        (Argument.READ, Argument.LENGTH, Argument.READ, Argument.LENGTH),
+        32,
+        "sets a field of the request; 0, or -1 when name or value is not allowed",
+    ),
+    Helper(
+        66,
+        "write_response_header",
+        (Argument.READ, Argument.LENGTH, Argument.READ, Argument.LENGTH),
+        32,
+        "sets a field of the answer; 0, or -1 when name or value is not allowed",
+    ),
+    Helper(67, "log_message", (Argument.READ, Argument.LENGTH), 64, "writes a line to the engine's log"),
+)
+
+BY_NUMBER = {helper.number: helper for helper in HELPERS}
+BY_NAME = {helper.name: helper for helper in HELPERS}
+
+
+def encode_action(action: Action, index: int = 0, detail: int = 0) -> int:
+    """Return r0 for an action."""
+    return action | detail << 8 | index << 32

@@ -1,0 +1,428 @@
+"""The route tree: what a site does with a request, in the shape of Caddy's adapted JSON.
+
+In: the adapter (`caddyfile.meaning`) from Caddyfile text, or the operator's rendering from the model.
+Out: lowering (`program.lowering`) to a route program; the printer, to a Caddyfile that stock Caddy
+accepts; `adapt`, to Caddy's JSON. Strings that may hold placeholders are kept as written in the long
+form (`{http.request.uri}`); every type is frozen, and equal trees are equal values.
+
+A route applies when any of its matcher sets does (none: always); a matcher set when all its matchers
+do. Handlers run in order until one answers. Of the routes that share a `group`, the first that applies
+runs alone. `terminal` stops the list after the route (Caddy: routes.go).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from zeroserve_ir.sources import NOWHERE, Origin, Span
+
+
+class Scheme(Enum):
+    """How a site is reached."""
+
+    HTTP = "http"
+    HTTPS = "https"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteAddress:
+    """A site's address after defaults: `host` is lower case, `*.` for a wildcard label, "" for any."""
+
+    scheme: Scheme
+    host: str
+    port: int
+    path: str = ""
+
+
+# Matchers (Caddy: modules http.matchers.*)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPath:
+    """`path`: case-insensitive patterns on the decoded, cleaned path; `*` as Caddy has it."""
+
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPathRegexp:
+    """`path_regexp`: RE2 pattern on the decoded, cleaned path; captures as `{http.regexp.name.1}`."""
+
+    pattern: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchHost:
+    """`host`: names, `*` for one label."""
+
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchMethod:
+    """`method`: upper-case names."""
+
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchHeader:
+    """`header`: by field, values with `*` at either end; None asks that the field is absent."""
+
+    fields: tuple[tuple[str, tuple[str, ...] | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchHeaderRegexp:
+    """`header_regexp`: RE2 pattern on the values of one field."""
+
+    field: str
+    pattern: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchQuery:
+    """`query`: by key, values with `*` for any."""
+
+    keys: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchProtocol:
+    """`protocol`: http, https, grpc, http/1.0, http/1.1, http/2 and their `+` forms."""
+
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRemoteIp:
+    """`remote_ip`: CIDRs of the connection's peer (after PROXY protocol)."""
+
+    ranges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchClientIp:
+    """`client_ip`: CIDRs of the client as trusted proxies report it."""
+
+    ranges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchVars:
+    """`vars`: by variable or placeholder, any of the values."""
+
+    variables: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchNot:
+    """`not`: applies when none of the sets does."""
+
+    sets: tuple[MatcherSet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPathExact:
+    """Ingress `Exact`: the normalised path, case-sensitive. Prints as an anchored `path_regexp`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPathPrefix:
+    """Ingress `Prefix`: element-wise on the normalised path, case-sensitive; "/" matches all.
+
+    Prints as an anchored `path_regexp`. `path` ends without a slash, except "/".
+    """
+
+    path: str
+
+
+Matcher = (
+    MatchPath
+    | MatchPathRegexp
+    | MatchHost
+    | MatchMethod
+    | MatchHeader
+    | MatchHeaderRegexp
+    | MatchQuery
+    | MatchProtocol
+    | MatchRemoteIp
+    | MatchClientIp
+    | MatchVars
+    | MatchNot
+    | MatchPathExact
+    | MatchPathPrefix
+)
+MatcherSet = tuple[Matcher, ...]
+
+
+# Handlers (Caddy: modules http.handlers.*)
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderReplacement:
+    """Substring or regular expression replaced in the values of a field (`header Field find with`)."""
+
+    field: str
+    search: str
+    replace: str
+    regexp: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderOperations:
+    """Changes of header fields, applied in the order delete, set, add, replace (Caddy: headers.go).
+
+    Values may hold placeholders; a name that ends in `*` in `delete` is a prefix.
+    """
+
+    add: tuple[tuple[str, str], ...] = ()
+    set: tuple[tuple[str, str], ...] = ()
+    default: tuple[tuple[str, str], ...] = ()
+    """`?Field value`: set only where the answer has no such field."""
+    delete: tuple[str, ...] = ()
+    replace: tuple[HeaderReplacement, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.set or self.default or self.delete or self.replace)
+
+
+NO_HEADER_OPERATIONS = HeaderOperations()
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """`header` and `request_header`; `deferred` applies the response part when the answer is written."""
+
+    request: HeaderOperations = NO_HEADER_OPERATIONS
+    response: HeaderOperations = NO_HEADER_OPERATIONS
+    deferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """`rewrite`, `uri` and `method`; steps in the order of the fields (Caddy: rewrite.go)."""
+
+    method: str = ""
+    uri: str = ""
+    strip_path_prefix: str = ""
+    strip_path_suffix: str = ""
+    substring: tuple[tuple[str, str, int], ...] = ()
+    """(find, replace, limit) on path and query; limit 0 is all."""
+    path_regexp: tuple[tuple[str, str], ...] = ()
+    """(find, replace) on the path; `$1` and `${name}` are captures."""
+    query: tuple[tuple[str, str, str], ...] = ()
+    """(operation, key, value): set, add, rename, delete, replace."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticResponse:
+    """`respond`, `redir` and `abort`: `status` may be a placeholder; `abort` drops the connection."""
+
+    status: str = ""
+    body: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    close: bool = False
+    abort: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseError:
+    """`error`: hands over to the site's error routes."""
+
+    status: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBody:
+    """`request_body`: answers 413 past the limit. Bytes; 0 is no limit."""
+
+    size_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """`basic_auth`: 401 unless name and password are among the accounts."""
+
+    accounts: tuple[tuple[str, str], ...]
+    """(name, password hash): bcrypt `$2…`, argon2id `$argon2id$…`, and from htpasswd files also
+    `$apr1$…` and `{SHA}…` (Kubernetes only; stock Caddy has no such hashes)."""
+    realm: str = "restricted"
+
+
+@dataclass(frozen=True, slots=True)
+class SetVariables:
+    """`vars`: names and values for `{http.vars.name}`."""
+
+    variables: tuple[tuple[str, str], ...]
+
+
+class Selection(Enum):
+    """Which upstream gets a request (Caddy: lb_policy)."""
+
+    RANDOM = "random"
+    ROUND_ROBIN = "round_robin"
+    LEAST_CONNECTIONS = "least_conn"
+    FIRST = "first"
+    IP_HASH = "ip_hash"
+    CLIENT_IP_HASH = "client_ip_hash"
+    URI_HASH = "uri_hash"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReference:
+    """A port of a Kubernetes Service; its endpoints are a resource of their own."""
+
+    namespace: str
+    name: str
+    port: str
+    """Port number or name, as decimal or text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One upstream: an address to dial, or a Service whose ready endpoints are dialled."""
+
+    dial: str
+    """`host:port`, `[v6]:port` or `unix//path`; for a Service `name.namespace.svc:port`, so that it prints."""
+    service: ServiceReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """TLS towards the upstream (Caddy: transport http { tls … })."""
+
+    server_name: str = ""
+    insecure_skip_verify: bool = False
+    trusted_ca_pem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTransport:
+    """`transport http`; 0 is Caddy's default. Milliseconds."""
+
+    tls: UpstreamTls | None = None
+    dial_timeout_ms: int = 0
+    response_header_timeout_ms: int = 0
+    read_timeout_ms: int = 0
+    write_timeout_ms: int = 0
+    keepalive_ms: int = 0
+    versions: tuple[str, ...] = ()
+
+
+DEFAULT_TRANSPORT = HttpTransport()
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseProxy:
+    """`reverse_proxy`."""
+
+    upstreams: tuple[Upstream, ...]
+    selection: Selection = Selection.RANDOM
+    transport: HttpTransport = DEFAULT_TRANSPORT
+    request_headers: HeaderOperations = NO_HEADER_OPERATIONS
+    """`header_up`, applied after the forwarding headers were set."""
+    response_headers: HeaderOperations = NO_HEADER_OPERATIONS
+    """`header_down`."""
+    rewrite: Rewrite | None = None
+    retries: int = 0
+    try_duration_ms: int = 0
+    flush_interval_ms: int = 0
+    trusted_proxies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subroute:
+    """`handle`, `route` and the like: a nested list of routes."""
+
+    routes: tuple[Route, ...]
+    errors: tuple[Route, ...] = ()
+
+
+Handler = (
+    Subroute
+    | StaticResponse
+    | RaiseError
+    | ReverseProxy
+    | Rewrite
+    | Headers
+    | RequestBody
+    | BasicAuth
+    | SetVariables
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Matcher sets and what is done where one applies."""
+
+    handlers: tuple[Handler, ...]
+    matchers: tuple[MatcherSet, ...] = ()
+    group: str = ""
+    terminal: bool = False
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """`tls cert key`: PEM files, read when the site is built."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTls:
+    """`tls`: where certificates come from, and the versions allowed ("" is the default)."""
+
+    files: tuple[CertificateFiles, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Certificate resources by name (`namespace/secret`), for sites of Kubernetes objects."""
+    internal: bool = False
+    protocol_min: str = ""
+    protocol_max: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site: its addresses, its routes, its error routes (Caddyfile: a site block)."""
+
+    addresses: tuple[SiteAddress, ...]
+    routes: tuple[Route, ...]
+    errors: tuple[Route, ...] = ()
+    tls: SiteTls | None = None
+    bind: tuple[str, ...] = ()
+    """Addresses to listen on; none is all."""
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Global options that the engine or the agent acts on; 0, "" and None are Caddy's defaults."""
+
+    http_port: int = 80
+    https_port: int = 443
+    auto_https: bool = True
+    admin: str = "localhost:2019"
+    grace_period_ms: int = 0
+    trusted_proxies: tuple[str, ...] = ()
+    access_log: bool = False
+    debug: bool = False
+
+
+DEFAULT_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All sites of a Caddyfile, or of a cluster, with the global options."""
+
+    sites: tuple[Site, ...]
+    options: Options = DEFAULT_OPTIONS
