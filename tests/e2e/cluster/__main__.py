@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # for `images`
 
 from cluster import building, controlplane, node, processes, running
 from cluster.places import ClusterError, Places

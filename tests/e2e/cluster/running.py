@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from imagebuild import archives
+from images import archives
 
 from . import building, controlplane, dns, node, processes
 from .clients import Client

@@ -1,0 +1,103 @@
+{{/* Names, labels and the parts that several Pods share. */}}
+
+{{- define "zeroserve.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "zeroserve.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains "zeroserve" .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-zeroserve" .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "zeroserve.operator" -}}{{ include "zeroserve.fullname" . }}-operator{{- end -}}
+{{- define "zeroserve.dataplane" -}}{{ include "zeroserve.fullname" . }}-dataplane{{- end -}}
+
+{{/* Selector labels; called with (list $ "component"). They never change, as selectors are immutable. */}}
+{{- define "zeroserve.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "zeroserve.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* All labels; called with (list $ "component"). */}}
+{{- define "zeroserve.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "zeroserve.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: zeroserve-ingress
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Image reference; called with (list $ "operator"). */}}
+{{- define "zeroserve.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index $root.Values.images (index . 1) -}}
+{{- $repository := $image.repository -}}
+{{- with $root.Values.images.registry -}}{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}{{- end -}}
+{{- if $image.digest -}}
+{{ $repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $repository }}:{{ default $root.Chart.AppVersion $image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* What Pod Security "restricted" asks of a Pod and of a container. */}}
+{{- define "zeroserve.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "zeroserve.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "zeroserve.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Where a Pod may run; called with (dict "where" VALUES). */}}
+{{- define "zeroserve.placement" -}}
+{{- with .where.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .where.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .where.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .where.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Spread over the nodes; called with (list $ "component" CONSTRAINTS). */}}
+{{- define "zeroserve.spread" -}}
+topologySpreadConstraints:
+{{- if index . 2 }}
+{{- toYaml (index . 2) | nindent 2 }}
+{{- else }}
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "zeroserve.selector" (list (index . 0) (index . 1)) | nindent 8 }}
+{{- end }}
+{{- end -}}

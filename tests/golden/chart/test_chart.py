@@ -1,0 +1,103 @@
+"""The chart as Helm renders it: values in NAME.in.yaml, manifests in NAME.out.yaml; `make golden` rewrites the
+latter.
+
+Values in refused/ must be refused by the schema, with NAME.out.txt as the reason.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from cluster import building
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[2]
+CHART = REPOSITORY / "charts" / "zeroserve-ingress"
+WRITE = os.environ.get("GOLDEN") == "write"
+
+pytestmark = [
+    pytest.mark.skipif(os.environ.get("E2E") == "0", reason="E2E=0: Helm is not built"),
+    pytest.mark.timeout(900),  # the first run on a machine builds Helm
+]
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    return building.build(building.HELM)["helm"]
+
+
+def render(helm: Path, values: Path) -> subprocess.CompletedProcess[str]:
+    command = [helm, "template", "zeroserve", CHART, "-n", "zeroserve-system", "-f", values]
+    # The API versions a chart may ask for are those of this Kubernetes, not of Helm's own libraries.
+    command += ["--kube-version", "1.36.0"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def compare(golden: Path, text: str) -> None:
+    if WRITE:
+        golden.write_text(text)
+    assert golden.exists(), f"no {golden.name}: write it with `make golden`"
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize(
+    "values", sorted(HERE.glob("*.in.yaml")), ids=lambda path: path.name[: -len(".in.yaml")]
+)
+def test_values_render_as_recorded(helm: Path, values: Path) -> None:
+    done = render(helm, values)
+    assert done.returncode == 0, done.stderr
+    compare(values.with_name(values.name.replace(".in.", ".out.")), done.stdout)
+
+
+@pytest.mark.parametrize(
+    "values", sorted(HERE.glob("refused/*.in.yaml")), ids=lambda path: path.name[: -len(".in.yaml")]
+)
+def test_wrong_values_are_refused_with_the_place(helm: Path, values: Path) -> None:
+    done = render(helm, values)
+    assert done.returncode != 0
+    compare(values.with_name(values.name.replace(".in.yaml", ".out.txt")), done.stderr)
+
+
+def test_the_defaults_are_what_no_values_mean(helm: Path) -> None:
+    """Every key of values.yaml has a place in the schema: `helm lint --strict` refuses one that has not."""
+    done = subprocess.run([helm, "lint", "--strict", CHART], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_chart_carries_the_definitions_of_crds() -> None:
+    source, copy = (
+        {path.name: path.read_text() for path in folder.glob("*")}
+        for folder in (REPOSITORY / "crds", CHART / "files" / "crds")
+    )
+    assert copy == source, "run python charts/sync_crds.py"
+    assert source
+
+
+def test_rendered_definitions_survive_an_uninstall(helm: Path) -> None:
+    done = render(helm, HERE / "defaults.in.yaml")
+    documents = [document for document in yaml.safe_load_all(done.stdout) if document]
+    kept = {
+        document["metadata"]["name"]: document["metadata"]
+        .get("annotations", {})
+        .get("helm.sh/resource-policy")
+        for document in documents
+        if document["kind"] == "CustomResourceDefinition"
+    }
+    assert kept and set(kept.values()) == {"keep"}
+
+
+def test_no_pod_gets_a_token_for_the_api_server_but_the_operator(helm: Path) -> None:
+    done = render(helm, HERE / "defaults.in.yaml")
+    workloads = [
+        document
+        for document in yaml.safe_load_all(done.stdout)
+        if document and "template" in document.get("spec", {})
+    ]
+    automounted = {
+        document["metadata"]["name"]
+        for document in workloads
+        if document["spec"]["template"]["spec"].get("automountServiceAccountToken", True)
+    }
+    assert automounted == {"zeroserve-operator"}
