@@ -6,14 +6,20 @@ A change of meaning raises `ABI_VERSION`; a new helper with a new number does no
 
 Native entry: `i64 run(window: *mut u8, vm: *mut Vm, constants: *const u8, entry: u64)`, C calling
 convention. `Vm` begins with `fuel: i64` at byte 0 and the helpers' addresses from byte 16 on, by number.
-Helpers are `extern "C" fn(vm, r1, r2, r3, r4, r5) -> u64`. Fuel below zero after a call means a trap: a
-back edge subtracts its length in instructions and leaves when the rest is negative; a helper that must trap
-sets fuel to TRAP_FUEL.
+Helpers are `extern "C" fn(vm, r1, r2, r3, r4, r5) -> u64`; arguments that the table does not name are 0. A
+helper subtracts its fuel first; one that must trap sets fuel to TRAP_FUEL. Fuel below zero after a call means
+a trap. Before its jump, a back edge (target at or before the jump) subtracts the slots from target to jump,
+both included; a local call subtracts the slots of the called subprogram (from its first slot to the next
+called slot or the end), since eight levels of calls without a loop could still run for days. Both leave when
+the rest is negative.
 
 In eBPF terms: at entry r1 is CONTEXT, r2 the entry number (0: request; others: see tables), r10 the stack's
 top. Guest addresses are 32-bit offsets in the window; only CONTEXT, STACK and HEAP are mapped. `lddw rN,
-constants+off` (source register 6) gives CONSTANTS + off: readable by loads whose pointer the verifier tracked,
-and by helpers. Loads and stores through any other value wrap to 32 bits and hit the window.
+constants+off` (source register 6, first immediate 0 as the map's index, second immediate off: RFC 9669, 5.4)
+gives CONSTANTS + off: readable by loads whose pointer the verifier tracked, and by helpers. Loads and stores
+through any other value wrap to 32 bits, then add their 16-bit offset, and hit the window or its guards; what
+touches an unmapped byte traps. Atomic operations wrap (value + offset) to 32 bits and round it down to their
+size. An interpreter that has no verifier's tracking may take values of CONSTANTS and above for constants.
 """
 
 from __future__ import annotations
@@ -45,7 +51,7 @@ VM_HELPERS_OFFSET = 16
 PATH_BYTES_MAX = 16 << 10
 """Longer request paths are refused by the engine (414) before any program runs."""
 OVERREAD_BYTES = 64
-"""Zero bytes kept after the path, so that programs may compare eight bytes at a time."""
+"""Bytes kept after the path ("/" and zeros), so that programs may compare eight bytes at a time."""
 
 
 class Field(Enum):
@@ -58,14 +64,16 @@ class Field(Enum):
     SCHEME = (12, 4)
     """0 http, 1 https, of the listener."""
     PATH = (16, 4)
-    """Guest address of the normalised path as it is now (rewrites change it), then OVERREAD_BYTES zeros."""
+    """Guest address of the path: always that of PATH_BYTES, so that programs may use the constant."""
     PATH_LENGTH = (20, 4)
     STATUS = (24, 4)
     """Error routes and response entries: the status; else 0."""
     RESUME_RESULT = (28, 4)
     """After a suspend: what the operation gave."""
     PATH_BYTES = (256, PATH_BYTES_MAX + OVERREAD_BYTES)
-    """Where the engine places the path."""
+    """The normalised path as it is now (rewrites change it), one "/" after its end, then zeros.
+
+    The "/" makes an element-wise prefix one comparison: "/a" fits where the bytes begin with "/a/"."""
 
     @property
     def offset(self) -> int:
