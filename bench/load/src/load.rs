@@ -4,7 +4,7 @@
 //! Open loop (`--rate`): requests are due at fixed times whatever the proxy does, and latency counts from the due
 //! time, so that a stall is charged to every request it delayed. Closed loop: as fast as the proxy answers.
 
-use crate::report::{self, Counts, Event, LoadResult};
+use crate::report::{self, Event, LoadResult};
 use crate::slots::{Loop, Reuse, Slots};
 use crate::target::{Target, TargetOptions};
 use clap::Args;
@@ -123,9 +123,14 @@ impl Load<'_> {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            for event in events.iter().filter(|event| event.token() != TIMER) {
-                self.slots
-                    .advance(event.token().0, event.is_read_closed() || event.is_error());
+            for event in &events {
+                match (event.token(), &timer) {
+                    // Reading it starts its next period; the clock is asked below what is due.
+                    (TIMER, Some(timer)) => drop(rustix::io::read(timer, &mut [0; 8])),
+                    (Token(id), _) => self
+                        .slots
+                        .advance(id, event.is_read_closed() || event.is_error()),
+                }
             }
             let now = Instant::now();
             self.give_arrivals(now);
@@ -138,7 +143,6 @@ impl Load<'_> {
                 break;
             }
         }
-        drop(timer);
         report::print(&Event::Result(Box::new(LoadResult::new(
             self.window.as_secs_f64(),
             &self.slots.counts,
@@ -177,8 +181,7 @@ impl Load<'_> {
                 self.enter(Phase::Warming, now);
             }
             Phase::Warming if elapsed.as_secs_f64() >= self.options.warmup_s => {
-                self.slots.counts = Counts::default();
-                self.slots.latencies.clear();
+                self.slots.begin_counting();
                 report::print(&Event::Measuring)?;
                 self.enter(Phase::Measuring, Instant::now());
             }
@@ -212,7 +215,7 @@ impl Load<'_> {
                         .entry(report::Failure::Timeout)
                         .or_insert(0) += lost;
                 }
-                return Ok(late || (waiting == 0 && !self.slots.has_requests_under_way()));
+                return Ok(late || (waiting == 0 && self.slots.under_way() == 0));
             }
             Phase::Opening | Phase::Warming | Phase::Measuring => {}
         }
@@ -252,7 +255,7 @@ impl Arrivals {
         }
     }
 
-    /// A periodic timer that wakes the loop by edges; it is never read.
+    /// The timer that wakes the loop when requests are due.
     fn timer(&self, registry: &mio::Registry) -> std::io::Result<std::os::fd::OwnedFd> {
         let timer =
             rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;

@@ -121,8 +121,18 @@ impl Slots {
             .all(|slot| !matches!(slot.state, State::Down(_) | State::Opening))
     }
 
-    pub fn has_requests_under_way(&self) -> bool {
-        self.slots.iter().any(|slot| slot.due.is_some())
+    /// Number of requests that have neither an answer nor a failure yet.
+    pub fn under_way(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.due.is_some()).count()
+    }
+
+    /// Forgets what was counted; requests under way belong to the new count.
+    pub fn begin_counting(&mut self) {
+        self.counts = Counts {
+            sent: self.under_way() as u64,
+            ..Counts::default()
+        };
+        self.latencies.clear();
     }
 
     pub fn has_idle(&self) -> bool {

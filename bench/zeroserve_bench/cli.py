@@ -1,0 +1,191 @@
+"""The bench commands: compare, changes, ingresses, setup. Entry of `python -m zeroserve_bench`.
+
+Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
+on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from zeroserve_bench import changing, filling
+from zeroserve_bench.comparing import Comparison, Plan
+from zeroserve_bench.guarding import GuardError, exclusive, require_free_port
+from zeroserve_bench.installing import SetupError, cache_directory, install, make_certificate
+from zeroserve_bench.loading import LoadError, LoadTool
+from zeroserve_bench.pinning import choose_cores, stopping
+from zeroserve_bench.proxies import OURS, PROXIES, Proxy, Tools, proxy_named
+from zeroserve_bench.running import Stage, StartError
+from zeroserve_bench.tables import Machine, render_json, render_markdown
+from zeroserve_bench.workloads import WORKLOADS, workload_named
+
+BACKENDS = 4
+# The proxies' ports follow the backends' and the echo port.
+PROXY_PORT_OFFSET = 10
+
+EXAMPLE = """\
+examples:
+  make bench                                             the whole comparison (about 12 minutes)
+  python -m zeroserve_bench compare --workloads https --rounds 1 --seconds 2
+  python -m zeroserve_bench changes                      hot change under load
+  python -m zeroserve_bench ingresses --count 10000      start with 10,000 Ingresses
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = build_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with exclusive(options.lock):
+            code: int = options.run(options)
+            return code
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 128 + signal.SIGINT
+    except (SetupError, GuardError, LoadError, StartError, ValueError, OSError) as error:
+        say(f"bench: {error}")
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="zeroserve_bench", description=__doc__, epilog=EXAMPLE, formatter_class=formatter
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    lock = Path(os.environ.get("TMPDIR", "/tmp")) / "zeroserve-bench.lock"
+    common.add_argument(
+        "--lock", type=Path, default=lock, help="file locked while measuring (default: %(default)s)"
+    )
+    common.add_argument(
+        "--port", type=int, default=18500, help="first of the ports used (default: %(default)s)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    compare = commands.add_parser(
+        "compare", parents=[common], help="zeroserve beside nginx, HAProxy, Caddy, Envoy"
+    )
+    names = ",".join(PROXIES)
+    compare.add_argument("--proxies", default=names, help="comma-separated (default: %(default)s)")
+    workloads = ",".join(workload.name for workload in WORKLOADS)
+    compare.add_argument("--workloads", default=workloads, help="comma-separated (default: %(default)s)")
+    compare.add_argument("--rounds", type=int, default=3)
+    compare.add_argument("--seconds", type=float, default=4.0, help="length of a measured window")
+    compare.add_argument("--tries", type=int, default=3, help="windows at most until one is undisturbed")
+    compare.add_argument("--rate", type=float, help="requests/s for the latencies (default: found by trial)")
+    compare.add_argument("--json", type=Path, help="write all records here")
+    compare.add_argument("--markdown", type=Path, help="write the tables here too")
+    compare.set_defaults(run=run_compare)
+
+    changes = commands.add_parser("changes", parents=[common], help="hot changes under load")
+    changing.add_arguments(changes)
+    changes.set_defaults(run=run_changes)
+
+    ingresses = commands.add_parser("ingresses", parents=[common], help="start with many Ingresses")
+    filling.add_arguments(ingresses)
+    ingresses.set_defaults(run=run_ingresses)
+
+    setup = commands.add_parser("setup", parents=[common], help="fetch and build what the others need")
+    setup.set_defaults(run=run_setup)
+    return parser
+
+
+def say(line: str) -> None:
+    """Progress goes to stderr; stdout is the report's."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run_setup(options: argparse.Namespace) -> int:
+    """`setup`: everything for every command."""
+    tools = install(say, list(PROXIES))
+    for proxy in (proxy_named(name, tools) for name in PROXIES if name != OURS):
+        say(f"{proxy.name} {proxy.version()}")
+    return 0
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """`compare`: the tables on stdout."""
+    names = options.proxies.split(",")
+    for name in names:
+        if name not in PROXIES:
+            raise ValueError(f"no proxy `{name}`; there are {', '.join(PROXIES)}")
+    workloads = tuple(workload_named(name) for name in options.workloads.split(","))
+    tools = install(say, names)
+    proxies = [proxy_named(name, tools) for name in names]
+    machine = describe_machine(proxies)
+    ports = tuple(range(options.port, options.port + BACKENDS))
+    echo_port = options.port + BACKENDS
+    plan = Plan(
+        workloads=workloads,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        tries=options.tries,
+        rate_per_s=options.rate,
+        first_port=options.port + PROXY_PORT_OFFSET,
+        backend_ports=ports,
+        directory=cache_directory() / "run",
+    )
+    cores = choose_cores()
+    os.sched_setaffinity(0, {cores.load})
+    stage = Stage(LoadTool(tools.load, cores.load), cores)
+    certificate = make_certificate(cache_directory() / "certificate")
+    for port in (*ports, echo_port):
+        require_free_port(port)
+    with stopping(stage.tool.backend(ports, echo_port)) as backend:
+        comparison = Comparison(plan, stage, backend, certificate, say)
+        records = comparison.run(proxies)
+    report = render_markdown(records, machine, OURS)
+    print(report)
+    if options.markdown:
+        options.markdown.write_text(report)
+    if options.json:
+        options.json.write_text(render_json(records, machine, OURS))
+    return 1 if records.failures else 0
+
+
+def describe_machine(proxies: Sequence[Proxy]) -> Machine:
+    """Processor, kernel, command and versions; a version that is not the pinned one is said to be so."""
+    versions = {}
+    for proxy in proxies:
+        version = proxy.version()
+        pinned = proxy.pinned is None or version == proxy.pinned
+        versions[proxy.name] = version if pinned else f"{version} (pinned: {proxy.pinned})"
+        say(f"{proxy.name} {versions[proxy.name]}")
+    command = shlex.join(["python", "-m", "zeroserve_bench", *sys.argv[1:]])
+    return Machine(read_processor(), platform.release(), time.strftime("%Y-%m-%d"), command, versions)
+
+
+def read_processor() -> str:
+    """The processor's name and the number of its cores that we may use."""
+    cores = len(os.sched_getaffinity(0))
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        label, _, value = line.partition(":")
+        if label.strip() == "model name":
+            return f"{value.strip()}, {cores} cores"
+    return f"{platform.machine()}, {cores} cores"
+
+
+def run_changes(options: argparse.Namespace) -> int:
+    """`changes`: the report on stdout; 1 unless nothing failed and every change was confirmed."""
+    tools = _tools_for(options.proxy)
+    return changing.run(options, tools, cache_directory(), say)
+
+
+def run_ingresses(options: argparse.Namespace) -> int:
+    """`ingresses`: the report on stdout."""
+    tools = _tools_for(OURS)
+    return filling.run(options, tools, cache_directory(), say)
+
+
+def _tools_for(proxy: str) -> Tools:
+    return install(say, [proxy])

@@ -1,0 +1,33 @@
+"""zeroserve as it is shipped: `zeroserve run` on a stock Caddyfile, no option that a user would not have."""
+
+from __future__ import annotations
+
+from zeroserve_bench.caddyfiles import render_caddyfile
+from zeroserve_bench.proxies.base import Proxy
+from zeroserve_bench.scenes import Scene
+
+
+class Zeroserve(Proxy):
+    """This repository's own, from `.venv/bin/zeroserve`."""
+
+    name = "zeroserve"
+
+    def files(self, scene: Scene) -> dict[str, str]:
+        return {"Caddyfile": render_caddyfile(scene)}
+
+    def command(self, scene: Scene) -> list[str]:
+        socket = f"{scene.directory}/admin.sock"
+        return [
+            str(self.tools.zeroserve),
+            "run",
+            "--config",
+            f"{scene.directory}/Caddyfile",
+            "--admin",
+            socket,
+        ]
+
+    def version_command(self) -> list[str]:
+        return [str(self.tools.zeroserve), "version"]
+
+    def parse_version(self, text: str) -> str:
+        return text.strip().splitlines()[0].split()[-1]

@@ -1,0 +1,40 @@
+"""The workloads of the comparison, as data. Read by `comparing`; each row is one table of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One kind of traffic. `paths`: path and the mark (backend number from 1) its answer must bear."""
+
+    name: str
+    title: str
+    tls: bool
+    hosts: int
+    connections: int
+    handshake_per_request: bool
+    paths: tuple[tuple[str, int], ...]
+
+
+ONE_PATH = (("/a/x", 1),)
+FOUR_PATHS = (("/a/x", 1), ("/b/x", 2), ("/c/x", 3), ("/x", 4))
+
+WORKLOADS = (
+    Workload("https", "HTTPS, keep-alive, 64 connections", True, 1, 64, False, ONE_PATH),
+    Workload("http", "plain HTTP, keep-alive, 64 connections", False, 1, 64, False, ONE_PATH),
+    Workload("handshake", "full TLS 1.3 handshake per request, 32 at a time", True, 1, 32, True, ONE_PATH),
+    Workload("hosts-1", "HTTPS, keep-alive, 1 host of 4 paths", True, 1, 64, False, FOUR_PATHS),
+    Workload(
+        "hosts-10000", "HTTPS, keep-alive, 10,000 hosts of 4 paths", True, 10_000, 64, False, FOUR_PATHS
+    ),
+)
+
+
+def workload_named(name: str) -> Workload:
+    """The workload of that name; ValueError names those that exist."""
+    for workload in WORKLOADS:
+        if workload.name == name:
+            return workload
+    raise ValueError(f"no workload `{name}`; there are {', '.join(known.name for known in WORKLOADS)}")
