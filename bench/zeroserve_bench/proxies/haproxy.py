@@ -8,7 +8,7 @@ from zeroserve_bench.scenes import LOOPBACK, Scene
 CONFIGURATION = """\
 global
   nbthread 1
-  maxconn 16000
+  maxconn 4000
   tune.ssl.cachesize 0
   ssl-default-bind-options ssl-min-ver TLSv1.3 no-tls-tickets
 defaults
@@ -63,7 +63,7 @@ class Haproxy(Proxy):
         }
 
     def command(self, scene: Scene) -> list[str]:
-        return [str(self.tools.haproxy), "-db", "-q", "-f", f"{scene.directory}/haproxy.cfg"]
+        return [str(self.tools.haproxy), "-db", "-f", f"{scene.directory}/haproxy.cfg"]
 
     def environment(self, scene: Scene) -> dict[str, str]:
         return {**self.tools.libraries, "OPENSSL_CONF": f"{scene.directory}/openssl.cnf"}

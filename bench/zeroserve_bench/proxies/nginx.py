@@ -9,11 +9,10 @@ from zeroserve_bench.scenes import LOOPBACK, Scene
 MAIN = """\
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile 65536;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log crit;
 events {{
-  worker_connections 16384;
+  worker_connections 8192;
   multi_accept on;
 }}
 http {{
