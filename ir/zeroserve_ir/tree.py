@@ -176,7 +176,7 @@ class HeaderReplacement:
 
 @dataclass(frozen=True, slots=True)
 class HeaderOperations:
-    """Changes of header fields, applied in the order delete, set, add, replace (Caddy: headers.go).
+    """Changes of header fields, applied in the order add, set, delete, default, replace (Caddy: headers.go).
 
     Values may hold placeholders; a name that ends in `*` in `delete` is a prefix.
     """
@@ -290,7 +290,7 @@ class Upstream:
     """One upstream: an address to dial, or a Service whose ready endpoints are dialled."""
 
     dial: str
-    """`host:port`, `[v6]:port` or `unix//path`; for a Service `name.namespace.svc:port`, so that it prints."""
+    """`host:port`, `[v6]:port`, `unix//path`; for a Service `name.namespace.svc:port`, so that it prints."""
     service: ServiceReference | None = None
 
 

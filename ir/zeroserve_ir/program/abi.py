@@ -175,7 +175,13 @@ HELPERS: tuple[Helper, ...] = (
         "basic authentication by Tables.credentials[row]: 0 refused, 1 right, 2 not known yet (suspend)",
     ),
     Helper(21, "assign_variables", _ROW, 16, "sets the variables of Tables.assignments[row]"),
-    Helper(22, "require_authentication", _ROW, 8, "adds WWW-Authenticate of Tables.credentials[row] to the answer"),
+    Helper(
+        22,
+        "require_authentication",
+        _ROW,
+        8,
+        "adds WWW-Authenticate of Tables.credentials[row] to the answer",
+    ),
     Helper(
         64,
         "read_request_header",

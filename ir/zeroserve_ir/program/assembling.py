@@ -44,6 +44,10 @@ ATOMIC_OPERATORS: Final = {operator.value[0]: operator for operator in AtomicOpe
 class AssemblyError(Exception):
     """What was to be written has no encoding: an unknown name, a label that is missing or too far."""
 
+    def __init__(self, message: str, slot: int | None = None) -> None:
+        self.slot = slot
+        super().__init__(message)
+
 
 @dataclass(slots=True)
 class Assembler:
@@ -162,11 +166,11 @@ class Assembler:
         try:
             return encode(instruction)
         except ValueError as error:
-            raise AssemblyError(f"slot {position}: {error}") from error
+            raise AssemblyError(f"slot {position}: {error}", position) from error
 
     def _aim(self, position: int, instruction: Instruction, label: str) -> Instruction:
         if label not in self.labels:
-            raise AssemblyError(f"label {label} is not defined")
+            raise AssemblyError(f"label {label} is not defined", position)
         distance = self.labels[label] - position - 1
         match instruction:
             case Jump(_, long):
@@ -174,7 +178,7 @@ class Assembler:
             case Branch() | CallLocal():
                 return replace(instruction, distance=distance)
             case _:
-                raise AssemblyError(f"{type(instruction).__name__} goes to no label")
+                raise AssemblyError(f"{type(instruction).__name__} goes to no label", position)
 
 
 def _wrap_immediate(operand: Register | int) -> Register | int:

@@ -1,0 +1,106 @@
+# Everything a developer or a user of the source tree runs. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+ENGINE := dataplane/engine
+ENGINE_SOURCES := $(shell find $(ENGINE)/src -name '*.rs' 2>/dev/null) $(ENGINE)/Cargo.toml $(ENGINE)/Cargo.lock $(ENGINE)/pyproject.toml
+PYTHON_SOURCES := cli operator dataplane/zeroserve_dataplane ir tests tools bench images
+E2E ?= 1
+say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .make/engine .make/python ## install everything into .venv: locked Python packages, the engine, the zeroserve command
+
+.make/tools:
+	@tools/check-machine $(PYTHON)
+	@mkdir -p .make && touch $@
+
+.make/venv: requirements/dev.txt requirements/bootstrap.txt | .make/tools
+	$(call say,Python packages into $(VENV))
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	@rm -f .make/python .make/engine && touch $@
+
+.make/python: pyproject.toml .make/venv
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+.make/engine: $(ENGINE_SOURCES) .make/venv
+	$(call say,the engine (Rust; the first build takes some minutes))
+	@cd $(ENGINE) && cargo build --release --locked
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --reinstall-package zeroserve-engine --python $(BIN)/python ./$(ENGINE)
+	@touch $@
+
+.make/echo: $(shell find tools/echo -name '*.go' -o -name 'go.*' 2>/dev/null) | .make/tools
+	@mkdir -p .make/bin && cd tools/echo && CGO_ENABLED=0 go build -trimpath -o ../../.make/bin/echo .
+	@touch $@
+
+.PHONY: serve
+serve: setup .make/echo ## serve examples/quickstart on loopback, with a backend of its own, until Ctrl-C
+	@exec $(BIN)/python examples/quickstart/serve.py .make/bin/echo
+
+.PHONY: check
+check: setup ## the static part of the tests: format, lint, types, imports, generated files
+	$(call say,format and lint)
+	@$(BIN)/ruff format --check --quiet $(PYTHON_SOURCES) && $(BIN)/ruff check --quiet $(PYTHON_SOURCES)
+	$(call say,types and imports)
+	@$(BIN)/mypy --no-error-summary && $(BIN)/lint-imports --no-logo 2>/dev/null | tail -1
+	$(call say,Rust format and lint)
+	@cd $(ENGINE) && cargo fmt --check && cargo clippy --quiet --locked --release --all-targets -- -D warnings
+	$(call say,generated files and tidiness)
+	@$(BIN)/pytest -q tests/static
+
+.PHONY: unit
+unit: setup .make/echo ## unit, golden, property, differential and feature tests, without a cluster
+	$(call say,Rust tests)
+	@cd $(ENGINE) && cargo test --quiet --locked --release
+	$(call say,Python tests)
+	@$(BIN)/pytest -q -n 2 --dist loadfile tests --ignore tests/e2e --ignore tests/static
+
+.PHONY: e2e
+e2e: setup .make/echo ## the tests on a real Kubernetes cluster on this machine (root; E2E=0 skips them)
+	$(call say,end-to-end tests on a real cluster)
+	@E2E=$(E2E) $(BIN)/pytest -q tests/e2e
+
+.PHONY: test
+test: ## everything that must pass: check, unit and e2e
+	@$(MAKE) check
+	@$(MAKE) unit
+	@$(MAKE) e2e
+
+.PHONY: bench
+bench: setup ## compare with nginx, HAProxy, Caddy and Envoy on this machine (BENCH="..." passes arguments)
+	@$(BIN)/python -m bench $(BENCH)
+
+.PHONY: images
+images: setup ## OCI archives of operator, agent and engine in dist/images
+	@$(BIN)/python -m images
+
+.PHONY: gen
+gen: setup ## write the generated code again: protocols, ABI, documentation tables
+	@$(BIN)/python tools/protocols/generate.py
+	@$(BIN)/python tools/abi/generate.py
+
+.PHONY: golden
+golden: setup ## rewrite the golden files; read the diff before you commit it
+	@GOLDEN=write $(BIN)/pytest -q tests/golden
+
+.PHONY: lock
+lock: .make/venv ## resolve requirements/*.in again
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate \
+		-o requirements/dev.txt requirements/dev.in
+
+.PHONY: clean
+clean: ## remove what was built here
+	@rm -rf .make dist $(ENGINE)/target $(VENV)

@@ -1,0 +1,301 @@
+"""Lowering: a site's route tree to a route program.
+
+In: `tree.Site`. Out: `LoweredSite`: eBPF of the site's shape, the constants and tables of this site, and the
+clusters and endpoints that it refers to. Code holds no data of the site: two sites with the same matchers and
+handlers in the same order have equal code.
+
+A list of routes is lowered to blocks, each for a position in the list and the groups that have applied before
+it (Caddy: routes.go, wrapRoute): matchers run when their turn comes, so they see earlier rewrites; a route
+without an answer falls through to the next one; a terminal one that gave no answer ends the request.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from zeroserve_ir import tree
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.clusters import EndpointsSource
+from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
+from zeroserve_ir.program.emitting import Emitter
+from zeroserve_ir.program.matching import MatcherLowering
+from zeroserve_ir.program.paths import PathMatch, choose_width
+from zeroserve_ir.program.tables import TableBuilder
+from zeroserve_ir.sources import Span
+
+REQUEST_ENTRY = 0
+ERROR_ENTRY = 1
+FIRST_RESUME_ENTRY = 2
+
+_Groups = frozenset[str]
+_Block = tuple[int, int, _Groups, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredSite:
+    """A site ready to be published."""
+
+    code: bytes
+    constants: bytes
+    tables: pb.Tables
+    error_entry: int
+    clusters: tuple[pb.Cluster, ...]
+    endpoints: tuple[EndpointsSource, ...]
+    lines: tuple[tuple[int, Span], ...]
+    """(instruction, where it comes from), ascending."""
+
+
+def lower_site(site: tree.Site) -> LoweredSite:
+    """Lower one site.
+
+    Raises `DiagnosticError` (ZS0602) when the program would exceed the limits of the ABI.
+    """
+    return _SiteLowering(site).lower()
+
+
+class _SiteLowering:
+    """Lowers one site; holds the code, the tables and the blocks still to be written."""
+
+    def __init__(self, site: tree.Site) -> None:
+        self.site = site
+        self.emitter = Emitter()
+        self.tables = TableBuilder()
+        compared = [*_compared_paths(site.routes), *_compared_paths(site.errors)]
+        width = choose_width(compared) if compared else None
+        self.matchers = MatcherLowering(self.emitter, self.tables, width)
+        self.pending: deque[Callable[[], None]] = deque()
+        self.blocks: dict[_Block, str] = {}
+        self.written: set[_Block] = set()
+        self.resumes: list[tuple[int, str]] = []
+
+    def lower(self) -> LoweredSite:
+        """Lower the routes, then the error routes, then the dispatch to entries other than a request."""
+        emitter = self.emitter
+        dispatch = emitter.new_label()
+        emitter.begin()
+        emitter.jump_unless_entry(REQUEST_ENTRY, dispatch)
+        end = emitter.new_label()
+        self._lower_all(self.site.routes, end)
+        emitter.finish_with(abi.Action.EMPTY)
+        errors, error_end = emitter.new_label(), emitter.new_label()
+        emitter.place(errors)
+        self._lower_all(self.site.errors, error_end)
+        emitter.finish_with_status_of_error()
+        emitter.place(dispatch)
+        for entry, label in [(ERROR_ENTRY, errors)] * bool(self.site.errors) + self.resumes:
+            emitter.jump_if_entry(entry, label)
+        emitter.finish_with(abi.Action.ERROR, detail=500)
+        return self._finish()
+
+    def _finish(self) -> LoweredSite:
+        code, lines = self.emitter.assemble()
+        constants = bytes(self.emitter.constants)
+        if len(code) // 8 > abi.INSTRUCTIONS_MAX or len(constants) > abi.CONSTANTS_BYTES_MAX:
+            raise DiagnosticError([_too_large(self.site, len(code) // 8, len(constants))])
+        return LoweredSite(
+            code=code,
+            constants=constants,
+            tables=self.tables.finish(),
+            error_entry=ERROR_ENTRY if self.site.errors else 0,
+            clusters=tuple(self.tables.clusters.values()),
+            endpoints=tuple(self.tables.endpoints.values()),
+            lines=lines,
+        )
+
+    def _lower_all(self, routes: Sequence[tree.Route], end: str) -> None:
+        self._lower_list(routes, 0, frozenset(), end)
+        while self.pending:
+            self.pending.popleft()()
+        self.emitter.place(end)
+
+    def _block_of(self, routes: Sequence[tree.Route], index: int, done: _Groups, end: str) -> _Block | None:
+        """Return the block that goes on at `index` with `done`, or None at the end of the list."""
+        while index < len(routes) and routes[index].group and routes[index].group in done:
+            index += 1
+        if index == len(routes):
+            return None
+        return id(routes), index, done & {route.group for route in routes[index:]}, end
+
+    def _label_of(self, routes: Sequence[tree.Route], index: int, done: _Groups, end: str) -> str:
+        """Return the label of a block; it is written later unless the code at hand runs into it."""
+        block = self._block_of(routes, index, done, end)
+        if block is None:
+            return end
+        if block not in self.blocks:
+            self.blocks[block] = self.emitter.new_label()
+            self.pending.append(lambda: self._write_pending(block, routes))
+        return self.blocks[block]
+
+    def _write_pending(self, block: _Block, routes: Sequence[tree.Route]) -> None:
+        if block not in self.written:
+            self._lower_list(routes, block[1], block[2], block[3])
+
+    def _lower_list(self, routes: Sequence[tree.Route], index: int, done: _Groups, end: str) -> None:
+        """Write the block at `index` and those that it runs into; at last control leaves to `end`."""
+        while (block := self._block_of(routes, index, done, end)) is not None:
+            if block in self.written:
+                self.emitter.jump(self.blocks[block])
+                return
+            self.written.add(block)
+            self.emitter.place(self.blocks.setdefault(block, self.emitter.new_label()))
+            _, index, done, _ = block
+            run = find_path_run(routes, index, done)
+            if run is not None:
+                self._lower_run(routes, index, run, done, end)
+                index += len(run.matches)
+            else:
+                self._lower_route(routes, index, done, end)
+                index += 1
+        self.emitter.jump(end)
+
+    def _lower_route(self, routes: Sequence[tree.Route], index: int, done: _Groups, end: str) -> None:
+        route = routes[index]
+        self.emitter.span = route.span
+        skip = self.emitter.new_label()
+        if route.matchers:
+            self.matchers.lower_sets(route.matchers, skip)
+        self._lower_handlers_of(routes, index, done, end)
+        self.emitter.place(skip)
+
+    def _lower_handlers_of(self, routes: Sequence[tree.Route], index: int, done: _Groups, end: str) -> None:
+        """Write a route's handlers and where control goes when none of them answered."""
+        route = routes[index]
+        falls_through = not _lower_each(route.handlers, self._lower_handler)
+        if falls_through and route.terminal:
+            self.emitter.finish_with(abi.Action.EMPTY)
+        elif falls_through and route.group:
+            self.emitter.jump(self._label_of(routes, index + 1, done | {route.group}, end))
+
+    def _lower_run(
+        self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str
+    ) -> None:
+        """Find the longest path of a run by trie; the value is the route's position in the run, from 1."""
+        missed = self.emitter.new_label()
+        self.emitter.span = routes[index].span
+        self.emitter.call_row("find_path", self.tables.add_trie(run.entries()))
+        self.emitter.jump_if_zero(missed)
+        if run.is_proxies_only:
+            rows = [self.tables.add_proxy(proxy) for proxy in run.proxies()]
+            self.emitter.finish_with_index_of_result(abi.Action.PROXY, rows[0] - 1)
+        else:
+            self._lower_branches(routes, index, run, done, end)
+        self.emitter.place(missed)
+
+    def _lower_branches(
+        self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str
+    ) -> None:
+        labels: dict[tuple[tuple[tree.Handler, ...], bool], str] = {}
+        members: dict[str, int] = {}
+        targets: list[str] = []
+        for offset, route in enumerate(run.routes):
+            label = labels.setdefault((route.handlers, route.terminal), self.emitter.new_label())
+            members.setdefault(label, index + offset)
+            targets.append(label)
+        self.emitter.branch_by_result(targets)
+        for label, position in members.items():
+            self.emitter.place(label)
+            self.emitter.span = routes[position].span
+            self._lower_handlers_of(routes, position, done, end)
+
+    def _lower_handler(self, handler: tree.Handler) -> bool:
+        """Write one handler; True when control never comes out of it."""
+        emitter, tables = self.emitter, self.tables
+        match handler:
+            case tree.Subroute(routes=routes):
+                return self._lower_subroute(routes)
+            case tree.Rewrite():
+                emitter.call_row("rewrite", tables.add_rewrite(handler))
+            case tree.Headers():
+                self._lower_headers(handler)
+            case tree.RequestBody(size_bytes_max=size):
+                emitter.call_constant("limit_request_body", size)
+            case tree.SetVariables(variables=variables):
+                emitter.call_row("assign_variables", tables.add_assignments(variables))
+            case tree.BasicAuth():
+                self._lower_basic_auth(handler)
+            case tree.StaticResponse(abort=True):
+                emitter.finish_with(abi.Action.ABORT)
+                return True
+            case tree.StaticResponse():
+                emitter.finish_with(abi.Action.RESPOND, tables.add_response(handler))
+                return True
+            case tree.RaiseError(status=status):
+                emitter.finish_with(abi.Action.ERROR, detail=int(status) if status.isdigit() else 500)
+                return True
+            case tree.ReverseProxy():
+                emitter.finish_with(abi.Action.PROXY, tables.add_proxy(handler))
+                return True
+        return False
+
+    def _lower_subroute(self, routes: Sequence[tree.Route]) -> bool:
+        after = self.emitter.new_label()
+        self._lower_list(routes, 0, frozenset(), after)
+        self.emitter.place(after)
+        return False
+
+    def _lower_headers(self, handler: tree.Headers) -> None:
+        if handler.request:
+            row = self.tables.add_header_changes(handler.request)
+            self.emitter.call_row("change_request_headers", row)
+        if handler.response:
+            row = self.tables.add_header_changes(handler.response, handler.deferred)
+            self.emitter.call_row("change_response_headers", row)
+
+    def _lower_basic_auth(self, handler: tree.BasicAuth) -> None:
+        """Check at once where the answer is cached, else suspend until the password was hashed."""
+        emitter = self.emitter
+        row = self.tables.add_credentials(handler)
+        entry = FIRST_RESUME_ENTRY + len(self.resumes)
+        granted, denied, resumed = (emitter.new_label() for _ in range(3))
+        self.resumes.append((entry, resumed))
+        emitter.call_row("check_password", row)
+        emitter.jump_if_result(1, granted)
+        emitter.jump_if_zero(denied)
+        operation = abi.Operation.CHECK_PASSWORD | row << 8
+        emitter.finish_with(abi.Action.SUSPEND, operation, detail=entry)
+        emitter.place(resumed)
+        emitter.load_context(abi.Field.RESUME_RESULT)
+        emitter.jump_if_result(1, granted)
+        emitter.place(denied)
+        emitter.call_row("require_authentication", row)
+        emitter.finish_with(abi.Action.ERROR, detail=401)
+        emitter.place(granted)
+
+
+def _lower_each(handlers: Sequence[tree.Handler], lower: Callable[[tree.Handler], bool]) -> bool:
+    """Write handlers up to the first that always answers; True when there is one."""
+    return any(lower(handler) for handler in handlers)
+
+
+def _compared_paths(routes: Sequence[tree.Route]) -> Iterator[PathMatch]:
+    for route in routes:
+        for matchers in route.matchers:
+            yield from _paths_of_set(matchers)
+        for handler in route.handlers:
+            if isinstance(handler, tree.Subroute):
+                yield from _compared_paths(handler.routes)
+
+
+def _paths_of_set(matchers: tree.MatcherSet) -> Iterator[PathMatch]:
+    for matcher in matchers:
+        if isinstance(matcher, tree.MatchPathExact | tree.MatchPathPrefix):
+            yield matcher
+        elif isinstance(matcher, tree.MatchNot):
+            for inner in matcher.sets:
+                yield from _paths_of_set(inner)
+
+
+def _too_large(site: tree.Site, instructions: int, constants: int) -> Diagnostic:
+    return Diagnostic(
+        Code.ZS0602,
+        f"the site's program needs {instructions} instructions and {constants} bytes of constants, "
+        f"at most {abi.INSTRUCTIONS_MAX} and {abi.CONSTANTS_BYTES_MAX} are allowed",
+        span=site.span,
+        origin=site.origins[0] if site.origins else None,
+        help="spread the routes over several hosts",
+    )

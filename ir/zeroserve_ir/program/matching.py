@@ -1,0 +1,94 @@
+"""Lowering of matcher sets: code that goes on when a set applies and leaves to a label when none does.
+
+In: `tree.MatcherSet`s. Out: operations in the emitter and rows in the tables. Ingress paths are compared in
+code; every other matcher is a helper with a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zeroserve_ir import tree
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.program.emitting import Emitter
+from zeroserve_ir.program.paths import PathMatch, encode_path
+from zeroserve_ir.program.tables import TableBuilder
+
+
+class MatcherLowering:
+    """Lowers matcher sets; `width` is the site's width of compared paths (None: by trie)."""
+
+    def __init__(self, emitter: Emitter, tables: TableBuilder, width: int | None) -> None:
+        self.emitter = emitter
+        self.tables = tables
+        self.width = width
+
+    def lower_sets(self, sets: Sequence[tree.MatcherSet], fail: str) -> None:
+        """Go on when one of the sets applies, else leave to `fail`."""
+        matched = self.emitter.new_label()
+        for number, matchers in enumerate(sets):
+            is_last = number == len(sets) - 1
+            missed = fail if is_last else self.emitter.new_label()
+            for matcher in matchers:
+                self._lower(matcher, missed)
+            if not is_last:
+                self.emitter.jump(matched)
+                self.emitter.place(missed)
+        self.emitter.place(matched)
+
+    def _lower(self, matcher: tree.Matcher, fail: str) -> None:
+        match matcher:
+            case tree.MatchPathExact() | tree.MatchPathPrefix():
+                self._lower_path(matcher, fail)
+            case tree.MatchNot(sets=sets):
+                self._lower_not(sets, fail)
+            case tree.MatchHeader(fields=fields):
+                for field, values in fields:
+                    self._require("match_header", self.tables.add_header(field, values), fail)
+            case tree.MatchVars(variables=variables):
+                for subject, values in variables:
+                    self._require("match_variable", self.tables.add_variable(subject, values), fail)
+            case _:
+                helper, row = self._add_row(matcher)
+                self._require(helper, row, fail)
+
+    def _add_row(self, matcher: tree.Matcher) -> tuple[str, int]:
+        tables = self.tables
+        match matcher:
+            case tree.MatchPath():
+                return "match_path", tables.add_paths(matcher)
+            case tree.MatchPathRegexp(pattern=pattern, name=name):
+                return "match_regexp", tables.add_regexp(pattern, name, pb.PATH)
+            case tree.MatchHeaderRegexp(field=field, pattern=pattern, name=name):
+                return "match_regexp", tables.add_regexp(pattern, name, pb.HEADER, field)
+            case tree.MatchHost():
+                return "match_host", tables.add_hosts(matcher)
+            case tree.MatchMethod():
+                return "match_method", tables.add_methods(matcher)
+            case tree.MatchQuery():
+                return "match_query", tables.add_query(matcher)
+            case tree.MatchProtocol():
+                return "match_protocol", tables.add_protocol(matcher)
+            case tree.MatchRemoteIp(ranges=ranges):
+                return "match_remote_ip", tables.add_addresses(ranges)
+            case tree.MatchClientIp(ranges=ranges):
+                return "match_client_ip", tables.add_addresses(ranges)
+            case _:
+                raise AssertionError(f"no lowering for {type(matcher).__name__}")
+
+    def _require(self, helper: str, row: int, fail: str) -> None:
+        self.emitter.call_row(helper, row)
+        self.emitter.jump_if_zero(fail)
+
+    def _lower_path(self, matcher: PathMatch, fail: str) -> None:
+        if self.width is not None:
+            self.emitter.compare_path(encode_path(matcher, self.width), fail)
+            return
+        exact = isinstance(matcher, tree.MatchPathExact)
+        self._require("find_path", self.tables.add_trie([(matcher.path, exact, 1)]), fail)
+
+    def _lower_not(self, sets: Sequence[tree.MatcherSet], fail: str) -> None:
+        missed = self.emitter.new_label()
+        self.lower_sets(sets, missed)
+        self.emitter.jump(fail)
+        self.emitter.place(missed)

@@ -1,0 +1,69 @@
+"""Ingress paths as data: the constants that canonical code compares a request path with.
+
+The engine keeps one "/" after the path (abi.Field.PATH_BYTES), so the pattern's bytes with a "/" behind
+decide both kinds: a prefix fits where they begin the path, element by element; an exact path fits where,
+besides, the path is no longer than the pattern. Words are compared under masks and padded to a width that
+all patterns of a site share, so that code depends on the number of patterns and that width alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zeroserve_ir.tree import MatchPathExact, MatchPathPrefix
+
+WIDTHS = (2, 4, 8, 16, 32)
+"""Words of eight bytes; longer patterns are found by trie."""
+ANY_LENGTH = 0xFFFF_FFFF
+
+PathMatch = MatchPathExact | MatchPathPrefix
+
+
+@dataclass(frozen=True, slots=True)
+class PathConstants:
+    """One pattern: its words and masks, and the longest path that it fits."""
+
+    words: tuple[int, ...]
+    masks: tuple[int, ...]
+    length_max: int
+
+    def encode(self) -> bytes:
+        """Return the layout that `PathLayout` describes."""
+        pairs = (value for pair in zip(self.words, self.masks, strict=True) for value in pair)
+        return struct.pack(f"<Q{2 * len(self.words)}Q", self.length_max, *pairs)
+
+
+def compared_bytes(match: PathMatch) -> bytes:
+    """Return the bytes that the path, with its "/" behind, must begin with."""
+    path = match.path.encode()
+    if isinstance(match, MatchPathExact):
+        return path + b"/"
+    return path.rstrip(b"/") + b"/"
+
+
+def choose_width(matches: Sequence[PathMatch]) -> int | None:
+    """Return the number of words that hold every pattern, or None when one is too long."""
+    longest = max(len(compared_bytes(match)) for match in matches)
+    return next((width for width in WIDTHS if longest <= 8 * width), None)
+
+
+def encode_path(match: PathMatch, width: int) -> PathConstants:
+    """Return the constants of one pattern at a width."""
+    text = compared_bytes(match)
+    padded = text.ljust(8 * width, b"\0")
+    mask = (b"\xff" * len(text)).ljust(8 * width, b"\0")
+    length_max = len(match.path.encode()) if isinstance(match, MatchPathExact) else ANY_LENGTH
+    return PathConstants(
+        words=struct.unpack(f"<{width}Q", padded),
+        masks=struct.unpack(f"<{width}Q", mask),
+        length_max=length_max,
+    )
+
+
+def is_longest_first(matches: Sequence[PathMatch]) -> bool:
+    """Tell whether the first match in order is always the longest, exact before prefix."""
+    ranks = [(len(compared_bytes(match)), isinstance(match, MatchPathExact)) for match in matches]
+    return all(before >= after for before, after in itertools.pairwise(ranks))
