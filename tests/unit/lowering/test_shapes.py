@@ -1,0 +1,70 @@
+"""Sites of one shape share code; what differs is constants and tables."""
+
+from zeroserve_ir import tree
+from zeroserve_ir.program.lowering import LoweredSite, lower_site
+
+ADDRESS = (tree.SiteAddress(tree.Scheme.HTTPS, "a.test", 443),)
+
+
+def proxy(number: int) -> tree.ReverseProxy:
+    return tree.ReverseProxy((tree.Upstream(f"10.0.0.{number}:80"),))
+
+
+def site(*paths: str) -> tree.Site:
+    routes = [
+        tree.Route((proxy(number),), ((tree.MatchPathPrefix(path),),)) for number, path in enumerate(paths)
+    ]
+    return tree.Site(ADDRESS, tuple(routes))
+
+
+def lower(*paths: str) -> LoweredSite:
+    return lower_site(site(*paths))
+
+
+def test_other_paths_of_one_width_give_the_same_code() -> None:
+    one, other = lower("/api/v1", "/api", "/"), lower("/orders/7", "/b", "/")
+    assert one.code == other.code
+    assert one.constants != other.constants
+
+
+def test_an_exact_path_has_the_code_of_a_prefix() -> None:
+    exact = tree.Site(ADDRESS, (tree.Route((proxy(0),), ((tree.MatchPathExact("/a"),),)),))
+    assert lower_site(exact).code == lower("/a").code
+
+
+def test_longer_paths_widen_every_comparison_of_the_site() -> None:
+    assert lower("/" + "x" * 14).code == lower("/x").code
+    assert lower("/" + "x" * 15).code != lower("/x").code
+
+
+def test_another_number_of_routes_is_another_shape() -> None:
+    assert lower("/a", "/b").code != lower("/a").code
+
+
+def test_more_than_32_paths_are_found_by_trie_at_constant_size() -> None:
+    few = lower(*(f"/p{number:04d}" for number in range(33)))
+    many = lower(*(f"/p{number:04d}" for number in range(5000)))
+    assert few.code == many.code
+    assert len(many.tables.tries[0].entries) == 5000
+
+
+def test_a_cluster_is_named_by_its_upstreams_and_shared() -> None:
+    lowered = lower_site(
+        tree.Site(
+            ADDRESS,
+            (
+                tree.Route((proxy(1),), ((tree.MatchPathPrefix("/a"),),)),
+                tree.Route((proxy(1),), ((tree.MatchPathPrefix("/b"),),)),
+            ),
+        )
+    )
+    assert [cluster.name for cluster in lowered.clusters] == ["static:10.0.0.1:80"]
+    assert [source.name for source in lowered.endpoints] == ["static:10.0.0.1:80"]
+
+
+def test_a_cluster_with_its_own_timeouts_has_a_name_of_its_own() -> None:
+    handler = tree.ReverseProxy(
+        (tree.Upstream("10.0.0.1:80"),), transport=tree.HttpTransport(read_timeout_ms=5)
+    )
+    (cluster,) = lower_site(tree.Site(ADDRESS, (tree.Route((handler,)),))).clusters
+    assert cluster.name.startswith("static:10.0.0.1:80#")
