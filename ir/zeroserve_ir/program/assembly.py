@@ -1,6 +1,6 @@
 """Reads eBPF assembly: text in, code and its lines out.
 
-The syntax is that of the public bpf_conformance vectors (`mov %r0, 5`, `ldxw %r0, [%r1+4]`, `lock fetch add`),
+The syntax is that of the public bpf_conformance vectors (`mov %r0, 5`, `lock fetch add [%r1+8], %r2`),
 with labels, helper names, `lddw %r1, constants+8` and, for code that is malformed on purpose, `.slot 0x95`.
 Called by `zeroserve bpf asm` and tests. The rule: any text gives code or AssemblyTextError with its line.
 """
@@ -210,7 +210,7 @@ def _write_branch(assembler: Assembler, found: re.Match[str], operands: list[str
 
 
 def _write_call(assembler: Assembler, _: re.Match[str], operands: list[str]) -> None:
-    kind, _, local = operands[0].partition(" ")
+    kind, local = (operands[0].split(None, 1) + [""])[:2]
     if kind == "local" and local:
         target = local.strip()
         if _NUMBER.match(target):
