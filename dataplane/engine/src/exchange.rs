@@ -1,0 +1,123 @@
+//! One request on its way and its answer: filled by the connection from a strictly parsed head, changed by route
+//! programs, written out again as the upstream's request head and the client's response head.
+//!
+//! All bytes of a request are copied once into one buffer that the next request of the connection reuses. There is one
+//! normalised path: programs match it, policies see it and the upstream gets it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Index of a listener in the snapshot; stable for a listener's name while the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u32);
+
+/// A header field as the parser found it: value without surrounding white space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderSpan<'a> {
+    pub name: &'a [u8],
+    pub value: &'a [u8],
+}
+
+/// The strict parser's output for a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    pub method: &'a [u8],
+    pub target: &'a [u8],
+    pub http_minor: u8,
+    pub headers: &'a [HeaderSpan<'a>],
+}
+
+/// The strict parser's output for an upstream's answer.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    pub status: u16,
+    pub reason: &'a [u8],
+    pub http_minor: u8,
+    pub headers: &'a [HeaderSpan<'a>],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+/// What a finished handshake tells.
+#[derive(Clone, Debug)]
+pub struct TlsInfo {
+    pub version: TlsVersion,
+    /// Lower case, without a trailing dot.
+    pub server_name: Option<Arc<str>>,
+}
+
+/// The other end of a client connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub listener: ListenerId,
+    /// After the PROXY protocol, where the listener has it.
+    pub remote: SocketAddr,
+    pub local: SocketAddr,
+    pub tls: Option<TlsInfo>,
+    /// The peer lies in `Settings.trusted_proxies`: its forwarding headers are believed.
+    pub trusted: bool,
+}
+
+/// The time of one turn of the event loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    pub monotonic_ns: u64,
+    pub unix_ms: u64,
+}
+
+/// A request that is answered at once: the status, and why for the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refuse {
+    pub status: u16,
+    pub reason: &'static str,
+}
+
+/// How the body's end is told in a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Neither Content-Length nor Transfer-Encoding: no body, or (in an answer) until the connection's end.
+    Unframed,
+    Length(u64),
+    Chunked,
+}
+
+/// The Connection line of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection<'a> {
+    /// HTTP/1.1's default: no line.
+    Default,
+    /// For clients of HTTP/1.0 that asked for it.
+    KeepAlive,
+    Close,
+    /// `Connection: Upgrade` and `Upgrade: <protocol>`.
+    Upgrade(&'a [u8]),
+}
+
+/// The connection's part of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framing<'a> {
+    pub body: Body,
+    pub connection: Connection<'a>,
+    /// Write `Expect: 100-continue` (requests only).
+    pub expect_continue: bool,
+}
+
+/// What the engine answers by itself.
+#[derive(Clone, Copy)]
+pub enum StaticAnswer<'a> {
+    /// A row of Tables.responses.
+    Row(&'a crate::snapshot::ResponseRow),
+    /// The engine's own page for a status.
+    Status(u16),
+    /// The engine's page with a text of its own (a closed host's reason).
+    Text(u16, &'a str),
+    /// 200 without a body.
+    Empty,
+}
+
+mod begin;
+pub use begin::Exchange;

@@ -1,0 +1,107 @@
+//! Every bound of the engine, each with its reason. Nothing the wire can grow lacks a line here.
+//!
+//! Memory of one worker is a sum whose terms are below: receive buffers (fixed), per connection at most
+//! `BUFFERED_INPUT_BYTES_MAX` of input and `PENDING_OUTPUT_BYTES_HIGH` plus one receive buffer of output.
+
+/// Request heads: 64 KiB decoded is reliability.md 2.4; real browsers stay under 16 KiB.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 64 << 10;
+/// Response heads of backends: the same bound, a head must not cost more memory than a body would.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 << 10;
+/// Field count: bounds the work per byte of a head (reliability.md 2.4); browsers send about 20.
+pub const HEADER_FIELDS_MAX: usize = 100;
+/// Request target: above it 414; the longest URLs that browsers keep are 8 KiB to 32 KiB.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 32 << 10;
+/// Method: the longest registered one has 17 letters (UPDATEREDIRECTREF).
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Empty lines before a request line: RFC 9112 2.2 asks for one (old clients append CRLF to a body).
+pub const LEADING_BLANK_LINES_MAX: u8 = 1;
+
+/// Chunk size digits: 16 hex digits are 64 bits; leading zeros beyond that hide a size from naive parsers.
+pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+/// Chunk extensions of one body: nobody uses them, they are dropped; more is the CVE-2023-39326 class.
+pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 4 << 10;
+/// Trailer section of one body; trailers are dropped.
+pub const TRAILER_BYTES_MAX: u32 = 8 << 10;
+/// 1xx heads before a final response: 100, 102 and 103 make three; the rest is a flood.
+pub const INTERIM_RESPONSES_MAX: u8 = 8;
+
+/// Plaintext kept for a connection that may not go on yet (pipelined requests, a body before its upstream).
+pub const BUFFERED_INPUT_BYTES_MAX: usize = 64 << 10;
+/// Above this much unsent output the other side is not read any more.
+pub const PENDING_OUTPUT_BYTES_HIGH: usize = 256 << 10;
+/// Below this much unsent output the other side is read again: half a socket buffer, so that it never runs dry.
+pub const PENDING_OUTPUT_BYTES_LOW: usize = 64 << 10;
+/// Output buffers kept for reuse; larger ones are returned to the allocator.
+pub const POOLED_BUFFER_BYTES_MAX: usize = 128 << 10;
+pub const POOLED_BUFFERS_MAX: usize = 256;
+
+/// Receive buffers of one worker: 16 KiB holds a whole TLS record's plaintext; 256 of them are 4 MiB.
+pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
+pub const RECEIVE_BUFFERS: u16 = 256;
+/// Events handled in one loop turn, so that timers and messages are not starved.
+pub const EVENTS_PER_TURN: usize = 512;
+/// Reads of one readable socket in one turn (epoll), so that one fast peer does not starve the others.
+pub const READS_PER_EVENT: usize = 4;
+/// Accepts in flight per listener (io_uring): bursts of handshakes without a turn between them.
+pub const ACCEPTS_IN_FLIGHT: usize = 16;
+
+/// Sockets of one worker, both sides: a direct-descriptor table of 32 Ki entries costs 256 KiB.
+pub const SOCKETS_PER_WORKER_MAX: u32 = 32 << 10;
+/// Descriptors left to the process for everything that is no connection (control, logs, images, health).
+pub const DESCRIPTORS_RESERVED: u64 = 128;
+/// Share of a worker's sockets that clients may take, in percent; upstreams need the others.
+pub const DOWNSTREAM_SOCKETS_PERCENT: u32 = 60;
+
+/// Idle upstream connections of one endpoint and worker; above, the oldest is closed.
+pub const IDLE_PER_ENDPOINT_MAX: usize = 128;
+/// Idle upstream connections of one worker.
+pub const IDLE_UPSTREAMS_MAX: usize = 2048;
+/// Requests on one upstream connection: spreads load over endpoints behind a load balancer.
+pub const REQUESTS_PER_UPSTREAM_MAX: u32 = 100_000;
+/// Endpoints tried for one request, whatever the cluster says.
+pub const ATTEMPTS_MAX: usize = 8;
+
+/// TLS handshake, from accept (reliability.md 2.5).
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+/// PROXY protocol header, from accept: the balancer in front sends it at once.
+pub const PROXY_HEADER_TIMEOUT_MS: u64 = 5_000;
+/// Request head, from its first byte (the first request: from the end of the handshake).
+pub const REQUEST_HEAD_TIMEOUT_MS: u64 = 10_000;
+/// Idle keep-alive of clients: above the 60 s of cloud balancers, else they see resets.
+pub const IDLE_TIMEOUT_MS: u64 = 75_000;
+/// A request body or a reader of an answer may fall this far behind `PROGRESS_BYTES_PER_SECOND_MIN`.
+pub const PROGRESS_GRACE_MS: u64 = 20_000;
+/// Slowest accepted peer while bytes are due: slower than any modem, fast enough to end slow attacks.
+pub const PROGRESS_BYTES_PER_SECOND_MIN: u64 = 256;
+/// Lingering close: how long and how much is read and dropped, so that a reset does not destroy our answer.
+pub const LINGER_TIMEOUT_MS: u64 = 2_000;
+pub const LINGER_BYTES_MAX: u64 = 1 << 20;
+/// Tunnels (after 101) without a byte either way: WebSocket pings come far more often.
+pub const TUNNEL_IDLE_TIMEOUT_MS: u64 = 3_600_000;
+
+/// Upstream defaults where the cluster says nothing.
+pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
+pub const UPSTREAM_HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+pub const RESPONSE_HEAD_TIMEOUT_MS: u64 = 60_000;
+pub const UPSTREAM_READ_TIMEOUT_MS: u64 = 60_000;
+pub const UPSTREAM_WRITE_TIMEOUT_MS: u64 = 60_000;
+/// Below the 60 s to 75 s after which common servers close, so that we close first.
+pub const UPSTREAM_IDLE_TIMEOUT_MS: u64 = 50_000;
+
+/// PROXY v1 line (specification 2.1: 107 bytes with CRLF) and v2 payload (addresses and TLVs).
+pub const PROXY_V1_BYTES_MAX: usize = 107;
+pub const PROXY_V2_PAYLOAD_BYTES_MAX: usize = 2048;
+
+/// TLS handshake flight from a peer: certificate chains of clients and backends stay far below.
+pub const TLS_BUFFERED_BYTES_MAX: usize = 128 << 10;
+/// Plaintext of one TLS record (RFC 8446 5.1).
+pub const TLS_RECORD_BYTES_MAX: usize = 16 << 10;
+
+/// Wheel granularity: deadlines are seconds; a late deadline by one tick harms nobody.
+pub const TIMER_TICK_MS: u64 = 16;
+
+const _: () = assert!(PENDING_OUTPUT_BYTES_LOW < PENDING_OUTPUT_BYTES_HIGH);
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two(), "a provided buffer ring has 2^n entries");
+const _: () = assert!(BUFFERED_INPUT_BYTES_MAX >= REQUEST_HEAD_BYTES_MAX, "a whole head must fit");
+const _: () = assert!(DOWNSTREAM_SOCKETS_PERCENT < 100);
+const _: () = assert!(IDLE_TIMEOUT_MS > UPSTREAM_IDLE_TIMEOUT_MS);
