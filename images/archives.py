@@ -105,12 +105,17 @@ class LayerWriter:
     def finish(self) -> Layer:
         """Close the layer; nothing can be added after it."""
         self._tar.close()
-        with self._path.open("rb") as content:
-            return Layer(self._path, f"sha256:{_sha256(content)}", self._path.stat().st_size)
+        return read_layer(self._path)
 
     def _below(self, name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
         self.folder(os.path.dirname(name))
         return _entry(name, kind, mode)
+
+
+def read_layer(path: Path) -> Layer:
+    """Return the layer that a file holds."""
+    with path.open("rb") as content:
+        return Layer(path, f"sha256:{_sha256(content)}", path.stat().st_size)
 
 
 def write(
