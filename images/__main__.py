@@ -35,12 +35,15 @@ def main() -> int:
         "--out", type=Path, default=wheels.REPOSITORY / "dist" / "images", help="folder of the archives"
     )
     parser.add_argument("--tag", default=wheels.version(), help="the images' tag (default: the version)")
+    parser.add_argument(
+        "--registry", default="localhost", help="first part of the images' names (default: localhost)"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.images) - set(IMAGES)
     if unknown:
         parser.error(f"no such image: {', '.join(sorted(unknown))}")
     cache = Path(os.environ.get("ZEROSERVE_CACHE") or Path.home() / ".cache" / "zeroserve")
-    order = recipes.Order(arguments.architecture, cache, arguments.tag)
+    order = recipes.Order(arguments.architecture, cache, arguments.registry, arguments.tag)
     try:
         for image in arguments.images or IMAGES:
             start = time.monotonic()

@@ -46,16 +46,17 @@ RUST_TARGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to build: for which machine, from which cache, with which tag."""
+    """What to build: for which machine, from which cache, and how the image is called."""
 
     architecture: Architecture
     cache: Path
+    registry: str
     tag: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def image_name(self, image: str) -> str:
-        """Return the full name under which containerd keeps it when a Pod asks for `image:tag`."""
-        return f"docker.io/library/{image}:{self.tag}"
+        """Return the name that a Pod asks for."""
+        return f"{self.registry}/{image}:{self.tag}"
 
 
 def build_python(order: Order, component: str, target: Path) -> str:
