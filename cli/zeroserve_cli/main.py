@@ -1,0 +1,134 @@
+"""The `zeroserve` command: reads arguments, runs one command, prints diagnostics as a user reads them.
+
+Exit codes: 0 done, 1 the configuration or the world is at fault (said on standard error), 2 wrong usage.
+Each command lives in a module of its own, imported when it is called, so that `--help` stays instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module, metadata
+
+from zeroserve_ir.diagnostics import DiagnosticError
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand: its module has `add_arguments(parser)` and `run(arguments) -> int`."""
+
+    name: str
+    module: str
+    summary: str
+    example: str
+
+
+COMMANDS = (
+    Command("run", "running", "serve a Caddyfile until stopped", "zeroserve run --config Caddyfile --watch"),
+    Command(
+        "dev",
+        "developing",
+        "serve a directory of Kubernetes manifests, rendered again on every change",
+        "zeroserve dev examples/quickstart/manifests --http-port 8080 --https-port 8443",
+    ),
+    Command(
+        "reload",
+        "reloading",
+        "give a running server another Caddyfile, without a dropped request",
+        "zeroserve reload --config Caddyfile",
+    ),
+    Command("adapt", "adapting", "print a Caddyfile as Caddy's JSON", "zeroserve adapt --config Caddyfile"),
+    Command(
+        "validate",
+        "validating",
+        "check a Caddyfile and print every finding",
+        "zeroserve validate --config Caddyfile",
+    ),
+    Command(
+        "fmt", "formatting", "format a Caddyfile as `caddy fmt` does", "zeroserve fmt --overwrite Caddyfile"
+    ),
+    Command(
+        "compile",
+        "compiling",
+        "print what a site becomes: route tree, eBPF, LLVM IR or machine code",
+        "zeroserve compile --config Caddyfile --emit bpf",
+    ),
+    Command(
+        "bpf",
+        "executing",
+        "assemble, disassemble, verify or run one eBPF program",
+        "zeroserve bpf run --on native program.asm",
+    ),
+    Command(
+        "operator",
+        "operating",
+        "watch a cluster and publish snapshots to its nodes",
+        "zeroserve operator --namespace zeroserve-system --class zeroserve",
+    ),
+    Command(
+        "agent",
+        "serving",
+        "receive snapshots on a node and drive its engine",
+        "zeroserve agent --operator dns:///zeroserve-operator:9443 --engine-socket /run/zeroserve/engine.sock",
+    ),
+    Command("version", "versions", "print the versions of the parts", "zeroserve version"),
+)
+
+
+def build_parser(chosen: Command | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands, with the arguments of the chosen one."""
+    parser = argparse.ArgumentParser(
+        prog="zeroserve",
+        description="Ingress controller and web server: Caddyfiles and Kubernetes objects, compiled to eBPF.",
+        epilog="example: zeroserve run --config Caddyfile",
+    )
+    parser.add_argument("--version", action="version", version=metadata.version("zeroserve-ingress"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        subparser = commands.add_parser(
+            command.name,
+            help=command.summary,
+            description=command.summary[0].upper() + command.summary[1:] + ".",
+            epilog=f"example: {command.example}",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        if command is chosen:
+            module = import_module(f"zeroserve_cli.{command.module}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = next((command for command in COMMANDS if given and command.name == given[0]), None)
+    parsed = build_parser(chosen).parse_args(given)
+    return _guard(parsed.run, parsed)
+
+
+def _guard(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Run a command; what the user can mend is printed, never raised."""
+    try:
+        return run(arguments)
+    except DiagnosticError as error:
+        print("\n".join(diagnostic.render() for diagnostic in error.diagnostics), file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        print(f"zeroserve: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
