@@ -1,0 +1,52 @@
+"""The surface of a Caddyfile as data: blocks of nested segments, with every token's place.
+
+Written by the parser, read by `meaning`. Nothing here knows what a directive means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zeroserve_ir.caddyfile.lexer import Token
+from zeroserve_ir.sources import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A line that begins with a name, with the block that it may open."""
+
+    name: Token
+    arguments: tuple[Token, ...] = ()
+    block: tuple[Segment, ...] | None = None
+
+    @property
+    def span(self) -> Span:
+        """Where the name stands."""
+        return self.name.span
+
+
+@dataclass(frozen=True, slots=True)
+class SiteBlock:
+    """Addresses and what is under them."""
+
+    keys: tuple[Token, ...]
+    segments: tuple[Segment, ...]
+    braces: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRoute:
+    """`&(name) { … }`: directives that `invoke name` runs."""
+
+    name: Token
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyntaxTree:
+    """A Caddyfile with its imports expanded; `texts` are the files read, by name, for rendering errors."""
+
+    options: tuple[Segment, ...]
+    sites: tuple[SiteBlock, ...]
+    named_routes: tuple[NamedRoute, ...]
+    texts: dict[str, str]
