@@ -184,7 +184,7 @@ class HeaderOperations:
     add: tuple[tuple[str, str], ...] = ()
     set: tuple[tuple[str, str], ...] = ()
     default: tuple[tuple[str, str], ...] = ()
-    """`?Field value`: set only where the answer has no such field."""
+    """`?Field value`: set where the answer has none of the fields named here (Caddy: `require`)."""
     delete: tuple[str, ...] = ()
     replace: tuple[HeaderReplacement, ...] = ()
 
@@ -261,6 +261,8 @@ class SetVariables:
     """`vars`: names and values for `{http.vars.name}`."""
 
     variables: tuple[tuple[str, str], ...]
+    literals: tuple[str, ...] = ()
+    """Names whose values stood unquoted and are numbers or booleans in Caddy's JSON; same text at run time."""
 
 
 class Selection(Enum):
@@ -301,6 +303,8 @@ class UpstreamTls:
     server_name: str = ""
     insecure_skip_verify: bool = False
     trusted_ca_pem: str = ""
+    trusted_ca_files: tuple[str, ...] = ()
+    """`tls_trusted_ca_certs`: PEM files, read when the site is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +317,7 @@ class HttpTransport:
     read_timeout_ms: int = 0
     write_timeout_ms: int = 0
     keepalive_ms: int = 0
+    """How long an idle connection is kept; -1 is `keepalive off`."""
     versions: tuple[str, ...] = ()
 
 
@@ -333,7 +338,9 @@ class ReverseProxy:
     rewrite: Rewrite | None = None
     retries: int = 0
     try_duration_ms: int = 0
+    try_interval_ms: int = 0
     flush_interval_ms: int = 0
+    """-1 flushes after every write."""
     trusted_proxies: tuple[str, ...] = ()
 
 
@@ -399,6 +406,8 @@ class Site:
     tls: SiteTls | None = None
     bind: tuple[str, ...] = ()
     """Addresses to listen on; none is all."""
+    access_log: bool = False
+    """`log`: whether requests to this site are logged."""
     origins: tuple[Origin, ...] = field(default=(), compare=False)
     span: Span = field(default=NOWHERE, compare=False)
 
@@ -410,6 +419,8 @@ class Options:
     http_port: int = 80
     https_port: int = 443
     auto_https: bool = True
+    redirects: bool = True
+    """Whether http is redirected to https for sites with TLS (`auto_https disable_redirects` clears it)."""
     admin: str = "localhost:2019"
     grace_period_ms: int = 0
     trusted_proxies: tuple[str, ...] = ()
