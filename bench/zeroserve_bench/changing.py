@@ -21,13 +21,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroserve_bench.caddyfiles import render_caddyfile
 from zeroserve_bench.figures import quantile
 from zeroserve_bench.guarding import require_free_port
 from zeroserve_bench.installing import make_certificate
 from zeroserve_bench.loading import Endless, LoadTool, Target, parse_echo_result, parse_load_result
 from zeroserve_bench.pinning import choose_cores, stopping
-from zeroserve_bench.proxies import Proxy, Tools
+from zeroserve_bench.proxies import Tools
+from zeroserve_bench.reloading import MARKER_PATH, RELOADING, ReloadingProxy
 from zeroserve_bench.running import Stage, serving
 from zeroserve_bench.scenes import LOOPBACK, ROUTES, Scene, host_names
 from zeroserve_bench.workloads import FOUR_PATHS
@@ -37,8 +37,6 @@ RELOAD_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 60.0
 POLL_S = 0.002
 SETTLE_S = 1.0
-# The number of extra handles and of header directives in the first of them make up a version's shape.
-SHAPE_BASE = 10
 BACKENDS = 4
 MILLISECONDS = 1000.0
 
@@ -77,64 +75,6 @@ class ChangeReport:
         return lost == 0 and self.confirmed == self.changes and self.requests > 0
 
 
-class CaddyfileProxy(Proxy):
-    """A proxy that serves `Caddyfile` in the scene's directory and reloads it over a socket."""
-
-    def __init__(self, tools: Tools, name: str, echo_port: int) -> None:
-        super().__init__(tools)
-        self.label = name
-        self._echo_port = echo_port
-
-    def files(self, scene: Scene) -> dict[str, str]:
-        return {"Caddyfile": self.render(scene, 0)}
-
-    def render(self, scene: Scene, version: int) -> str:
-        """The Caddyfile of a version."""
-        admin = f"unix/{scene.directory}/admin.sock" if self.label == "caddy" else "off"
-        return render_caddyfile(scene, admin=admin, extra_handles=render_version(version, self._echo_port))
-
-    def command(self, scene: Scene) -> list[str]:
-        return [*self._call("run", scene), *self._admin(scene, "run")]
-
-    def reload_command(self, scene: Scene) -> list[str]:
-        """The command that makes the Caddyfile on disk live."""
-        return [*self._call("reload", scene), *self._admin(scene, "reload")]
-
-    def _call(self, command: str, scene: Scene) -> list[str]:
-        path = self.tools.caddy if self.label == "caddy" else self.tools.zeroserve
-        return [str(path), command, "--config", f"{scene.directory}/Caddyfile"]
-
-    def _admin(self, scene: Scene, command: str) -> list[str]:
-        socket = f"{scene.directory}/admin.sock"
-        if self.label != "caddy":
-            return ["--admin", socket]
-        address = ["--address", f"unix/{socket}"] if command == "reload" else []
-        return ["--adapter", "caddyfile", *address]
-
-    def environment(self, scene: Scene) -> dict[str, str]:
-        home = str(scene.directory / "home")
-        return {"XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
-
-    def version_command(self) -> list[str]:
-        return [str(self.tools.caddy if self.label == "caddy" else self.tools.zeroserve), "version"]
-
-    def parse_version(self, text: str) -> str:
-        return text.split(maxsplit=1)[0]
-
-
-def render_version(version: int, echo_port: int) -> list[str]:
-    """A site's lines of one version: its marker, the echo route, and handles that no two versions share."""
-    handles, headers = version % SHAPE_BASE, version // SHAPE_BASE
-    lines = ["\thandle /marker {", f'\t\trespond "{version}" 200', "\t}"]
-    lines += ["\thandle /echo* {", f"\t\treverse_proxy {LOOPBACK}:{echo_port}", "\t}"]
-    lines.append("\thandle /shape/* {")
-    lines += [f'\t\theader X-Shape-{number} "{version}"' for number in range(headers)]
-    lines += [f'\t\trespond "shape {version}" 200', "\t}"]
-    for number in range(handles):
-        lines += [f"\thandle /shape-{number}/* {{", f'\t\trespond "{number} of {version}" 200', "\t}"]
-    return lines
-
-
 class Marker:
     """Asks a proxy for its version, on a fresh connection each time."""
 
@@ -148,7 +88,7 @@ class Marker:
         connection = http.client.HTTPSConnection(LOOPBACK, self._scene.port, context=self._context, timeout=5)
         with contextlib.closing(connection):
             try:
-                connection.request("GET", "/marker", headers={"Host": self._scene.hosts[0]})
+                connection.request("GET", MARKER_PATH, headers={"Host": self._scene.hosts[0]})
                 answer = connection.getresponse()
                 return answer.read().decode() if answer.status == 200 else None
             except (OSError, http.client.HTTPException):
@@ -165,7 +105,7 @@ class Marker:
 
 
 def measure_changes(
-    proxy: CaddyfileProxy, scene: Scene, stage: Stage, demand: Demand, say: Callable[[str], None]
+    proxy: ReloadingProxy, scene: Scene, stage: Stage, demand: Demand, say: Callable[[str], None]
 ) -> ChangeReport:
     """Start the proxy, load it, change it `demand.changes` times; what was noticed."""
     tool = stage.tool
@@ -188,7 +128,7 @@ def load_command(target: Target, demand: Demand) -> list[str]:
 
 
 def make_changes(
-    proxy: CaddyfileProxy, scene: Scene, changes: int, say: Callable[[str], None]
+    proxy: ReloadingProxy, scene: Scene, changes: int, say: Callable[[str], None]
 ) -> list[float]:
     """Change the configuration so many times; how long each confirmed change took."""
     times_ms = []
@@ -237,7 +177,7 @@ def collect(demand: Demand, load: Endless, sockets: Endless, times_ms: list[floa
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `changes`."""
-    parser.add_argument("--proxy", choices=("zeroserve", "caddy"), default="zeroserve")
+    parser.add_argument("--proxy", choices=sorted(RELOADING), default="zeroserve")
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second in open loop")
     parser.add_argument("--connections", type=int, default=200)
@@ -265,7 +205,7 @@ def run(options: argparse.Namespace, tools: Tools, cache: Path, say: Callable[[s
     )
     demand = Demand(options.changes, options.rate, options.connections, options.websockets)
     with stopping(tool.backend(ports, echo_port)):
-        proxy = CaddyfileProxy(tools, options.proxy, echo_port)
+        proxy = RELOADING[options.proxy](tools, echo_port)
         report = measure_changes(proxy, scene, Stage(tool, cores), demand, say)
     print(render(report))
     if options.json:

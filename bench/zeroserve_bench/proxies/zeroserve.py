@@ -16,15 +16,12 @@ class Zeroserve(Proxy):
         return {"Caddyfile": render_caddyfile(scene)}
 
     def command(self, scene: Scene) -> list[str]:
-        socket = f"{scene.directory}/admin.sock"
-        return [
-            str(self.tools.zeroserve),
-            "run",
-            "--config",
-            f"{scene.directory}/Caddyfile",
-            "--admin",
-            socket,
-        ]
+        command = [str(self.tools.zeroserve), "run", "--config", f"{scene.directory}/Caddyfile"]
+        return [*command, "--admin", self.admin_socket(scene)]
+
+    def admin_socket(self, scene: Scene) -> str:
+        """The Unix socket over which `zeroserve reload` reaches it."""
+        return f"{scene.directory}/admin.sock"
 
     def version_command(self) -> list[str]:
         return [str(self.tools.zeroserve), "version"]
