@@ -75,7 +75,7 @@ COMMANDS = (
         "agent",
         "serving",
         "receive snapshots on a node and drive its engine",
-        "zeroserve agent --operator dns:///zeroserve-operator:9443 --engine-socket /run/zeroserve/engine.sock",
+        "zeroserve agent --operator zeroserve-operator:9443 --engine-socket /run/zeroserve/engine.sock",
     ),
     Command("version", "versions", "print the versions of the parts", "zeroserve version"),
 )
