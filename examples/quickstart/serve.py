@@ -93,7 +93,7 @@ def tell(seconds: float) -> None:
     ca = os.path.relpath(HERE / "ca.pem")
     resolve = f"--resolve {HOST}:{HTTPS_PORT}:127.0.0.1"
     print(
-        f"\n==> serving after {seconds:.1f} s; a change in {os.path.relpath(HERE)}/manifests is served at once\n"
+        f"\n==> serving after {seconds:.1f} s; changes of {os.path.relpath(HERE)}/manifests are served\n"
         f"    https://{HOST}:{HTTPS_PORT}/          to storefront\n"
         f"    https://{HOST}:{HTTPS_PORT}/api/...   to catalogue\n"
         f"    http://{HOST}:{HTTP_PORT}/            308 to HTTPS\n\n"
