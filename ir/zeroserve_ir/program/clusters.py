@@ -6,7 +6,9 @@ that handlers with the same upstreams and transport share connections, and the e
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from dataclasses import dataclass
 
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -21,6 +23,10 @@ _BALANCING = {
     Selection.CLIENT_IP_HASH: pb.CLIENT_IP_HASH,
     Selection.URI_HASH: pb.URI_HASH,
 }
+
+
+KEEPALIVE_OFF_MS = 1
+"""An upstream connection that idles so long is not used again: `keepalive off`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,8 @@ def name_endpoints(upstreams: tuple[Upstream, ...]) -> EndpointsSource:
     return EndpointsSource(",".join(names), upstreams)
 
 
-def build_cluster(proxy: ReverseProxy, trusted_ca: tuple[bytes, ...] = ()) -> pb.Cluster:
-    """Return the cluster of a handler; `trusted_ca` is DER, read from the handler's PEM."""
+def build_cluster(proxy: ReverseProxy) -> pb.Cluster:
+    """Return the cluster of a handler, whose CA files were read into `trusted_ca_pem` before."""
     transport = proxy.transport
     cluster = pb.Cluster(
         endpoints=name_endpoints(proxy.upstreams).name,
@@ -52,14 +58,14 @@ def build_cluster(proxy: ReverseProxy, trusted_ca: tuple[bytes, ...] = ()) -> pb
         response_head_timeout_ms=transport.response_header_timeout_ms,
         read_timeout_ms=transport.read_timeout_ms,
         write_timeout_ms=transport.write_timeout_ms,
-        keepalive_timeout_ms=transport.keepalive_ms,
+        keepalive_timeout_ms=transport.keepalive_ms if transport.keepalive_ms >= 0 else KEEPALIVE_OFF_MS,
         retries=proxy.retries,
         try_duration_ms=proxy.try_duration_ms,
     )
     if transport.tls is not None:
         cluster.tls.server_name = transport.tls.server_name
         cluster.tls.insecure_skip_verify = transport.tls.insecure_skip_verify
-        cluster.tls.trusted_ca.extend(trusted_ca)
+        cluster.tls.trusted_ca.extend(_read_der(transport.tls.trusted_ca_pem))
     plain = transport == DEFAULT_TRANSPORT and not proxy.retries and not proxy.try_duration_ms
     readable = cluster.endpoints if len(cluster.endpoints) <= 200 else cluster.endpoints[:200] + "…"
     if plain and proxy.selection is Selection.RANDOM and readable == cluster.endpoints:
@@ -68,3 +74,8 @@ def build_cluster(proxy: ReverseProxy, trusted_ca: tuple[bytes, ...] = ()) -> pb
         digest = hashlib.sha256(cluster.SerializeToString(deterministic=True)).hexdigest()
         cluster.name = f"{readable}#{digest[:12]}"
     return cluster
+
+
+def _read_der(pem: str) -> list[bytes]:
+    blocks = re.findall(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", pem, re.DOTALL)
+    return [base64.b64decode(block) for block in blocks]
