@@ -1,5 +1,5 @@
 //! The traffic side of the proxy comparison, one subcommand per role. Each prints one JSON object a line on stdout;
-//! the last one is its result. Called by `zeroserve_bench`, usable by hand.
+//! the last one is its result. Called by `bench`, usable by hand.
 //!
 //! Rule: one core. `load` and `backend` are one thread each; nothing here spreads over cores of its own accord.
 

@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroserve_bench.figures import can_hold, common_rate
-from zeroserve_bench.guarding import FOREIGN_CORES_MAX, GuardError, foreign_cores
-from zeroserve_bench.loading import LoadError, LoadResult
-from zeroserve_bench.processes import ProcessMemory, read_core_times, tree_cpu_s, tree_memory
-from zeroserve_bench.proxies import Proxy
-from zeroserve_bench.running import Running, Stage, StartError, serving
-from zeroserve_bench.scenes import ROUTES, Certificate, Scene, host_names
-from zeroserve_bench.workloads import Workload
+from bench.figures import can_hold, common_rate
+from bench.guarding import FOREIGN_CORES_MAX, GuardError, foreign_cores
+from bench.loading import LoadError, LoadResult
+from bench.processes import ProcessMemory, read_core_times, tree_cpu_s, tree_memory
+from bench.proxies import Proxy
+from bench.running import Running, Stage, StartError, serving
+from bench.scenes import ROUTES, Certificate, Scene, host_names
+from bench.workloads import Workload
 
 CALIBRATION_S = 1.0
 MICROSECONDS = 1_000_000

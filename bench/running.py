@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroserve_bench.guarding import require_free_port, require_own_port
-from zeroserve_bench.loading import LoadTool, Target
-from zeroserve_bench.pinning import Cores, start_pinned, stopping
-from zeroserve_bench.proxies.base import Proxy
-from zeroserve_bench.scenes import Scene
-from zeroserve_bench.workloads import FOUR_PATHS
+from bench.guarding import require_free_port, require_own_port
+from bench.loading import LoadTool, Target
+from bench.pinning import Cores, start_pinned, stopping
+from bench.proxies.base import Proxy
+from bench.scenes import Scene
+from bench.workloads import FOUR_PATHS
 
 POLL_S = 0.01
 LOG_TAIL_CHARS = 800

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from zeroserve_bench.proxies import Tools
-from zeroserve_bench.scenes import Certificate
+from bench.proxies import Tools
+from bench.scenes import Certificate
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BENCH = REPOSITORY / "bench"
+BENCH = Path(__file__).resolve().parent
+REPOSITORY = BENCH.parent
 CACHE_VARIABLE = "ZEROSERVE_BENCH_CACHE"
 DEBIAN_PEERS = ("nginx", "haproxy")
 # Libraries of the running system that must not come twice into one process.

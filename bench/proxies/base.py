@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from zeroserve_bench.scenes import Scene
+from bench.scenes import Scene
 
 # OpenSSL sends two TLS 1.3 tickets whatever the proxy's ticket switch says; this is the switch that it heeds.
 OPENSSL_CONFIGURATION = """\

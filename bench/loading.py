@@ -10,14 +10,13 @@ import dataclasses
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from zeroserve_bench.pinning import start_pinned, stopping
-from zeroserve_bench.scenes import HOST_PATTERN, LOOPBACK
-from zeroserve_bench.workloads import Workload
+from bench.pinning import start_pinned, stopping
+from bench.scenes import HOST_PATTERN, LOOPBACK
+from bench.workloads import Workload
 
 
 class LoadError(Exception):
@@ -130,10 +129,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class LoadTool:
-    """The load generator's executable, and the core it runs on."""
+    """The load generator's executable, and the core it runs on (None: any)."""
 
     path: Path
-    core: int
+    core: int | None
 
     def backend(self, ports: Sequence[int], echo_port: int) -> subprocess.Popen[bytes]:
         """Start the backend and wait until its ports are bound; the caller stops it."""
@@ -167,7 +166,7 @@ class LoadTool:
                 callback(process.pid)
             return parse_load_result(read_event(stdout))
 
-    def sweep(self, target: Target, first_host: int, timeout_s: float) -> AbstractContextManager[Sweep]:
+    def sweep(self, target: Target, first_host: int, timeout_s: float) -> Sweep:
         """Begin to ask all hosts from `first_host` on; the result is read from what this gives."""
         command = ["sweep", *target.arguments(), "--first-host", str(first_host)]
         return Sweep(self._start([*command, "--timeout-s", f"{timeout_s:g}"], quiet=True))

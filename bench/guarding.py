@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroserve_bench.processes import PROC, TICKS_PER_S, CoreTimes, read_tree
-from zeroserve_bench.scenes import LOOPBACK
+from bench.processes import PROC, TICKS_PER_S, CoreTimes, read_tree
+from bench.scenes import LOOPBACK
 
 # Others' share of the two cores, in cores, above which a window is measured again.
 FOREIGN_CORES_MAX = 0.10

@@ -12,10 +12,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from zeroserve_bench.comparing import Failure, Measurement, Records
-from zeroserve_bench.figures import Better, Spread, ratios_to_best, spread
-from zeroserve_bench.guarding import FOREIGN_CORES_MAX
-from zeroserve_bench.workloads import WORKLOADS, Workload, workload_named
+from bench.comparing import Failure, Measurement, Records
+from bench.figures import Better, Spread, ratios_to_best, spread
+from bench.guarding import FOREIGN_CORES_MAX
+from bench.workloads import WORKLOADS, Workload, workload_named
 
 UNKNOWN = "-"
 
@@ -83,8 +83,9 @@ def render_machine(machine: Machine) -> str:
     return (
         f"{machine.when}, {machine.processor}, Linux {machine.kernel}. {versions}.\n"
         f"Command: `{machine.command}`.\n"
-        "Median of the rounds (least..greatest); x: times as good as the best peer. p50 and p99: open loop, one\n"
-        "rate for all. CPU: user and system time of the proxy's whole process tree, reaped children included."
+        "Median of the rounds (least..greatest); x: times as good as the best peer.\n"
+        "p50 and p99: open loop, one rate for all.\n"
+        "CPU: user and system time of the proxy's whole process tree, reaped children included."
     )
 
 

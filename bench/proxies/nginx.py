@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zeroserve_bench.proxies.base import Proxy
-from zeroserve_bench.scenes import LOOPBACK, Scene
+from bench.proxies.base import Proxy
+from bench.scenes import LOOPBACK, Scene
 
 # Sized so that nothing is re-allocated, spilled to disk or refused at this load.
 MAIN = """\

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zeroserve_bench.scenes import LOOPBACK, Scene
+from bench.scenes import LOOPBACK, Scene
 
 
 def render_caddyfile(scene: Scene, *, admin: str = "off", extra_handles: Sequence[str] = ()) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zeroserve_bench.caddyfiles import render_caddyfile
-from zeroserve_bench.proxies.base import Proxy
-from zeroserve_bench.scenes import Scene
+from bench.caddyfiles import render_caddyfile
+from bench.proxies.base import Proxy
+from bench.scenes import Scene
 
 
 class Zeroserve(Proxy):
@@ -27,4 +27,5 @@ class Zeroserve(Proxy):
         return [str(self.tools.zeroserve), "version"]
 
     def parse_version(self, text: str) -> str:
-        return text.strip().splitlines()[0].split()[-1]
+        # "zeroserve-ingress 0.1.0 (program ABI 1)", then a line for each part.
+        return text.split(maxsplit=2)[1]

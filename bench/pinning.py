@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from zeroserve_bench.processes import read_tree
+from bench.processes import read_tree
 
 PRIORITY = -15
 STOP_TIMEOUT_S = 10.0
@@ -40,7 +40,7 @@ def choose_cores() -> Cores:
 
 def start_pinned(
     command: Sequence[str],
-    core: int,
+    core: int | None,
     *,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
@@ -48,12 +48,13 @@ def start_pinned(
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` on `core`, first in line there where we may raise priorities."""
+    """Start `command` on `core` (None: any), first in line where we may raise priorities."""
 
     libc = ctypes.CDLL(None)
 
     def prepare() -> None:
-        os.sched_setaffinity(0, {core})
+        if core is not None:
+            os.sched_setaffinity(0, {core})
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)

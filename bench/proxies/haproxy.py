@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zeroserve_bench.proxies.base import OPENSSL_CONFIGURATION, Proxy
-from zeroserve_bench.scenes import LOOPBACK, Scene
+from bench.proxies.base import OPENSSL_CONFIGURATION, Proxy
+from bench.scenes import LOOPBACK, Scene
 
 CONFIGURATION = """\
 global

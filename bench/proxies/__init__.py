@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from zeroserve_bench.proxies.base import Proxy, Tools
-from zeroserve_bench.proxies.caddy import Caddy
-from zeroserve_bench.proxies.envoy import Envoy
-from zeroserve_bench.proxies.haproxy import Haproxy
-from zeroserve_bench.proxies.nginx import Nginx
-from zeroserve_bench.proxies.zeroserve import Zeroserve
+from bench.proxies.base import Proxy, Tools
+from bench.proxies.caddy import Caddy
+from bench.proxies.envoy import Envoy
+from bench.proxies.haproxy import Haproxy
+from bench.proxies.nginx import Nginx
+from bench.proxies.zeroserve import Zeroserve
 
 PROXIES: dict[str, type[Proxy]] = {proxy.name: proxy for proxy in (Zeroserve, Nginx, Haproxy, Caddy, Envoy)}
 OURS = Zeroserve.name

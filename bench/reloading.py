@@ -1,20 +1,20 @@
 """Proxies whose configuration is changed while they run: ours, and stock Caddy on the very same Caddyfile.
 
-Read by `changing`. Rule: two versions never share the shape of their route program, so that every change makes one
-that was not there before.
+Read by `changing`. Rule: two versions never share the shape of their route program, so that every change
+makes one that was not there before.
 """
 
 from __future__ import annotations
 
 import abc
 
-from zeroserve_bench.caddyfiles import render_caddyfile
-from zeroserve_bench.proxies.base import Proxy, Tools
-from zeroserve_bench.proxies.caddy import Caddy
-from zeroserve_bench.proxies.zeroserve import Zeroserve
-from zeroserve_bench.scenes import LOOPBACK, Scene
+from bench.caddyfiles import render_caddyfile
+from bench.proxies.base import Proxy, Tools
+from bench.proxies.caddy import Caddy
+from bench.proxies.zeroserve import Zeroserve
+from bench.scenes import LOOPBACK, Scene
 
-# A version's number of extra handles and of header directives in the first of them are its digits in this base.
+# A version's digits in this base are its numbers of header directives and of extra handles.
 SHAPE_BASE = 10
 MARKER_PATH = "/marker"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from zeroserve_bench.proxies.base import Proxy
-from zeroserve_bench.scenes import LOOPBACK, Scene
+from bench.proxies.base import Proxy
+from bench.scenes import LOOPBACK, Scene
 
 POOL = {"enabled": True, "max_idle_conns": 0, "max_idle_conns_per_host": 512, "idle_timeout": "10m"}
 

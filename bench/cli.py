@@ -1,4 +1,4 @@
-"""The bench commands: compare, changes, ingresses, setup. Entry of `python -m zeroserve_bench`.
+"""The bench commands: compare, changes, ingresses, setup. Entry of `python -m bench`.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -16,16 +16,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from zeroserve_bench import changing, filling
-from zeroserve_bench.comparing import Comparison, Plan
-from zeroserve_bench.guarding import GuardError, exclusive, require_free_port
-from zeroserve_bench.installing import SetupError, cache_directory, install, make_certificate
-from zeroserve_bench.loading import LoadError, LoadTool
-from zeroserve_bench.pinning import choose_cores, stopping
-from zeroserve_bench.proxies import OURS, PROXIES, Proxy, Tools, proxy_named
-from zeroserve_bench.running import Stage, StartError
-from zeroserve_bench.tables import Machine, render_json, render_markdown
-from zeroserve_bench.workloads import WORKLOADS, workload_named
+from bench import changing, filling
+from bench.comparing import Comparison, Plan
+from bench.guarding import GuardError, exclusive, require_free_port
+from bench.installing import SetupError, cache_directory, install, make_certificate
+from bench.loading import LoadError, LoadTool
+from bench.pinning import choose_cores, stopping
+from bench.proxies import OURS, PROXIES, Proxy, Tools, proxy_named
+from bench.running import Stage, StartError
+from bench.tables import Machine, render_json, render_markdown
+from bench.workloads import WORKLOADS, workload_named
 
 BACKENDS = 4
 # The proxies' ports follow the backends' and the echo port.
@@ -33,16 +33,17 @@ PROXY_PORT_OFFSET = 10
 
 EXAMPLE = """\
 examples:
-  make bench                                             the whole comparison (about 12 minutes)
-  python -m zeroserve_bench compare --workloads https --rounds 1 --seconds 2
-  python -m zeroserve_bench changes                      hot change under load
-  python -m zeroserve_bench ingresses --count 10000      start with 10,000 Ingresses
+  make bench                                   the whole comparison (about 12 minutes)
+  make bench BENCH="compare --workloads https --rounds 1 --seconds 2"
+  make bench BENCH=changes                     hot change under load
+  make bench BENCH=ingresses                   start with 10,000 Ingresses
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    options = build_parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = build_parser().parse_args(given or ["compare"])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with exclusive(options.lock):
@@ -60,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="zeroserve_bench", description=__doc__, epilog=EXAMPLE, formatter_class=formatter
+        prog="python -m bench", description=__doc__, epilog=EXAMPLE, formatter_class=formatter
     )
     common = argparse.ArgumentParser(add_help=False)
     lock = Path(os.environ.get("TMPDIR", "/tmp")) / "zeroserve-bench.lock"
@@ -161,7 +162,7 @@ def describe_machine(proxies: Sequence[Proxy]) -> Machine:
         pinned = proxy.pinned is None or version == proxy.pinned
         versions[proxy.name] = version if pinned else f"{version} (pinned: {proxy.pinned})"
         say(f"{proxy.name} {versions[proxy.name]}")
-    command = shlex.join(["python", "-m", "zeroserve_bench", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
     return Machine(read_processor(), platform.release(), time.strftime("%Y-%m-%d"), command, versions)
 
 

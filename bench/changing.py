@@ -21,16 +21,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroserve_bench.figures import quantile
-from zeroserve_bench.guarding import require_free_port
-from zeroserve_bench.installing import make_certificate
-from zeroserve_bench.loading import Endless, LoadTool, Target, parse_echo_result, parse_load_result
-from zeroserve_bench.pinning import choose_cores, stopping
-from zeroserve_bench.proxies import Tools
-from zeroserve_bench.reloading import MARKER_PATH, RELOADING, ReloadingProxy
-from zeroserve_bench.running import Stage, serving
-from zeroserve_bench.scenes import LOOPBACK, ROUTES, Scene, host_names
-from zeroserve_bench.workloads import FOUR_PATHS
+from bench.figures import quantile
+from bench.guarding import require_free_port
+from bench.installing import make_certificate
+from bench.loading import Endless, LoadTool, Target, parse_echo_result, parse_load_result
+from bench.pinning import choose_cores, stopping
+from bench.proxies import Tools
+from bench.reloading import MARKER_PATH, RELOADING, ReloadingProxy
+from bench.running import Stage, serving
+from bench.scenes import LOOPBACK, ROUTES, Scene, host_names
+from bench.workloads import FOUR_PATHS
 
 CONFIRM_TIMEOUT_S = 20.0
 RELOAD_TIMEOUT_S = 60.0

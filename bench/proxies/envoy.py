@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from zeroserve_bench.proxies.base import Proxy
-from zeroserve_bench.scenes import LOOPBACK, Scene
+from bench.proxies.base import Proxy
+from bench.scenes import LOOPBACK, Scene
 
 TYPE = "type.googleapis.com/envoy.extensions"
 MANAGER = f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
