@@ -1,0 +1,102 @@
+/* Generated from ir/zeroserve_ir/program/abi.py by `make gen`; not edited.
+ * For programs built with `clang -target bpf -O2`. Pointers are guest addresses. */
+#pragma once
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define ZS_ABI_VERSION 1LL
+#define ZS_CONTEXT 65536LL
+#define ZS_CONTEXT_BYTES 65536LL
+#define ZS_STACK 131072LL
+#define ZS_FRAME_BYTES 512LL
+#define ZS_CALL_DEPTH_MAX 8LL
+#define ZS_STACK_TOP 135168LL
+#define ZS_HEAP 196608LL
+#define ZS_HEAP_BYTES 65536LL
+#define ZS_CONSTANTS 4294967296LL
+#define ZS_WINDOW_BYTES 4294967296LL
+#define ZS_INSTRUCTIONS_MAX 4096LL
+#define ZS_CONSTANTS_BYTES_MAX 1048576LL
+#define ZS_TABLE_ROWS_MAX 65536LL
+#define ZS_FUEL_DEFAULT 1048576LL
+#define ZS_TRAP_FUEL -4611686018427387904LL
+#define ZS_HELPERS_MAX 128LL
+#define ZS_VM_FUEL_OFFSET 0LL
+#define ZS_VM_HELPERS_OFFSET 16LL
+#define ZS_PATH_BYTES_MAX 16384LL
+#define ZS_OVERREAD_BYTES 64LL
+#define ZS_FIELD_ABI 0
+#define ZS_FIELD_ENTRY 4
+#define ZS_FIELD_METHOD 8
+#define ZS_FIELD_SCHEME 12
+#define ZS_FIELD_PATH 16
+#define ZS_FIELD_PATH_LENGTH 20
+#define ZS_FIELD_STATUS 24
+#define ZS_FIELD_RESUME_RESULT 28
+#define ZS_FIELD_PATH_BYTES 256
+#define ZS_METHOD_OTHER 0
+#define ZS_METHOD_GET 1
+#define ZS_METHOD_HEAD 2
+#define ZS_METHOD_POST 3
+#define ZS_METHOD_PUT 4
+#define ZS_METHOD_DELETE 5
+#define ZS_METHOD_CONNECT 6
+#define ZS_METHOD_OPTIONS 7
+#define ZS_METHOD_TRACE 8
+#define ZS_METHOD_PATCH 9
+#define ZS_ACTION_NOT_FOUND 0
+#define ZS_ACTION_RESPOND 1
+#define ZS_ACTION_PROXY 2
+#define ZS_ACTION_FILE 3
+#define ZS_ACTION_ABORT 4
+#define ZS_ACTION_ERROR 5
+#define ZS_ACTION_SUSPEND 6
+#define ZS_ACTION_EMPTY 7
+#define ZS_OPERATION_CHECK_PASSWORD 1
+
+#define ZS_RETURN(action, index, detail) ((u64)(action) | (u64)(detail) << 8 | (u64)(index) << 32)
+/* 1 when a pattern of Tables.paths[row] fits the decoded path */
+static u64 (*const zs_match_path)(u64) = (void *)1;
+/* 1 when Tables.regexps[row] fits; its captures are kept */
+static u64 (*const zs_match_regexp)(u64) = (void *)2;
+/* 1 when the host is among Tables.hosts[row] */
+static u64 (*const zs_match_host)(u64) = (void *)3;
+/* 1 when the method is among Tables.methods[row] */
+static u64 (*const zs_match_method)(u64) = (void *)4;
+/* 1 when Tables.headers[row] fits */
+static u64 (*const zs_match_header)(u64) = (void *)5;
+/* 1 when Tables.queries[row] fits */
+static u64 (*const zs_match_query)(u64) = (void *)6;
+/* 1 when the request is of Tables.protocols[row] */
+static u64 (*const zs_match_protocol)(u64) = (void *)7;
+/* 1 when the peer lies in Tables.addresses[row] */
+static u64 (*const zs_match_remote_ip)(u64) = (void *)8;
+/* 1 when the client lies in Tables.addresses[row] */
+static u64 (*const zs_match_client_ip)(u64) = (void *)9;
+/* 1 when Tables.variables[row] fits */
+static u64 (*const zs_match_variable)(u64) = (void *)10;
+/* value of the longest entry of Tables.tries[row], or 0 */
+static u64 (*const zs_find_path)(u64) = (void *)11;
+/* applies Tables.rewrites[row] to method, path and query */
+static u64 (*const zs_rewrite)(u64) = (void *)16;
+/* applies Tables.header_changes[row] to the request */
+static u64 (*const zs_change_request_headers)(u64) = (void *)17;
+/* applies Tables.header_changes[row] to the answer */
+static u64 (*const zs_change_response_headers)(u64) = (void *)18;
+/* 413 past so many bytes; 0 lifts the limit */
+static u64 (*const zs_limit_request_body)(u64) = (void *)19;
+/* basic authentication by Tables.credentials[row]: 0 refused, 1 right, 2 not known yet (suspend) */
+static u64 (*const zs_check_password)(u64) = (void *)20;
+/* sets the variables of Tables.assignments[row] */
+static u64 (*const zs_assign_variables)(u64) = (void *)21;
+/* adds WWW-Authenticate of Tables.credentials[row] to the answer */
+static u64 (*const zs_require_authentication)(u64) = (void *)22;
+/* copies the first value of the named field; its length (which may exceed the room), or -1 */
+static u64 (*const zs_read_request_header)(const void *, u64, void *, u64) = (void *)64;
+/* sets a field of the request; 0, or -1 when name or value is not allowed */
+static u64 (*const zs_write_request_header)(const void *, u64, const void *, u64) = (void *)65;
+/* sets a field of the answer; 0, or -1 when name or value is not allowed */
+static u64 (*const zs_write_response_header)(const void *, u64, const void *, u64) = (void *)66;
+/* writes a line to the engine's log */
+static u64 (*const zs_log_message)(const void *, u64) = (void *)67;
