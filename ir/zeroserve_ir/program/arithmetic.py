@@ -19,7 +19,7 @@ def sign(value: int, bits: int) -> int:
 
 
 def calculate(operator: Operator, bits: int, left: int, right: int) -> int:
-    """Return left OPERATOR right in 32 or 64 bits, zero-extended; never raises (division by zero is defined)."""
+    """Return left OPERATOR right in 32 or 64 bits, zero-extended; division by zero is defined."""
     mask = MASK_64 if bits == 64 else MASK_32
     left &= mask
     right &= mask

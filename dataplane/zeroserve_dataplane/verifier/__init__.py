@@ -1,0 +1,66 @@
+"""The verifier: code of strangers in, a program that may be compiled out, or why not.
+
+Three stages, each of which needs the one before: `structure` (every instruction by itself), `flow`
+(subprograms, blocks, calls), `analysing` (abstract interpretation). All refusals of a stage are reported.
+Called by agent, compiler and CLI; a program that was not verified here is never compiled or interpreted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from zeroserve_ir.program.encoding import decode, scan
+
+from zeroserve_dataplane.verifier.accesses import Access
+from zeroserve_dataplane.verifier.analysing import analyse
+from zeroserve_dataplane.verifier.flow import (
+    Slots,
+    Subprogram,
+    check_calls,
+    check_extents,
+    check_targets,
+    divide,
+)
+from zeroserve_dataplane.verifier.refusals import Refusal, Rule, diagnose
+from zeroserve_dataplane.verifier.structure import check_sizes, check_structure
+
+__all__ = ["Refusal", "Refused", "Rule", "Verified", "diagnose", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A program that keeps every rule, and what was found out about it."""
+
+    code: bytes
+    constants_bytes: int
+    slots: Slots
+    subprograms: tuple[Subprogram, ...]
+    """Callers first; the main program, at slot 0, is the first."""
+    accesses: Mapping[int, Access]
+    reachable: frozenset[int]
+    """Starts of the blocks that control can reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broken rules, in the order of the code; at least one."""
+
+    refusals: tuple[Refusal, ...]
+
+
+def verify(code: bytes, constants_bytes: int) -> Verified | Refused:
+    """Judge a program that may read `constants_bytes` of constants; never raises."""
+    scanned = scan(code)
+    if refusals := tuple(check_sizes(scanned, constants_bytes)) or tuple(check_structure(scanned)):
+        return Refused(refusals)
+    slots = decode(code)
+    if refusals := tuple(check_targets(slots)):
+        return Refused(refusals)
+    if refusals := (*check_extents(slots), *check_calls(slots)):
+        return Refused(refusals)
+    subprograms = divide(slots)
+    analysis = analyse(slots, subprograms, constants_bytes)
+    if analysis.refusals:
+        return Refused(analysis.refusals)
+    return Verified(code, constants_bytes, slots, subprograms, analysis.accesses, analysis.reachable)
