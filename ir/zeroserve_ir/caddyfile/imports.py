@@ -1,6 +1,6 @@
 """`import`: which tokens stand for it, with arguments and blocks filled in.
 
-In: the tokens of the import line and its block. Out: the tokens to splice in, or an `ImportRefused`
+In: the tokens of the import line and its block. Out: the tokens to splice in, or an `ImportRefusedError`
 that the parser records. Files are read relative to the file of the importing token; a pattern may hold
 one wildcard (Caddy: parse.go doImport). A source that is already in the token's chain is a cycle.
 """
@@ -11,7 +11,7 @@ import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from zeroserve_ir.caddyfile.lexer import Token, tokenize
 from zeroserve_ir.codes import Code
@@ -21,11 +21,12 @@ _ARGUMENT = re.compile(r"\{args\[(\d+)\]\}|\{args\.(\d+)\}")
 _VARIADIC = re.compile(r"\{args\[(-?\d*):(-?\d*)\]\}")
 
 
-@dataclass(frozen=True, slots=True)
-class ImportRefused(Exception):
+class ImportRefusedError(Exception):
     """Why an import cannot be expanded."""
 
-    diagnostic: Diagnostic
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic = diagnostic
 
 
 def import_file_tokens(
@@ -39,7 +40,9 @@ def import_file_tokens(
         texts[path] = text
         if path in token.sources:
             message = f"import cycle: {path} imports itself"
-            raise ImportRefused(Diagnostic(Code.ZS0003, message, token.span, help="remove one of the imports"))
+            raise ImportRefusedError(
+                Diagnostic(Code.ZS0003, message, token.span, help="remove one of the imports")
+            )
         read, found = tokenize(text, path, environment)
         tokens += [replace(one, sources=(path,)) for one in read]
         diagnostics += found
@@ -52,12 +55,12 @@ def _matching_files(pattern: str, token: Token) -> list[str]:
     if path.count("*") > 1 or path.count("?") > 1 or ("[" in path and "]" in path):
         message = f"pattern {pattern} has more than one wildcard"
         cure = "use one * or one ?, or several imports"
-        raise ImportRefused(Diagnostic(Code.ZS0003, message, token.span, help=cure))
+        raise ImportRefusedError(Diagnostic(Code.ZS0003, message, token.span, help=cure))
     if not any(char in path for char in "*?"):
         if not os.path.exists(path):
             cure = f"create {path}, or define a snippet ({pattern}) above"
             message = f"file to import not found: {pattern}"
-            raise ImportRefused(Diagnostic(Code.ZS0003, message, token.span, help=cure))
+            raise ImportRefusedError(Diagnostic(Code.ZS0003, message, token.span, help=cure))
         return [path]
     matches = sorted(glob.glob(path, include_hidden=True))
     if os.path.basename(path).startswith("*"):
@@ -72,11 +75,18 @@ def _read(path: str, token: Token) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         message = f"cannot import {path}: {reason}"
-        raise ImportRefused(Diagnostic(Code.ZS0003, message, token.span, help="name a readable file")) from None
+        raise ImportRefusedError(
+            Diagnostic(Code.ZS0003, message, token.span, help="name a readable file")
+        ) from None
 
 
 def fill_import(
-    imported: Sequence[Token], line: Token, arguments: Sequence[Token], block: Sequence[Token], *, top_level: bool
+    imported: Sequence[Token],
+    line: Token,
+    arguments: Sequence[Token],
+    block: Sequence[Token],
+    *,
+    top_level: bool,
 ) -> list[Token]:
     """Return `imported` with `{args[…]}`, `{block}` and `{blocks.name}` filled in.
 

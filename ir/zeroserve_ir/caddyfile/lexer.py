@@ -84,13 +84,10 @@ def tokenize(
     return lexer.run()
 
 
-@dataclass(frozen=True, slots=True)
-class _Malformed(Exception):
-    code: Code
-    message: str
-    start: int
-    end: int
-    help: str = ""
+class _MalformedError(Exception):
+    def __init__(self, code: Code, message: str, start: int, end: int, cure: str) -> None:
+        super().__init__(message)
+        self.code, self.message, self.start, self.end, self.help = code, message, start, end, cure
 
 
 class _Lexer:
@@ -109,7 +106,7 @@ class _Lexer:
         try:
             while (token := self.next_token()) is not None:
                 tokens.append(token)
-        except _Malformed as error:
+        except _MalformedError as error:
             span = self.span(error.start, error.end)
             return tokens, [Diagnostic(error.code, error.message, span, help=error.help)]
         return tokens, []
@@ -118,7 +115,9 @@ class _Lexer:
         first = self.substituted.original_offset(start)
         last = max(first + 1, self.substituted.original_offset(max(start, end - 1)) + 1)
         line = bisect_right(self.line_starts, first)
-        line_end = self.line_starts[line] - 1 if line < len(self.line_starts) else len(self.substituted.original)
+        line_end = (
+            self.line_starts[line] - 1 if line < len(self.line_starts) else len(self.substituted.original)
+        )
         column = first - self.line_starts[line - 1] + 1
         end_column = max(column + 1, min(last, line_end) - self.line_starts[line - 1] + 1)
         return Span(self.file, line, column, end_column, origin=self.origin)
@@ -158,7 +157,7 @@ class _Lexer:
         if not self.skip_blank():
             return None
         char = self.text[self.position]
-        if char in "\"`":
+        if char in '"`':
             return self.read_quoted(char)
         return self.read_word()
 
@@ -181,7 +180,9 @@ class _Lexer:
             if char == "\n":
                 self.end_line()
             value.append(char)
-        raise _Malformed(Code.ZS0002, f"quote {quote} is not closed", start, start + 1, f"close it with {quote}")
+        raise _MalformedError(
+            Code.ZS0002, f"quote {quote} is not closed", start, start + 1, f"close it with {quote}"
+        )
 
     def read_word(self) -> Token:
         text, start, line = self.text, self.position, self.line
@@ -227,7 +228,9 @@ class _Lexer:
         close = text.find(marker, stop + 1)
         if close < 0:
             message = f"heredoc <<{marker} has no closing marker"
-            raise _Malformed(Code.ZS0002, message, start, stop, f"end it with a line that holds only {marker}")
+            raise _MalformedError(
+                Code.ZS0002, message, start, stop, f"end it with a line that holds only {marker}"
+            )
         body = text[stop + 1 : close]
         value = self.strip_padding(body, marker, stop + 1)
         self.position = close + len(marker)
@@ -241,9 +244,11 @@ class _Lexer:
         for text in lines:
             if text not in ("", "\r"):
                 if not text.startswith(padding):
-                    message = f"leading white space in heredoc <<{marker} differs from that of its closing marker"
+                    message = (
+                        f"leading white space in heredoc <<{marker} differs from that of its closing marker"
+                    )
                     cure = f"indent the line by {padding!r}, as the closing marker is"
-                    raise _Malformed(Code.ZS0001, message, offset, offset + len(text), cure)
+                    raise _MalformedError(Code.ZS0001, message, offset, offset + len(text), cure)
                 stripped.append(text[len(padding) :].replace("\r", ""))
             else:
                 stripped.append("")
@@ -253,9 +258,13 @@ class _Lexer:
 
 def _check_marker(marker: str, start: int, stop: int) -> None:
     if not marker:
-        raise _Malformed(Code.ZS0001, "heredoc has no marker after <<", start, stop, "write for example <<END")
+        raise _MalformedError(
+            Code.ZS0001, "heredoc has no marker after <<", start, stop, "write for example <<END"
+        )
     if marker.startswith("<"):
-        raise _Malformed(Code.ZS0001, "heredoc has too many <", start, stop, "write two, for example <<END")
+        raise _MalformedError(
+            Code.ZS0001, "heredoc has too many <", start, stop, "write two, for example <<END"
+        )
     if not re.fullmatch(r"[A-Za-z0-9_-]+", marker):
         message = f"heredoc marker {marker!r} has other characters than letters, digits, - and _"
-        raise _Malformed(Code.ZS0001, message, start, stop, "write for example <<END")
+        raise _MalformedError(Code.ZS0001, message, start, stop, "write for example <<END")

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 
 from zeroserve_ir.caddyfile.environment import environment_references
-from zeroserve_ir.caddyfile.imports import ImportRefused, fill_import, import_file_tokens
+from zeroserve_ir.caddyfile.imports import ImportRefusedError, fill_import, import_file_tokens
 from zeroserve_ir.caddyfile.lexer import Token, tokenize
 from zeroserve_ir.caddyfile.limits import DEPTH_MAX, IMPORTS_MAX, TENANT_TEXT_LENGTH_MAX, TOKENS_MAX
 from zeroserve_ir.caddyfile.syntax import NamedRoute, Segment, SiteBlock, SyntaxTree
@@ -57,7 +57,11 @@ class _Parser:
     """One pass over the tokens; imports are spliced in at the cursor."""
 
     def __init__(
-        self, tokens: list[Token], environment: Mapping[str, str] | None, texts: dict[str, str], root: str = ""
+        self,
+        tokens: list[Token],
+        environment: Mapping[str, str] | None,
+        texts: dict[str, str],
+        root: str = "",
     ) -> None:
         self.tokens = tokens
         self.environment = environment
@@ -69,7 +73,7 @@ class _Parser:
         self.snippets: dict[str, list[Token]] = {}
         self.diagnostics: list[Diagnostic] = []
 
-    def report(self, code: Code, message: str, token: Token, help: str = "", label: str = "") -> None:  # noqa: A002
+    def report(self, code: Code, message: str, token: Token, help: str = "", label: str = "") -> None:
         self.diagnostics.append(Diagnostic(code, message, token.span, help=help, label=label))
 
     def more(self) -> bool:
@@ -102,7 +106,9 @@ class _Parser:
                 options = segments
             elif braces and segments:
                 cure = "give the block an address, or move it to the top of the file"
-                self.report(Code.ZS0001, "a block without address is for global options and stands first", start, cure)
+                self.report(
+                    Code.ZS0001, "a block without address is for global options and stands first", start, cure
+                )
             first = first and not keys and not segments
             if self.at == before:  # Whatever was not understood is passed over, so that parsing ends.
                 self.at += 1
@@ -122,13 +128,17 @@ class _Parser:
                 continue
             if token.opens:
                 if another:
-                    self.report(Code.ZS0001, "expected another address after the comma", token, "remove the comma")
+                    self.report(
+                        Code.ZS0001, "expected another address after the comma", token, "remove the comma"
+                    )
                 return tuple(keys), True
             if value.startswith("@") and not token.quoted:
                 cure = "move the matcher into a site block"
                 self.report(Code.ZS0001, f"matcher {value} outside of a site block", token, cure)
             elif value.endswith("{") and not token.quoted and len(value) > 1 and not value.endswith("${"):
-                self.report(Code.ZS0001, f"no space before the brace in {value!r}", token, f"write {value[:-1]} {{")
+                self.report(
+                    Code.ZS0001, f"no space before the brace in {value!r}", token, f"write {value[:-1]} {{"
+                )
                 keys.append(token.with_text(value[:-1]))
                 self.tokens[self.at] = token.with_text("{")
                 return tuple(keys), True
@@ -155,7 +165,9 @@ class _Parser:
             return self.parse_segments(1, closing=True, brace=brace)
         segments = self.parse_segments(0, closing=False)
         if self.more():
-            self.report(Code.ZS0001, "unexpected '}' without an opening brace", self.tokens[self.at], "remove it")
+            self.report(
+                Code.ZS0001, "unexpected '}' without an opening brace", self.tokens[self.at], "remove it"
+            )
             self.at += 1
         return segments
 
@@ -197,7 +209,9 @@ class _Parser:
                 self.expand_import(top_level=False)
                 continue
             if depth > DEPTH_MAX:
-                self.report(Code.ZS0202, f"blocks are nested deeper than {DEPTH_MAX}", token, "flatten the blocks")
+                self.report(
+                    Code.ZS0202, f"blocks are nested deeper than {DEPTH_MAX}", token, "flatten the blocks"
+                )
                 self.at = len(self.tokens)
                 self.unclosed = True
                 return tuple(segments)
@@ -224,7 +238,9 @@ class _Parser:
                 self.at += 1
                 if self.more() and not self.starts_line():
                     cure = "start a new line after the brace"
-                    self.report(Code.ZS0001, "unexpected token after '{' on its line", self.tokens[self.at], cure)
+                    self.report(
+                        Code.ZS0001, "unexpected token after '{' on its line", self.tokens[self.at], cure
+                    )
                 block = self.parse_segments(depth + 1, closing=True, brace=token)
                 self.end_segment_line()
                 return Segment(name, tuple(arguments), block)
@@ -264,7 +280,7 @@ class _Parser:
         try:
             imported = self.resolve_import(line, arguments)
             filled = fill_import(imported, line, arguments[1:], block, top_level=top_level)
-        except ImportRefused as refused:
+        except ImportRefusedError as refused:
             self.diagnostics.append(refused.diagnostic)
             filled = []
         if len(self.tokens) + len(filled) > TOKENS_MAX:
@@ -277,26 +293,33 @@ class _Parser:
     def resolve_import(self, line: Token, arguments: list[Token]) -> list[Token]:
         if self.environment is None:
             message = "imports are not allowed here"
-            raise ImportRefused(Diagnostic(Code.ZS0201, message, line.span, help="write the directives themselves"))
+            raise ImportRefusedError(
+                Diagnostic(Code.ZS0201, message, line.span, help="write the directives themselves")
+            )
         if not arguments or not arguments[0].text:
             message = "import needs the name of a snippet or a file"
-            raise ImportRefused(Diagnostic(Code.ZS0102, message, line.span, help="write import NAME"))
+            raise ImportRefusedError(Diagnostic(Code.ZS0102, message, line.span, help="write import NAME"))
         self.imports += 1
         if self.imports > IMPORTS_MAX:
             self.at = len(self.tokens)
             message = f"more than {IMPORTS_MAX} imports"
-            raise ImportRefused(Diagnostic(Code.ZS0202, message, line.span, help="import less"))
+            raise ImportRefusedError(Diagnostic(Code.ZS0202, message, line.span, help="import less"))
         target = arguments[0]
         snippet = self.snippets.get(target.text)
         if snippet is None:
-            anchored = Token(target.text, target.span, target.line, target.quote, (self.root, *target.sources))
+            anchored = Token(
+                target.text, target.span, target.line, target.quote, (self.root, *target.sources)
+            )
             tokens, diagnostics = import_file_tokens(target.text, anchored, self.environment, self.texts)
             self.diagnostics += diagnostics
             return tokens
         source = f"({target.text})"
         if source in line.sources:
             message = f"import cycle: snippet {source} imports itself"
-            raise ImportRefused(Diagnostic(Code.ZS0003, message, line.span, help="remove one of the imports"))
+            raise ImportRefusedError(
+                Diagnostic(Code.ZS0003, message, line.span, help="remove one of the imports")
+            )
         return [
-            Token(token.text, token.span, token.line, token.quote, (*token.sources, source)) for token in snippet
+            Token(token.text, token.span, token.line, token.quote, (*token.sources, source))
+            for token in snippet
         ]

@@ -1,0 +1,81 @@
+"""Which sites share a listener: Caddy's servers, made from sites and the addresses they listen on.
+
+In: sites and options of the tree. Out: servers in Caddy's order, each with its sites, most specific
+first. Used by the adapter to JSON, by group numbering and by whoever opens listeners
+(httpcaddyfile/addresses.go mapAddressToProtocolToServerBlocks, httptype.go serversFromPairings).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zeroserve_ir.tree import Site, SiteAddress
+
+
+@dataclass(frozen=True, slots=True)
+class ServedSite:
+    """A site in a server, with those of its addresses that the server listens on."""
+
+    index: int
+    addresses: tuple[SiteAddress, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts of the addresses; none if one of them stands for any host."""
+        hosts = [address.host for address in self.addresses]
+        return () if "" in hosts else tuple(dict.fromkeys(hosts))
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Listener addresses with the sites behind them."""
+
+    listen: tuple[str, ...]
+    sites: tuple[ServedSite, ...]
+
+
+def listen_address(bind: str, port: int) -> str:
+    """Return the network address to listen on, such as `:443`, `[::1]:443` or `unix//run/x.sock`."""
+    network, slash, host = bind.partition("/")
+    if not slash:
+        network, host = "", bind
+    if network.startswith(("unix", "fd")):
+        return bind
+    host = host.removeprefix("[").removesuffix("]")
+    joined = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{network}/{joined}" if network and network != "tcp" else joined
+
+
+def pair_sites(sites: Sequence[Site]) -> tuple[Server, ...]:
+    """Group sites by listener; listeners with the same sites are one server."""
+    served: dict[str, list[ServedSite]] = {}
+    for index, site in enumerate(sites):
+        by_listener: dict[str, list[SiteAddress]] = {}
+        for address in site.addresses:
+            for bind in dict.fromkeys(site.bind or ("",)):
+                by_listener.setdefault(listen_address(bind, address.port), []).append(address)
+        for listener in sorted(by_listener):
+            served.setdefault(listener, []).append(ServedSite(index, tuple(by_listener[listener])))
+    servers: dict[tuple[ServedSite, ...], list[str]] = {}
+    for listener in sorted(served):
+        # Addresses that differ in nothing but the port do not make one server of two.
+        servers.setdefault(tuple(served[listener]), []).append(listener)
+    return tuple(
+        Server(tuple(listeners), tuple(sorted(group, key=_specificity)))
+        for group, listeners in servers.items()
+    )
+
+
+def _specificity(served: ServedSite) -> tuple[int, bool, int, int]:
+    """Order: named hosts before wildcards before any host; longer hosts first, then longer paths."""
+    host = max((specificity(address.host) for address in served.addresses), default=0)
+    wildcard = any("*" in address.host or not address.host for address in served.addresses)
+    path = max((len(address.path) for address in served.addresses), default=0)
+    return (1 if host == 0 else 0, wildcard and host > 0, -host, -path)
+
+
+def specificity(text: str) -> int:
+    """Length without wildcards and placeholders."""
+    return len(re.sub(r"\{[^}]*\}", "", text)) - text.count("*")

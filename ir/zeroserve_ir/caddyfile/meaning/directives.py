@@ -1,0 +1,128 @@
+"""The table of handler directives, and the blocks that hold directives.
+
+In: the segments of a block. Out: its routes, sorted and grouped as Caddy's adapter does. A directive
+that is refused is reported and left out; its neighbours are read. Called for site bodies, and by itself
+for nested blocks (httpcaddyfile/directives.go parseSegmentAsConfig).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from zeroserve_ir.caddyfile.meaning.headers import read_header, read_request_header
+from zeroserve_ir.caddyfile.meaning.matchers import define_matcher, split_matcher
+from zeroserve_ir.caddyfile.meaning.ordering import Placed, group_routes, sort_routes
+from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
+from zeroserve_ir.caddyfile.meaning.proxying import read_reverse_proxy
+from zeroserve_ir.caddyfile.meaning.reading import Reading, Scope, refusal, wrong_count
+from zeroserve_ir.caddyfile.meaning.responding import (
+    read_abort,
+    read_basic_auth,
+    read_error,
+    read_method,
+    read_redir,
+    read_request_body,
+    read_respond,
+    read_rewrite,
+    read_root,
+    read_uri,
+    read_vars,
+)
+from zeroserve_ir.caddyfile.syntax import Segment
+from zeroserve_ir.codes import Code
+from zeroserve_ir.tree import Handler, MatcherSet, MatchPath, Rewrite, Route, Subroute
+
+SITE_DIRECTIVES = ("bind", "handle_errors", "log", "tls")
+"""Directives that stand at a site's own level only."""
+
+
+def read_directives(segments: Sequence[Segment], scope: Scope) -> list[Placed]:
+    """Read matchers, then directives; what stands at the site's level only is refused."""
+    for segment in segments:
+        if segment.name.text.startswith("@"):
+            with scope.reading.collect():
+                define_matcher(segment, scope)
+    placed: list[Placed] = []
+    for segment in segments:
+        if not segment.name.text.startswith("@"):
+            with scope.reading.collect():
+                placed += read_directive(segment, scope)
+    return placed
+
+
+def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
+    """Read one directive with its matcher into the routes that it makes."""
+    name = segment.name.text
+    if not check(scope.reading, Kind.DIRECTIVE, name, segment.name):
+        return []
+    if name in SITE_DIRECTIVES:
+        cure = f"move {name} out of the block"
+        raise refusal(Code.ZS0101, f"{name} stands at the level of the site only", segment.name, cure)
+    if name == "handle_path":
+        return [Placed("handle", _read_handle_path(segment, scope))]
+    # These two have one argument at least, which may look like a matcher (rewrite/caddyfile.go).
+    if name in ("rewrite", "root") and len(segment.arguments) == 1:
+        matchers: tuple[MatcherSet, ...] = ()
+        rest = segment
+    else:
+        matchers, rest = split_matcher(segment, scope)
+    handlers: Sequence[Handler]
+    if name == "header":
+        handlers = read_header(rest, scope.reading)
+    elif name in ("handle", "route"):
+        handlers = [Subroute(_read_block(rest, scope, sort=name == "handle"))]
+    else:
+        handlers = [_READERS[name](rest, scope.reading)]
+    return [Placed(name, Route((handler,), matchers, span=segment.span)) for handler in handlers]
+
+
+def _read_block(segment: Segment, scope: Scope, *, sort: bool) -> tuple[Route, ...]:
+    if segment.arguments:
+        raise wrong_count(segment, f"{segment.name.text} [MATCHER] {{ … }}")
+    return build_routes(read_directives(segment.block or (), scope.nested()), scope.reading, sort=sort)
+
+
+def build_routes(placed: list[Placed], reading: Reading, *, sort: bool) -> tuple[Route, ...]:
+    """Sort, unless the block keeps its order, then group and merge."""
+    if sort:
+        placed = sort_routes(placed, reading.order)
+    return group_routes(placed, reading.next_group)
+
+
+def _read_handle_path(segment: Segment, scope: Scope) -> Route:
+    """`handle_path /prefix* { … }`: `handle` that strips the prefix first."""
+    if len(segment.arguments) != 1 or not segment.arguments[0].text.startswith("/"):
+        raise wrong_count(segment, "handle_path /PREFIX/* { … }")
+    path = segment.arguments[0].text
+    prefix = path.removesuffix("/*") if path.endswith("/*") else path.removesuffix("*")
+    strip = Route((Rewrite(strip_path_prefix=prefix),), span=segment.span)
+    routes = _read_block(Segment(segment.name, (), segment.block), scope, sort=True)
+    return Route((Subroute((strip, *routes)),), ((MatchPath((path,)),),), span=segment.span)
+
+
+def read_error_block(segment: Segment, scope: Scope) -> Route:
+    """`handle_errors { … }`."""
+    if segment.arguments:
+        cure = "write handle_errors without statuses, and match on {err.status_code} with vars"
+        raise refusal(
+            Code.ZS0110, "handle_errors with statuses is not supported yet", segment.arguments[0], cure
+        )
+    return Route((Subroute(_read_block(segment, scope, sort=True)),), span=segment.span)
+
+
+_READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
+    "abort": read_abort,
+    "basic_auth": read_basic_auth,
+    "basicauth": read_basic_auth,
+    "error": read_error,
+    "method": read_method,
+    "redir": read_redir,
+    "request_body": read_request_body,
+    "request_header": read_request_header,
+    "respond": read_respond,
+    "reverse_proxy": read_reverse_proxy,
+    "rewrite": read_rewrite,
+    "root": read_root,
+    "uri": read_uri,
+    "vars": read_vars,
+}

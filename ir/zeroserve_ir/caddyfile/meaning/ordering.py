@@ -1,0 +1,132 @@
+"""From directives in the order of the text to routes in the order of Caddy's table.
+
+In: the routes that directives made, each with its directive's name. Out: the routes of a block, sorted,
+grouped where directives exclude each other, and with neighbours of equal matchers merged. Called for
+each block (Caddy: httpcaddyfile/directives.go sortRoutes, httptype.go buildSubroute).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from zeroserve_ir.tree import MatchPath, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A route with the directive that made it."""
+
+    directive: str
+    route: Route
+
+
+DIRECTIVE_ORDER = (
+    "tracing", "map", "vars", "fs", "root", "log_append", "skip_log", "log_skip", "log_name", "header",
+    "copy_response_headers", "request_body", "timeouts", "redir", "method", "rewrite", "uri", "try_files",
+    "basicauth", "basic_auth", "forward_auth", "request_header", "encode", "push", "intercept", "templates",
+    "invoke", "handle", "handle_path", "route", "abort", "error", "copy_response", "respond", "metrics",
+    "reverse_proxy", "php_fastcgi", "file_server", "acme_server",
+)  # fmt: skip
+"""Caddy's defaultDirectiveOrder; the global option `order` changes a copy."""
+
+EXCLUSIVE = ("handle", "rewrite", "root")
+"""Directives of which the first that applies runs alone; groups are numbered in this order."""
+
+
+def sort_routes(placed: list[Placed], order: list[str]) -> list[Placed]:
+    """Sort by directive, then most specific path first (`vars`: last, so that it wins)."""
+    positions = {name: index for index, name in enumerate(order)}
+
+    def less(one: Placed, other: Placed) -> bool:
+        if one.directive != other.directive:
+            return positions.get(one.directive, 0) < positions.get(other.directive, 0)
+        earlier = _more_specific(one.route, other.route)
+        return not earlier if one.directive == "vars" else earlier
+
+    return stable_sort(placed, less)
+
+
+def _more_specific(one: Route, other: Route) -> bool:
+    path, other_path = _single_path(one), _single_path(other)
+    if path and other_path:
+        trimmed, other_trimmed = path.removesuffix("*"), other_path.removesuffix("*")
+        if trimmed == other_trimmed:
+            return len(path) < len(other_path)
+        if len(trimmed.encode()) == len(other_trimmed.encode()):
+            return trimmed.encode() < other_trimmed.encode()
+        return len(trimmed.encode()) > len(other_trimmed.encode())
+    return bool(one.matchers) and not other.matchers
+
+
+def _single_path(route: Route) -> str:
+    if len(route.matchers) != 1:
+        return ""
+    paths = [matcher for matcher in route.matchers[0] if isinstance(matcher, MatchPath)]
+    return paths[0].patterns[0] if paths and len(paths[0].patterns) == 1 else ""
+
+
+_Item = TypeVar("_Item")
+_BLOCK = 20
+
+
+def stable_sort(items: Iterable[_Item], less: Callable[[_Item, _Item], bool]) -> list[_Item]:
+    """Sort as Go's sort.SliceStable does: Caddy's comparisons are no strict order, so the method shows."""
+    data = list(items)
+
+    def insertion(start: int, end: int) -> None:
+        for index in range(start + 1, end):
+            at = index
+            while at > start and less(data[at], data[at - 1]):
+                data[at - 1], data[at] = data[at], data[at - 1]
+                at -= 1
+
+    def merge(start: int, middle: int, end: int) -> None:
+        # A stable merge; equal to Go's in-place one wherever `less` orders the two halves.
+        left, right, merged = data[start:middle], data[middle:end], []
+        at = other = 0
+        while at < len(left) and other < len(right):
+            if less(right[other], left[at]):
+                merged.append(right[other])
+                other += 1
+            else:
+                merged.append(left[at])
+                at += 1
+        data[start:end] = merged + left[at:] + right[other:]
+
+    for start in range(0, len(data), _BLOCK):
+        insertion(start, min(start + _BLOCK, len(data)))
+    width = _BLOCK
+    while width < len(data):
+        for start in range(0, len(data) - width, 2 * width):
+            merge(start, start + width, min(start + 2 * width, len(data)))
+        width *= 2
+    return data
+
+
+def group_routes(placed: list[Placed], next_group: Callable[[], str]) -> tuple[Route, ...]:
+    """Give exclusive directives their group and merge neighbours.
+
+    A single `rewrite` has a group too: what follows must not be merged with it, since the request that
+    it leaves may match otherwise.
+    """
+    groups: dict[str, str] = {}
+    for directive in EXCLUSIVE:
+        count = sum(1 for one in placed if one.directive == directive)
+        if count > 1 or directive == "rewrite":
+            groups[directive] = next_group()
+    return merge_routes(replace(one.route, group=groups.get(one.directive, "")) for one in placed)
+
+
+def merge_routes(routes: Iterable[Route]) -> tuple[Route, ...]:
+    """Join neighbours of equal matchers, group and finality into one route."""
+    merged: list[Route] = []
+    for route in routes:
+        if merged:
+            last = merged[-1]
+            if (last.matchers, last.terminal, last.group) == (route.matchers, route.terminal, route.group):
+                merged[-1] = replace(last, handlers=last.handlers + route.handlers)
+                continue
+        merged.append(route)
+    return tuple(merged)

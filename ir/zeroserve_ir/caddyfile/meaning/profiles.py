@@ -1,0 +1,270 @@
+"""Who may write what: one row for each directive, subdirective, matcher, option and placeholder.
+
+Read by every reader before it reads. `local` is the owner's own Caddyfile, where what is not built yet
+is ZS0110; `tenant` is the text in a Kubernetes object, an allow-list where the rest is ZS0201. What has
+no row is unknown in Caddy too. A table test asks that each row has a standing in both profiles.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from zeroserve_ir.caddyfile.lexer import Token
+from zeroserve_ir.caddyfile.meaning.reading import Profile, Reading, refusal
+from zeroserve_ir.caddyfile.syntax import Segment
+from zeroserve_ir.codes import Code
+
+
+class Standing(Enum):
+    """What happens to a name in a profile."""
+
+    ALLOWED = "allowed"
+    IGNORED = "ignored"
+    """Accepted with warning ZS0110: without it every answer is as right as with it."""
+    LATER = "later"
+    """RefusedError with ZS0110."""
+    REFUSED = "refused"
+    """RefusedError with ZS0201."""
+
+
+class Kind(Enum):
+    """What a row is about; the value is its name in messages, with the code of an unknown one."""
+
+    DIRECTIVE = ("directive", Code.ZS0101)
+    SUBDIRECTIVE = ("subdirective", Code.ZS0109)
+    MATCHER = ("matcher", Code.ZS0104)
+    OPTION = ("global option", Code.ZS0101)
+    PLACEHOLDER = ("placeholder", Code.ZS0103)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The standing of a name in both profiles, with the cure where there is a special one."""
+
+    local: Standing
+    tenant: Standing
+    cure: str = ""
+
+
+_BOTH = Row(Standing.ALLOWED, Standing.ALLOWED)
+_OWNER = Row(Standing.ALLOWED, Standing.REFUSED)
+_LATER = Row(Standing.LATER, Standing.LATER)
+_LATER_OWNER = Row(Standing.LATER, Standing.REFUSED)
+_IGNORED = Row(Standing.IGNORED, Standing.IGNORED)
+_IGNORED_OWNER = Row(Standing.IGNORED, Standing.REFUSED)
+
+
+def _rows(row: Row, kind: Kind, names: str, prefix: str = "") -> dict[tuple[Kind, str], Row]:
+    return {(kind, prefix + name): row for name in names.split()}
+
+
+ROWS: dict[tuple[Kind, str], Row] = {
+    **_rows(
+        _BOTH,
+        Kind.DIRECTIVE,
+        "abort basic_auth basicauth error handle handle_errors "
+        "handle_path header method redir request_body "
+        "request_header respond reverse_proxy rewrite route uri vars",
+    ),
+    **_rows(_OWNER, Kind.DIRECTIVE, "bind log root tls"),
+    **_rows(_IGNORED, Kind.DIRECTIVE, "encode push tracing"),
+    **_rows(_IGNORED_OWNER, Kind.DIRECTIVE, "log_append log_name log_skip skip_log"),
+    **_rows(
+        _LATER,
+        Kind.DIRECTIVE,
+        "copy_response copy_response_headers forward_auth intercept "
+        "invoke map timeouts zeroserve_call rate_limit",
+    ),
+    **_rows(
+        _LATER_OWNER, Kind.DIRECTIVE, "acme_server file_server fs metrics php_fastcgi templates try_files"
+    ),
+    **_rows(
+        _BOTH,
+        Kind.SUBDIRECTIVE,
+        "to lb_policy lb_retries lb_try_duration lb_try_interval "
+        "flush_interval header_up header_down method "
+        "rewrite transport",
+        "reverse_proxy ",
+    ),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "trusted_proxies", "reverse_proxy "),
+    **_rows(
+        _LATER,
+        Kind.SUBDIRECTIVE,
+        "lb_retry_match handle_response replace_status health_uri health_path health_port health_interval "
+        "health_passes health_fails health_timeout health_status "
+        "health_body health_method health_request_body "
+        "health_follow_redirects health_headers fail_duration max_fails unhealthy_status unhealthy_latency "
+        "unhealthy_request_count",
+        "reverse_proxy ",
+    ),
+    **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "dynamic health_upstream", "reverse_proxy "),
+    **_rows(
+        _IGNORED,
+        Kind.SUBDIRECTIVE,
+        "request_buffers response_buffers stream_buffer_size stream_timeout stream_close_delay verbose_logs",
+        "reverse_proxy ",
+    ),
+    **_rows(
+        _BOTH,
+        Kind.SUBDIRECTIVE,
+        "tls tls_insecure_skip_verify tls_server_name dial_timeout response_header_timeout read_timeout "
+        "write_timeout keepalive versions",
+        "transport ",
+    ),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "tls_trusted_ca_certs", "transport "),
+    **_rows(
+        _IGNORED,
+        Kind.SUBDIRECTIVE,
+        "read_buffer write_buffer max_response_header "
+        "dial_fallback_delay expect_continue_timeout tls_timeout "
+        "tls_curves tls_renegotiation keepalive_interval "
+        "keepalive_idle_conns keepalive_idle_conns_per_host "
+        "max_conns_per_host compression",
+        "transport ",
+    ),
+    **_rows(
+        _LATER_OWNER,
+        Kind.SUBDIRECTIVE,
+        "resolvers tls_client_auth tls_trust_pool tls_except_ports "
+        "local_address proxy_protocol network_proxy "
+        "forward_proxy_url",
+        "transport ",
+    ),
+    **_rows(
+        _BOTH,
+        Kind.SUBDIRECTIVE,
+        "random round_robin least_conn first ip_hash client_ip_hash uri_hash",
+        "lb_policy ",
+    ),
+    **_rows(
+        _LATER, Kind.SUBDIRECTIVE, "random_choose weighted_round_robin query header cookie", "lb_policy "
+    ),
+    **_rows(_BOTH, Kind.SUBDIRECTIVE, "max_size", "request_body "),
+    **_rows(_LATER, Kind.SUBDIRECTIVE, "set", "request_body "),
+    **_rows(_LATER, Kind.SUBDIRECTIVE, "match", "header "),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "protocols", "tls "),
+    **_rows(
+        _IGNORED_OWNER,
+        Kind.SUBDIRECTIVE,
+        "alpn ca ca_root ciphers curves dns dns_challenge_override_domain dns_ttl eab force_automate "
+        "get_certificate insecure_secrets_log issuer key_type "
+        "on_demand propagation_delay propagation_timeout "
+        "renewal_window_ratio resolvers reuse_private_keys",
+        "tls ",
+    ),
+    **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "client_auth load", "tls "),
+    **_rows(_IGNORED_OWNER, Kind.SUBDIRECTIVE, "protocols", "bind "),
+    **_rows(
+        _IGNORED_OWNER, Kind.SUBDIRECTIVE, "output format level sampling core hostnames no_hostname", "log "
+    ),
+    **_rows(
+        _BOTH,
+        Kind.MATCHER,
+        "client_ip header header_regexp host method not path path_regexp protocol query remote_ip vars",
+    ),
+    **_rows(_LATER, Kind.MATCHER, "expression tls url_pattern vars_regexp"),
+    **_rows(_LATER_OWNER, Kind.MATCHER, "file"),
+    **_rows(
+        _OWNER,
+        Kind.OPTION,
+        "admin auto_https debug grace_period http_port https_port log order servers",
+    ),
+    **_rows(
+        _IGNORED_OWNER,
+        Kind.OPTION,
+        "acme_ca acme_ca_root acme_dns acme_eab cert_issuer cert_lifetime default_sni dns ech email events "
+        "fallback_sni key_type local_certs metrics ocsp_interval "
+        "ocsp_stapling on_demand_tls persist_config pki "
+        "preferred_chains renew_interval renewal_window_ratio shutdown_delay skip_install_trust storage "
+        "storage_check storage_clean_interval tls_resolvers",
+    ),
+    **_rows(_LATER_OWNER, Kind.OPTION, "default_bind filesystem"),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "trusted_proxies", "servers "),
+    **_rows(
+        _IGNORED_OWNER,
+        Kind.SUBDIRECTIVE,
+        "name timeouts keepalive_interval keepalive_idle "
+        "keepalive_count max_header_size enable_full_duplex "
+        "expected_underscore_headers expected_dot_headers log_credentials protocols strict_sni_host "
+        "trusted_proxies_strict trusted_proxies_unix client_ip_headers metrics trace 0rtt",
+        "servers ",
+    ),
+    **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "listener_wrappers packet_conn_wrappers", "servers "),
+    **_rows(
+        _BOTH,
+        Kind.PLACEHOLDER,
+        "http.request.host http.request.host.labels.* http.request.hostport http.request.port "
+        "http.request.method http.request.orig_method http.request.proto "
+        "http.request.scheme http.request.uuid "
+        "http.request.uri http.request.uri_escaped http.request.uri.path http.request.uri.path_escaped "
+        "http.request.uri.path.dir http.request.uri.path.file http.request.uri.path.file.* "
+        "http.request.uri.path.* http.request.uri.query "
+        "http.request.uri.query_escaped http.request.uri.prefixed_query http.request.uri.query.* "
+        "http.request.orig_uri http.request.orig_uri.* http.request.header.* http.request.cookie.* "
+        "http.request.remote http.request.remote.* http.request.local http.request.local.* "
+        "http.request.duration http.request.duration_ms http.request.tls.* http.request.body "
+        "http.request.body_base64 http.regexp.* http.vars.* http.error http.error.* http.reverse_proxy.* "
+        "http.response.header.* http.auth.user.* http.intercept.*",
+    ),
+    **_rows(_OWNER, Kind.PLACEHOLDER, "env.* http.matchers.file.*"),
+    **_rows(
+        _LATER_OWNER, Kind.PLACEHOLDER, "file.* system.* time.* http.shutting_down http.time_until_shutdown"
+    ),
+}
+"""The table; placeholder rows that end in `.*` stand for all names with that start."""
+
+_PLACEHOLDER = re.compile(r"(?<!\\)\{([a-z][a-z0-9_]*(?:\.[\w.%?*:\[\]-]+)?)\}")
+
+
+def check(reading: Reading, kind: Kind, name: str, token: Token, owner: str = "") -> bool:
+    """Say whether `name` is to be read (False: ignored with a warning); refuse it where its row says so.
+
+    `owner` is the directive that a subdirective belongs to.
+    """
+    row = ROWS.get((kind, f"{owner} {name}" if owner else name))
+    label, unknown = kind.value
+    shown = f"{label} {name}" + (f" of {owner}" if owner else "")
+    if row is None:
+        raise refusal(unknown, f"unknown {shown}", token, "check the spelling and the braces above it")
+    standing = row.local if reading.profile is Profile.LOCAL else row.tenant
+    if standing is Standing.REFUSED:
+        raise refusal(Code.ZS0201, f"{shown} is not allowed here", token, row.cure or "remove it")
+    if standing is Standing.LATER:
+        raise refusal(Code.ZS0110, f"{shown} is not supported yet", token, row.cure or "remove it")
+    if standing is Standing.IGNORED:
+        reading.warn(
+            Code.ZS0110, f"{shown} is not supported yet and has no effect", token, row.cure or "remove it"
+        )
+    return standing is Standing.ALLOWED
+
+
+def check_placeholders(reading: Reading, segment: Segment) -> None:
+    """Record each placeholder in `segment`, at any depth, that the profile does not allow."""
+    for token in (segment.name, *segment.arguments):
+        for found in _PLACEHOLDER.finditer(token.text) if "{" in token.text else ():
+            with reading.collect():
+                _check_placeholder(reading, found[1], token)
+    for inner in segment.block or ():
+        check_placeholders(reading, inner)
+
+
+def _check_placeholder(reading: Reading, name: str, token: Token) -> None:
+    row_name = placeholder_row(name)
+    if row_name is not None:
+        check(reading, Kind.PLACEHOLDER, row_name, token)
+    elif reading.profile is Profile.TENANT:
+        cure = "use a placeholder of the request, or write \\{ for a brace"
+        raise refusal(Code.ZS0201, f"placeholder {{{name}}} is not allowed here", token, cure)
+
+
+def placeholder_row(name: str) -> str | None:
+    """Return the name of the row that stands for a placeholder, or None where there is none."""
+    if (Kind.PLACEHOLDER, name) in ROWS:
+        return name
+    while "." in name:
+        name = name.rpartition(".")[0]
+        if (Kind.PLACEHOLDER, f"{name}.*") in ROWS:
+            return f"{name}.*"
+    return None

@@ -1,0 +1,195 @@
+"""What all readers of directives share: the scope they read in, refusals, and values of arguments.
+
+A reader either returns a value or raises `RefusedError` for its own directive; `Reading.collect` turns that
+into a diagnostic, and the next directive is read. Nothing of this leaves the package.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+
+from zeroserve_ir.caddyfile.lexer import Token
+from zeroserve_ir.caddyfile.syntax import Segment
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.tree import MatcherSet, ServiceReference
+
+
+class Profile(Enum):
+    """Who wrote the text: the machine's owner, or a tenant of a cluster."""
+
+    LOCAL = "local"
+    TENANT = "tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """What a tenant's text may name."""
+
+    namespace: str
+    hosts: tuple[str, ...]
+    allow_reference: Callable[[ServiceReference], bool]
+    """Whether a Service of another namespace may be used (ReferenceGrant)."""
+
+
+class RefusedError(Exception):
+    """A directive cannot be used as written."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic = diagnostic
+
+
+def refusal(code: Code, message: str, token: Token, cure: str = "", label: str = "") -> RefusedError:
+    """Return the exception that refuses what stands at `token`."""
+    return RefusedError(Diagnostic(code, message, token.span, label=label, help=cure))
+
+
+@dataclass(slots=True)
+class Reading:
+    """One pass over a configuration: findings, the order of directives, the counter of groups."""
+
+    profile: Profile
+    order: list[str]
+    tenancy: Tenancy | None = None
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    groups: int = 0
+
+    def next_group(self) -> str:
+        """Return the next group's name, numbered as Caddy's adapter does."""
+        self.groups += 1
+        return f"group{self.groups - 1}"
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Record a refusal and go on after the block."""
+        try:
+            yield
+        except RefusedError as refused:
+            self.diagnostics.append(refused.diagnostic)
+
+    def warn(self, code: Code, message: str, token: Token, cure: str = "") -> None:
+        """Record a finding that withholds nothing."""
+        self.diagnostics.append(Diagnostic(code, message, token.span, help=cure, severity=Severity.WARNING))
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where a directive stands: the named matchers that it sees."""
+
+    reading: Reading
+    matchers: dict[str, MatcherSet] = field(default_factory=dict)
+
+    def nested(self) -> Scope:
+        """Return a scope that sees the same matchers and may add its own."""
+        return Scope(self.reading, dict(self.matchers))
+
+
+def wrong_count(segment: Segment, usage: str) -> RefusedError:
+    """Return the refusal of a wrong number of arguments; `usage` shows the right one."""
+    count = len(segment.arguments)
+    message = f"{segment.name.text} has {count} argument{'' if count == 1 else 's'}"
+    return refusal(Code.ZS0102, message, segment.name, f"write {usage}")
+
+
+def texts(tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Return the texts of the tokens."""
+    return tuple(token.text for token in tokens)
+
+
+def only_argument(segment: Segment, usage: str) -> Token:
+    """Return the one argument of a segment without block."""
+    if len(segment.arguments) != 1:
+        raise wrong_count(segment, usage)
+    refuse_block(segment)
+    return segment.arguments[0]
+
+
+def some_arguments(segment: Segment, usage: str) -> tuple[Token, ...]:
+    """Return the arguments, of which there is at least one."""
+    if not segment.arguments:
+        raise wrong_count(segment, usage)
+    refuse_block(segment)
+    return segment.arguments
+
+
+def no_arguments(segment: Segment) -> None:
+    """Refuse arguments and a block."""
+    if segment.arguments:
+        raise wrong_count(segment, segment.name.text)
+    refuse_block(segment)
+
+
+def refuse_block(segment: Segment) -> None:
+    """Refuse a block where the directive has none."""
+    if segment.block:
+        raise refusal(
+            Code.ZS0001, f"{segment.name.text} takes no block", segment.block[0].name, "remove the block"
+        )
+
+
+_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)")
+_NANOSECONDS = {
+    "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9,
+    "h": 3600 * 10**9, "d": 86400 * 10**9,
+}  # fmt: skip
+
+
+def duration_ms(token: Token) -> int:
+    """Return a duration such as `1m30s` or `2d` in milliseconds (Go's time.ParseDuration, with days)."""
+    text = token.text
+    sign = -1 if text.startswith("-") else 1
+    unsigned = text.removeprefix("-").removeprefix("+")
+    parts = list(_DURATION.finditer(unsigned))
+    if unsigned == "0":
+        return 0
+    if not parts or "".join(part[0] for part in parts) != unsigned:
+        raise refusal(
+            Code.ZS0103, f"{text!r} is not a duration", token, "write for example 30s, 1m30s or 500ms"
+        )
+    return sign * round(sum(float(part[1]) * _NANOSECONDS[part[2]] for part in parts) / 10**6)
+
+
+_SIZE = re.compile(r"(\d[\d,]*\.?\d*)\s*([a-zA-Z]*)")
+_SIZE_UNITS = {"": 1, "b": 1} | {
+    name + suffix: base**power
+    for power, name in enumerate("kmgtpe", 1)
+    for suffix, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
+}
+
+
+def size_bytes(token: Token) -> int:
+    """Return a size such as `10MB` (powers of 1000) or `10MiB` (of 1024) in bytes (humanize.ParseBytes)."""
+    found = _SIZE.fullmatch(token.text)
+    unit = _SIZE_UNITS.get(found[2].lower()) if found else None
+    if not found or unit is None:
+        raise refusal(Code.ZS0103, f"{token.text!r} is not a size", token, "write for example 10MB or 512KiB")
+    return int(float(found[1].replace(",", "")) * unit)
+
+
+def integer(token: Token) -> int:
+    """Return a whole number."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", token.text):
+        raise refusal(Code.ZS0103, f"{token.text!r} is not a whole number", token, "write digits only")
+    return int(token.text)
+
+
+def port(token: Token) -> int:
+    """Return a port from 1 to 65535."""
+    number = integer(token)
+    if not 0 < number < 65536:
+        raise refusal(Code.ZS0103, f"port {number} is out of range", token, "write a port from 1 to 65535")
+    return number
+
+
+def is_status(text: str) -> bool:
+    """Whether one argument of `respond` or `error` means a status (Caddy: three digits, positive)."""
+    return len(text) == 3 and re.fullmatch(r"[+]?\d+", text) is not None and int(text) > 0
+
+
+PRIVATE_RANGES = ("192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1")
+"""What `private_ranges` stands for (Caddy: internal/ranges.go)."""

@@ -1,0 +1,243 @@
+"""Directives that answer or change the request by themselves: respond, redir, error, rewrite and the like.
+
+Each reader takes the segment without its matcher and returns the handler. Syntax:
+httpcaddyfile/builtins.go, caddyhttp/{staticresp,staticerror,vars}.go, rewrite, requestbody, caddyauth.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from zeroserve_ir.caddyfile.lexer import Token
+from zeroserve_ir.caddyfile.meaning.matchers import check_regexp
+from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    integer,
+    is_status,
+    no_arguments,
+    only_argument,
+    refusal,
+    refuse_block,
+    size_bytes,
+    texts,
+    wrong_count,
+)
+from zeroserve_ir.caddyfile.syntax import Segment
+from zeroserve_ir.codes import Code
+from zeroserve_ir.tree import (
+    BasicAuth,
+    RaiseError,
+    RequestBody,
+    Rewrite,
+    SetVariables,
+    StaticResponse,
+)
+
+
+def read_respond(segment: Segment, _: Reading) -> StaticResponse:
+    """`respond [<body>] [<status>] { body close }`."""
+    body, status = _text_and_status(segment, "respond [BODY] [STATUS]")
+    close = False
+    for inner in segment.block or ():
+        if inner.name.text == "close" and not close:
+            no_arguments(inner)
+            close = True
+        elif inner.name.text == "body" and not body:
+            body = only_argument(inner, "body TEXT").text
+        else:
+            raise _unexpected(inner, "respond", "body and close stand once each")
+    return StaticResponse(status=status, body=body, close=close)
+
+
+def read_error(segment: Segment, _: Reading) -> RaiseError:
+    """`error [<message>] <status> { message }`."""
+    message, status = _text_and_status(segment, "error [MESSAGE] STATUS")
+    for inner in segment.block or ():
+        if inner.name.text != "message" or message:
+            raise _unexpected(inner, "error", "message stands once")
+        message = only_argument(inner, "message TEXT").text
+    return RaiseError(status=status, message=message)
+
+
+def _text_and_status(segment: Segment, usage: str) -> tuple[str, str]:
+    arguments = segment.arguments
+    if len(arguments) not in (1, 2):
+        raise wrong_count(segment, usage)
+    if len(arguments) == 1:
+        text = arguments[0].text
+        return ("", text) if is_status(text) else (text, "")
+    if "{" not in arguments[1].text and not re.fullmatch(r"[1-9]\d\d", arguments[1].text):
+        message = f"{arguments[1].text!r} is not a status"
+        raise refusal(Code.ZS0103, message, arguments[1], "write a number from 100 to 999")
+    return arguments[0].text, arguments[1].text
+
+
+def _unexpected(inner: Segment, owner: str, cure: str) -> Exception:
+    return refusal(Code.ZS0109, f"unexpected {inner.name.text!r} in {owner}", inner.name, cure)
+
+
+def read_abort(segment: Segment, _: Reading) -> StaticResponse:
+    """`abort`."""
+    no_arguments(segment)
+    return StaticResponse(abort=True)
+
+
+_BROWSER_REDIRECT = """<!DOCTYPE html>
+<html>
+	<head>
+		<title>Redirecting...</title>
+		<script>window.location.replace("{0}");</script>
+		<meta http-equiv="refresh" content="0; URL='{0}'">
+	</head>
+	<body>Redirecting to <a href="{0}">{0}</a>...</body>
+</html>
+"""
+
+
+def read_redir(segment: Segment, _: Reading) -> StaticResponse:
+    """`redir <to> [<code>]`; `html` answers 200 with a page that redirects browsers."""
+    if len(segment.arguments) not in (1, 2):
+        raise wrong_count(segment, "redir TO [CODE]")
+    refuse_block(segment)
+    to = segment.arguments[0].text
+    code = segment.arguments[1] if len(segment.arguments) == 2 else None
+    status = {"": "302", "temporary": "302", "permanent": "301"}.get(code.text if code else "")
+    if code is not None and code.text == "html":
+        escaped = html.escape(to, quote=False).replace("'", "&#39;").replace('"', "&#34;")
+        body = _BROWSER_REDIRECT.replace("{0}", escaped)
+        return StaticResponse("200", body, (("Content-Type", "text/html; charset=utf-8"),))
+    if code is not None and status is None:
+        status = code.text
+        redirects = re.fullmatch(r"3\d\d|401", status)
+        if not status.startswith("{") and not redirects:
+            cure = "write 301, 302, 303, 307, 308, 401, permanent, temporary or html"
+            raise refusal(Code.ZS0103, f"{status!r} is not a status of a redirect", code, cure)
+    return StaticResponse(status=status or "302", headers=(("Location", to),))
+
+
+def read_rewrite(segment: Segment, _: Reading) -> Rewrite:
+    """`rewrite <to>`."""
+    return Rewrite(uri=only_argument(segment, "rewrite [MATCHER] TO").text)
+
+
+def read_method(segment: Segment, _: Reading) -> Rewrite:
+    """`method <method>`."""
+    return Rewrite(method=only_argument(segment, "method [MATCHER] METHOD").text)
+
+
+def read_uri(segment: Segment, _: Reading) -> Rewrite:
+    """`uri strip_prefix|strip_suffix|replace|path_regexp|query …`."""
+    if not segment.arguments:
+        raise wrong_count(segment, "uri OPERATION …")
+    operation, *arguments = segment.arguments
+    if operation.text != "query":
+        refuse_block(segment)
+    match operation.text, len(arguments):
+        case "strip_prefix", 1:
+            return Rewrite(strip_path_prefix=arguments[0].text)
+        case "strip_suffix", 1:
+            return Rewrite(strip_path_suffix=arguments[0].text)
+        case "replace", 2 | 3:
+            limit = integer(arguments[2]) if len(arguments) == 3 else 0
+            return Rewrite(substring=((arguments[0].text, arguments[1].text, limit),))
+        case "path_regexp", 2:
+            return Rewrite(path_regexp=((check_regexp(arguments[0]), arguments[1].text),))
+        case "query", _:
+            lines = [tuple(arguments)] if arguments else []
+            if arguments and segment.block:
+                refuse_block(segment)
+            lines += [(inner.name, *inner.arguments) for inner in segment.block or ()]
+            return Rewrite(query=_in_order([_query_step(line, segment) for line in lines]))
+        case "strip_prefix" | "strip_suffix" | "replace" | "path_regexp", _:
+            raise wrong_count(segment, f"uri {operation.text} …")
+    cure = "write strip_prefix, strip_suffix, replace, path_regexp or query"
+    raise refusal(Code.ZS0103, f"unknown operation {operation.text!r} of uri", operation, cure)
+
+
+_QUERY_ORDER = ("rename", "set", "add", "replace", "delete")
+
+
+def _in_order(steps: list[tuple[str, str, str]]) -> tuple[tuple[str, str, str], ...]:
+    """Sort the steps as Caddy applies them (rewrite.go queryOps.do)."""
+    return tuple(sorted(steps, key=lambda step: _QUERY_ORDER.index(step[0])))
+
+
+def _query_step(line: tuple[Token, ...], segment: Segment) -> tuple[str, str, str]:
+    key, values = line[0].text, texts(line[1:])
+    if key.startswith("-") and not values:
+        return "delete", key.lstrip("-"), ""
+    if key.startswith("+") and len(values) == 1:
+        return "add", key.lstrip("+"), values[0]
+    if ">" in key and not values and key[0] not in "+-":
+        old, new = key.split(">")[:2]
+        return "rename", old, new
+    if key and key[0] not in "+-" and ">" not in key:
+        if len(values) == 1:
+            return "set", key, values[0]
+        if len(values) == 2:
+            raise refusal(
+                Code.ZS0110, "uri query with a pattern is not supported yet", line[0], "use uri replace"
+            )
+    raise wrong_count(segment, "uri query KEY VALUE, +KEY VALUE, -KEY or OLD>NEW")
+
+
+def read_vars(segment: Segment, _: Reading) -> SetVariables:
+    """`vars [<name> <value>] { <name> <value> }`."""
+    lines = [segment.arguments] if segment.arguments else []
+    lines += [(inner.name, *inner.arguments) for inner in segment.block or ()]
+    variables: dict[str, str] = {}
+    literals: set[str] = set()
+    for line in lines:
+        if len(line) != 2:
+            raise wrong_count(segment, "vars NAME VALUE")
+        name, value = line
+        variables[name.text] = value.text
+        literals.discard(name.text)
+        if not value.quoted and is_literal(value.text):
+            literals.add(name.text)
+    return SetVariables(tuple(sorted(variables.items())), tuple(sorted(literals)))
+
+
+def is_literal(text: str) -> bool:
+    """Whether an unquoted value is a number or boolean to Caddy (Dispenser.ScalarVal)."""
+    return text in ("true", "false") or re.fullmatch(r"-?(0|[1-9]\d{0,14})(\.\d{1,9})?", text) is not None
+
+
+def read_root(segment: Segment, _: Reading) -> SetVariables:
+    """`root <path>`: the variable that file handlers read."""
+    return SetVariables((("root", only_argument(segment, "root [MATCHER] PATH").text),))
+
+
+def read_request_body(segment: Segment, reading: Reading) -> RequestBody:
+    """`request_body { max_size <size> }`."""
+    if segment.arguments:
+        raise wrong_count(segment, "request_body { max_size SIZE }")
+    size = 0
+    for inner in segment.block or ():
+        check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "request_body")
+        size = size_bytes(only_argument(inner, "max_size SIZE"))
+    return RequestBody(size)
+
+
+def read_basic_auth(segment: Segment, _: Reading) -> BasicAuth:
+    """`basic_auth [<algorithm> [<realm>]] { <name> <hash> }`."""
+    if len(segment.arguments) > 2:
+        raise wrong_count(segment, "basic_auth [ALGORITHM [REALM]]")
+    algorithm = segment.arguments[0] if segment.arguments else None
+    if algorithm is not None and algorithm.text not in ("bcrypt", "argon2id"):
+        raise refusal(Code.ZS0103, f"unknown hash {algorithm.text!r}", algorithm, "write bcrypt or argon2id")
+    accounts: dict[str, str] = {}
+    for inner in segment.block or ():
+        name, hashed = inner.name, inner.arguments
+        if len(hashed) != 1 or not name.text or not hashed[0].text:
+            raise wrong_count(inner, "NAME HASH")
+        if name.text in accounts:
+            raise refusal(Code.ZS0103, f"account {name.text} stands twice", name, "remove one")
+        accounts[name.text] = hashed[0].text
+    if not accounts:
+        cure = "write NAME HASH in its block; zeroserve never stores passwords, only hashes"
+        raise refusal(Code.ZS0102, "basic_auth has no account", segment.name, cure)
+    realm = segment.arguments[1].text if len(segment.arguments) == 2 else "restricted"
+    return BasicAuth(tuple(accounts.items()), realm)
