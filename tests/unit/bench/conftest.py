@@ -1,0 +1,30 @@
+"""The bench package is no part of the distribution: it is imported from the repository's root."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+
+from bench.installing import make_certificate  # noqa: E402
+from bench.scenes import ROUTES, Certificate, Scene, host_names  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(params=[True, False], ids=["tls", "plain"])
+def scene(request, tmp_path, certificate) -> Scene:
+    """Two hosts, four routes, four backends, over TLS and without."""
+    return Scene(tmp_path, request.param, 18999, 18998, host_names(2), ROUTES, (1, 2, 3, 4), certificate)
+
+
+@pytest.fixture(scope="session")
+def caddy() -> Path:
+    """Stock Caddy, which the development requirements install."""
+    return Path(sys.executable).with_name("caddy")
