@@ -1,0 +1,119 @@
+"""The product in the test cluster: its images on the node, a Helm release of it, and what its Pods tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from cluster import node, running
+from cluster.clients import Client
+from cluster.places import REPOSITORY, cache_folder
+from traffic import Target, fetch
+
+from images import recipes
+from images.__main__ import archive_path, build
+from images.debian import ImageError
+
+CHART = REPOSITORY / "charts" / "zeroserve-ingress"
+REGISTRY = "zeroserve.test"
+# Two builds of the same sources, apart by a label and so by digest: what `helm upgrade` goes from and to.
+TAGS = ("e2e-1", "e2e-2")
+COMPONENTS = ("operator", "agent", "engine")
+
+
+@cache
+def archive(component: str, tag: str) -> Path:
+    """Build an image once for the session and return its archive."""
+    return archive_in(cache_folder(), component, tag)
+
+
+def archive_in(folder: Path, component: str, tag: str) -> Path:
+    """Build an image with this cache; the archive is put below it."""
+    order = recipes.Order(running.machine(), folder, REGISTRY, tag, {"dev.zeroserve.e2e": tag})
+    target = archive_path(folder / "e2e", component, order)
+    try:
+        build(component, order, target)
+    except ImageError as error:
+        raise AssertionError(f"the image of {component} cannot be built: {error}") from error
+    return target
+
+
+def import_images(client: Client, components: Sequence[str] = COMPONENTS, tags: Sequence[str] = TAGS) -> None:
+    """Give the node these images of the product."""
+    for component in components:
+        for tag in tags:
+            node.import_image(client.places, archive(component, tag))
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A Helm release; `client` works in its namespace, `address` is that of its load balancer."""
+
+    client: Client
+    name: str
+    ingress_class: str
+    address: str
+
+    def install(self, *settings: str, tag: str = TAGS[0]) -> None:
+        """Install, wait until the data plane is ready, and give its Service the address."""
+        self.client.make_namespace()
+        self.client.helm("install", self.name, str(CHART), *self._settings(tag), *settings)
+        patch = f'{{"status":{{"loadBalancer":{{"ingress":[{{"ip":"{self.address}"}}]}}}}}}'
+        service = ("patch", "service", f"{self.name}-dataplane", "--subresource=status", "--type=merge")
+        self.client.kubectl(*service, "-p", patch)
+        self.rolled_out()
+
+    def upgrade(self, *settings: str, tag: str) -> None:
+        """Upgrade to images of another tag, and wait."""
+        self.client.helm("upgrade", self.name, str(CHART), "--reset-values", *self._settings(tag), *settings)
+        self.rolled_out()
+
+    def rolled_out(self) -> None:
+        """Wait until operator and data plane are as the release says."""
+        self.client.rolled_out(f"deployment/{self.name}-operator", 120)
+        self.client.rolled_out(f"daemonset/{self.name}-dataplane", 120)
+
+    def dataplane_pod(self) -> dict[str, object]:
+        """Return the data plane's Pod on the only node."""
+        (found,) = self.client.pods(
+            f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=dataplane"
+        )
+        return found
+
+    def target(self, host: str, authority: bytes) -> Target:
+        """Return where clients find a host of this release, over TLS."""
+        return Target(self.address, host, authority)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric of the data plane over all samples with these labels."""
+        status = self.dataplane_pod()["status"]
+        assert isinstance(status, dict)
+        answer = fetch(self.client, Target(status["podIP"], status["podIP"], port=9181), "/metrics")
+        assert answer.status == 200, answer
+        total = 0.0
+        for line in answer.body.decode().splitlines():
+            sample = re.match(rf"{name}(?:{{(.*)}})? (\S+)$", line)
+            if sample:
+                found = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', sample[1] or ""))
+                if labels.items() <= found.items():
+                    total += float(sample[2])
+        return total
+
+    def images_of(self) -> set[str]:
+        """Return the images that the release's Pods run."""
+        pods = self.client.pods(f"app.kubernetes.io/instance={self.name}")
+        return {container["image"] for pod in pods for container in pod["spec"]["containers"]}
+
+    def _settings(self, tag: str) -> list[str]:
+        values = {
+            "fullnameOverride": self.name,
+            "images.registry": REGISTRY,
+            "images.pullPolicy": "Never",
+            "ingressClass.name": self.ingress_class,
+            # The one definition of the cluster belongs to the first release.
+            "crds.install": str(self.name == "zeroserve").lower(),
+        } | {f"images.{component}.tag": tag for component in COMPONENTS}
+        return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]

@@ -1,0 +1,122 @@
+"""The tooling itself: a real cluster in a network of its own, and images that were made without a base."""
+
+import filecmp
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import manifests
+import pytest
+import releases
+import seccomp
+from cluster import node
+from cluster.clients import Client, CommandError
+from cluster.places import cache_folder
+from traffic import Target, fetch, load
+
+BALANCED = "198.51.100.250"
+
+
+@pytest.fixture(scope="module")
+def balanced(namespace: Client) -> Target:
+    """Two Pods of the demo backend behind a load balancer's address."""
+    namespace.apply(manifests.backend("echo", replicas=2))
+    namespace.apply(manifests.dump(manifests.service("echo", "LoadBalancer")))
+    patch = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": BALANCED}]}}})
+    namespace.kubectl("patch", "service", "echo", "--subresource=status", "--type=merge", "-p", patch)
+    namespace.rolled_out("deployment/echo")
+    target = Target(BALANCED, "echo.example")
+    namespace.eventually(lambda: fetch(namespace, target).status == 200, 20)
+    return target
+
+
+def run_once(client: Client, pod: dict[str, Any]) -> str:
+    name = pod["metadata"]["name"]
+    client.apply(manifests.dump(pod))
+    phases = ("Succeeded", "Failed")
+    phase = client.eventually(
+        lambda: (p := client.get("pod", name)["status"].get("phase")) in phases and p, 60
+    )
+    logs = client.kubectl("logs", name)
+    assert phase == "Succeeded", logs
+    return logs
+
+
+def test_a_load_balancers_address_reaches_every_ready_pod(namespace: Client, balanced: Target) -> None:
+    answered = {fetch(namespace, balanced, "/a?b=c").json()["pod"] for _ in range(30)}
+    assert answered == {pod["metadata"]["name"] for pod in namespace.pods("app=echo")}
+
+
+def test_load_reports_a_backend_that_dies(namespace: Client, balanced: Target) -> None:
+    """The tests that expect no failure rest on this one: the load does see what a client would."""
+    with load(namespace, balanced, requests_per_second=100, connections=10) as report:
+        victims = namespace.pods("app=echo")
+        assert [namespace.kill(pod, "/app -listen", signal.SIGKILL) for pod in victims] == [1, 1]
+        namespace.eventually(lambda: bool(report.failures), 20)
+        namespace.rolled_out("deployment/echo")
+        namespace.eventually(lambda: fetch(namespace, balanced).status == 200, 30)
+    assert report.failures
+
+
+@pytest.mark.parametrize(
+    ("component", "modules"),
+    [("operator", "kopf, grpc, yaml"), ("agent", "llvmlite.binding, grpc, elftools")],
+)
+def test_python_images_run_under_restricted(
+    cluster: Client, namespace: Client, component: str, modules: str
+) -> None:
+    releases.import_images(cluster, [component], releases.TAGS[:1])
+    program = (
+        f"import os, socket, {modules}; print(os.getuid(), socket.gethostbyname('kubernetes.default.svc'))"
+    )
+    container = {
+        "image": f"{releases.REGISTRY}/zeroserve-{component}:{releases.TAGS[0]}",
+        "command": ["/usr/bin/python3.11", "-c", program],
+    }
+    said = run_once(namespace, manifests.pod(f"python-{component}", container))
+    assert said.split() == ["65532", "10.96.0.1"]
+
+
+def test_an_image_is_the_same_bytes_when_built_without_a_cache(tmp_path: Path) -> None:
+    # The cold build first: what differs is then the cache, not a source that changed in between.
+    cold, warm = (releases.archive_in(folder, "agent", "again") for folder in (tmp_path, cache_folder()))
+    assert filecmp.cmp(cold, warm, shallow=False)
+
+
+def test_pods_that_are_not_restricted_are_refused(namespace: Client) -> None:
+    pod = manifests.pod("root", {"image": "zeroserve.test/echo:1"})
+    pod["spec"]["securityContext"] = {}
+    with pytest.raises(CommandError, match="violates PodSecurity"):
+        namespace.apply(manifests.dump(pod))
+
+
+def test_a_pods_processes_are_found_from_the_machine(namespace: Client, balanced: Target) -> None:
+    namespace.rolled_out("deployment/echo")
+    for pod in namespace.pods("app=echo"):
+        commands = node.processes_of_pod(pod["metadata"]["uid"]).values()
+        assert any(command.startswith("/app -listen") for command in commands), commands
+
+
+# io_uring_setup(2) for one entry, with a zeroed io_uring_params.
+RING = """import ctypes, errno
+library = ctypes.CDLL(None, use_errno=True)
+made = library.syscall(425, 1, ctypes.create_string_buffer(120))
+print("made" if made >= 0 else errno.errorcode[ctypes.get_errno()])
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "result"), [(seccomp.WITH_RINGS, "made"), (seccomp.WITHOUT_RINGS, "EPERM")]
+)
+def test_a_profile_of_the_node_decides_on_io_uring(namespace: Client, profile: str, result: str) -> None:
+    releases.import_images(namespace, ["agent"], releases.TAGS[:1])
+    seccomp.put_profiles(namespace.places)
+    container = {
+        "image": f"{releases.REGISTRY}/zeroserve-agent:{releases.TAGS[0]}",
+        "command": ["/usr/bin/python3.11", "-c", RING],
+    }
+    pod = manifests.pod(f"ring-{result.lower()}", container)
+    chosen = {"type": "Localhost", "localhostProfile": profile}
+    pod["spec"]["containers"][0]["securityContext"] |= {"seccompProfile": chosen}
+    assert run_once(namespace, pod).strip() == result
