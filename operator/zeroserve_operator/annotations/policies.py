@@ -1,0 +1,280 @@
+"""Policies: what an Ingress' annotations ask for on each of its routes.
+
+In: the annotations of an Ingress. Out: `Policy`. Called by `building.hosts`, once for each version of an
+object. The behaviour is ingress-nginx's; each part names its source there (internal/ingress/annotations/…).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.model import (
+    NO_TIMEOUTS,
+    BackendProtocol,
+    CrossOrigin,
+    Denial,
+    HttpsRedirect,
+    Timeouts,
+)
+
+from zeroserve_operator.annotations.names import OLD_PREFIX, PREFIX, Effect, classify, suggest
+from zeroserve_operator.annotations.values import Annotations
+from zeroserve_operator.resources.objects import LABEL_PATTERN, NAME_PATTERN, Meta
+
+_REWRITE = re.compile(r"[/$][-._~a-zA-Z0-9/:$]*")
+_REWRITE_VARIABLE = re.compile(r"\$(?![1-9](?![0-9]))")
+_REALM = re.compile(r"[-._~a-zA-Z0-9/: ]*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?|null")
+_METHODS = re.compile(r"[A-Za-z]+(,? ?[A-Za-z]+)*,?")
+_HEADERS = re.compile(r"[-A-Za-z0-9_, ]+")
+_EXPOSED = re.compile(r"[-A-Za-z0-9_, *]+")
+_AGE = re.compile(r"-?\d{1,9}")
+_CORS_METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
+_CORS_HEADERS = (
+    "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,"
+    "Authorization"
+)
+_CORS_AGE_S = 1728000
+_OTHER_PROTOCOLS = frozenset({"GRPC", "GRPCS", "FCGI", "AUTO_HTTP", "AJP"})
+RANGES_MAX = 4096
+"""CIDRs of one list; ingress-nginx has no bound, an annotation has at most 256 KiB."""
+
+
+class AccountsFormat(Enum):
+    """`auth-secret-type`."""
+
+    FILE = "auth-file"
+    MAP = "auth-map"
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRequest:
+    """The Secret that basic authentication reads its accounts from."""
+
+    namespace: str
+    secret: str
+    format: AccountsFormat
+    realm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the annotations of an Ingress ask for."""
+
+    redirect: HttpsRedirect = HttpsRedirect.WHERE_TLS
+    use_regex: bool = False
+    rewrite: str | None = None
+    timeouts: Timeouts = NO_TIMEOUTS
+    body_bytes_max: int | None = None
+    protocol: BackendProtocol = BackendProtocol.HTTP
+    allowed: tuple[tuple[str, ...], ...] = ()
+    passwords: PasswordRequest | None = None
+    cross_origin: CrossOrigin | None = None
+    denial: Denial | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+NO_POLICY = Policy()
+
+
+def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
+    """Read all annotations of an Ingress."""
+    values = {key.removeprefix(PREFIX): text for key, text in meta.annotations if key.startswith(PREFIX)}
+    annotations = Annotations(values, meta.key.origin, honour_restrictions)
+    _name_unsupported(annotations)
+    _name_old(annotations, meta)
+    policy = Policy(
+        redirect=_read_redirect(annotations),
+        use_regex=annotations.flag("use-regex", False),
+        rewrite=_read_rewrite(annotations),
+        timeouts=Timeouts(
+            connect_ms=annotations.seconds("proxy-connect-timeout"),
+            read_ms=annotations.seconds("proxy-read-timeout"),
+            send_ms=annotations.seconds("proxy-send-timeout"),
+        ),
+        body_bytes_max=annotations.size("proxy-body-size"),
+        protocol=_read_protocol(annotations),
+        allowed=_read_allowed(annotations),
+        passwords=_read_passwords(annotations, meta.key.namespace),
+        cross_origin=_read_cross_origin(annotations),
+    )
+    return replace(policy, denial=annotations.denial, diagnostics=tuple(annotations.diagnostics))
+
+
+def _name_unsupported(annotations: Annotations) -> None:
+    for name, value in sorted(annotations.values.items()):
+        match classify(name, value):
+            case Effect.HONOURED:
+                continue
+            case Effect.UNSUPPORTED_RESTRICTION if annotations.honour_restrictions:
+                annotations.close(
+                    name,
+                    "restricts access and is not honoured: its routes answer 503",
+                    Code.ZS0402,
+                    "remove it, or see docs/annotations.md for what is honoured",
+                )
+            case Effect.UNSUPPORTED_RESTRICTION:
+                annotations.warn(name, "restricts access and is not honoured: served open", Code.ZS0402)
+            case Effect.UNSUPPORTED:
+                meant = suggest(name)
+                cure = f"did you mean {PREFIX}{meant}?" if meant else ""
+                annotations.warn(name, "is not supported and has no effect", Code.ZS0401, cure)
+
+
+def _name_old(annotations: Annotations, meta: Meta) -> None:
+    """Close routes whose access was restricted under the prefix that ingress-nginx once had."""
+    for key, value in meta.annotations:
+        if not key.startswith(OLD_PREFIX):
+            continue
+        name = key.removeprefix(OLD_PREFIX)
+        restricting = classify(name, value) is Effect.UNSUPPORTED_RESTRICTION or name in _OLD_RESTRICTIONS
+        closes = restricting and annotations.honour_restrictions
+        code = Code.ZS0402 if restricting else Code.ZS0401
+        message = f"{key} is not honoured" + (": its routes answer 503" if closes else " and has no effect")
+        severity = Severity.ERROR if closes else Severity.WARNING
+        origin = annotations.origin.at(f"metadata.annotations[{key}]")
+        cure = f"write {PREFIX}{name}"
+        annotations.diagnostics.append(Diagnostic(code, message, origin=origin, help=cure, severity=severity))
+        if closes and annotations.denial is None:
+            annotations.denial = Denial(f"{code.name}: {message}")
+
+
+_OLD_RESTRICTIONS = frozenset(
+    {"auth-type", "auth-secret", "whitelist-source-range", "allowlist-source-range"}
+)
+
+
+def _read_redirect(annotations: Annotations) -> HttpsRedirect:
+    """rewrite/main.go: `force-ssl-redirect` redirects without TLS too."""
+    where_tls = annotations.flag("ssl-redirect", True)
+    if annotations.flag("force-ssl-redirect", False):
+        return HttpsRedirect.ALWAYS
+    return HttpsRedirect.WHERE_TLS if where_tls else HttpsRedirect.NEVER
+
+
+def _read_rewrite(annotations: Annotations) -> str | None:
+    """rewrite/main.go, RegexPathWithCapture; a wrong one closes: other paths of the Service would show."""
+    target = annotations.text("rewrite-target")
+    if not annotations.has("rewrite-target") or not target:
+        return None
+    if _REWRITE.fullmatch(target) and not _REWRITE_VARIABLE.search(target):
+        return target
+    annotations.close(
+        "rewrite-target",
+        f"is `{target}`, not a path with captures: its routes answer 503",
+        Code.ZS0403,
+        "write a path of letters, digits and `-._~/:`, with `$1` to `$9` for what the path captured",
+    )
+    return None
+
+
+def _read_protocol(annotations: Annotations) -> BackendProtocol:
+    """backendprotocol/main.go: not case-sensitive; unknown ones count as HTTP there."""
+    value = annotations.text("backend-protocol").upper()
+    if value in ("", "HTTP"):
+        return BackendProtocol.HTTP
+    if value == "HTTPS":
+        return BackendProtocol.HTTPS
+    if value in _OTHER_PROTOCOLS:
+        annotations.close(
+            "backend-protocol",
+            f"is {value}, which is not supported yet: its routes answer 503",
+            Code.ZS0403,
+            "HTTP and HTTPS are supported",
+        )
+    else:
+        annotations.warn("backend-protocol", f"is `{value}`, which is no protocol; HTTP is used")
+    return BackendProtocol.HTTP
+
+
+def _read_allowed(annotations: Annotations) -> tuple[tuple[str, ...], ...]:
+    """ipallowlist/main.go; where both names are given, the client must be in both lists."""
+    lists = []
+    for name in ("whitelist-source-range", "allowlist-source-range"):
+        if not annotations.has(name):
+            continue
+        ranges, wrong = [], []
+        for item in annotations.text(name).split(","):
+            try:
+                ranges.append(str(ipaddress.ip_network(item.strip(), strict=False)))
+            except ValueError:
+                wrong.append(item.strip())
+        if wrong or len(ranges) > RANGES_MAX:
+            problem = f"holds `{wrong[0]}`" if wrong else f"has more than {RANGES_MAX} ranges"
+            annotations.close(
+                name,
+                f"{problem}, not only IPs and CIDRs: its routes answer 503",
+                Code.ZS0403,
+                "write addresses and CIDRs with commas between them, such as 10.0.0.0/8,2001:db8::1",
+            )
+        else:
+            lists.append(tuple(sorted(set(ranges))))
+    return tuple(lists)
+
+
+def _read_passwords(annotations: Annotations, namespace: str) -> PasswordRequest | None:
+    """auth/main.go: `auth-type`, `auth-secret`, `auth-secret-type`, `auth-realm`."""
+    if not annotations.has("auth-type"):
+        for name in ("auth-secret", "auth-secret-type", "auth-realm"):
+            if annotations.text(name):
+                cure = f'add {PREFIX}auth-type: "basic"'
+                annotations.close(name, "needs auth-type: its routes answer 503", Code.ZS0404, cure)
+        return None
+    kind = annotations.text("auth-type").lower()
+    if kind != "basic":
+        code = Code.ZS0402 if kind == "digest" else Code.ZS0403
+        message = f"is `{kind}`, and only basic is honoured: its routes answer 503"
+        annotations.close("auth-type", message, code)
+        return None
+    space, slash, name = annotations.text("auth-secret").rpartition("/")
+    space = space if slash else namespace
+    if not NAME_PATTERN.fullmatch(name) or not LABEL_PATTERN.fullmatch(space):
+        found = f"is `{annotations.text('auth-secret')}`" if annotations.has("auth-secret") else "is missing"
+        message = f"{found}, and auth-type needs the name of a Secret: its routes answer 503"
+        annotations.close("auth-secret", message, Code.ZS0404 if not name else Code.ZS0403)
+        return None
+    if space != namespace:
+        message = f"names a Secret of namespace {space}: its routes answer 503"
+        annotations.close("auth-secret", message, Code.ZS0308, f"copy the Secret to namespace {namespace}")
+        return None
+    kinds = {item.value: item for item in AccountsFormat}
+    form = annotations.text("auth-secret-type") or AccountsFormat.FILE.value
+    if form not in kinds:
+        message = f"is `{form}`, not auth-file or auth-map: its routes answer 503"
+        annotations.close("auth-secret-type", message, Code.ZS0403)
+        return None
+    realm = annotations.matching("auth-realm", _REALM, "Authentication Required")
+    return PasswordRequest(space, name, kinds[form], realm)
+
+
+def _read_cross_origin(annotations: Annotations) -> CrossOrigin | None:
+    """cors/main.go; unlike there, origins that are all wrong allow none."""
+    if not annotations.flag("enable-cors", False):
+        present = next((name for name in sorted(annotations.values) if name.startswith("cors-")), "")
+        if present and not annotations.has("enable-cors"):
+            annotations.warn(present, "has no effect without enable-cors", Code.ZS0404)
+        return None
+    origins: list[str] = []
+    for item in annotations.text("cors-allow-origin").split(","):
+        origin = item.strip()
+        if origin == "*":
+            origins = ["*"]
+            break
+        if _ORIGIN.fullmatch(origin):
+            origins.append(origin)
+        elif origin:
+            annotations.warn("cors-allow-origin", f"holds `{origin}`, which is no origin and is left out")
+    age = annotations.matching("cors-max-age", _AGE, str(_CORS_AGE_S))
+    return CrossOrigin(
+        origins=tuple(origins) if annotations.has("cors-allow-origin") else ("*",),
+        methods=annotations.matching("cors-allow-methods", _METHODS, _CORS_METHODS),
+        headers=annotations.matching("cors-allow-headers", _HEADERS, _CORS_HEADERS),
+        expose=annotations.matching("cors-expose-headers", _EXPOSED, ""),
+        credentials=annotations.flag("cors-allow-credentials", True),
+        age_max_s=int(age),
+    )

@@ -1,0 +1,254 @@
+"""Virtual hosts: the parts of all objects for one host, merged.
+
+In: the parts, oldest first, and the Secrets that they name. Out: `BuiltHost`: the host's model, who uses
+which Service, diagnostics. Rule: the oldest object has a host and path; whoever comes later loses that path
+only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.model import Denial, PasswordFile, PathKind, PathRoute, PathRule, VirtualHost
+from zeroserve_ir.sources import Origin
+from zeroserve_ir.tree import ServiceReference
+
+from zeroserve_operator.annotations.accounts import read_accounts
+from zeroserve_operator.annotations.names import PREFIX
+from zeroserve_operator.building.paths import (
+    PathError,
+    looks_like_pattern,
+    make_covering_rule,
+    make_rule,
+    order_of,
+)
+from zeroserve_operator.building.planning import HostPart, conflict
+from zeroserve_operator.building.site_bodies import read_body
+from zeroserve_operator.resources.ingresses import BackendReference, IngressPath, PathType
+from zeroserve_operator.resources.objects import Kind, ObjectKey
+from zeroserve_operator.resources.secrets import Secret
+from zeroserve_operator.settings import BuildSettings
+
+FindSecret = Callable[[ObjectKey], Secret | None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltHost:
+    """The model of one host, and what else its parts led to."""
+
+    host: VirtualHost | None
+    """None where no part could be served."""
+    users: tuple[tuple[ServiceReference, Origin], ...]
+    """Services, and the fields that name them."""
+    diagnostics: tuple[Diagnostic, ...]
+    served: frozenset[ObjectKey]
+    """Objects that have at least one route here."""
+
+
+def secrets_of(parts: Sequence[HostPart]) -> list[ObjectKey]:
+    """Return the Secrets whose content a host depends on, beside certificates."""
+    requests = (part.policy.passwords for part in parts)
+    return [ObjectKey(Kind.SECRET, item.namespace, item.secret) for item in requests if item is not None]
+
+
+def build_host(
+    host: str, parts: Sequence[HostPart], find_secret: FindSecret, settings: BuildSettings
+) -> BuiltHost:
+    """Merge the parts of one host, oldest first."""
+    return _HostBuilding(host, parts, find_secret, settings).build()
+
+
+class _HostBuilding:
+    """The merge of one host while it goes on."""
+
+    def __init__(
+        self, host: str, parts: Sequence[HostPart], find_secret: FindSecret, settings: BuildSettings
+    ) -> None:
+        self.host = host
+        self.parts = parts
+        self.find_secret = find_secret
+        self.settings = settings
+        self.findings: list[Diagnostic] = []
+        self.routes: dict[tuple[PathKind, str], tuple[PathRoute, HostPart]] = {}
+        self.by_regexp = any(_asks_for_regexp(part) for part in parts)
+
+    def build(self) -> BuiltHost:
+        owner = next((part for part in self.parts if part.route is not None or part.paths), None)
+        if owner is not None and owner.route is not None:
+            return self._build_body(owner)
+        for part in self.parts:
+            if part.route is not None and owner is not None:
+                self.findings.append(conflict(part, owner, self.host, "/", part.field))
+                continue
+            template = self._make_template(part)
+            for path in part.paths:
+                self._add_path(part, path, template)
+        self._add_defaults()
+        return self._finish()
+
+    def _build_body(self, owner: HostPart) -> BuiltHost:
+        """Serve the site body of a ZeroserveRoute: it has the whole host."""
+        for part in self.parts:
+            if part is not owner and (part.route is not None or part.paths):
+                self.findings.append(conflict(part, owner, self.host, "/", part.field))
+        assert owner.route is not None
+        body = read_body(owner.route)
+        # The body is read for all hosts of the object: one of them tells what was found.
+        if owner.field == "spec.hosts[0]" or self.host == sorted(owner.route.hosts)[0].lower():
+            self.findings.extend(body.diagnostics)
+        host = VirtualHost(
+            self.host,
+            routes=() if body.sound else (_closed_route(owner),),
+            body=body.routes if body.sound else (),
+            errors=body.errors if body.sound else (),
+            tls=owner.tls,
+            certificates=owner.certificates,
+            origins=(owner.meta.key.origin,),
+        )
+        served = frozenset({owner.meta.key}) if body.sound else frozenset()
+        return BuiltHost(host, body.users if body.sound else (), tuple(self.findings), served)
+
+    def _add_path(self, part: HostPart, path: IngressPath, template: PathRoute) -> None:
+        origin = part.meta.key.origin.at(f"{path.field}.path")
+        try:
+            rule = make_rule(path.path, path.path_type, self.by_regexp)
+        except PathError as error:
+            self._add_unusable(part, path, template, str(error))
+            return
+        if rule.kind is not PathKind.REGEXP and looks_like_pattern(path.path):
+            message = f"path `{path.path}` is compared literally, not as a pattern"
+            cure = f'set {PREFIX}use-regex: "true" where it is a regular expression'
+            self._warn(Code.ZS0306, message, origin, cure)
+        backend = self._refer(part, path.backend)
+        rewrite = template.rewrite if _is_rewritten(template.rewrite, path.path) else None
+        denial = template.denial
+        if denial is None and backend is None:
+            denial = Denial("ZS0301: the backend is malformed")
+        route = replace(
+            template,
+            rule=rule,
+            backend=backend,
+            rewrite=rewrite,
+            denial=denial,
+            origin=part.meta.key.origin.at(path.field),
+        )
+        self._claim(rule, route, part, path)
+
+    def _claim(self, rule: PathRule, route: PathRoute, part: HostPart, path: IngressPath) -> None:
+        key = (rule.kind, rule.path)
+        if key in self.routes:
+            winner = self.routes[key][1]
+            self.findings.append(conflict(part, winner, self.host, path.path, f"{path.field}.path"))
+            return
+        self.routes[key] = (route, part)
+
+    def _add_unusable(self, part: HostPart, path: IngressPath, template: PathRoute, problem: str) -> None:
+        """Withhold a path; with access control, close what it may have covered instead."""
+        restricted = template.denial or template.allowed or template.passwords
+        origin = part.meta.key.origin.at(f"{path.field}.path")
+        closed = ": what it may cover answers 503" if restricted else ""
+        self.findings.append(Diagnostic(Code.ZS0306, problem + closed, origin=origin))
+        if restricted:
+            rule = make_covering_rule(path.path)
+            route = replace(
+                template, rule=rule, backend=None, denial=Denial(f"ZS0306: {problem}"), origin=origin
+            )
+            self.routes.setdefault((rule.kind, rule.path), (route, part))
+
+    def _add_defaults(self) -> None:
+        """Add `spec.defaultBackend` of the oldest object that has one, below all paths."""
+        having = [part for part in self.parts if part.default_backend is not None]
+        everything = make_rule("/", PathType.PREFIX, self.by_regexp)
+        for index, part in enumerate(having):
+            path = IngressPath("/", PathType.PREFIX, part.default_backend, "spec.defaultBackend")
+            owner = self.routes.get((everything.kind, "/"))
+            if index == 0 and owner is None:
+                self._add_path(part, path, self._make_template(part))
+            elif self.host == "" and owner is not None and owner[1].meta.key != part.meta.key:
+                self.findings.append(conflict(part, owner[1], "", "/", "spec.defaultBackend"))
+
+    def _make_template(self, part: HostPart) -> PathRoute:
+        """Return what all routes of a part have in common."""
+        policy = part.policy
+        denial, passwords = policy.denial, None
+        if policy.passwords is not None and denial is None:
+            passwords, denial = self._read_passwords(part)
+        return PathRoute(
+            rule=PathRule(PathKind.PREFIX, "/"),
+            backend=None,
+            protocol=policy.protocol,
+            timeouts=policy.timeouts,
+            redirect=policy.redirect,
+            rewrite=policy.rewrite,
+            body_bytes_max=policy.body_bytes_max,
+            allowed=policy.allowed,
+            passwords=passwords,
+            cross_origin=policy.cross_origin,
+            denial=denial,
+        )
+
+    def _read_passwords(self, part: HostPart) -> tuple[PasswordFile | None, Denial | None]:
+        request = part.policy.passwords
+        assert request is not None
+        origin = part.meta.key.origin.at(f"metadata.annotations[{PREFIX}auth-secret]")
+        secret = self.find_secret(ObjectKey(Kind.SECRET, request.namespace, request.secret))
+        if secret is None:
+            message = f"Secret {request.namespace}/{request.secret} is not there: its routes answer 503"
+            self._note_once(Diagnostic(Code.ZS0501, message, origin=origin))
+            return None, Denial(f"ZS0501: {message}")
+        accounts = read_accounts(secret, request.format, origin)
+        for finding in accounts.diagnostics:
+            self._note_once(finding)
+        if not accounts.pairs:
+            return None, Denial("ZS0502: no account can be read")
+        return PasswordFile(request.realm, accounts.pairs), None
+
+    def _note_once(self, diagnostic: Diagnostic) -> None:
+        if diagnostic not in self.findings:
+            self.findings.append(diagnostic)
+
+    def _refer(self, part: HostPart, backend: BackendReference | None) -> ServiceReference | None:
+        if backend is None:
+            return None
+        return ServiceReference(part.meta.key.namespace, backend.service, backend.port)
+
+    def _finish(self) -> BuiltHost:
+        ordered = [route for route, _ in self.routes.values()]
+        if self.by_regexp:
+            # ingress-nginx: controller.go sorts by path descending, then stably by length.
+            ordered.sort(key=lambda route: route.rule.path, reverse=True)
+            ordered.sort(key=lambda route: -len(route.rule.path))
+        else:
+            ordered.sort(key=lambda route: order_of(route.rule))
+        certificates = dict.fromkeys(name for part in self.parts for name in part.certificates)
+        parts = {part.meta.key: part for _, part in self.routes.values()}
+        model = VirtualHost(
+            self.host,
+            tuple(ordered),
+            tls=any(part.tls for part in self.parts),
+            certificates=tuple(certificates),
+            origins=tuple(key.origin for key in parts),
+        )
+        users = tuple((route.backend, route.origin) for route in ordered if route.backend is not None)
+        return BuiltHost(model if ordered else None, users, tuple(self.findings), frozenset(parts))
+
+    def _warn(self, code: Code, message: str, origin: Origin, cure: str) -> None:
+        self.findings.append(Diagnostic(code, message, origin=origin, help=cure, severity=Severity.WARNING))
+
+
+def _asks_for_regexp(part: HostPart) -> bool:
+    """location.go, needsRewrite: a rewrite to the path itself is none, and asks for no expressions."""
+    policy = part.policy
+    return policy.use_regex or any(_is_rewritten(policy.rewrite, path.path) for path in part.paths)
+
+
+def _is_rewritten(target: str | None, path: str) -> bool:
+    return target is not None and target != (path or "/")
+
+
+def _closed_route(owner: HostPart) -> PathRoute:
+    denial = Denial("ZS0101: the Caddyfile of this host has errors")
+    return PathRoute(PathRule(PathKind.PREFIX, "/"), None, denial=denial, origin=owner.meta.key.origin)

@@ -1,0 +1,92 @@
+"""The pipeline without a cluster: a directory of manifests to a snapshot draft.
+
+In: a directory. Out: `Loaded`: the draft, the diagnostics with file and line, the texts to quote. Called by
+`zeroserve dev` and the corpora tests. `watch` yields again when a file changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.drafting import SnapshotDraft
+from zeroserve_ir.tree import Site
+
+from zeroserve_operator.building.model import Builder
+from zeroserve_operator.default_certificates import make_default_certificate, to_message
+from zeroserve_operator.manifests import Manifests, find_files, load_files
+from zeroserve_operator.settings import BuildSettings
+from zeroserve_operator.store import Store
+
+DEV_SETTINGS = BuildSettings(claim_all=True, local=True)
+POLL_S = 0.25
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a directory asks for."""
+
+    draft: SnapshotDraft
+    diagnostics: tuple[Diagnostic, ...]
+    manifests: Manifests
+    sites: tuple[Site, ...]
+
+
+class Pipeline:
+    """Loads directories; remembers what it built, so that a change builds what it touches."""
+
+    def __init__(
+        self, settings: BuildSettings = DEV_SETTINGS, now: Callable[[], datetime] | None = None
+    ) -> None:
+        self.settings = settings
+        self._now = now or (lambda: datetime.now(UTC))
+        self._builder = Builder(settings, to_message(make_default_certificate(self._now())))
+
+    def load_directory(self, directory: Path) -> Loaded:
+        """Load all manifests below a directory, or one file."""
+        return self.load(load_files(find_files(directory)))
+
+    def load(self, manifests: Manifests) -> Loaded:
+        """Build the objects of manifests."""
+        store = Store(self.settings)
+        for key, raw in manifests.objects.items():
+            store.put(key, raw)
+        build = self._builder.build(store, self._now())
+        found = [*manifests.diagnostics]
+        for outcome in build.outcomes.values():
+            found.extend(manifests.locate(item) for item in outcome.diagnostics)
+        return Loaded(build.draft, tuple(dict.fromkeys(found)), manifests, build.sites)
+
+    def watch(
+        self, directory: Path, stop: Callable[[], bool], sleep: Callable[[float], None] = time.sleep
+    ) -> Iterator[Loaded]:
+        """Load now, and again after each change of a file, until `stop`."""
+        known: Fingerprint | None = None
+        while not stop():
+            seen = take_fingerprint(find_files(directory))
+            if seen != known:
+                known = seen
+                yield self.load_directory(directory)
+            sleep(POLL_S)
+
+
+def take_fingerprint(paths: Iterable[Path]) -> Fingerprint:
+    """Return name, size and time of change of files; those that vanish meanwhile are left out."""
+    found = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found.append((str(path), status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def load_directory(directory: Path, settings: BuildSettings = DEV_SETTINGS) -> Loaded:
+    """Load a directory once."""
+    return Pipeline(settings).load_directory(directory)

@@ -1,0 +1,239 @@
+"""Rendering: a virtual host of the model to sites of the Caddyfile IR.
+
+In: `model.VirtualHost`. Out: one `tree.Site` for HTTP and HTTPS where both serve the same, else one for each.
+Rule: strings of users never meet text; a value that may hold placeholders is one that was checked for braces.
+The order of what happens before a Service is ingress-nginx's: redirect, CORS preflight, source ranges,
+password, body limit, rewrite.
+"""
+
+from __future__ import annotations
+
+import re
+
+from zeroserve_ir import tree
+from zeroserve_ir.model import (
+    BackendProtocol,
+    CrossOrigin,
+    HttpsRedirect,
+    PathKind,
+    PathRoute,
+    PathRule,
+    VirtualHost,
+)
+from zeroserve_ir.sources import Span
+from zeroserve_ir.tree import Scheme
+
+from zeroserve_operator.settings import BuildSettings
+
+ACME_PATH = "/.well-known/acme-challenge"
+"""Never redirected: the challenge comes over plain HTTP (ingress-nginx: no-tls-redirect-locations)."""
+_PREFLIGHT_TYPE = ("Content-Type", "text/plain charset=UTF-8")
+_TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
+
+
+def render_host(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site, ...]:
+    """Render a host; the HTTPS site comes last."""
+    if host.body or not host.routes:
+        return _render_body(host, settings)
+    served = (*(_render_route(route) for route in host.routes), *_render_rest(host))
+    redirecting = [_is_redirected(route, host) for route in host.routes]
+    if not any(redirecting):
+        addresses = (_address(host, Scheme.HTTP, settings), _address(host, Scheme.HTTPS, settings))
+        return (_make_site(host, addresses, served),)
+    if all(redirecting) and not settings.trusted_proxies:
+        plain: tuple[tree.Route, ...] = (_redirect_route((), settings),)
+    else:
+        plain = _render_mixed(host, redirecting, served, settings)
+    return (
+        _make_site(host, (_address(host, Scheme.HTTP, settings),), plain),
+        _make_site(host, (_address(host, Scheme.HTTPS, settings),), served),
+    )
+
+
+def _render_body(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site, ...]:
+    """Render the site body of a ZeroserveRoute: as a Caddyfile site, HTTPS only where TLS is set."""
+    secure = _address(host, Scheme.HTTPS, settings)
+    plain = _address(host, Scheme.HTTP, settings)
+    if not host.tls:
+        return (_make_site(host, (plain, secure), host.body, host.errors),)
+    redirect = (_redirect_route((), settings),)
+    return (_make_site(host, (plain,), redirect), _make_site(host, (secure,), host.body, host.errors))
+
+
+def _render_mixed(
+    host: VirtualHost, redirecting: list[bool], served: tuple[tree.Route, ...], settings: BuildSettings
+) -> tuple[tree.Route, ...]:
+    """Render the plain HTTP routes of a host of which some redirect, or whose proxies are trusted."""
+    routes = []
+    for source, redirects, route in zip(host.routes, redirecting, served[: len(host.routes)], strict=True):
+        if not redirects:
+            routes.append(route)
+            continue
+        path = _match_path(source.rule)
+        routes.append(_redirect_route(_unless_forwarded(path, settings), settings))
+        if settings.trusted_proxies:
+            routes.append(route)
+    return (*routes, *_render_rest(host))
+
+
+def _unless_forwarded(path: tree.MatcherSet, settings: BuildSettings) -> tree.MatcherSet:
+    """Leave out what a trusted proxy took in over TLS (ingress-nginx: use-forwarded-headers)."""
+    if not settings.trusted_proxies:
+        return path
+    forwarded = (
+        tree.MatchRemoteIp(settings.trusted_proxies),
+        tree.MatchHeader((("X-Forwarded-Proto", ("https",)),)),
+    )
+    return (*path, tree.MatchNot((forwarded,)))
+
+
+def _redirect_route(matchers: tree.MatcherSet, settings: BuildSettings) -> tree.Route:
+    port = "" if settings.https_port == 443 else f":{settings.https_port}"
+    location = f"https://{{http.request.host}}{port}{{http.request.uri}}"
+    handler = tree.StaticResponse(status="308", headers=(("Location", location),))
+    return tree.Route((handler,), matchers=(matchers,) if matchers else (), terminal=bool(matchers))
+
+
+def _is_redirected(route: PathRoute, host: VirtualHost) -> bool:
+    path = route.rule.path
+    if path == ACME_PATH or path.startswith(ACME_PATH + "/"):
+        return False
+    match route.redirect:
+        case HttpsRedirect.ALWAYS:
+            return True
+        case HttpsRedirect.WHERE_TLS:
+            return host.tls
+    return False
+
+
+def _render_route(route: PathRoute) -> tree.Route:
+    span = Span("", 0, 0, 0, origin=route.origin)
+    matchers = _match_path(route.rule)
+    handlers = _render_handlers(route)
+    return tree.Route(handlers, matchers=(matchers,) if matchers else (), terminal=True, span=span)
+
+
+def _render_rest(host: VirtualHost) -> tuple[tree.Route, ...]:
+    """Answer 404 for what no path covers; a Caddyfile site would answer 200 there."""
+    covered = any(route.rule == PathRule(PathKind.PREFIX, "/") for route in host.routes)
+    return () if covered else (tree.Route((tree.RaiseError("404"),)),)
+
+
+def _match_path(rule: PathRule) -> tree.MatcherSet:
+    match rule.kind:
+        case PathKind.EXACT:
+            return (tree.MatchPathExact(rule.path),)
+        case PathKind.PREFIX:
+            return (tree.MatchPathPrefix(rule.path),)
+        case PathKind.TEXT_PREFIX:
+            return (tree.MatchPathRegexp(f"^{re.escape(rule.path)}"),)
+    return (tree.MatchPathRegexp(f"(?i)^{rule.path}"),)
+
+
+def _render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
+    if route.denial is not None or route.backend is None:
+        reason = route.denial.reason if route.denial else "ZS0301: the backend is malformed"
+        return (_refuse(reason),)
+    steps: list[tree.Route] = []
+    if route.cross_origin is not None:
+        steps += _render_cross_origin(route.cross_origin)
+    for ranges in route.allowed:
+        outside: tree.MatcherSet = (tree.MatchNot(((tree.MatchClientIp(ranges),),)),)
+        steps.append(tree.Route((tree.RaiseError("403"),), matchers=(outside,)))
+    filters: list[tree.Handler] = []
+    if route.passwords is not None:
+        filters.append(tree.BasicAuth(route.passwords.accounts, route.passwords.realm))
+    if route.body_bytes_max is not None:
+        filters.append(tree.RequestBody(route.body_bytes_max))
+    if route.rewrite is not None:
+        filters.append(_render_rewrite(route.rule, route.rewrite))
+    filters.append(_render_proxy(route))
+    if not steps:
+        return tuple(filters)
+    return (tree.Subroute((*steps, *(tree.Route((handler,)) for handler in filters))),)
+
+
+def _refuse(reason: str) -> tree.StaticResponse:
+    """Answer 503 and say why; braces are escaped, as the reason may quote what a user wrote."""
+    body = reason.replace("\\", "\\\\").replace("{", "\\{").replace("}", "\\}") + "\n"
+    return tree.StaticResponse(status="503", body=body, headers=_TEXT)
+
+
+def _render_rewrite(rule: PathRule, target: str) -> tree.Rewrite:
+    """Replace the whole path, as nginx's `rewrite` does: what precedes and follows the match goes too."""
+    if rule.kind is not PathKind.REGEXP:
+        return tree.Rewrite(uri=target)
+    find = f"(?i)^(?s:.*?)(?:{rule.path})(?s:.*)$"
+    return tree.Rewrite(path_regexp=((find, re.sub(r"\$([1-9])", r"${\1}", target)),))
+
+
+def _render_proxy(route: PathRoute) -> tree.ReverseProxy:
+    service = route.backend
+    assert service is not None
+    tls = tree.UpstreamTls(insecure_skip_verify=True) if route.protocol is BackendProtocol.HTTPS else None
+    transport = tree.HttpTransport(
+        tls=tls,
+        dial_timeout_ms=route.timeouts.connect_ms,
+        response_header_timeout_ms=route.timeouts.read_ms,
+        read_timeout_ms=route.timeouts.read_ms,
+        write_timeout_ms=route.timeouts.send_ms,
+    )
+    dial = f"{service.name}.{service.namespace}.svc:{service.port}"
+    return tree.ReverseProxy(
+        upstreams=(tree.Upstream(dial, service),),
+        selection=tree.Selection.ROUND_ROBIN,
+        transport=transport,
+    )
+
+
+def _render_cross_origin(cors: CrossOrigin) -> list[tree.Route]:
+    """Answer preflights with 204 and mark other answers (template nginx.tmpl, CORS)."""
+    if not cors.origins:
+        return []
+    everyone = cors.origins == ("*",)
+    headers = [("Access-Control-Allow-Origin", "*" if everyone else "{http.request.header.Origin}")]
+    if cors.credentials:
+        headers.append(("Access-Control-Allow-Credentials", "true"))
+    headers += [
+        ("Access-Control-Allow-Methods", cors.methods),
+        ("Access-Control-Allow-Headers", cors.headers),
+    ]
+    if cors.expose:
+        headers.append(("Access-Control-Expose-Headers", cors.expose))
+    headers.append(("Access-Control-Max-Age", str(cors.age_max_s)))
+    allowed: tree.MatcherSet = ()
+    if not everyone:
+        allowed = (tree.MatchHeaderRegexp("Origin", _origins_pattern(cors.origins)),)
+    preflight = tree.StaticResponse(status="204", headers=(*headers, _PREFLIGHT_TYPE))
+    marks = tree.Headers(response=tree.HeaderOperations(set=tuple(headers)), deferred=True)
+    return [
+        tree.Route((preflight,), matchers=((*allowed, tree.MatchMethod(("OPTIONS",))),)),
+        tree.Route((marks,), matchers=(allowed,) if allowed else ()),
+    ]
+
+
+def _origins_pattern(origins: tuple[str, ...]) -> str:
+    """template.go, buildOriginRegex; anchored at both ends."""
+    choices = (re.escape(origin).replace(r"\*", "[A-Za-z0-9-]+") for origin in origins)
+    return f"(?i)^(?:{'|'.join(choices)})$"
+
+
+def _address(host: VirtualHost, scheme: Scheme, settings: BuildSettings) -> tree.SiteAddress:
+    port = settings.https_port if scheme is Scheme.HTTPS else settings.http_port
+    return tree.SiteAddress(scheme, host.host, port)
+
+
+def _make_site(
+    host: VirtualHost,
+    addresses: tuple[tree.SiteAddress, ...],
+    routes: tuple[tree.Route, ...],
+    errors: tuple[tree.Route, ...] = (),
+) -> tree.Site:
+    secure = any(address.scheme is Scheme.HTTPS for address in addresses)
+    return tree.Site(
+        addresses=addresses,
+        routes=routes,
+        errors=errors,
+        tls=tree.SiteTls(secrets=host.certificates) if secure and host.certificates else None,
+        origins=host.origins,
+    )

@@ -1,0 +1,91 @@
+"""Settings of the operator, and the part of them that a build depends on.
+
+In: the command line (`zeroserve operator`) or `zeroserve dev`. Out: frozen values; `BuildSettings` is an
+input of every build, so it crosses to the build process and must stay comparable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONTROLLER = "zeroserve.dev/ingress-controller"
+DEFAULT_CERTIFICATE = "zeroserve-default-certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """A port of the data plane; `external_port` is what clients see."""
+
+    name: str
+    port: int
+    external_port: int
+    tls: bool
+    proxy_protocol: bool = False
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """What a build depends on besides the objects."""
+
+    controller: str = CONTROLLER
+    classes: tuple[str, ...] = ()
+    """Class names that are ours; none: those whose IngressClass names our controller."""
+    claim_all: bool = False
+    """Serve every Ingress, whatever its class: `zeroserve dev`."""
+    claim_without_class: bool = False
+    local: bool = False
+    """Without a cluster: slices need no owner, loopback and link-local endpoints may be dialled."""
+    honour_restrictions: bool = True
+    """False serves routes whose access control we do not honour, open: the explicit switch."""
+    default_certificate: str = ""
+    """`namespace/secret` for unknown names and missing Secrets."""
+    trusted_proxies: tuple[str, ...] = ()
+    """CIDRs whose forwarding headers and PROXY protocol are believed."""
+    listeners: tuple[ListenerSettings, ...] = (
+        ListenerSettings("http", 8080, 80, tls=False),
+        ListenerSettings("https", 8443, 443, tls=True),
+    )
+    access_log: bool = True
+    request_body_bytes_max: int = 0
+    drain_timeout_ms: int = 0
+    strict_encoded_slash: bool = False
+    endpoint_addresses_denied: tuple[str, ...] = ()
+    """Further CIDRs that no Service may lead to, such as the nodes' own."""
+
+    @property
+    def https_port(self) -> int:
+        """The port that clients reach HTTPS at; 443 where nothing listens for TLS."""
+        return next((item.external_port for item in self.listeners if item.tls), 443)
+
+    @property
+    def http_port(self) -> int:
+        """The port that clients reach plain HTTP at."""
+        return next((item.external_port for item in self.listeners if not item.tls), 80)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """All settings of `zeroserve operator`."""
+
+    build: BuildSettings = BuildSettings(default_certificate="")
+    namespace: str = "zeroserve-system"
+    """The operator's own: Lease, default certificate, CA."""
+    identity: str = "operator"
+    """Name of this replica: the Pod's."""
+    lease_name: str = "zeroserve-operator"
+    lease_duration_s: int = 15
+    watch_namespaces: tuple[str, ...] = ()
+    """None: the whole cluster."""
+    publish_addresses: tuple[str, ...] = ()
+    """IPs and host names for the status of Ingresses."""
+    publish_service: str = ""
+    """`namespace/service` whose load balancer's addresses are published where none are given."""
+    holdoff_ms: int = 20
+    holdoff_max_ms: int = 200
+    metrics_port: int = 9180
+    staleness_max_s: int = 180
+    """A watch that was silent for longer counts as deaf."""
+    secret_refresh_s: int = 15
+    """How often Secrets that are read by name are read again."""
+    update_status: bool = True
