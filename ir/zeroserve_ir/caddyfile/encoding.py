@@ -1,0 +1,328 @@
+"""Matchers, handlers and routes of the tree as the objects of Caddy's JSON.
+
+In: values of `zeroserve_ir.tree`. Out: plain dicts and lists, keys as Caddy's modules name them, empty
+values left out as Go does. Called by `adapting`. Durations are nanoseconds there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from zeroserve_ir.caddyfile.meaning.matchers import MODULES
+from zeroserve_ir.tree import (
+    BasicAuth,
+    Handler,
+    HeaderOperations,
+    Headers,
+    HttpTransport,
+    MatchClientIp,
+    Matcher,
+    MatcherSet,
+    MatchHeader,
+    MatchHeaderRegexp,
+    MatchHost,
+    MatchMethod,
+    MatchNot,
+    MatchPath,
+    MatchPathExact,
+    MatchPathPrefix,
+    MatchPathRegexp,
+    MatchProtocol,
+    MatchQuery,
+    MatchRemoteIp,
+    MatchVars,
+    RaiseError,
+    RequestBody,
+    ReverseProxy,
+    Rewrite,
+    Route,
+    Selection,
+    SetVariables,
+    StaticResponse,
+    Subroute,
+)
+
+Json = dict[str, Any]
+
+
+def encode_routes(routes: Iterable[Route]) -> list[Json]:
+    """Encode routes in order."""
+    return [encode_route(route) for route in routes]
+
+
+def encode_route(route: Route) -> Json:
+    """Encode one route with its handlers."""
+    return _prune(
+        {
+            "group": route.group,
+            "match": encode_sets(route.matchers),
+            "handle": [encode_handler(handler) for handler in route.handlers],
+            "terminal": route.terminal,
+        }
+    )
+
+
+def _prune(value: Json) -> Json:
+    """Leave out what Go's `omitempty` leaves out."""
+    return {key: one for key, one in value.items() if one not in ("", 0, None, [], {}) or one is True}
+
+
+# Matchers
+
+
+def encode_sets(sets: Iterable[MatcherSet]) -> list[Json]:
+    """Encode matcher sets."""
+    return [encode_set(one) for one in sets]
+
+
+def encode_set(matchers: MatcherSet) -> Json:
+    """Encode a set; a second `path_regexp` goes in as a doubly negated one, as a set is a map."""
+    encoded: Json = {}
+    for matcher in matchers:
+        module = MODULES[type(matcher)]
+        value = _encode_matcher(matcher)
+        if module == "header_regexp" or (module == "header" and module in encoded):
+            encoded.setdefault(module, {}).update(value)
+        elif module == "not":
+            encoded.setdefault(module, []).extend(value)
+        elif module in encoded:
+            encoded.setdefault("not", []).append({"not": [{module: value}]})
+        else:
+            encoded[module] = value
+    return encoded
+
+
+def exact_pattern(path: str) -> str:
+    """Return the pattern that an exact, case-sensitive path is printed as."""
+    return f"^{escape_regexp(path)}$"
+
+
+def prefix_pattern(path: str) -> str:
+    """Return the pattern of an element-wise, case-sensitive prefix."""
+    return "^/" if path == "/" else f"^{escape_regexp(path)}(/|$)"
+
+
+def escape_regexp(text: str) -> str:
+    """Escape the characters that mean something to RE2 (regexp.QuoteMeta)."""
+    return re.sub(r"[\\.+*?()|\[\]{}^$]", lambda found: "\\" + found[0], text)
+
+
+def _encode_matcher(matcher: Matcher) -> Any:
+    match matcher:
+        case MatchPath(patterns):
+            return list(patterns)
+        case MatchHost(hosts):
+            return list(hosts)
+        case MatchMethod(methods):
+            return list(methods)
+        case MatchPathRegexp(pattern, name):
+            return _prune({"name": name, "pattern": pattern})
+        case MatchPathExact(path):
+            return {"pattern": exact_pattern(path)}
+        case MatchPathPrefix(path):
+            return {"pattern": prefix_pattern(path)}
+        case MatchHeader(fields):
+            return {field: None if values is None else list(values) for field, values in fields}
+        case MatchHeaderRegexp(field, pattern, name):
+            return {field: _prune({"name": name, "pattern": pattern})}
+        case MatchQuery(keys):
+            return {key: list(values) for key, values in keys}
+        case MatchProtocol(protocol):
+            return protocol
+        case MatchRemoteIp(ranges) | MatchClientIp(ranges):
+            return {"ranges": list(ranges)}
+        case MatchVars(variables):
+            return {name: list(values) for name, values in variables}
+        case MatchNot(sets):
+            return encode_sets(sets)
+
+
+# Handlers
+
+
+def encode_handler(handler: Handler) -> Json:
+    """Encode one handler under its module's name."""
+    name, encode = _ENCODERS[type(handler)]
+    return {"handler": name, **encode(handler)}
+
+
+def _encode_subroute(handler: Subroute) -> Json:
+    errors = {"routes": encode_routes(handler.errors)} if handler.errors else {}
+    return _prune({"routes": encode_routes(handler.routes), "errors": errors})
+
+
+def _encode_response(handler: StaticResponse) -> Json:
+    return _prune(
+        {
+            "status_code": _weak(handler.status),
+            "headers": _header_map(handler.headers),
+            "body": handler.body,
+            "close": handler.close,
+            "abort": handler.abort,
+        }
+    )
+
+
+def _weak(status: str) -> str | int:
+    """Return a status as a number where it is one (caddyhttp.WeakString)."""
+    return int(status) if re.fullmatch(r"-?\d+", status) else status
+
+
+def _encode_error(handler: RaiseError) -> Json:
+    return _prune({"error": handler.message, "status_code": _weak(handler.status)})
+
+
+def _header_map(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    fields: dict[str, list[str]] = {}
+    for field, value in pairs:
+        fields.setdefault(field, []).append(value)
+    return fields
+
+
+def _encode_operations(operations: HeaderOperations) -> Json:
+    replace: dict[str, list[Json]] = {}
+    for one in operations.replace:
+        key = "search_regexp" if one.regexp else "search"
+        replace.setdefault(one.field, []).append(_prune({key: one.search, "replace": one.replace}))
+    return _prune(
+        {
+            "add": _header_map(operations.add),
+            "set": _header_map(operations.set + operations.default),
+            "delete": list(operations.delete),
+            "replace": replace,
+        }
+    )
+
+
+def _encode_headers(handler: Headers) -> Json:
+    response = _encode_operations(handler.response)
+    if handler.response.default:
+        response["require"] = {"headers": {field: None for field, _ in handler.response.default}}
+    if handler.deferred:
+        response["deferred"] = True
+    return _prune({"request": _encode_operations(handler.request), "response": response})
+
+
+def encode_rewrite(handler: Rewrite) -> Json:
+    """Encode a rewrite without its module's name."""
+    query: dict[str, list[Any]] = {}
+    for operation, key, value in handler.query:
+        step: Any = key if operation == "delete" else _prune({"key": key, "val": value})
+        query.setdefault(operation, []).append(step)
+    return _prune(
+        {
+            "method": handler.method,
+            "uri": handler.uri,
+            "strip_path_prefix": handler.strip_path_prefix,
+            "strip_path_suffix": handler.strip_path_suffix,
+            "uri_substring": [
+                _prune({"find": find, "replace": replace, "limit": limit})
+                for find, replace, limit in handler.substring
+            ],
+            "path_regexp": [
+                _prune({"find": find, "replace": replace}) for find, replace in handler.path_regexp
+            ],
+            "query": query,
+        }
+    )
+
+
+def _encode_body(handler: RequestBody) -> Json:
+    return _prune({"max_size": handler.size_bytes_max})
+
+
+def _encode_auth(handler: BasicAuth) -> Json:
+    argon = any(hashed.startswith("$argon2id$") for _, hashed in handler.accounts)
+    provider = {
+        "accounts": [{"username": name, "password": hashed} for name, hashed in handler.accounts],
+        "hash": {"algorithm": "argon2id" if argon else "bcrypt"},
+        "hash_cache": {},
+    }
+    if handler.realm != "restricted":
+        provider["realm"] = handler.realm
+    return {"providers": {"http_basic": provider}}
+
+
+def _encode_variables(handler: SetVariables) -> Json:
+    return {name: literal(value) if name in handler.literals else value for name, value in handler.variables}
+
+
+def literal(text: str) -> Any:
+    """Return the JSON value of an unquoted number or boolean."""
+    if text in ("true", "false"):
+        return text == "true"
+    return float(text) if "." in text else int(text)
+
+
+def _nanoseconds(milliseconds: int) -> int:
+    return milliseconds * 1_000_000 if milliseconds >= 0 else milliseconds
+
+
+def _encode_proxy(handler: ReverseProxy) -> Json:
+    balancing: Json = {
+        "retries": handler.retries,
+        "try_duration": _nanoseconds(handler.try_duration_ms),
+        "try_interval": _nanoseconds(handler.try_interval_ms),
+    }
+    if handler.selection is not Selection.RANDOM:
+        balancing["selection_policy"] = {"policy": handler.selection.value}
+    headers = {
+        "request": _encode_operations(handler.request_headers),
+        "response": _encode_operations(handler.response_headers),
+    }
+    return _prune(
+        {
+            "transport": _encode_transport(handler.transport),
+            "load_balancing": _prune(balancing),
+            "upstreams": [{"dial": upstream.dial} for upstream in handler.upstreams],
+            "flush_interval": _nanoseconds(handler.flush_interval_ms),
+            "trusted_proxies": list(handler.trusted_proxies),
+            "headers": _prune(headers),
+            "rewrite": encode_rewrite(handler.rewrite) if handler.rewrite else {},
+        }
+    )
+
+
+def _encode_transport(transport: HttpTransport) -> Json:
+    if transport == HttpTransport():
+        return {}
+    keepalive: Json = {}
+    if transport.keepalive_ms < 0:
+        keepalive = {"enabled": False}
+    elif transport.keepalive_ms:
+        keepalive = {"idle_timeout": _nanoseconds(transport.keepalive_ms)}
+    encoded = _prune(
+        {
+            "protocol": "http",
+            "keep_alive": keepalive,
+            "dial_timeout": _nanoseconds(transport.dial_timeout_ms),
+            "response_header_timeout": _nanoseconds(transport.response_header_timeout_ms),
+            "read_timeout": _nanoseconds(transport.read_timeout_ms),
+            "write_timeout": _nanoseconds(transport.write_timeout_ms),
+            "versions": list(transport.versions),
+        }
+    )
+    if transport.tls is not None:
+        encoded["tls"] = _prune(
+            {
+                "root_ca_pem_files": list(transport.tls.trusted_ca_files),
+                "insecure_skip_verify": transport.tls.insecure_skip_verify,
+                "server_name": transport.tls.server_name,
+            }
+        )
+    return encoded
+
+
+_ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
+    BasicAuth: ("authentication", _encode_auth),
+    Headers: ("headers", _encode_headers),
+    RaiseError: ("error", _encode_error),
+    RequestBody: ("request_body", _encode_body),
+    ReverseProxy: ("reverse_proxy", _encode_proxy),
+    Rewrite: ("rewrite", encode_rewrite),
+    SetVariables: ("vars", _encode_variables),
+    StaticResponse: ("static_response", _encode_response),
+    Subroute: ("subroute", _encode_subroute),
+}
