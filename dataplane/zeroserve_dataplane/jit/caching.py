@@ -1,0 +1,131 @@
+"""Native code kept on disk: content-addressed, bounded, and never trusted further than its digest.
+
+In: keys made of everything that decides about the code. Out: code, or nothing: a file that is cut short,
+changed or unreadable is removed and counts as absent. The rule: a file appears whole, by rename, or never.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import zeroserve_ir.program
+from zeroserve_ir.program import abi
+
+import zeroserve_dataplane
+from zeroserve_dataplane.jit.messages import Job, Made
+
+CACHE_BYTES_MAX: Final = 256 << 20
+"""About 50,000 images of ordinary route programs in both tiers."""
+EVICT_TO: Final = 0.8
+"""Share of the bound that is left after an eviction, so that evictions are rare."""
+
+_MAGIC: Final = b"zsimage1"
+_HEAD: Final = struct.Struct("<8sI32s")
+_SUFFIX: Final = ".image"
+
+
+@dataclass(slots=True)
+class Cache:
+    """A directory of images; safe with several processes on it."""
+
+    directory: Path
+    bytes_max: int = CACHE_BYTES_MAX
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def load(self, job: Job) -> Made | None:
+        """Return the image of a job, if it is there and whole."""
+        path = self._path(job)
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        made = _decode(content)
+        if made is None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the least recently used go first
+        return made
+
+    def store(self, job: Job, made: Made) -> None:
+        """Keep an image; a full or read-only disk only means that it is not kept."""
+        try:
+            handle, name = tempfile.mkstemp(dir=self.directory)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(_encode(made))
+                os.replace(name, self._path(job))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+                return
+            self._evict()
+        except OSError:
+            return
+
+    def _path(self, job: Job) -> Path:
+        return self.directory / (make_key(job) + _SUFFIX)
+
+    def _evict(self) -> None:
+        files: list[tuple[float, int, Path]] = []
+        for path in self.directory.iterdir():
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                files.append((status.st_mtime, status.st_size, path))
+        total = sum(size for _, size, _ in files)
+        if total <= self.bytes_max:
+            return
+        for _, size, path in sorted(files):
+            if total <= self.bytes_max * EVICT_TO:
+                return
+            with contextlib.suppress(OSError):
+                path.unlink()
+            total -= size
+
+
+def make_key(job: Job) -> str:
+    """Return the digest of all that decides about the native code."""
+    digest = hashlib.sha256(find_compiler_digest().encode())
+    digest.update(f"|{job.target.value}|{job.tier.value}|{job.constants_bytes}|".encode())
+    digest.update(job.code)
+    return digest.hexdigest()
+
+
+@cache
+def find_compiler_digest() -> str:
+    """Return a digest of the compiler: LLVM's binding, the ABI, and our own sources."""
+    digest = hashlib.sha256(f"llvmlite {metadata.version('llvmlite')} ABI {abi.ABI_VERSION}".encode())
+    dataplane, program = (
+        Path(str(package.__file__)).parent for package in (zeroserve_dataplane, zeroserve_ir.program)
+    )
+    for directory in (dataplane / "verifier", dataplane / "jit", program):
+        for path in sorted(directory.glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _encode(made: Made) -> bytes:
+    body = _HEAD.pack(_MAGIC, made.entry, hashlib.sha256(made.text).digest())
+    return body + made.text
+
+
+def _decode(content: bytes) -> Made | None:
+    if len(content) <= _HEAD.size:
+        return None
+    magic, entry, digest = _HEAD.unpack_from(content)
+    text = content[_HEAD.size :]
+    if magic != _MAGIC or hashlib.sha256(text).digest() != digest or entry >= len(text):
+        return None
+    return Made(text, entry)

@@ -1,0 +1,191 @@
+"""Compile workers: processes that are warm before they are needed and are replaced before they grow old.
+
+In: jobs, from `compiling`. Out: replies, or WorkerError where the process died, hung or spoke nonsense. The
+rule: whatever happens to a worker harms the one job that it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from zeroserve_dataplane.jit.messages import (
+    LENGTH,
+    Failed,
+    Job,
+    Made,
+    ProtocolError,
+    Ready,
+    Reply,
+    decode_length,
+    decode_reply,
+    encode_job,
+)
+from zeroserve_dataplane.jit.targets import Tier
+from zeroserve_dataplane.verifier import Refused
+
+JOBS_MAX: Final = 500
+"""Jobs before a worker is replaced: LLVM keeps about 85 KB of each, so 40 MB at most."""
+JOB_TIMEOUT_S: Final = 20.0
+"""The largest program takes under two seconds here; ten times that, for a node that is busy."""
+START_TIMEOUT_S: Final = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerError(Exception):
+    """The worker that had the job is gone; the job may be tried again."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: asyncio.subprocess.Process
+    jobs: int = 0
+
+    async def receive(self, timeout_s: float) -> Reply:
+        """Read one frame; raises WorkerError."""
+        output = self.process.stdout
+        assert output is not None
+        try:
+            async with asyncio.timeout(timeout_s):
+                length = decode_length(await output.readexactly(LENGTH.size))
+                return decode_reply(await output.readexactly(length))
+        except TimeoutError as error:
+            raise WorkerError(f"no answer within {timeout_s:g} s") from error
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise WorkerError("worker died") from error
+        except ProtocolError as error:
+            raise WorkerError(str(error)) from error
+
+    async def work(self, job: Job, timeout_s: float) -> Made | Refused | Failed:
+        """Have one job done; raises WorkerError."""
+        stream = self.process.stdin
+        assert stream is not None
+        self.jobs += 1
+        try:
+            stream.write(encode_job(job))
+            await stream.drain()
+        except ConnectionError as error:
+            raise WorkerError("worker died") from error
+        reply = await self.receive(timeout_s)
+        if isinstance(reply, Ready):
+            raise WorkerError("worker started anew")
+        return reply
+
+    async def stop(self) -> None:
+        """End the process and wait for it."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+
+@dataclass(slots=True)
+class Workers:
+    """A pool of at most `size` workers; jobs of the FAST tier go first."""
+
+    size: int
+    job_timeout_s: float = JOB_TIMEOUT_S
+    jobs_max: int = JOBS_MAX
+    _idle: list[_Worker] = field(default_factory=list)
+    _busy: int = 0
+    _waiting: list[tuple[int, int, asyncio.Future[None]]] = field(default_factory=list)
+    _turns: itertools.count[int] = field(default_factory=itertools.count)
+    _stopping: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def start(self) -> None:
+        """Start the workers ahead of the first job; raises WorkerError."""
+        self._idle += await asyncio.gather(*(_start_worker() for _ in range(self.size - len(self._idle))))
+
+    async def run(self, job: Job) -> Made | Refused | Failed:
+        """Have a job done; raises WorkerError when its worker fails."""
+        async with self._take(job.tier) as worker:
+            return await worker.work(job, self.job_timeout_s)
+
+    async def stop(self) -> None:
+        """End all workers."""
+        while self._idle:
+            await self._idle.pop().stop()
+        await asyncio.gather(*self._stopping)
+
+    @property
+    def process_ids(self) -> tuple[int, ...]:
+        """Process ids of the workers that wait for a job."""
+        return tuple(worker.process.pid for worker in self._idle)
+
+    @contextlib.asynccontextmanager
+    async def _take(self, tier: Tier) -> AsyncIterator[_Worker]:
+        await self._wait_for_turn(tier)
+        worker: _Worker | None = None
+        try:
+            worker = self._idle.pop() if self._idle else await _start_worker()
+            yield worker
+        except BaseException:
+            # Dead, hung, or cancelled in the middle of a job: its next frame would be another job's.
+            if worker is not None:
+                self._retire(worker)
+            raise
+        else:
+            if worker.jobs >= self.jobs_max:
+                self._retire(worker)
+            else:
+                self._idle.append(worker)
+        finally:
+            self._end_turn()
+
+    async def _wait_for_turn(self, tier: Tier) -> None:
+        if self._busy < self.size:
+            self._busy += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (int(tier is not Tier.FAST), next(self._turns), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._end_turn()
+            raise
+
+    def _end_turn(self) -> None:
+        while self._waiting:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy -= 1
+
+    def _retire(self, worker: _Worker) -> None:
+        task = asyncio.create_task(worker.stop())
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+
+async def _start_worker() -> _Worker:
+    """Start a process and wait until it is warm; raises WorkerError."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "zeroserve_dataplane.jit.serving",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": os.defpath},
+        start_new_session=True,
+    )
+    worker = _Worker(process)
+    try:
+        ready = await worker.receive(START_TIMEOUT_S)
+        if not isinstance(ready, Ready):
+            raise WorkerError("worker did not begin with ready")
+        if not ready.confined:
+            _log.warning("compile worker %d runs without a system call filter", process.pid)
+    except BaseException:
+        await worker.stop()
+        raise
+    return worker
