@@ -1,6 +1,7 @@
 import subprocess
 
 import pytest
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 
 from bench.caddyfiles import render_caddyfile
 from bench.reloading import SHAPE_BASE, render_version
@@ -48,6 +49,14 @@ def test_each_host_is_a_site_of_its_own_and_others_get_404(scene):
 
 def test_stock_caddy_accepts_it(scene, caddy, tmp_path):
     assert (done := validate(caddy, render_caddyfile(scene), tmp_path)).returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("version", [0, 37, 100])
+def test_zeroserve_reads_it_without_a_finding(scene, version):
+    text = render_caddyfile(scene, extra_handles=render_version(version, 5))
+    configuration, findings = read_configuration(text, environment={})
+    assert [finding.render() for finding in findings] == []
+    assert len(configuration.sites) == 3
 
 
 @pytest.mark.parametrize("version", [0, 7, 10, 99, 100])
