@@ -58,6 +58,7 @@ check: setup ## the static part of the tests: format, lint, types, imports, gene
 	@$(BIN)/mypy --no-error-summary && $(BIN)/lint-imports --no-logo 2>/dev/null | tail -1
 	$(call say,Rust format and lint)
 	@cd $(ENGINE) && cargo fmt --check && cargo clippy --quiet --locked --release --all-targets -- -D warnings
+	@cd bench/load && cargo fmt --check && cargo clippy --quiet --locked --release --all-targets --target-dir ../../$(ENGINE)/target -- -D warnings
 	$(call say,generated files and tidiness)
 	@$(BIN)/pytest -q tests/static
 
@@ -65,6 +66,7 @@ check: setup ## the static part of the tests: format, lint, types, imports, gene
 unit: setup .make/echo ## unit, golden, property, differential and feature tests, without a cluster
 	$(call say,Rust tests)
 	@cd $(ENGINE) && cargo test --quiet --locked --release
+	@cd bench/load && cargo test --quiet --locked --release --target-dir ../../$(ENGINE)/target
 	$(call say,Python tests)
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests --ignore tests/e2e --ignore tests/static
 
