@@ -1,5 +1,6 @@
 """A seccomp profile that refuses io_uring, as newer runtimes do by default: the engine serves by epoll."""
 
+import json
 from collections.abc import Iterator
 
 import manifests
@@ -17,11 +18,7 @@ def installed(cluster: Client, release: Release) -> Iterator[Release]:
     seccomp.put_profiles(cluster.places)
     profile = {"type": "Localhost", "localhostProfile": seccomp.WITHOUT_RINGS}
     found = Release(cluster.within("zeroserve-epoll"), "epoll", "epoll", "198.51.100.30")
-    profile = (
-        "dataplane.seccomp.type=Localhost",
-        f"dataplane.seccomp.localhostProfile={seccomp.WITHOUT_RINGS}",
-    )
-    found.install(*(word for setting in profile for word in ("--set", setting)))
+    found.install("--set-json", f"dataplane.seccomp={json.dumps(profile)}")
     yield found
     found.client.kubectl("delete", "namespace", found.client.namespace, "--wait=false")
 
