@@ -178,7 +178,7 @@ class HeaderReplacement:
 class HeaderOperations:
     """Changes of header fields, applied in the order add, set, delete, default, replace (Caddy: headers.go).
 
-    Values may hold placeholders; a name that ends in `*` in `delete` is a prefix.
+    Values may hold placeholders; `*` at an end of a name in `delete` stands for any text (Caddy: headers.go).
     """
 
     add: tuple[tuple[str, str], ...] = ()
