@@ -202,9 +202,25 @@ class _Adapter:
         app: Json = {}
         if loaded:
             app["certificates"] = {"load_files": list(loaded.values())}
+        if automate := self.shared_with_any_host():
+            app.setdefault("certificates", {})["automate"] = automate
         if policies:
             app["automation"] = {"policies": _join_policies(policies)}
         return app
+
+    def shared_with_any_host(self) -> list[str]:
+        """Return hosts whose site also takes any host: no matcher names them, so this list must."""
+        if not self.options.auto_https:
+            return []
+        hosts = {
+            address.host
+            for server in self.servers
+            for served in server.sites
+            if any(not one.host for one in served.addresses)
+            for address in served.addresses
+            if address.host and address.scheme is Scheme.HTTPS
+        }
+        return sorted(hosts)
 
 
 def _log_host(host: str, port: int) -> str:

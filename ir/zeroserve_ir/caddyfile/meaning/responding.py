@@ -68,10 +68,11 @@ def _text_and_status(segment: Segment, usage: str) -> tuple[str, str]:
     if len(arguments) == 1:
         text = arguments[0].text
         return ("", text) if is_status(text) else (text, "")
-    if "{" not in arguments[1].text and not re.fullmatch(r"[1-9]\d\d", arguments[1].text):
-        message = f"{arguments[1].text!r} is not a status"
+    status = arguments[1].text
+    if status and "{" not in status and not re.fullmatch(r"[1-9]\d\d", status):
+        message = f"{status!r} is not a status"
         raise refusal(Code.ZS0103, message, arguments[1], "write a number from 100 to 999")
-    return arguments[0].text, arguments[1].text
+    return arguments[0].text, status
 
 
 def _unexpected(inner: Segment, owner: str, cure: str) -> Exception:
@@ -105,9 +106,7 @@ def read_redir(segment: Segment, _: Reading) -> StaticResponse:
     code = segment.arguments[1] if len(segment.arguments) == 2 else None
     status = {"": "302", "temporary": "302", "permanent": "301"}.get(code.text if code else "")
     if code is not None and code.text == "html":
-        escaped = html.escape(to, quote=False).replace("'", "&#39;").replace('"', "&#34;")
-        body = _BROWSER_REDIRECT.replace("{0}", escaped)
-        return StaticResponse("200", body, (("Content-Type", "text/html; charset=utf-8"),))
+        return _browser_redirect(to)
     if code is not None and status is None:
         status = code.text
         redirects = re.fullmatch(r"3\d\d|401", status)
@@ -115,6 +114,23 @@ def read_redir(segment: Segment, _: Reading) -> StaticResponse:
             cure = "write 301, 302, 303, 307, 308, 401, permanent, temporary or html"
             raise refusal(Code.ZS0103, f"{status!r} is not a status of a redirect", code, cure)
     return StaticResponse(status=status or "302", headers=(("Location", to),))
+
+
+def _browser_redirect(to: str) -> StaticResponse:
+    escaped = html.escape(to, quote=False).replace("'", "&#39;").replace('"', "&#34;")
+    body = _BROWSER_REDIRECT.replace("{0}", escaped)
+    return StaticResponse("200", body, (("Content-Type", "text/html; charset=utf-8"),))
+
+
+def browser_redirect_target(handler: StaticResponse) -> str | None:
+    """Return where a page of `redir … html` leads, or None for any other answer."""
+    before, after = _BROWSER_REDIRECT.split("{0}")[:2]
+    body = handler.body
+    end = body.find(after)
+    if not body.startswith(before) or end < 0:
+        return None
+    target = html.unescape(body[len(before) : end])
+    return target if handler == _browser_redirect(target) else None
 
 
 def read_rewrite(segment: Segment, _: Reading) -> Rewrite:
