@@ -200,19 +200,18 @@ def _place(routes: Sequence[Route], *, plain_handle: bool) -> list[Placed]:
     A block that is in no group may be a lone `handle` or a `route`; two lone ones would make a group.
     """
     grouped = any(route.group and isinstance(route.handlers[0], Subroute) for route in routes)
-    lone = [route for route in routes if not route.group and isinstance(route.handlers[-1], Subroute)]
+    free = not grouped
     placed: list[Placed] = []
     for route in routes:
         for handler in route.handlers:
             single = replace(route, handlers=(handler,))
             if not isinstance(handler, Subroute):
                 name = print_handler(handler).name
-            elif route.group:
+            elif route.group or (free and (plain_handle or _stripped_prefix(single, handler))):
                 name = "handle"
+                free = False
             else:
-                first = plain_handle and not grouped and route is lone[0]
-                prefix = _stripped_prefix(single, handler) and not grouped and route is lone[0]
-                name = "handle" if first or prefix else "route"
+                name = "route"
             placed.append(Placed(name, single))
     return placed
 
@@ -261,7 +260,7 @@ def _settle_route(route: Route) -> Route:
         whole = all(rewrites) or all(variables) or (len(blocks) == 1 and blocks[0])
     else:
         # A rewrite stands in a group of its own; beside others it would be matched apart from them.
-        whole = not any(rewrites) and (not any(blocks) or len(blocks) == 1)
+        whole = not any(rewrites)
     if whole:
         return replace(route, handlers=handlers)
     return replace(route, handlers=(Subroute(tuple(_settle_single(handler) for handler in handlers)),))

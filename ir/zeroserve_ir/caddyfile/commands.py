@@ -1,0 +1,83 @@
+"""What `zeroserve adapt`, `validate` and `fmt` do, without their command line.
+
+In: paths. Out: a result with the text for stdout and the findings; nothing is printed here and nothing
+is raised for bad input. Called by `zeroserve_cli`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zeroserve_ir.caddyfile.adapting import adapt_configuration
+from zeroserve_ir.caddyfile.formatter import format_text
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.sources import Span
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command has to say: `output` for stdout, `diagnostics` for stderr."""
+
+    output: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The texts that the findings point into, by file, for `Diagnostic.render`."""
+    changed: bool = False
+    """`fmt`: whether the text was not formatted."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a finding is an error."""
+        return any(one.severity is Severity.ERROR for one in self.diagnostics)
+
+
+def adapt(path: Path, environment: Mapping[str, str] | None = None) -> CommandResult:
+    """Return Caddy's JSON for the Caddyfile at `path`; no output where it has an error."""
+    read = read_configuration_with_texts(path, environment=environment)
+    result = CommandResult("", read.diagnostics, read.texts)
+    if result.failed:
+        return result
+    text = json.dumps(adapt_configuration(read.configuration), indent="\t", ensure_ascii=False)
+    return CommandResult(text + "\n", read.diagnostics, read.texts)
+
+
+def validate(path: Path, environment: Mapping[str, str] | None = None) -> CommandResult:
+    """Report all findings of the Caddyfile at `path`."""
+    read = read_configuration_with_texts(path, environment=environment)
+    result = CommandResult("", read.diagnostics, read.texts)
+    return result if result.failed else CommandResult("Valid configuration\n", read.diagnostics, read.texts)
+
+
+def fmt(path: Path, *, overwrite: bool = False, diff: bool = False) -> CommandResult:
+    """Return the formatted text of `path`, or the lines that change; `overwrite` writes it in place."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the text is not UTF-8"
+        return _unreadable(path, f"cannot read {path}: {reason}")
+    formatted = format_text(text)
+    changed = formatted != text
+    if overwrite and changed:
+        try:
+            path.write_bytes(formatted.encode())
+        except OSError as error:
+            return _unreadable(path, f"cannot write {path}: {error.strerror}")
+    output = "" if overwrite else formatted
+    return CommandResult(_mark_changes(text, formatted) if diff else output, changed=changed)
+
+
+def _unreadable(path: Path, message: str) -> CommandResult:
+    span = Span(str(path), 0, 0, 0)
+    return CommandResult("", (Diagnostic(Code.ZS0111, message, span, help="check path and permissions"),))
+
+
+def _mark_changes(before: str, after: str) -> str:
+    """Prefix lines with `- `, `+ ` or two spaces (Caddy: `caddy fmt --diff`)."""
+    changes = difflib.ndiff(before.splitlines(), after.splitlines())
+    return "".join(f"{one}\n" for one in changes if not one.startswith("?"))
