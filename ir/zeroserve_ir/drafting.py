@@ -55,9 +55,14 @@ EMPTY_DRAFT_VERSION = hashlib.sha256().hexdigest()
 
 def digest_snapshot(resources: Mapping[ResourceKey, pb.Resource]) -> str:
     """Return the hex SHA-256 over all (type, name, version), sorted by key."""
+    return digest_versions({key: resource.version for key, resource in resources.items()})
+
+
+def digest_versions(versions: Mapping[ResourceKey, str]) -> str:
+    """Return the version of a snapshot whose resources have these versions."""
     digest = hashlib.sha256()
-    for kind, name in sorted(resources):
-        digest.update(f"{kind}\0{name}\0{resources[kind, name].version}\n".encode())
+    for kind, name in sorted(versions):
+        digest.update(f"{kind}\0{name}\0{versions[kind, name]}\n".encode())
     return digest.hexdigest()
 
 
