@@ -1,0 +1,21 @@
+"""`zeroserve validate`: check a Caddyfile and print every finding."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from zeroserve_ir.caddyfile import commands
+
+from zeroserve_cli.reporting import print_result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the path of the Caddyfile."""
+    parser.add_argument("-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to read")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, print, and fail where a finding is an error."""
+    return print_result(commands.validate(arguments.config, os.environ))
