@@ -6,7 +6,9 @@ input of every build, so it crosses to the build process and must stay comparabl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from typing import Any
 
 CONTROLLER = "zeroserve.dev/ingress-controller"
 DEFAULT_CERTIFICATE = "zeroserve-default-certificate"
@@ -64,11 +66,14 @@ class BuildSettings:
         return next((item.external_port for item in self.listeners if not item.tls), 80)
 
 
+DEFAULT_BUILD = BuildSettings()
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
     """All settings of `zeroserve operator`."""
 
-    build: BuildSettings = BuildSettings(default_certificate="")
+    build: BuildSettings = DEFAULT_BUILD
     namespace: str = "zeroserve-system"
     """The operator's own: Lease, default certificate, CA."""
     identity: str = "operator"
@@ -84,8 +89,26 @@ class OperatorSettings:
     holdoff_ms: int = 20
     holdoff_max_ms: int = 200
     metrics_port: int = 9180
-    staleness_max_s: int = 180
-    """A watch that was silent for longer counts as deaf."""
     secret_refresh_s: int = 15
     """How often Secrets that are read by name are read again."""
     update_status: bool = True
+    resync_s: int = 60
+    """How often the watches are compared with listings."""
+
+    @staticmethod
+    def in_cluster(
+        namespace: str, pod_name: str, build: BuildSettings = DEFAULT_BUILD, **others: Any
+    ) -> OperatorSettings:
+        """Return the settings of a Pod of the chart: names follow from the Deployment's."""
+        operator = re.sub(r"-[a-z0-9]+-[a-z0-9]{5}$", "", pod_name) or "zeroserve-operator"
+        certificate = build.default_certificate or f"{namespace}/{DEFAULT_CERTIFICATE}"
+        return OperatorSettings(
+            build=replace(build, default_certificate=certificate),
+            namespace=namespace,
+            identity=pod_name,
+            **{
+                "lease_name": operator,
+                "publish_service": f"{namespace}/{operator.removesuffix('-operator')}-dataplane",
+                **others,
+            },
+        )

@@ -16,7 +16,7 @@ from typing import Any
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.diagnostics import Diagnostic, Severity
-from zeroserve_ir.drafting import SnapshotDraft, make_resource
+from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, make_resource
 from zeroserve_ir.model import CertificateRequest, EndpointAddress
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.sources import Origin
@@ -46,8 +46,8 @@ class ObjectOutcome:
     hosts: tuple[str, ...]
     """Hosts under which it has at least one route."""
     generation: int
-    resources: tuple[str, ...] = ()
-    """Names of its VirtualHost resources, for the acknowledgements of nodes."""
+    resources: tuple[ResourceKey, ...] = ()
+    """What its hosts are served from, for the acknowledgements of nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +267,14 @@ class _Findings:
     ) -> dict[ObjectKey, ObjectOutcome]:
         """Return what became of each object."""
         served: dict[ObjectKey, list[str]] = {}
-        names: dict[ObjectKey, list[str]] = {}
+        names: dict[ObjectKey, list[ResourceKey]] = {}
         for host, entry in hosts.items():
             for key in entry.built.served:
                 served.setdefault(key, []).append(host)
                 names.setdefault(key, []).extend(
-                    resource.name for resource in entry.drafted.resources if resource.type == pb.VIRTUAL_HOST
+                    (int(resource.type), resource.name)
+                    for resource in entry.drafted.resources
+                    if resource.type in (pb.VIRTUAL_HOST, pb.PROGRAM)
                 )
         keys = sorted({*claimed, *self.by_key}, key=lambda key: key.order)
         return {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from zeroserve_ir import tree
+from zeroserve_ir.caddyfile.meaning.bodies import read_site_body
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Origin
 
@@ -43,14 +44,12 @@ def read_body(route: ZeroserveRoute) -> SiteBody:
 
 @lru_cache(CACHED_BODIES_MAX)
 def _read(text: str, hosts: tuple[str, ...], namespace: str, origin: Origin) -> SiteBody:
-    from zeroserve_ir.caddyfile import read_site_body
-
     routes, errors, diagnostics = read_site_body(
         text,
         hosts=hosts,
         namespace=namespace,
         origin=origin,
-        allow_reference=lambda other, _service: other == namespace,
+        allow_reference=lambda service: service.namespace == namespace,
     )
     users = tuple((service, origin) for service in sorted(set(find_services([*routes, *errors])), key=str))
     return SiteBody(tuple(routes), tuple(errors), users, tuple(diagnostics))

@@ -14,8 +14,8 @@ from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_operator.resources.objects import Kind, Meta, ObjectKey, Parsed, read_meta
 from zeroserve_operator.resources.reading import Reader, digest_raw
 
-CADDYFILE_BYTES_MAX = 64 << 10
-"""As `maxLength` of the CRD: room for some hundred routes."""
+CADDYFILE_BYTES_MAX = 256 << 10
+"""As `maxLength` of the CRD: room for some thousand routes."""
 HOSTS_MAX = 64
 
 

@@ -1,0 +1,354 @@
+"""Running: the operator process, from watches to published snapshots and statuses.
+
+In: `OperatorSettings` and a publisher. Out: nothing; runs until stopped. Rule: nothing is published before
+all objects were listed once; while building fails, what was published stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from zeroserve_ir.drafting import ResourceKey, SnapshotDraft
+
+from zeroserve_operator.building_process import BuildProcess, BuildProcessError
+from zeroserve_operator.cluster_client import ClusterClient, ClusterError
+from zeroserve_operator.coalescing import Coalescer
+from zeroserve_operator.default_secrets import ensure_default_certificate
+from zeroserve_operator.handlers import run_watches
+from zeroserve_operator.kinds import API_KINDS
+from zeroserve_operator.leading import Election
+from zeroserve_operator.metrics import (
+    BUILD_SECONDS,
+    BUILDS,
+    CHANGES,
+    DIAGNOSTICS,
+    LEADING,
+    OBJECTS,
+    RESOURCES,
+    Probes,
+)
+from zeroserve_operator.patching import ObjectReport, Patcher
+from zeroserve_operator.publishing.acknowledgements import Acknowledgements
+from zeroserve_operator.resources.ingresses import Ingress
+from zeroserve_operator.resources.objects import Kind, ObjectKey, identify
+from zeroserve_operator.resyncing import find_differences, list_all, read_missed, report_missed
+from zeroserve_operator.settings import OperatorSettings
+from zeroserve_operator.statuses import NodeCount
+from zeroserve_operator.store import Change, Effect, Store
+
+logger = logging.getLogger(__name__)
+
+STATUS_INTERVAL_S = 1.0
+RETRY_S = 1.0
+
+
+class Publisher(Protocol):
+    """Who hands snapshots to agents."""
+
+    @property
+    def acknowledgements(self) -> Acknowledgements:
+        """What the nodes answered."""
+        ...
+
+    async def publish(self, draft: SnapshotDraft) -> None:
+        """Serve a snapshot from now on."""
+        ...
+
+
+class Operator:
+    """One replica."""
+
+    def __init__(self, settings: OperatorSettings, publisher: Publisher, client: ClusterClient) -> None:
+        self.settings = settings
+        self.publisher = publisher
+        self.client = client
+        self.store = Store(settings.build)
+        self.process = BuildProcess(settings.build)
+        self.coalescer = Coalescer(settings.holdoff_ms / 1000, settings.holdoff_max_ms / 1000)
+        self.patcher = Patcher(client)
+        self.election = Election(
+            client,
+            settings.namespace,
+            settings.lease_name,
+            settings.identity,
+            duration_s=settings.lease_duration_s,
+        )
+        self.stop = asyncio.Event()
+        self.is_synced = False
+        self._versions: dict[ObjectKey, str] = {}
+        self._fetched: set[ObjectKey] = set()
+        self._pending: dict[ObjectKey, Change] = {}
+        self._woken = asyncio.Event()
+        self._secrets_wanted = asyncio.Event()
+        self._beat_s = time.monotonic()
+        self._has_built = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the event loop turns."""
+        return time.monotonic() - self._beat_s < 30
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a snapshot of all objects is served."""
+        return self._has_built
+
+    def observe(self, kind: Kind, raw: Mapping[str, Any], gone: bool) -> None:
+        """Take a watch event."""
+        key = identify(kind, raw, "")
+        if not isinstance(key, ObjectKey):
+            return
+        if gone:
+            self._versions.pop(key, None)
+            self._take(*self.store.remove(key))
+            return
+        self._versions[key] = str((raw.get("metadata") or {}).get("resourceVersion"))
+        self._take(*self.store.put(key, raw))
+
+    async def run(self) -> None:
+        """Run until stopped; a task that fails ends all."""
+        await self._load_all()
+        ready = asyncio.Event()
+        tasks = [
+            asyncio.create_task(run_watches(self.settings, self.observe, self.stop, ready), name="watches"),
+            asyncio.create_task(self._build_forever(), name="building"),
+            asyncio.create_task(self._resync_forever(), name="resyncing"),
+            asyncio.create_task(self._fetch_forever(), name="fetching"),
+            asyncio.create_task(self._tell_forever(), name="telling"),
+            asyncio.create_task(self.election.run(self._change_leader), name="leading"),
+            asyncio.create_task(self.stop.wait(), name="stopping"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.stop.set()
+            for task in done:
+                task.result()
+        finally:
+            self.stop.set()
+            for task in tasks[1:]:
+                task.cancel()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+            self.process.stop()
+            await asyncio.to_thread(self.election.release)
+
+    async def _load_all(self) -> None:
+        """List everything once; until then there is nothing to publish."""
+        while not self.stop.is_set():
+            try:
+                found = await asyncio.to_thread(
+                    lambda: list(list_all(self.client, self.settings.watch_namespaces))
+                )
+            except ClusterError as error:
+                logger.warning("objects cannot be listed yet: %s", error)
+                await asyncio.sleep(RETRY_S)
+                continue
+            for kind, raw in found:
+                self.observe(kind, raw, False)
+            break
+        # An empty cluster is a snapshot too: listeners, and 404 for everything.
+        self.coalescer.notice(Effect.REBUILD, time.monotonic())
+        with contextlib.suppress(ClusterError):
+            await self._fetch_secrets()
+        self.is_synced = True
+        self._woken.set()
+
+    def _take(self, change: Change, effect: Effect) -> None:
+        # The build process keeps an equal store: it gets what asks for nothing too, with the next build.
+        self._pending[change.key] = change
+        CHANGES.labels(effect.name.lower()).inc()
+        self.coalescer.notice(effect, time.monotonic())
+        if effect is Effect.REBUILD:
+            self._secrets_wanted.set()
+        if effect is not Effect.NOTHING:
+            self._woken.set()
+
+    async def _build_forever(self) -> None:
+        while True:
+            self._beat_s = time.monotonic()
+            due = self.coalescer.due() if self.is_synced else None
+            now = time.monotonic()
+            if due is None or due > now:
+                wait_s = 5.0 if due is None else due - now
+                self._woken.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), wait_s)
+                continue
+            await self._build(now)
+
+    async def _build(self, begun_s: float) -> None:
+        effect = self.coalescer.take(begun_s)
+        changes = list(self.store.all()) if self.process.is_fresh else list(self._pending.values())
+        self._pending.clear()
+        building = asyncio.create_task(self.process.build(changes, datetime.now(UTC)))
+        while not building.done():
+            self._beat_s = time.monotonic()
+            await asyncio.wait([building], timeout=5)
+        try:
+            built = building.result()
+        except BuildProcessError as error:
+            BUILDS.labels("failed").inc()
+            logger.error("%s", error)
+            await asyncio.sleep(RETRY_S)
+            self.coalescer.notice(effect, time.monotonic())
+            return
+        BUILDS.labels("built").inc()
+        BUILD_SECONDS.observe(time.monotonic() - begun_s)
+        await self.publisher.publish(built.draft)
+        self._has_built = True
+        self._measure()
+
+    def _measure(self) -> None:
+        RESOURCES.set(len(self.process.built.draft.resources))
+        counts: dict[str, int] = {}
+        for outcome in self.process.built.outcomes.values():
+            for item in outcome.diagnostics:
+                counts[item.code.name] = counts.get(item.code.name, 0) + 1
+        DIAGNOSTICS.clear()
+        for code, count in counts.items():
+            DIAGNOSTICS.labels(code).set(count)
+        kinds: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        for key in self.store.views:
+            kinds[key.kind] += 1
+        for kind, count in kinds.items():
+            OBJECTS.labels(kind.value).set(count)
+
+    async def _resync_forever(self) -> None:
+        last_s = time.monotonic()
+        while True:
+            await asyncio.sleep(self.settings.resync_s)
+            try:
+                differences = await asyncio.to_thread(
+                    find_differences, self.client, self.settings.watch_namespaces, self._seen
+                )
+                missed = await asyncio.to_thread(
+                    lambda keys: list(read_missed(self.client, keys)), differences.missed
+                )
+            except ClusterError as error:
+                logger.warning("objects cannot be compared: %s", error)
+                continue
+            for key in differences.gone:
+                self._versions.pop(key, None)
+                self._take(*self.store.remove(key))
+            for kind, raw in missed:
+                self.observe(kind, raw, False)
+            report_missed(differences, time.monotonic() - last_s)
+            last_s = time.monotonic()
+
+    def _seen(self) -> dict[ObjectKey, str]:
+        return dict(self._versions)
+
+    async def _fetch_forever(self) -> None:
+        """Read the Secrets that no watch covers when they are first named, and from time to time."""
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._secrets_wanted.wait(), self.settings.secret_refresh_s)
+                await asyncio.sleep(self.settings.holdoff_ms / 1000)
+            self._secrets_wanted.clear()
+            try:
+                await self._fetch_secrets()
+            except ClusterError as error:
+                logger.warning("Secrets cannot be read: %s", error)
+
+    async def _fetch_secrets(self) -> None:
+        names = {ObjectKey(Kind.SECRET, space, name) for space, name in self.store.secrets_named() if name}
+        wanted = {key for key in names if key not in self._versions}
+        for key in self._fetched - wanted:
+            if key not in self._versions:
+                self._take(*self.store.remove(key))
+        self._fetched &= wanted
+        for key in sorted(wanted, key=lambda key: key.order):
+            raw = await asyncio.to_thread(self._read_secret, key)
+            if raw is not None:
+                self._fetched.add(key)
+                self._take(*self.store.put(key, raw))
+            elif key in self._fetched:
+                self._fetched.discard(key)
+                self._take(*self.store.remove(key))
+
+    def _read_secret(self, key: ObjectKey) -> dict[str, Any] | None:
+        try:
+            return self.client.request("GET", API_KINDS[Kind.SECRET].path(key))
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _change_leader(self, leading: bool) -> None:
+        LEADING.set(leading)
+        self.patcher.forget()
+
+    async def _tell_forever(self) -> None:
+        """Write statuses while we lead."""
+        prepared = False
+        while True:
+            await asyncio.sleep(STATUS_INTERVAL_S)
+            if not self.election.is_leading or not self._has_built:
+                prepared = False
+                continue
+            if not prepared:
+                prepared = await asyncio.to_thread(
+                    ensure_default_certificate, self.client, self.settings.build.default_certificate
+                )
+            if self.settings.update_status:
+                await asyncio.to_thread(self.patcher.write, self._reports(), self._addresses())
+
+    def _reports(self) -> list[ObjectReport]:
+        reports = []
+        for key, outcome in self.process.built.outcomes.items():
+            view = self.store.views.get(key)
+            if view is None:
+                continue
+            addresses = view.addresses if isinstance(view, Ingress) else ()
+            nodes = NodeCount(0, 0)
+            if key.kind is Kind.ZEROSERVE_ROUTE:
+                nodes = count_nodes(
+                    self.publisher.acknowledgements, self.process.built.draft, outcome.resources
+                )
+            reports.append(ObjectReport(key, view.meta.uid, outcome, nodes, addresses))
+        return reports
+
+    def _addresses(self) -> tuple[str, ...]:
+        """Return what to publish: given addresses, else those of the data plane's Service."""
+        if self.settings.publish_addresses:
+            return self.settings.publish_addresses
+        namespace, _, name = self.settings.publish_service.partition("/")
+        service = self.store.service(namespace, name)
+        return service.addresses if service is not None else ()
+
+
+def count_nodes(
+    acknowledgements: Acknowledgements, draft: SnapshotDraft, keys: Iterable[ResourceKey]
+) -> NodeCount:
+    """Count the nodes that serve the versions of a draft; a refusal of any resource is told by its code."""
+    nodes = {state.node for state in acknowledgements.nodes}
+    serving, codes = set(nodes), set()
+    for key in keys:
+        resource = draft.resources.get(key)
+        if resource is None:
+            continue
+        tally = acknowledgements.tally(key, resource.version)
+        serving &= set(tally.served)
+        codes |= {refused.code for _, refused in tally.refused}
+    return NodeCount(len(serving), len(nodes), tuple(sorted(codes)))
+
+
+async def run_operator(
+    settings: OperatorSettings, publisher: Publisher, stop: asyncio.Event | None = None
+) -> None:
+    """Run one replica until `stop` is set."""
+    operator = Operator(settings, publisher, ClusterClient())
+    if stop is not None:
+        operator.stop = stop
+    probes = Probes(settings.metrics_port, lambda: operator.is_alive, lambda: operator.is_ready)
+    probes.start()
+    try:
+        await operator.run()
+    finally:
+        probes.stop()
