@@ -118,6 +118,8 @@ def scan(code: bytes) -> tuple[Slot, ...]:
         except _SlotError as error:
             word = int.from_bytes(code[index * SLOT_BYTES : (index + 1) * SLOT_BYTES], "little")
             slots.append(Malformed(error.malformation, error.found, word))
+            if first.opcode == _LDDW and index + 1 < len(fields) and not fields[index + 1].opcode:
+                slots.append(SecondHalf())
     if whole != len(code) or not code:
         rest = int.from_bytes(code[whole:], "little")
         slots.append(Malformed(Malformation.CODE_LENGTH, f"{len(code)} bytes", rest))

@@ -1,6 +1,6 @@
 """Executes native programs in a process of its own: the cage of program/abi.py, by ctypes.
 
-Run as a script: one JSON object with a run per line in, one with its outcome per line out. Each run is a fork, so
+Run as a script: a run per line as JSON in, its outcome per line as JSON out. Each run is a fork, so
 that a fault in the cage ends that run alone. `mix` is what every helper computes here and in the reference.
 """
 

@@ -1,0 +1,85 @@
+"""Every vector of tests/golden/program means the same to the reference interpreter and to native code."""
+
+from pathlib import Path
+
+import pytest
+from zeroserve_dataplane.interpreter import Interpreter, Memory
+from zeroserve_dataplane.jit.emitting import emit
+from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
+from zeroserve_dataplane.jit.translating import translate
+from zeroserve_dataplane.verifier import Verified, verify
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.assembly import assemble
+
+VECTORS = sorted((Path(__file__).parents[2] / "golden" / "program").glob("*.bpf"))
+
+
+class Vector:
+    def __init__(self, path):
+        sections, name = {}, None
+        for line in path.read_text().splitlines():
+            if line.startswith("-- "):
+                name = line[3:]
+            else:
+                sections[name] = sections.get(name, "") + line + "\n"
+        self.code = assemble(sections["asm"]).code
+        self.memory = bytes.fromhex(sections.get("memory", ""))
+        self.constants = bytes.fromhex(sections.get("constants", ""))
+        self.fuel = int(sections.get("fuel", abi.FUEL_DEFAULT))
+        self.trap = sections["trap"].strip() if "trap" in sections else None
+        self.result = None if self.trap else int(sections["result"], 0)
+
+    def verify(self):
+        program = verify(self.code, len(self.constants))
+        assert isinstance(program, Verified), program
+        return program
+
+
+@pytest.fixture(params=VECTORS, ids=lambda path: path.stem)
+def vector(request):
+    return Vector(request.param)
+
+
+def test_there_are_vectors():
+    assert len(VECTORS) >= 100
+
+
+def test_reference_interpreter_gives_the_expected_result(vector, execution):
+    outcome, _ = _interpret(vector, execution)
+    assert (outcome.trap.name.lower() if outcome.trap else None) == vector.trap
+    assert vector.trap or outcome.result == vector.result
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+@pytest.mark.skipif(find_host_target() is None, reason="no native code for this machine")
+def test_native_code_agrees_with_the_interpreter(vector, tier, native, execution):
+    outcome, memory = _interpret(vector, execution)
+    made = emit(translate(vector.verify()), find_host_target(), tier)
+    got = native.run(
+        made.text,
+        made.entry,
+        constants=vector.constants,
+        memory=vector.memory,
+        argument=len(vector.memory),
+        fuel=vector.fuel,
+    )
+    assert got["trap"] == vector.trap
+    if vector.trap is None:
+        assert got["result"] == vector.result
+        assert got["memory"] == execution.digest_memory(memory.read)
+    if vector.trap != "memory":
+        assert got["fuel"] == outcome.fuel
+
+
+@pytest.mark.parametrize("target", list(Target))
+@pytest.mark.parametrize("tier", list(Tier))
+def test_code_for_each_target_needs_no_linking(vector, target, tier):
+    made = emit(translate(vector.verify()), target, tier)
+    assert 0 <= made.entry < len(made.text)
+
+
+def _interpret(vector, execution):
+    memory = Memory(vector.constants)
+    memory.write(abi.CONTEXT, vector.memory)
+    interpreter = Interpreter(vector.verify(), memory, execution.MixingHelpers(), vector.fuel)
+    return interpreter.run(len(vector.memory)), memory

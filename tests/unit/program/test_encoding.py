@@ -1,0 +1,170 @@
+"""Instructions, bytes and text say the same thing."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zeroserve_ir.program import isa
+from zeroserve_ir.program.assembling import Assembler, AssemblyError
+from zeroserve_ir.program.assembly import AssemblyTextError, assemble
+from zeroserve_ir.program.disassembling import disassemble
+from zeroserve_ir.program.encoding import MalformedError, decode, encode, scan
+from zeroserve_ir.program.isa import R0, R1, R2, R6
+
+REGISTERS = st.sampled_from(list(isa.Register))
+OFFSETS = st.integers(-(1 << 15), (1 << 15) - 1)
+NUMBERS = st.integers(-(1 << 31), (1 << 31) - 1)
+OPERANDS = REGISTERS | NUMBERS
+BITS = st.sampled_from((32, 64))
+INSTRUCTIONS = st.one_of(
+    st.builds(isa.Binary, st.sampled_from(list(isa.Operator)), BITS, REGISTERS, OPERANDS),
+    st.builds(isa.Negate, BITS, REGISTERS),
+    st.builds(isa.SignExtend, st.just(64), REGISTERS, REGISTERS, st.sampled_from((8, 16, 32))),
+    st.builds(isa.SignExtend, st.just(32), REGISTERS, REGISTERS, st.sampled_from((8, 16))),
+    st.builds(isa.SwapBytes, st.sampled_from(list(isa.ByteOrder)), st.sampled_from((16, 32, 64)), REGISTERS),
+    st.builds(isa.LoadImmediate, REGISTERS, st.integers(0, (1 << 64) - 1)),
+    st.builds(isa.LoadConstants, REGISTERS, st.integers(0, (1 << 31) - 1)),
+    st.builds(isa.Load, st.sampled_from((1, 2, 4)), st.booleans(), REGISTERS, REGISTERS, OFFSETS),
+    st.builds(isa.Load, st.just(8), st.just(False), REGISTERS, REGISTERS, OFFSETS),
+    st.builds(isa.Store, st.sampled_from((1, 2, 4, 8)), REGISTERS, OFFSETS, OPERANDS),
+    st.builds(
+        isa.Atomic,
+        st.sampled_from([operator for operator in isa.AtomicOperator if operator.value[2]]),
+        st.sampled_from((4, 8)),
+        REGISTERS,
+        OFFSETS,
+        REGISTERS,
+        st.booleans(),
+    ),
+    st.builds(
+        isa.Atomic,
+        st.sampled_from((isa.AtomicOperator.XCHG, isa.AtomicOperator.CMPXCHG)),
+        st.sampled_from((4, 8)),
+        REGISTERS,
+        OFFSETS,
+        REGISTERS,
+        st.just(True),
+    ),
+    st.builds(isa.Jump, OFFSETS, st.just(False)),
+    st.builds(isa.Jump, NUMBERS, st.just(True)),
+    st.builds(isa.Branch, st.sampled_from(list(isa.Condition)), BITS, REGISTERS, OPERANDS, OFFSETS),
+    st.builds(isa.CallHelper, NUMBERS),
+    st.builds(isa.CallLocal, NUMBERS),
+    st.just(isa.Exit()),
+)
+
+
+@settings(max_examples=1000)
+@given(INSTRUCTIONS)
+def test_decode_reads_what_encode_writes(instruction):
+    code = encode(instruction)
+    slots = decode(code)
+    assert slots[0] == instruction
+    assert len(slots) == isa.count_slots(instruction) == len(code) // isa.SLOT_BYTES
+
+
+@settings(max_examples=1000)
+@given(st.binary(min_size=8, max_size=8))
+def test_encode_writes_what_decode_reads(slot):
+    (first, *_) = scan(slot)
+    if not isinstance(first, isa.Malformed):
+        assert encode(first) == slot
+
+
+@settings(max_examples=500)
+@given(st.lists(INSTRUCTIONS, max_size=12))
+def test_assembler_reads_what_disassembler_writes(instructions):
+    code = b"".join(map(encode, instructions))
+    assert assemble(disassemble(code)).code == code
+
+
+@settings(max_examples=500)
+@given(st.lists(st.binary(min_size=8, max_size=8), max_size=12).map(b"".join))
+def test_malformed_code_survives_the_round_trip(code):
+    assert assemble(disassemble(code)).code == code
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_scanned_slot_by_slot(code):
+    assert len(scan(code)) == max(1, -(-len(code) // isa.SLOT_BYTES))
+
+
+@given(st.text(max_size=60) | st.from_regex(r"(mov|ldxw|jeq|lock|call|st?) %r[0-9]+, [\[%r+0-9\]a-z-]*"))
+def test_any_text_is_assembled_or_refused_with_its_line(text):
+    try:
+        assemble(text)
+    except AssemblyTextError as error:
+        assert 1 <= error.line <= text.count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("mov %r0, 1\nmove %r0, 1", 2, "unknown instruction move"),
+        ("mov %r11, 1", 1, "not a register: %r11"),
+        ("mov %r0", 1, "mov takes 2 operands, not 1"),
+        ("mov %r0, 4294967296", 1, "4294967296 does not fit into 32 bits"),
+        ("\nja nowhere", 2, "label nowhere is not defined"),
+        ("a:\na:", 2, "label a is defined twice"),
+        ("call no_such_helper", 1, "unknown helper no_such_helper"),
+        ("ldxw %r0, %r1", 1, "not a memory operand: %r1"),
+        ("ldxw %r0, [%r1+70000]", 1, "offset 70000 or immediate 0 does not fit"),
+        ("lock nand [%r1], %r2", 1, "not an atomic operation"),
+    ],
+)
+def test_assembly_error_names_line_and_fault(text, line, message):
+    with pytest.raises(AssemblyTextError) as caught:
+        assemble(text)
+    assert caught.value.line == line
+    assert message in caught.value.message
+
+
+def test_builder_resolves_labels_and_names():
+    assembler = Assembler()
+    assembler.mov(R6, R1)
+    assembler.load_constants(R2, 8)
+    assembler.load(R0, R6, 20, 4)
+    assembler.jump_if("jgt", R0, R2, "out")
+    assert assembler.position == 5
+    assembler.call("match_path")
+    assembler.load_immediate(R0, 1 << 40)
+    assembler.label("out")
+    assembler.exit()
+    assert disassemble(assembler.finish()) == (
+        "    mov %r6, %r1\n"
+        "    lddw %r2, constants+8\n"
+        "    ldxw %r0, [%r6+20]\n"
+        "    jgt %r0, %r2, L8\n"
+        "    call match_path\n"
+        "    lddw %r0, 0x10000000000\n"
+        "L8:\n"
+        "    exit\n"
+    )
+
+
+def test_far_jump_takes_the_long_form_and_far_branch_is_refused():
+    assembler = Assembler()
+    assembler.jump("end")
+    assembler.jump_if("jeq", R0, 0, "end")
+    for _ in range(40000):
+        assembler.exit()
+    assembler.label("end")
+    assembler.exit()
+    with pytest.raises(AssemblyError, match="slot 1"):
+        assembler.finish()
+    assembler = Assembler()
+    assembler.jump("end")
+    for _ in range(40000):
+        assembler.exit()
+    assembler.label("end")
+    assembler.exit()
+    assert decode(assembler.finish())[0] == isa.Jump(40000, long=True)
+
+
+def test_decode_names_the_slot_at_fault():
+    with pytest.raises(MalformedError) as caught:
+        decode(encode(isa.Exit()) + bytes(8))
+    assert caught.value.slot == 1
+
+
+def test_lines_of_assembly_are_kept():
+    assert assemble("# nothing\nmov %r0, 0\n\nlddw %r1, 5\nexit").lines == ((0, 2), (1, 4), (3, 5))
