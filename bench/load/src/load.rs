@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use std::collections::VecDeque;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> std::io::Result<()> {
         mode,
         timeout,
     );
-    let arrivals = options.rate.map(Arrivals::new);
+    let arrivals = options.rate.map(Arrivals::new).transpose()?;
     Load {
         options,
         slots,
@@ -105,11 +105,11 @@ struct Load<'a> {
 
 impl Load<'_> {
     fn run(mut self, mut poll: Poll) -> std::io::Result<()> {
-        let timer = self
-            .arrivals
-            .as_ref()
-            .map(|arrivals| arrivals.timer(poll.registry()))
-            .transpose()?;
+        if let Some(arrivals) = &self.arrivals {
+            let timer = arrivals.timer.as_raw_fd();
+            poll.registry()
+                .register(&mut SourceFd(&timer), TIMER, Interest::READABLE)?;
+        }
         let stop = if self.options.seconds.is_none() {
             stdin_closed()
         } else {
@@ -124,9 +124,8 @@ impl Load<'_> {
                 _ => {}
             }
             for event in &events {
-                match (event.token(), &timer) {
-                    // Reading it starts its next period; the clock is asked below what is due.
-                    (TIMER, Some(timer)) => drop(rustix::io::read(timer, &mut [0; 8])),
+                match (event.token(), &self.arrivals) {
+                    (TIMER, Some(arrivals)) => arrivals.rearm(),
                     (Token(id), _) => self
                         .slots
                         .advance(id, event.is_read_closed() || event.is_error()),
@@ -176,7 +175,7 @@ impl Load<'_> {
                     || elapsed >= OPENING_MAX =>
             {
                 if let Some(arrivals) = &mut self.arrivals {
-                    arrivals.begin(now);
+                    arrivals.begin(Instant::now())?;
                 }
                 self.enter(Phase::Warming, now);
             }
@@ -233,32 +232,24 @@ struct Arrivals {
     period: Duration,
     next: Instant,
     backlog: VecDeque<Instant>,
+    /// Wakes the loop just after each due time.
+    timer: OwnedFd,
 }
 
 impl Arrivals {
-    fn new(rate: f64) -> Self {
-        Self {
+    fn new(rate: f64) -> std::io::Result<Self> {
+        Ok(Self {
             period: Duration::from_secs_f64(1.0 / rate),
             next: Instant::now(),
             backlog: VecDeque::new(),
-        }
+            timer: rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?,
+        })
     }
 
-    fn begin(&mut self, now: Instant) {
-        self.next = now;
-    }
-
-    fn come(&mut self, now: Instant) {
-        while self.next <= now {
-            self.backlog.push_back(self.next);
-            self.next += self.period;
-        }
-    }
-
-    /// The timer that wakes the loop when requests are due.
-    fn timer(&self, registry: &mio::Registry) -> std::io::Result<std::os::fd::OwnedFd> {
-        let timer =
-            rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
+    /// The first request is due one period after `now`. The timer is set after `now` was taken, so that it never
+    /// fires before a request is due and leaves it to the next round.
+    fn begin(&mut self, now: Instant) -> std::io::Result<()> {
+        self.next = now + self.period;
         let period = self.period.max(PACE_MIN);
         let step = Timespec {
             tv_sec: period.as_secs() as i64,
@@ -268,9 +259,21 @@ impl Arrivals {
             it_interval: step,
             it_value: step,
         };
-        rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
-        registry.register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
-        Ok(timer)
+        rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times)?;
+        Ok(())
+    }
+
+    /// Reading a timer starts its next period; the clock tells what is due.
+    fn rearm(&self) {
+        // An error means that the timer has not fired again: nothing to do.
+        let _ = rustix::io::read(&self.timer, &mut [0; 8]);
+    }
+
+    fn come(&mut self, now: Instant) {
+        while self.next <= now {
+            self.backlog.push_back(self.next);
+            self.next += self.period;
+        }
     }
 }
 
@@ -293,16 +296,16 @@ mod tests {
 
     #[test]
     fn arrivals_keep_their_pace_after_a_stall() {
-        let mut arrivals = Arrivals::new(1000.0);
+        let mut arrivals = Arrivals::new(1000.0).expect("a timer");
         let start = Instant::now();
-        arrivals.begin(start);
+        arrivals.begin(start).expect("the timer can be set");
         arrivals.come(start + Duration::from_millis(10));
-        assert_eq!(arrivals.backlog.len(), 11);
-        assert_eq!(
-            arrivals.backlog[10] - arrivals.backlog[0],
-            Duration::from_millis(10)
-        );
+        let offsets_ms = |arrivals: &Arrivals| -> Vec<u128> {
+            let due = arrivals.backlog.iter();
+            due.map(|due| (*due - start).as_millis()).collect()
+        };
+        assert_eq!(offsets_ms(&arrivals), (1..=10).collect::<Vec<u128>>());
         arrivals.come(start + Duration::from_millis(10));
-        assert_eq!(arrivals.backlog.len(), 11);
+        assert_eq!(arrivals.backlog.len(), 10);
     }
 }
