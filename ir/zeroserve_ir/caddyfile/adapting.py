@@ -8,7 +8,7 @@ the differential tests (httpcaddyfile/httptype.go, tlsapp.go).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from zeroserve_ir.caddyfile.encoding import Json, encode_route, encode_routes
 from zeroserve_ir.caddyfile.listening import ServedSite, Server, pair_sites
@@ -18,7 +18,6 @@ from zeroserve_ir.tree import (
     MatcherSet,
     MatchHost,
     MatchPath,
-    Options,
     Rewrite,
     Route,
     Scheme,
@@ -118,7 +117,7 @@ class _Adapter:
             automation["disable"] = True
         if not self.options.redirects:
             automation["disable_redirects"] = True
-        if any(address.port != self.options.http_port for one in server.sites for address in one.addresses):
+        if any(not listener.endswith(f":{self.options.http_port}") for listener in server.listen):
             skip = [
                 address.host
                 for served in server.sites
@@ -160,7 +159,7 @@ class _Adapter:
                 )
         if qualifies and not catch_all and (policies or not automatic):
             policies.append({})
-        return policies
+        return _join_connection_policies(policies)
 
     def logs(self, server: Server) -> Json:
         logs: Json = {}
@@ -184,11 +183,16 @@ class _Adapter:
 
     def tls_app(self) -> Json:
         loaded: dict[str, Json] = {}
-        policies: list[Json] = []
+        policies: list[_AutomationPolicy] = []
         for server in self.servers:
             for served in server.sites:
                 site = self.sites[served.index]
-                if site.tls is None or all(one.scheme is Scheme.HTTP for one in served.addresses):
+                if all(one.scheme is Scheme.HTTP for one in served.addresses):
+                    continue
+                internal = site.tls is not None and site.tls.internal
+                if internal or served.hosts:
+                    policies.append(_automation_policy(served, internal=internal))
+                if site.tls is None:
                     continue
                 for pair in site.tls.files:
                     entry = {
@@ -197,15 +201,13 @@ class _Adapter:
                         "tags": [self.tags[pair.certificate]],
                     }
                     loaded.setdefault(pair.certificate, entry)
-                if site.tls.internal:
-                    policies.append(_internal_policy(served, self.options))
         app: Json = {}
         if loaded:
             app["certificates"] = {"load_files": list(loaded.values())}
         if automate := self.shared_with_any_host():
             app.setdefault("certificates", {})["automate"] = automate
-        if policies:
-            app["automation"] = {"policies": _join_policies(policies)}
+        if joined := _join_automation_policies(policies):
+            app["automation"] = {"policies": joined}
         return app
 
     def shared_with_any_host(self) -> list[str]:
@@ -227,24 +229,55 @@ def _log_host(host: str, port: int) -> str:
     return f"{host}:{port}" if host and port not in (80, 443) else host
 
 
-def _internal_policy(served: ServedSite, options: Options) -> Json:
-    subjects = sorted(
-        {
-            address.host
-            for address in served.addresses
-            if address.host and address.scheme is Scheme.HTTPS and address.port != options.http_port
-        }
-    )
-    policy: Json = {"issuers": [{"module": "internal"}]}
-    return {"subjects": subjects, **policy} if subjects and served.hosts else policy
+def _join_connection_policies(policies: list[Json]) -> list[Json]:
+    """Join neighbours that differ in their server names only; the one for all names goes last."""
+    joined: list[Json] = []
+    for policy in sorted(policies, key=lambda one: "match" not in one):
+        settings = {key: value for key, value in policy.items() if key != "match"}
+        if joined and settings == {key: value for key, value in joined[-1].items() if key != "match"}:
+            if "match" in joined[-1] and "match" in policy:
+                joined[-1]["match"]["sni"] += policy["match"]["sni"]
+                continue
+            if policy == joined[-1]:
+                continue
+        joined.append(policy)
+    return joined
 
 
-def _join_policies(policies: list[Json]) -> list[Json]:
-    """Join policies of the same issuers; the one for all subjects stands alone or last."""
-    if any("subjects" not in policy for policy in policies):
-        return [{"issuers": [{"module": "internal"}]}]
-    subjects = [subject for policy in policies for subject in policy["subjects"]]
-    return [{"subjects": list(dict.fromkeys(subjects)), "issuers": [{"module": "internal"}]}]
+@dataclass(slots=True)
+class _AutomationPolicy:
+    subjects: list[str]
+    internal: bool
+
+    def encode(self) -> Json:
+        encoded: Json = {"subjects": self.subjects} if self.subjects else {}
+        return encoded | ({"issuers": [{"module": "internal"}]} if self.internal else {})
+
+
+def _automation_policy(served: ServedSite, *, internal: bool) -> _AutomationPolicy:
+    hosts = {address.host for address in served.addresses if address.scheme is Scheme.HTTPS}
+    return _AutomationPolicy(sorted(hosts) if served.hosts else [], internal)
+
+
+def _join_automation_policies(policies: list[_AutomationPolicy]) -> list[Json]:
+    """Sort and join policies; without a setting in any of them there is nothing to write."""
+    policies = sorted(policies, key=lambda one: -len(one.subjects))
+    if not any(one.internal for one in policies):
+        return []
+    if not policies[-1].internal:
+        policies.pop()
+    joined: list[_AutomationPolicy] = []
+    for policy in policies:
+        same = [one for one in joined if one.internal == policy.internal]
+        if not policy.subjects:
+            # Whatever the policy for all subjects says, those before it need not repeat.
+            joined = [one for one in joined if one.internal != policy.internal]
+            joined.append(policy)
+        elif same:
+            same[0].subjects += [one for one in policy.subjects if one not in same[0].subjects]
+        else:
+            joined.append(policy)
+    return [one.encode() for one in joined]
 
 
 def _site_matchers(served: ServedSite) -> tuple[MatcherSet, ...]:
