@@ -44,7 +44,12 @@ def cluster() -> Iterator[Client]:
     if keep and processes.started(places, "kube-apiserver"):
         yield running.attach(places)
         return
+    running.end_abandoned(places)
+    if processes.started(places, "kube-apiserver"):
+        pytest.exit("a cluster is up: end it (python -m cluster down), or use it (E2E_KEEP=1)", 1)
     try:
+        if not keep:
+            running.own(places)
         client = running.up(places)
         yield client.within("default")
     finally:

@@ -64,7 +64,7 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 
 {{- define "zeroserve.pullSecrets" -}}
-{{- with .Values.images.pullSecrets }}
+{{- with .Values.images.pullSecrets -}}
 imagePullSecrets:
 {{- range . }}
   - name: {{ . }}
@@ -74,18 +74,11 @@ imagePullSecrets:
 
 {{/* Where a Pod may run; called with (dict "where" VALUES). */}}
 {{- define "zeroserve.placement" -}}
-{{- with .where.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .where.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .where.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .where.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
+{{- $where := dict -}}
+{{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
+{{- with index $.where $key }}{{ $_ := set $where $key . }}{{ end -}}
+{{- end -}}
+{{- with $where }}{{ toYaml . }}{{ end -}}
 {{- end -}}
 
 {{/* Spread over the nodes; called with (list $ "component" CONSTRAINTS). */}}

@@ -16,6 +16,7 @@ from .clients import Client
 from .places import ClusterError, Places
 
 ECHO_IMAGE = "zeroserve.test/echo:1"
+OWNER = "owner"
 
 
 def up(places: Places) -> Client:
@@ -35,6 +36,20 @@ def up(places: Places) -> Client:
     client.rolled_out("deployment/coredns")
     print(f"cluster {places.name}: up in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
     return client
+
+
+def own(places: Places) -> None:
+    """Note that the cluster ends with this process: what a killed test run left is then known as such."""
+    places.run.mkdir(parents=True, exist_ok=True)
+    (places.run / OWNER).write_text(str(os.getpid()))
+
+
+def end_abandoned(places: Places) -> None:
+    """Take down a cluster whose owner is no more."""
+    owner = places.run / OWNER
+    if owner.exists() and not Path("/proc", owner.read_text()).exists():
+        print(f"cluster {places.name}: ending what a killed run left", file=sys.stderr, flush=True)
+        down(places)
 
 
 def attach(places: Places) -> Client:
