@@ -1,0 +1,173 @@
+"""An annotation that restricts access is honoured, or its routes are closed: never open."""
+
+import base64
+
+import pytest
+from zeroserve_ir import tree
+from zeroserve_operator.annotations.names import SUPPORTED, Effect, classify
+from zeroserve_operator.pipeline import DEV_SETTINGS
+
+# Documented by ingress-nginx (docs/user-guide/nginx-configuration/annotations.md) or seen in manifests.
+RESTRICTING = [
+    ("auth-url", "http://auth.example"),
+    ("auth-signin", "http://auth.example/start"),
+    ("auth-tls-secret", "default/ca"),
+    ("auth-tls-verify-client", "on"),
+    ("auth-tls-match-cn", "CN=x"),
+    ("auth-snippet", "proxy_set_header X y;"),
+    ("auth-response-headers", "X-User"),
+    ("configuration-snippet", "deny all;"),
+    ("server-snippet", "deny all;"),
+    ("stream-snippet", "deny all;"),
+    ("modsecurity-snippet", "SecRuleEngine On"),
+    ("enable-modsecurity", "true"),
+    ("enable-owasp-core-rules", "true"),
+    ("denylist-source-range", "10.0.0.0/8"),
+    ("satisfy", "any"),
+    ("enable-global-auth", "true"),
+    ("some-new-allow-list", "10.0.0.0/8"),
+]
+HARMLESS = [
+    ("limit-rps", "5"),
+    ("limit-whitelist", "10.0.0.0/8"),
+    ("rate-limit", "100"),
+    ("enable-modsecurity", "false"),
+    ("enable-global-auth", "false"),
+    ("auth-url", ""),
+    ("proxy-buffering", "on"),
+    ("affinity", "cookie"),
+]
+
+
+def handlers(loaded):
+    return [route.handlers[0] for site in loaded.sites for route in site.routes]
+
+
+@pytest.mark.parametrize(("name", "value"), RESTRICTING)
+def test_a_restriction_that_is_not_honoured_closes_its_routes(build, ingress, name, value):
+    loaded = build(ingress(annotations={name: value}))
+    answers = handlers(loaded)
+    assert answers and all(isinstance(item, tree.StaticResponse) and item.status == "503" for item in answers)
+    (found,) = [item for item in loaded.diagnostics if item.code.name == "ZS0402"]
+    assert found.severity.value == "error"
+    assert f"nginx.ingress.kubernetes.io/{name}" in found.message
+    assert found.span.file == "case.yaml" and found.span.line == 7
+
+
+@pytest.mark.parametrize(("name", "value"), HARMLESS)
+def test_what_restricts_no_access_is_named_and_serves(build, ingress, name, value):
+    loaded = build(ingress(annotations={name: value}))
+    assert all(isinstance(item, tree.ReverseProxy) for item in handlers(loaded))
+    (found,) = [item for item in loaded.diagnostics if item.code.name == "ZS0401"]
+    assert found.severity.value == "warning"
+    assert f"nginx.ingress.kubernetes.io/{name}" in found.message
+
+
+def test_only_the_routes_of_the_ingress_are_closed(build, ingress):
+    closed = ingress("admin", paths=(("/admin", "Prefix"),), annotations={"auth-url": "http://auth"})
+    loaded = build(f"{closed}---\n{ingress('shop')}")
+    by_path = {route.matchers[0][0].path: route.handlers[0] for route in loaded.sites[0].routes}
+    assert by_path["/admin"].status == "503"
+    assert isinstance(by_path["/"], tree.ReverseProxy)
+
+
+def test_the_switch_serves_them_open_and_still_says_so(build, ingress):
+    settings = DEV_SETTINGS.__class__(claim_all=True, local=True, honour_restrictions=False)
+    loaded = build(ingress(annotations={"auth-url": "http://auth"}), settings)
+    assert all(isinstance(item, tree.ReverseProxy) for item in handlers(loaded))
+    assert [item.severity.value for item in loaded.diagnostics if item.code.name == "ZS0402"] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "code"),
+    [
+        ({"whitelist-source-range": "10.0.0.0/8,office"}, "ZS0403"),
+        ({"allowlist-source-range": ""}, "ZS0403"),
+        ({"auth-type": "digest", "auth-secret": "users"}, "ZS0402"),
+        ({"auth-type": "none", "auth-secret": "users"}, "ZS0403"),
+        ({"auth-type": "basic"}, "ZS0404"),
+        ({"auth-secret": "users"}, "ZS0404"),
+        ({"auth-type": "basic", "auth-secret": "other/users"}, "ZS0308"),
+        ({"auth-type": "basic", "auth-secret": "users", "auth-secret-type": "ldap"}, "ZS0403"),
+        ({"auth-type": "basic", "auth-secret": "missing"}, "ZS0501"),
+        ({"rewrite-target": "http://elsewhere/{x}"}, "ZS0403"),
+        ({"rewrite-target": "/$host"}, "ZS0403"),
+        ({"ingress.kubernetes.io/auth-type": "basic"}, "ZS0402"),
+        ({"ingress.kubernetes.io/whitelist-source-range": "10.0.0.0/8"}, "ZS0402"),
+    ],
+)
+def test_a_wrong_value_of_a_restriction_closes_too(build, ingress, annotations, code):
+    loaded = build(ingress(annotations=annotations))
+    assert all(getattr(item, "status", "") == "503" for item in handlers(loaded))
+    assert code in {item.code.name for item in loaded.diagnostics if item.severity.value == "error"}
+
+
+def secret(name, **data):
+    rows = "".join(f"  {key}: {base64.b64encode(text.encode()).decode()}\n" for key, text in data.items())
+    return f"---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ndata:\n{rows}"
+
+
+BCRYPT = "$2y$05$" + "a" * 53
+APR1 = "$apr1$salt1234$" + "b" * 22
+AUTH = {"auth-type": "basic", "auth-secret": "users", "auth-realm": "The shop"}
+
+
+def test_accounts_of_a_password_file(build, ingress):
+    loaded = build(ingress(annotations=AUTH) + secret("users", auth=f"# staff\nann:{BCRYPT}\nbob:{APR1}\n"))
+    check = handlers(loaded)[0]
+    assert check == tree.BasicAuth((("ann", BCRYPT), ("bob", APR1)), "The shop")
+
+
+def test_accounts_of_a_map(build, ingress):
+    loaded = build(ingress(annotations={**AUTH, "auth-secret-type": "auth-map"}) + secret("users", ann=BCRYPT))
+    assert handlers(loaded)[0].accounts == (("ann", BCRYPT),)
+
+
+def test_an_account_without_a_known_hash_cannot_log_in_and_is_told(build, ingress):
+    loaded = build(ingress(annotations=AUTH) + secret("users", auth=f"ann:{BCRYPT}\neve:plaintext\n"))
+    assert [name for name, _ in handlers(loaded)[0].accounts] == ["ann"]
+    (found,) = [item for item in loaded.diagnostics if item.code.name == "ZS0502"]
+    assert "line 2" in found.message and "plaintext" not in found.render()
+
+
+@pytest.mark.parametrize("content", [{"auth": ""}, {"auth": "eve:plaintext"}, {"other": "x"}])
+def test_a_secret_without_accounts_closes(build, ingress, content):
+    loaded = build(ingress(annotations=AUTH) + secret("users", **content))
+    assert all(item.status == "503" for item in handlers(loaded))
+
+
+def test_clients_outside_the_ranges_get_403(build, ingress):
+    loaded = build(ingress(annotations={"whitelist-source-range": "10.0.0.0/8, 2001:db8::1"}))
+    (steps,) = handlers(loaded)
+    outside = tree.MatchNot(((tree.MatchClientIp(("10.0.0.0/8", "2001:db8::1/128")),),))
+    assert steps.routes[0] == tree.Route((tree.RaiseError("403"),), matchers=((outside,),))
+
+
+def test_both_names_of_the_list_restrict(build, ingress):
+    both = {"whitelist-source-range": "10.0.0.0/8", "allowlist-source-range": "10.1.0.0/16"}
+    (steps,) = handlers(build(ingress(annotations=both)))
+    assert [len(route.matchers) for route in steps.routes] == [1, 1, 0]
+
+
+def test_an_unquoted_restriction_does_not_vanish(build, ingress):
+    text = ingress(annotations={"enable-modsecurity": "true"}).replace("'true'", "true")
+    loaded = build(text)
+    assert {"ZS0301", "ZS0402"} <= {item.code.name for item in loaded.diagnostics}
+    assert all(item.status == "503" for item in handlers(loaded))
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_supported_names_are_honoured(name):
+    assert classify(name, "x") is Effect.HONOURED
+
+
+def test_an_unusable_path_with_access_control_does_not_fall_to_an_open_one(build, ingress):
+    admin = ingress(
+        "admin",
+        paths=(("/admin(?!x).*", "ImplementationSpecific"),),
+        annotations={"use-regex": "true", "whitelist-source-range": "10.0.0.0/8"},
+    )
+    loaded = build(f"{admin}---\n{ingress('shop')}")
+    first = loaded.sites[0].routes[0]
+    assert first.matchers == ((tree.MatchPathRegexp("(?i)^/admin"),),)
+    assert first.handlers[0].status == "503"
