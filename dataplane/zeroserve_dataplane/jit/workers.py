@@ -45,10 +45,12 @@ class WorkerError(Exception):
     """The worker that had the job is gone; the job may be tried again."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Worker:
     process: asyncio.subprocess.Process
     jobs: int = 0
+    is_replaced: bool = False
+    """A successor is warm: this one ends after the job that it has."""
 
     async def receive(self, timeout_s: float) -> Reply:
         """Read one frame; raises WorkerError."""
@@ -98,7 +100,7 @@ class Workers:
     _busy: int = 0
     _waiting: list[tuple[int, int, asyncio.Future[None]]] = field(default_factory=list)
     _turns: itertools.count[int] = field(default_factory=itertools.count)
-    _stopping: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> None:
         """Start the workers ahead of the first job; raises WorkerError."""
@@ -111,9 +113,9 @@ class Workers:
 
     async def stop(self) -> None:
         """End all workers."""
+        await asyncio.gather(*self._tasks)
         while self._idle:
             await self._idle.pop().stop()
-        await asyncio.gather(*self._stopping)
 
     @property
     def process_ids(self) -> tuple[int, ...]:
@@ -133,10 +135,12 @@ class Workers:
                 self._retire(worker)
             raise
         else:
-            if worker.jobs >= self.jobs_max:
+            if worker.is_replaced:
                 self._retire(worker)
             else:
                 self._idle.append(worker)
+                if worker.jobs == self.jobs_max:
+                    self._keep(asyncio.create_task(self._replace(worker)))
         finally:
             self._end_turn()
 
@@ -161,10 +165,26 @@ class Workers:
                 return
         self._busy -= 1
 
+    async def _replace(self, old: _Worker) -> None:
+        """Start a successor; the old worker goes on until that is warm."""
+        try:
+            new = await _start_worker()
+        except (WorkerError, OSError) as error:
+            _log.warning("compile worker has no successor: %s", error)
+            old.jobs = 0
+            return
+        self._idle.append(new)
+        old.is_replaced = True
+        if old in self._idle:
+            self._idle.remove(old)
+            await old.stop()
+
     def _retire(self, worker: _Worker) -> None:
-        task = asyncio.create_task(worker.stop())
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
+        self._keep(asyncio.create_task(worker.stop()))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 async def _start_worker() -> _Worker:
