@@ -18,6 +18,8 @@ def format_text(text: str) -> str:
     formatter = _Formatter()
     for char in text.strip():
         formatter.read(char)
+    if formatter.open_brace and not formatter.open_brace_written:
+        formatter.write_open_brace()
     return "".join(formatter.out).strip() + "\n"
 
 
@@ -190,7 +192,7 @@ class _Formatter:
         self.space = False
         if char == "#":
             self.comment = True
-        if self.open_brace and space_before and not self.open_brace_written:
+        if self.open_brace and not self.open_brace_written and (space_before or char == "{"):
             self.write_open_brace()
         if char == "{":
             self.finish_word()

@@ -1,0 +1,26 @@
+"""`zeroserve fmt` prints what `caddy fmt` prints."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from zeroserve_ir.caddyfile.formatter import format_text
+
+CASES = sorted((Path(__file__).parents[2] / "golden" / "caddyfile").glob("*.caddyfile"))
+PIECES = st.sampled_from(
+    ["{", "}", " ", "\n", "\n\n\n", "\t", "#", "# note {\n", '"', "`", "\\", "<<EOF\n", "EOF\n", "word", "{$X}"]
+    + ["{path}", "import x\n", "example.com {\n", "respond a\n", "}\n", "<", "é", "a{b", "{ ", " {", "\\\n"]
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_committed_fixtures(case, stock_caddy):
+    untidy = case.read_text().replace("\t", "   ").replace("\n", "\n\n\n", 1)
+    assert format_text(untidy) == stock_caddy.format(untidy)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.lists(PIECES, min_size=1, max_size=25).map("".join))
+def test_any_text(text, stock_caddy):
+    assert format_text(text) == stock_caddy.format(text)
