@@ -178,7 +178,9 @@ def _render_proxy(route: PathRoute) -> tree.ReverseProxy:
         read_timeout_ms=route.timeouts.read_ms,
         write_timeout_ms=route.timeouts.send_ms,
     )
-    dial = f"{service.name}.{service.namespace}.svc:{service.port}"
+    # A Caddyfile takes port numbers alone; what is dialled is the reference, which keeps a port's name.
+    port = service.port if service.port.isdecimal() else "80"
+    dial = f"{service.name}.{service.namespace}.svc:{port}"
     return tree.ReverseProxy(
         upstreams=(tree.Upstream(dial, service),),
         selection=tree.Selection.ROUND_ROBIN,

@@ -1,8 +1,8 @@
 """Resyncing: what watches did not tell.
 
 In: listings of the API server. Out: `Differences`: objects that were missed, and those that are gone. A watch
-that reconnects after a gap tells no deletions, and one may go deaf: so names and versions are listed from time
-to time and compared with what was seen.
+that reconnects after a gap tells no deletions, and one may go deaf: so names and versions are listed from
+time to time and compared with what was seen.
 """
 
 from __future__ import annotations
