@@ -1,0 +1,143 @@
+"""Manifests: any bytes load; what is wrong is said with file and line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zeroserve_operator.manifests import load_directory, load_texts
+from zeroserve_operator.pipeline import Pipeline
+from zeroserve_operator.resources.objects import Kind
+
+INGRESS = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: shop
+spec:
+  rules:
+  - host: shop.example
+"""
+
+
+def test_documents_and_lists_are_opened():
+    text = f"{INGRESS}---\napiVersion: v1\nkind: List\nitems:\n- kind: Service\n  apiVersion: v1\n  metadata: {{name: a}}\n"
+    found = load_texts({"x.yaml": text})
+    assert [key.kind for key in found.objects] == [Kind.INGRESS, Kind.SERVICE]
+    assert not found.diagnostics
+
+
+def test_a_field_is_found_at_its_line():
+    found = load_texts({"x.yaml": f"# head\n---\n{INGRESS}"})
+    places = found.places[next(iter(found.objects))]
+    span = places.find("spec.rules[0].host")
+    assert (span.line, span.column, span.end) == (9, 11, 23)
+    assert places.find("spec.rules[0].http.paths[3].path").line == 9
+
+
+def test_a_broken_document_hides_no_other_one():
+    found = load_texts({"x.yaml": f"a: [1\n---\n{INGRESS}---\nb: : c\n"})
+    assert len(found.objects) == 1
+    assert [(item.code.name, item.span.line) for item in found.diagnostics] == [("ZS0301", 3), ("ZS0301", 11)] or len(
+        found.diagnostics
+    ) == 2
+
+
+def test_a_template_is_named_as_one():
+    text = "kind: Ingress\nmetadata:\n  name: {{ .Values.name }}-x\n"
+    (found,) = load_texts({"x.yaml": text}).diagnostics
+    assert "helm template" in found.help
+
+
+@pytest.mark.parametrize("text", ["", "---\n---\n", "# only words\n", "null\n"])
+def test_nothing_is_nothing(text):
+    found = load_texts({"x.yaml": text})
+    assert not found.objects and not found.diagnostics
+
+
+def test_other_kinds_are_passed_over():
+    assert not load_texts({"x.yaml": "kind: Deployment\napiVersion: apps/v1\nmetadata: {name: x}\n"}).diagnostics
+
+
+def test_an_old_version_is_told():
+    (found,) = load_texts({"x.yaml": INGRESS.replace("networking.k8s.io/v1", "extensions/v1beta1")}).diagnostics
+    assert "networking.k8s.io/v1" in found.message and found.span.line == 1
+
+
+def test_a_bomb_of_aliases_is_refused():
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    (found,) = load_texts({"x.yaml": "\n".join(rows)}).diagnostics
+    assert "more than" in found.message
+
+
+def test_a_deep_document_is_refused():
+    (found,) = load_texts({"x.yaml": "[" * 100 + "]" * 100}).diagnostics
+    assert "nested" in found.message
+
+
+def test_a_document_that_holds_itself_is_refused():
+    assert load_texts({"x.yaml": "a: &a {b: *a}\n"}).diagnostics
+
+
+def test_dates_stay_text():
+    text = INGRESS.replace("  name: shop\n", "  name: shop\n  creationTimestamp: 2026-01-01T00:00:00Z\n")
+    (raw,) = load_texts({"x.yaml": text}).objects.values()
+    assert raw["metadata"]["creationTimestamp"] == "2026-01-01T00:00:00Z"
+
+
+def test_a_key_written_twice_is_told():
+    (found,) = load_texts({"x.yaml": INGRESS + "spec: {}\n"}).diagnostics
+    assert "twice" in found.message and found.severity.value == "warning"
+
+
+def test_directories_are_read_in_order_and_hidden_ones_are_not(tmp_path: Path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "sub" / "a.yaml").write_text(INGRESS)
+    (tmp_path / ".git" / "b.yaml").write_text("{")
+    (tmp_path / "c.json").write_text('{"kind": "Service", "apiVersion": "v1", "metadata": {"name": "web"}}')
+    (tmp_path / "d.txt").write_text("{")
+    (tmp_path / "e.yaml").write_bytes(b"\xff\xfe\x00")
+    found = load_directory(tmp_path)
+    assert len(found.objects) == 2
+    assert [item.code.name for item in found.diagnostics] == ["ZS0111"]
+
+
+def test_a_change_of_a_file_is_seen(tmp_path: Path):
+    file = tmp_path / "a.yaml"
+    file.write_text(INGRESS)
+    turns = []
+
+    def sleep(_):
+        turns.append(1)
+        if len(turns) == 2:
+            file.write_text(INGRESS.replace("shop.example", "other.example.org"))
+
+    loads = list(Pipeline().watch(tmp_path, lambda: len(turns) > 4, sleep))
+    assert len(loads) == 2 and len(turns) == 5
+
+
+KEYS = st.sampled_from(
+    [
+        *("spec", "rules", "http", "paths", "path", "pathType", "backend", "service", "name", "port", "number"),
+        *("tls", "hosts", "secretName", "defaultBackend", "host", "ports", "endpoints", "addresses", "data"),
+        *("conditions", "caddyfile", "ingressClassName", "controller", "annotations", "labels", "type"),
+    ]
+)
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=20)
+
+
+@given(st.sampled_from(list(Kind)), st.dictionaries(KEYS, VALUES, max_size=5), VALUES, VALUES)
+def test_any_object_of_any_shape_builds(kind, top, spec, annotations):
+    from zeroserve_operator.manifests import Manifests
+    from zeroserve_operator.resources.objects import ObjectKey
+
+    raw = {**top, "metadata": {"name": "x", "annotations": annotations}, "spec": spec}
+    Pipeline().load(Manifests({ObjectKey(kind, "default", "x"): raw}, (), {}))
+
+
+@given(st.text(max_size=200))
+def test_any_text_loads(text):
+    Pipeline().load(load_texts({"x.yaml": text}))
