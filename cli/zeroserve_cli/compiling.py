@@ -1,0 +1,79 @@
+"""`zeroserve compile`: each station between a Caddyfile and machine code, printed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from enum import Enum
+from pathlib import Path
+
+from zeroserve_dataplane.jit.inspecting import print_llvm, print_machine_code, verify_source
+from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
+from zeroserve_ir.caddyfile.printer import print_site
+from zeroserve_ir.diagnostics import Severity
+from zeroserve_ir.program.disassembling import disassemble
+from zeroserve_ir.program.lowering import LoweredSite, lower_site
+from zeroserve_ir.tree import Site
+
+from zeroserve_cli.main import EXIT_FAILED
+from zeroserve_cli.reporting import print_diagnostics
+
+
+class Stage(Enum):
+    """What `--emit` prints."""
+
+    IR = "ir"
+    BPF = "bpf"
+    LLVM = "llvm"
+    ASM = "asm"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the Caddyfile, the stage, and for machine code the target."""
+    targets = [target.value for target in Target]
+    host = find_host_target()
+    parser.add_argument("-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to read")
+    parser.add_argument(
+        "--emit", choices=[stage.value for stage in Stage], default="bpf", help="what to print"
+    )
+    parser.add_argument("--site", default="", help="print only the sites with this host")
+    parser.add_argument(
+        "--target", choices=targets, default=host.value if host else targets[0], help="machine"
+    )
+    parser.add_argument("--fast", action="store_true", help="the first tier instead of the optimised one")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the stage of each site; fails where the Caddyfile has an error."""
+    read = read_configuration_with_texts(arguments.config, environment=os.environ)
+    print_diagnostics(read.diagnostics, read.texts)
+    if any(diagnostic.severity is Severity.ERROR for diagnostic in read.diagnostics):
+        return EXIT_FAILED
+    for site in read.configuration.sites:
+        if not arguments.site or any(address.host == arguments.site for address in site.addresses):
+            print(_emit(site, arguments))
+    return 0
+
+
+def _emit(site: Site, arguments: argparse.Namespace) -> str:
+    stage = Stage(arguments.emit)
+    if stage is Stage.IR:
+        return print_site(site)
+    lowered = lower_site(site)
+    title = ", ".join(f"{address.scheme.value}://{address.host}:{address.port}" for address in site.addresses)
+    if stage is Stage.BPF:
+        return f"# {title}: {_describe(lowered)}\n{disassemble(lowered.code, _places(lowered))}"
+    verified = verify_source(lowered.code, len(lowered.constants), lowered.lines)
+    if stage is Stage.LLVM:
+        return f"; {title}\n{print_llvm(verified)}"
+    tier = Tier.FAST if arguments.fast else Tier.OPTIMISED
+    return f"# {title}\n{print_machine_code(verified, Target(arguments.target), tier)}"
+
+
+def _describe(lowered: LoweredSite) -> str:
+    return f"{len(lowered.code) // 8} slots, {len(lowered.constants)} bytes of constants"
+
+
+def _places(lowered: LoweredSite) -> dict[int, str]:
+    return {slot: f"{span.file}:{span.line}:{span.column}" for slot, span in lowered.lines if span.line}

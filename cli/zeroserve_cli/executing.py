@@ -1,0 +1,123 @@
+"""`zeroserve bpf`: assemble, disassemble, verify or run one eBPF program, for outsiders to check us.
+
+Programs are text in the syntax of the public conformance suite's `-- asm` sections, or bytes (`.bin`, `.o`
+is not read). `run` prints r0 in hex; a trap is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from enum import Enum
+from pathlib import Path
+
+from zeroserve_dataplane.interpreter import Memory, Trap, TrapError
+from zeroserve_dataplane.jit.inspecting import (
+    ExecutionError,
+    Run,
+    assemble_source,
+    run_on_engine,
+    run_on_reference,
+    verify_source,
+)
+from zeroserve_dataplane.jit.targets import find_host_target
+from zeroserve_dataplane.verifier import Verified
+from zeroserve_engine import find_binary
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.disassembling import disassemble
+from zeroserve_ir.sources import Span
+
+from zeroserve_cli.main import EXIT_FAILED
+
+BYTES_SUFFIX = ".bin"
+
+
+class Execution(Enum):
+    """Where `bpf run` runs."""
+
+    REFERENCE = "reference"
+    ENGINE = "engine"
+    NATIVE = "native"
+
+
+class NoHelpers:
+    """The reference has no request: any helper call traps."""
+
+    def call(self, number: int, _arguments: tuple[int, ...], _memory: Memory) -> int:
+        """Trap."""
+        raise TrapError(Trap.HELPER, f"helper {number} without a request")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the four actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    asm = actions.add_parser(
+        "asm", help="assemble text to bytes", epilog="example: zeroserve bpf asm p.asm -o p.bin"
+    )
+    asm.add_argument("file", type=Path)
+    asm.add_argument("-o", "--output", type=Path, help="file for the bytes; default: hex on standard output")
+    dis = actions.add_parser("dis", help="print bytes as assembly", epilog="example: zeroserve bpf dis p.bin")
+    dis.add_argument("file", type=Path)
+    for name, summary in (
+        ("verify", "judge a program"),
+        ("run", "verify and run a program, print r0 in hex"),
+    ):
+        action = actions.add_parser(name, help=summary, epilog=f"example: zeroserve bpf {name} p.asm")
+        action.add_argument("file", type=Path)
+        action.add_argument("--constants", default="", help="constants, in hex")
+        if name == "run":
+            action.add_argument("--on", choices=[one.value for one in Execution], default="native")
+            action.add_argument("--mem", default="", help="memory that r1 points to and r2 counts, in hex")
+            action.add_argument(
+                "--fuel", type=int, default=abi.FUEL_DEFAULT, help="instructions on back edges"
+            )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the action; what is wrong with the program is raised as diagnostics."""
+    code, lines = _read(arguments.file)
+    if arguments.action == "asm":
+        return _write(code, arguments.output)
+    if arguments.action == "dis":
+        print(disassemble(code), end="")
+        return 0
+    constants = bytes.fromhex(arguments.constants)
+    verified = verify_source(code, len(constants), lines)
+    if arguments.action == "verify":
+        print(f"sound: {len(verified.slots)} slots, {len(verified.subprograms)} subprograms")
+        return 0
+    given = Run(constants, bytes.fromhex(arguments.mem), arguments.fuel)
+    return _execute(verified, given, Execution(arguments.on))
+
+
+def _read(path: Path) -> tuple[bytes, tuple[tuple[int, Span], ...]]:
+    if path.suffix == BYTES_SUFFIX:
+        return path.read_bytes(), ()
+    return assemble_source(path.read_text(), str(path))
+
+
+def _write(code: bytes, output: Path | None) -> int:
+    if output is None:
+        print(code.hex())
+    else:
+        output.write_bytes(code)
+    return 0
+
+
+def _execute(program: Verified, given: Run, execution: Execution) -> int:
+    if execution is Execution.REFERENCE:
+        outcome, _ = run_on_reference(program, given, NoHelpers())
+        trap, result = outcome.found if outcome.trap else "", outcome.result
+    else:
+        target = find_host_target() if execution is Execution.NATIVE else None
+        try:
+            ended = run_on_engine(find_binary(), program, given, target=target)
+        except ExecutionError as error:
+            print(f"zeroserve: {error}", file=sys.stderr)
+            return EXIT_FAILED
+        trap, result = ended.trap if ended.trapped else "", ended.result
+    if trap:
+        print(f"trapped: {trap}", file=sys.stderr)
+        return EXIT_FAILED
+    print(f"{result & (1 << 64) - 1:x}")
+    return 0
