@@ -66,7 +66,8 @@ class Token:
             return True
         # A heredoc's marker lines are not part of its text (Caddy: Token.NumLineBreaks).
         breaks = previous.text.count("\n") + (2 if previous.quote is Quote.HEREDOC else 0)
-        return previous.line + breaks < self.line
+        # A step back comes from `{block}` and `{blocks.name}` filled in side by side.
+        return previous.line + breaks < self.line or self.line < previous.line
 
 
 def tokenize(

@@ -287,6 +287,7 @@ class _Parser:
             self.report(Code.ZS0202, f"imports expand to over {TOKENS_MAX} words", line, "import less")
             del self.tokens[start:]
             filled = []
+            self.unclosed = True
         self.tokens[start : self.at] = filled
         self.at = start
 
@@ -302,6 +303,7 @@ class _Parser:
         self.imports += 1
         if self.imports > IMPORTS_MAX:
             self.at = len(self.tokens)
+            self.unclosed = True
             message = f"more than {IMPORTS_MAX} imports"
             raise ImportRefusedError(Diagnostic(Code.ZS0202, message, line.span, help="import less"))
         target = arguments[0]

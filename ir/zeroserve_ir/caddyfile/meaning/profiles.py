@@ -215,7 +215,8 @@ ROWS: dict[tuple[Kind, str], Row] = {
 }
 """The table; placeholder rows that end in `.*` stand for all names with that start."""
 
-_PLACEHOLDER = re.compile(r"(?<!\\)\{([a-z][a-z0-9_]*(?:\.[\w.%?*:\[\]-]+)?)\}")
+# Whatever stands in braces and begins with a letter is a placeholder to Caddy, slashes and blanks included.
+_PLACEHOLDER = re.compile(r"(?<!\\)\{([A-Za-z][^{}]*)\}")
 
 
 def check(reading: Reading, kind: Kind, name: str, token: Token, owner: str = "") -> bool:
