@@ -29,6 +29,7 @@ DELETED = "DELETED"
 def make_registry(observe: Observer) -> kopf.OperatorRegistry:
     """Return a registry with one raw event handler for each kind."""
     registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry)(_log_in)
     for api in API_KINDS.values():
         kopf.on.event(api.group, api.version, api.plural, id=f"observe-{api.plural}", registry=registry)(
             _make_handler(api, observe)
@@ -67,6 +68,11 @@ async def run_watches(
         stop_flag=stop,
         ready_flag=ready,
     )
+
+
+def _log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """Find the cluster as `cluster_client` does: this Pod's ServiceAccount, else the current kubeconfig."""
+    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
 def _make_handler(api: ApiKind, observe: Observer) -> Callable[..., Any]:
