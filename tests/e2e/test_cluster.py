@@ -3,6 +3,7 @@
 import filecmp
 import json
 import signal
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,14 @@ def test_a_profile_of_the_node_decides_on_io_uring(namespace: Client, profile: s
     chosen = {"type": "Localhost", "localhostProfile": profile}
     pod["spec"]["containers"][0]["securityContext"] |= {"seccompProfile": chosen}
     assert run_once(namespace, pod).strip() == result
+
+
+def test_the_engines_image_holds_the_engine_and_its_libraries_alone(tmp_path: Path) -> None:
+    with tarfile.open(releases.archive("engine", releases.TAGS[0])) as archive:
+        archive.extractall(tmp_path, filter="data")
+    files: set[str] = set()
+    for path in (tmp_path / "blobs" / "sha256").iterdir():
+        if tarfile.is_tarfile(path):
+            with tarfile.open(path) as layer:
+                files |= {Path(entry.name).name for entry in layer if entry.isfile() and entry.mode & 0o100}
+    assert files == {"zeroserve-engine", "ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libgcc_s.so.1"}
