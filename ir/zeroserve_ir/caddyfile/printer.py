@@ -136,15 +136,50 @@ class _RoutePrinter:
     def __init__(self) -> None:
         self.names: dict[MatcherSet, str] = {}
         self.definitions: list[str] = []
+        self.sortables: dict[tuple[Route, ...], bool] = {}
 
     def routes(self, routes: Sequence[Route], *, sorted_block: bool = True) -> list[str]:
         """Return the lines of a block's routes; `sorted_block` is whether Caddy sorts the block."""
         settled = settle_routes(routes)
         for plain_handle in (True, False):
-            placed = _place(settled, plain_handle=plain_handle)
+            placed = self.place(settled, plain_handle=plain_handle)
             if not sorted_block or _is_sorted(placed):
                 return [text for one in placed for text in self.directive(one)]
         return block("route", self.routes(settled, sorted_block=False))
+
+    def sortable(self, routes: tuple[Route, ...]) -> bool:
+        """Say whether the routes come out of Caddy's sorting in their order."""
+        if routes not in self.sortables:
+            settled = settle_routes(routes)
+            choices = (self.place(settled, plain_handle=plain) for plain in (True, False))
+            self.sortables[routes] = any(_is_sorted(placed) for placed in choices)
+        return self.sortables[routes]
+
+    def place(self, routes: Sequence[Route], *, plain_handle: bool) -> list[Placed]:
+        """Name the directive of each handler, one route each.
+
+        A block that is in no group may be a lone `handle` or a `route`; two lone ones would make a group.
+        """
+        grouped = any(route.group and isinstance(route.handlers[0], Subroute) for route in routes)
+        free = not grouped
+        placed: list[Placed] = []
+        for route in routes:
+            for handler in route.handlers:
+                single = replace(route, handlers=(handler,))
+                if not isinstance(handler, Subroute):
+                    name = print_handler(handler).name
+                elif route.group or (
+                    free
+                    and (
+                        _stripped_prefix(single, handler) or (plain_handle and self.sortable(handler.routes))
+                    )
+                ):
+                    name = "handle"
+                    free = False
+                else:
+                    name = "route"
+                placed.append(Placed(name, single))
+        return placed
 
     def directive(self, placed: Placed) -> list[str]:
         route = placed.route
@@ -194,28 +229,6 @@ def _stripped_prefix(route: Route, handler: Subroute) -> str:
     return ""
 
 
-def _place(routes: Sequence[Route], *, plain_handle: bool) -> list[Placed]:
-    """Name the directive of each handler, one route each.
-
-    A block that is in no group may be a lone `handle` or a `route`; two lone ones would make a group.
-    """
-    grouped = any(route.group and isinstance(route.handlers[0], Subroute) for route in routes)
-    free = not grouped
-    placed: list[Placed] = []
-    for route in routes:
-        for handler in route.handlers:
-            single = replace(route, handlers=(handler,))
-            if not isinstance(handler, Subroute):
-                name = print_handler(handler).name
-            elif route.group or (free and (plain_handle or _stripped_prefix(single, handler))):
-                name = "handle"
-                free = False
-            else:
-                name = "route"
-            placed.append(Placed(name, single))
-    return placed
-
-
 # Settling: from any tree to the shapes that a Caddyfile gives
 
 
@@ -256,11 +269,8 @@ def _settle_route(route: Route) -> Route:
     blocks = [isinstance(handler, Subroute) for handler in handlers]
     if any(isinstance(handler, Subroute) and handler.errors for handler in handlers):
         raise UnprintableError("error routes of a nested block have no directive")
-    if route.group:
-        whole = all(rewrites) or all(variables) or (len(blocks) == 1 and blocks[0])
-    else:
-        # A rewrite stands in a group of its own; beside others it would be matched apart from them.
-        whole = not any(rewrites)
+    # A rewrite without a group would get one, and be matched apart from what stands beside it.
+    whole = all(rewrites) or all(variables) or all(blocks) if route.group else not any(rewrites)
     if whole:
         return replace(route, handlers=handlers)
     return replace(route, handlers=(Subroute(tuple(_settle_single(handler) for handler in handlers)),))

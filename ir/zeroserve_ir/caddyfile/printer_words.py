@@ -18,7 +18,7 @@ class UnprintableError(Exception):
 
 def word(text: str, *, quoted: bool = False) -> str:
     """Return `text` as one word, in quotes where it needs them or `quoted` asks for them."""
-    if re.search(r"\{\$[^}]+\}", text):
+    if re.search(r"\{\$(?!\})", text):
         raise UnprintableError(f"text would be read as an environment variable: {text!r}")
     if not quoted and _PLAIN.fullmatch(text):
         return text

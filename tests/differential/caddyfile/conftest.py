@@ -20,12 +20,13 @@ class StockCaddy:
         path = self.folder / "Caddyfile"
         path.write_bytes(text.encode())
         command = [CADDY, "adapt", "--adapter", "caddyfile", "--config", path]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr + "\n" + text
         return json.loads(done.stdout)
 
     def format(self, text):
-        done = subprocess.run([CADDY, "fmt", "-"], input=text.encode(), capture_output=True, timeout=60)
+        command = [CADDY, "fmt", "-"]
+        done = subprocess.run(command, check=False, input=text.encode(), capture_output=True, timeout=60)
         return done.stdout.decode()
 
 

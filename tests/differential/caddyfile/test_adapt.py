@@ -58,7 +58,9 @@ LINES = st.one_of(
 
 def blocks(inner):
     body = st.lists(inner, max_size=4).map("\n".join)
-    heads = st.sampled_from(["handle", "handle /x/*", "handle @get", "handle_path /p/*", "route", "route /r*"])
+    heads = st.sampled_from(
+        ["handle", "handle /x/*", "handle @get", "handle_path /p/*", "route", "route /r*"]
+    )
     return st.builds("{0} {{\n{1}\n}}".format, heads, body)
 
 

@@ -9,8 +9,34 @@ from zeroserve_ir.caddyfile.formatter import format_text
 
 CASES = sorted((Path(__file__).parents[2] / "golden" / "caddyfile").glob("*.caddyfile"))
 PIECES = st.sampled_from(
-    ["{", "}", " ", "\n", "\n\n\n", "\t", "#", "# note {\n", '"', "`", "\\", "<<EOF\n", "EOF\n", "word", "{$X}"]
-    + ["{path}", "import x\n", "example.com {\n", "respond a\n", "}\n", "<", "é", "a{b", "{ ", " {", "\\\n"]
+    [
+        "{",
+        "}",
+        " ",
+        "\n",
+        "\n\n\n",
+        "\t",
+        "#",
+        "# note {\n",
+        '"',
+        "`",
+        "\\",
+        "<<EOF\n",
+        "EOF\n",
+        "word",
+        "{$X}",
+        "{path}",
+        "import x\n",
+        "example.com {\n",
+        "respond a\n",
+        "}\n",
+        "<",
+        "é",
+        "a{b",
+        "{ ",
+        " {",
+        "\\\n",
+    ]
 )
 
 

@@ -58,7 +58,15 @@ def test_a_mistake_has_its_code_its_line_and_a_cure(line, code):
 
 @pytest.mark.parametrize(
     ("address", "line"),
-    [("ftp://a", 1), ("wss://a", 1), ("a:70000", 1), ("a:-1", 1), ("a:http", 1), ("http://a:443", 1), ("handle", 1)],
+    [
+        ("ftp://a", 1),
+        ("wss://a", 1),
+        ("a:70000", 1),
+        ("a:-1", 1),
+        ("a:http", 1),
+        ("http://a:443", 1),
+        ("handle", 1),
+    ],
 )
 def test_bad_addresses(address, line):
     found = findings(f"{address} {{\n\trespond x\n}}\n")
@@ -98,8 +106,35 @@ def test_a_missing_file_is_a_finding(tmp_path):
 
 
 WORDS = st.sampled_from(
-    ["respond", "handle", "{", "}", "\n", "@m", "path", "not", "/x", '"', "reverse_proxy", "a:1", "header", "?X"]
-    + ["tls", "internal", "example.com", ":80", "import", "{path}", "uri", "query", "*", "log", "{$A:b}", "bind", ">"]
+    [
+        "respond",
+        "handle",
+        "{",
+        "}",
+        "\n",
+        "@m",
+        "path",
+        "not",
+        "/x",
+        '"',
+        "reverse_proxy",
+        "a:1",
+        "header",
+        "?X",
+        "tls",
+        "internal",
+        "example.com",
+        ":80",
+        "import",
+        "{path}",
+        "uri",
+        "query",
+        "*",
+        "log",
+        "{$A:b}",
+        "bind",
+        ">",
+    ]
 )
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zeroserve_ir.caddyfile.lexer import tokenize
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.caddyfile.printer import print_configuration, print_site
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, word
-from zeroserve_ir.caddyfile.lexer import tokenize
 from zeroserve_ir.tree import (
     HeaderOperations,
     Headers,
@@ -56,14 +56,46 @@ def renamed(routes):
 
 
 def comparable(configuration):
-    sites = (replace(one, routes=renamed(one.routes), errors=renamed(one.errors)) for one in configuration.sites)
+    sites = (
+        replace(one, routes=renamed(one.routes), errors=renamed(one.errors)) for one in configuration.sites
+    )
+    return replace(configuration, sites=tuple(sites))
+
+
+def unwrapped(configuration):
+    """Take away `route` blocks around a whole block.
+
+    Caddy's comparison of directives is no order, so sorting a sorted block may move it; the printer
+    holds such a block by a `route`, which is one block more with the same meaning.
+    """
+
+    def unwrap(routes):
+        match routes:
+            case (Route((Subroute(inner, ()),), (), "", False),):
+                return unwrap(inner)
+        return tuple(
+            replace(
+                route,
+                handlers=tuple(
+                    replace(one, routes=unwrap(one.routes)) if isinstance(one, Subroute) else one
+                    for one in route.handlers
+                ),
+            )
+            for route in routes
+        )
+
+    sites = (
+        replace(one, routes=unwrap(one.routes), errors=unwrap(one.errors)) for one in configuration.sites
+    )
     return replace(configuration, sites=tuple(sites))
 
 
 TEXTS = st.text(alphabet=st.sampled_from(list('ab \n"`\\{}#<$/@*é')), max_size=12).filter(
-    lambda text: not re.search(r"\{\$[^}]+\}", text)
+    lambda text: not re.search(r"\{\$(?!\})", text)
 )
-MATCHERS = st.sampled_from(["*", "/a", "/a*", "/a/*", "/b/*", "/longer/*", "@get", "@not", "@regexp", "@header"])
+MATCHERS = st.sampled_from(
+    ["*", "/a", "/a*", "/a/*", "/b/*", "/longer/*", "@get", "@not", "@regexp", "@header"]
+)
 BODY_LINES = st.one_of(
     st.builds(lambda m, t: f"respond {m} {word(t, quoted=True)} 200", MATCHERS, TEXTS),
     st.builds(lambda m, t: f"header {m} X-A {word(t, quoted=True)}", MATCHERS, TEXTS),
@@ -86,7 +118,15 @@ BODY_LINES = st.one_of(
 
 
 def blocks(inner):
-    heads = ["handle", "handle /x/*", "handle @get", "handle_path /p/*", "handle_path /q", "route", "route /r*"]
+    heads = [
+        "handle",
+        "handle /x/*",
+        "handle @get",
+        "handle_path /p/*",
+        "handle_path /q",
+        "route",
+        "route /r*",
+    ]
     body = st.lists(inner, max_size=4).map("\n".join)
     return st.builds("{0} {{\n{1}\n}}".format, st.sampled_from(heads), body)
 
@@ -107,16 +147,14 @@ DEFINITIONS = """@get method GET
 """
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(body=BODIES, errors=BODIES)
 def test_what_was_parsed_prints_and_parses_to_the_same_tree(body, errors):
-    first = read(f"a.example, http://b.example:81 {{\n{DEFINITIONS}{body}\nhandle_errors {{\n{errors}\n}}\n}}\n")
-    printed = print_configuration(first)
-    second = read(printed)
-    # A sorting that is no order (Caddy's) may need a route block around the whole, which is one block more.
-    if "\n\troute {\n" not in printed and "route {" not in printed:
-        assert comparable(second) == comparable(first)
-    assert print_configuration(second) == printed or comparable(read(print_configuration(second))) == comparable(second)
+    first = read(
+        f"a.example, http://b.example:81 {{\n{DEFINITIONS}{body}\nhandle_errors {{\n{errors}\n}}\n}}\n"
+    )
+    second = read(print_configuration(first))
+    assert unwrapped(comparable(second)) == unwrapped(comparable(first))
 
 
 @given(TEXTS)
@@ -153,17 +191,20 @@ def test_exact_and_prefix_paths_print_as_anchored_case_sensitive_patterns():
 
 def test_final_routes_exclude_what_follows():
     text = print_site(
-        site(Route((respond("a"),), ((MatchPath(("/a",)),),), terminal=True), Route((respond("b"),), terminal=True))
+        site(
+            Route((respond("a"),), ((MatchPath(("/a",)),),), terminal=True),
+            Route((respond("b"),), terminal=True),
+        )
     )
-    assert text == (
-        "a.example {\n\thandle /a {\n\t\trespond \"a\"\n\t}\n\thandle {\n\t\trespond \"b\"\n\t}\n}\n"
-    )
+    assert text == ('a.example {\n\thandle /a {\n\t\trespond "a"\n\t}\n\thandle {\n\t\trespond "b"\n\t}\n}\n')
 
 
 def test_several_matcher_sets_are_negated_twice():
     sets = ((MatchPath(("/a",)),), (MatchMethod(("PUT",)), MatchHost(("x",))))
     (route,) = read(print_site(site(Route((respond("a"),), sets)))).sites[0].routes
-    assert route.matchers == ((MatchNot(((MatchNot(((MatchPath(("/a",)),), (MatchHost(("x",)), MatchMethod(("PUT",))))),),)),),)
+    assert route.matchers == (
+        (MatchNot(((MatchNot(((MatchPath(("/a",)),), (MatchHost(("x",)), MatchMethod(("PUT",))))),),)),),
+    )
 
 
 def test_a_rewrite_beside_others_stays_with_them():
@@ -174,7 +215,10 @@ def test_a_rewrite_beside_others_stays_with_them():
 
 
 def test_an_order_that_sorting_would_change_is_held_by_a_route_block():
-    routes = (Route((respond("a"),), ((MatchPath(("/a",)),),)), Route((Headers(response=HeaderOperations(set=(("A", "b"),))),)))
+    routes = (
+        Route((respond("a"),), ((MatchPath(("/a",)),),)),
+        Route((Headers(response=HeaderOperations(set=(("A", "b"),))),)),
+    )
     (route,) = read(print_site(site(*routes))).sites[0].routes
     (block,) = route.handlers
     assert [type(inner.handlers[0]) for inner in block.routes] == [StaticResponse, Headers]

@@ -1,11 +1,11 @@
 """Each directive, subdirective, matcher, option and placeholder has its standing in both profiles."""
 
 import pytest
+from zeroserve_ir.caddyfile.meaning.bodies import read_site_body
 from zeroserve_ir.caddyfile.meaning.ordering import DIRECTIVE_ORDER
 from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind, Standing, placeholder_row
 from zeroserve_ir.caddyfile.meaning.shorthands import SHORTHANDS
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
-from zeroserve_ir.caddyfile.meaning.bodies import read_site_body
 from zeroserve_ir.codes import Code
 from zeroserve_ir.sources import Origin
 
@@ -70,9 +70,7 @@ BLOCKS = {
     "request_body": "request_body {{\n{0}\n}}",
     "header": "header {{\n{0}\n}}",
 }
-SUBDIRECTIVES = sorted(
-    name for kind, name in ROWS if kind is Kind.SUBDIRECTIVE and name.split()[0] in BLOCKS
-)
+SUBDIRECTIVES = sorted(name for kind, name in ROWS if kind is Kind.SUBDIRECTIVE and name.split()[0] in BLOCKS)
 
 
 @pytest.mark.parametrize("name", SUBDIRECTIVES)
@@ -95,6 +93,6 @@ def test_every_shorthand_stands_for_a_placeholder_with_a_row(name):
 
 def test_options_and_site_directives_are_the_owners_alone():
     for (kind, name), row in ROWS.items():
-        if kind is Kind.OPTION or name.split()[0] in ("bind", "log", "tls", "servers"):
-            if kind is not Kind.MATCHER:
-                assert row.tenant is Standing.REFUSED, name
+        owned = kind is Kind.OPTION or name.split()[0] in ("bind", "log", "tls", "servers")
+        if owned and kind is not Kind.MATCHER:
+            assert row.tenant is Standing.REFUSED, name

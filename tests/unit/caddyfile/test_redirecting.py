@@ -2,7 +2,7 @@
 
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.caddyfile.redirecting import add_redirects
-from zeroserve_ir.tree import SiteAddress, StaticResponse, Scheme
+from zeroserve_ir.tree import Scheme, SiteAddress, StaticResponse
 
 
 def added(text):
@@ -13,7 +13,7 @@ def added(text):
         (handler,) = site.routes[0].handlers
         assert isinstance(handler, StaticResponse)
         assert (handler.status, handler.close) == ("308", True)
-        result |= {address: handler.headers[0][1] for address in site.addresses}
+        result |= dict.fromkeys(site.addresses, handler.headers[0][1])
     return result
 
 

@@ -37,7 +37,15 @@ def test_upstreams_are_services_of_the_namespace():
 
 @pytest.mark.parametrize(
     "upstream",
-    ["10.0.0.1:80", "[::1]:80", "localhost.example.com:80", "unix//run/x", "169.254.169.254", "{host}:80", "a.b:80"],
+    [
+        "10.0.0.1:80",
+        "[::1]:80",
+        "localhost.example.com:80",
+        "unix//run/x",
+        "169.254.169.254",
+        "{host}:80",
+        "a.b:80",
+    ],
 )
 def test_literal_addresses_are_refused(upstream):
     assert codes(f"reverse_proxy {upstream}")[0] in (Code.ZS0201, Code.ZS0102)
@@ -101,7 +109,8 @@ def test_findings_point_into_the_field():
     assert found.span.origin == ORIGIN
     assert (found.span.line, found.span.column, found.span.end) == (2, 1, 12)
     assert found.render_short() == (
-        "ZS0201: shop/web (ZeroserveRoute) spec.caddyfile: directive file_server is not allowed here; remove it"
+        "ZS0201: shop/web (ZeroserveRoute) spec.caddyfile: "
+        "directive file_server is not allowed here; remove it"
     )
 
 
