@@ -1,0 +1,1 @@
+"""The node's agent: from a snapshot draft to what the engine serves."""

@@ -1,0 +1,115 @@
+"""The admin socket: `reload`, `status` and `stop` from the command line, as JSON lines.
+
+In: `{"command": "reload", …}` and a newline, from a process of the same user. Out: one JSON line for each,
+`{"ok": true, …}` or `{"ok": false, "error": …}`. Rule: a Unix socket of mode 0600 and the peer's uid decide
+who may speak; nothing here is reachable by network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+LINE_BYTES_MAX = 1 << 20
+"""A command names a file; a reply may list all diagnostics."""
+Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+
+
+class AdminError(Exception):
+    """Nobody listens, or the answer is no answer."""
+
+
+class AdminServer:
+    """Listens while entered."""
+
+    def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
+        """A handler gets the whole command; what it raises becomes `error`."""
+        self._path = path
+        self._handlers = handlers
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> AdminServer:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if await _is_answered(self._path):
+            raise AdminError(f"{self._path}: another zeroserve runs there")
+        self._path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_BYTES_MAX)
+        finally:
+            os.umask(before)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if _find_peer_uid(writer) not in {os.geteuid(), 0}:
+                return
+            while line := await reader.readline():
+                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError, asyncio.LimitOverrunError) as error:
+            logger.debug("admin connection: %s", error)
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> Mapping[str, Any]:
+        try:
+            command = json.loads(line)
+            handler = self._handlers[command["command"]]
+        except (ValueError, TypeError, KeyError):
+            return {"ok": False, "error": f"commands are {', '.join(sorted(self._handlers))}"}
+        try:
+            return {"ok": True, **await handler(command)}
+        except Exception as error:
+            logger.exception("admin command failed")
+            return {"ok": False, "error": str(error) or type(error).__name__}
+
+
+async def send_command(path: Path, command: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Send one command and return the answer. Raises AdminError when nobody answers."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES_MAX)
+    except OSError as error:
+        raise AdminError(f"{path}: no zeroserve answers there ({error.strerror})") from error
+    try:
+        writer.write(json.dumps(command).encode() + b"\n")
+        answer = json.loads(await reader.readline())
+    except (ValueError, OSError) as error:
+        raise AdminError(f"{path}: no answer") from error
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    if not isinstance(answer, dict):
+        raise AdminError(f"{path}: no answer")
+    return answer
+
+
+async def _is_answered(path: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _find_peer_uid(writer: asyncio.StreamWriter) -> int:
+    peer = writer.get_extra_info("socket")
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])

@@ -1,0 +1,306 @@
+"""The node's core: brings the engine to the wanted snapshot and keeps it there.
+
+In: drafts, one at a time, by `apply`. Out: what is served and what was refused, once the engine says so.
+Who calls: the operator's stream, or an embedded node. Rules: what served before goes on serving; the
+difference to what the supervisor holds is all that is sent, so an agent that restarts sends nothing; refused
+resources keep their last good version (`planning`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from zeroserve_ir._pb import control_pb2 as control
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, digest_snapshot
+
+from zeroserve_dataplane.agent.images import ImageStore
+from zeroserve_dataplane.agent.planning import Plan, Planner, Refusal
+from zeroserve_dataplane.agent.resolving import Resolver
+from zeroserve_dataplane.enginelink.linking import (
+    EngineLink,
+    EngineLinkLostError,
+    SharedCounters,
+    StagedPut,
+)
+
+logger = logging.getLogger(__name__)
+
+ROUNDS_MAX = 8
+"""Commits for one draft: each round takes out what the engine refused, and that ends after a few."""
+RECONNECT_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a draft."""
+
+    served: SnapshotDraft
+    """What the engine serves now, with last good versions in place of refused ones."""
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """The refusals' reasons."""
+        return tuple(refusal.diagnostic for refusal in self.refusals)
+
+
+@dataclass(slots=True)
+class NodeState:
+    """For metrics, readiness and `status`."""
+
+    linked: bool = False
+    engine: control.EngineState = field(default_factory=control.EngineState)
+    commits: int = 0
+    reconnects: int = 0
+    served_version: str = ""
+    served_at: float = 0.0
+    apply_seconds: float = 0.0
+    """Duration of the last apply."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine runs and serves a snapshot."""
+        return self.linked and self.engine.running and bool(self.served_version)
+
+
+class Node:
+    """One node; `run` must be running for `apply` to end."""
+
+    def __init__(self, socket: Path, version: str, images: ImageStore, resolver: Resolver) -> None:
+        self.state = NodeState()
+        self.images = images
+        self.good = SnapshotDraft.of([])
+        self.counters: SharedCounters | None = None
+        self.on_served: Callable[[SnapshotDraft], None] = lambda draft: None
+        self.socket = socket
+        self._version = version
+        self._resolver = resolver
+        self._planner = Planner()
+        self._wanted: SnapshotDraft | None = None
+        self._refused: dict[ResourceKey, tuple[str, Diagnostic]] = {}
+        self._held: dict[ResourceKey, str] = {}
+        self._link: EngineLink | None = None
+        self._linked = asyncio.Event()
+        self._working = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Keep the link to the supervisor open until cancelled. EngineRefusedError on another ABI."""
+        try:
+            while True:
+                try:
+                    link = await EngineLink.connect(
+                        self.socket, self._version, self._take_state, self._take_counters
+                    )
+                except EngineLinkLostError as error:
+                    logger.debug("engine: %s", error)
+                    await asyncio.sleep(RECONNECT_S)
+                    continue
+                await self._keep_link(link)
+        finally:
+            await self._drop_link()
+
+    async def apply(self, draft: SnapshotDraft) -> Outcome:
+        """Serve a draft; returns when every worker of the engine does."""
+        async with self._working:
+            begin = time.monotonic()
+            self._wanted = draft
+            await self._resolver.ensure(_select(draft, pb.ENDPOINTS))
+            await self.images.ensure(_select(draft, pb.PROGRAM))
+            outcome = await self._commit_until_served(draft)
+            self.state.apply_seconds = time.monotonic() - begin
+        return outcome
+
+    async def optimise(self) -> int:
+        """Recompile what was compiled fast, then swap it in; the number of images that changed."""
+        programs = _select(self.good, pb.PROGRAM)
+        improved = [program for program in programs if await self.images.optimise(program)]
+        if improved:
+            await self._commit_again()
+        return len(improved)
+
+    async def refresh_names(self) -> bool:
+        """Resolve upstream names again; whether the engine got other addresses."""
+        changed = await self._resolver.refresh(_select(self.good, pb.ENDPOINTS))
+        if changed:
+            await self._commit_again()
+        return changed
+
+    async def retry_refused(self) -> None:
+        """Offer again what the engine refused: a port may be free now, memory may be there."""
+        if self._refused:
+            self._refused.clear()
+            await self._commit_again()
+
+    async def drain(self, timeout_ms: int) -> None:
+        """Ask the engine to finish what runs and to leave."""
+        if self._link is not None:
+            await self._link.drain(timeout_ms, leave=True)
+
+    async def _commit_again(self) -> None:
+        async with self._working:
+            if self._wanted is not None:
+                await self._commit_until_served(self._wanted)
+
+    async def _commit_until_served(self, draft: SnapshotDraft) -> Outcome:
+        while True:
+            await self._linked.wait()
+            assert self._link is not None
+            try:
+                return await self._commit_rounds(self._link, draft)
+            except EngineLinkLostError as error:
+                logger.warning("engine link lost during a commit: %s", error)
+                self._linked.clear()
+
+    async def _commit_rounds(self, link: EngineLink, draft: SnapshotDraft) -> Outcome:
+        for _ in range(ROUNDS_MAX):
+            plan = self._planner.plan(draft.resources, self.good.resources, self._find_refused(draft))
+            refused = await self._commit(link, plan, draft.version)
+            if not refused:
+                return self._note_served(draft, plan)
+            self._note_refused(draft, plan, refused)
+        return self._give_up(draft)
+
+    def _find_refused(self, draft: SnapshotDraft) -> dict[ResourceKey, Diagnostic]:
+        """Return what of a draft is refused: by the verifier, or by the engine at this version."""
+        refused = {
+            key: why
+            for key, (version, why) in self._refused.items()
+            if key in draft.resources and draft.resources[key].version == version
+        }
+        for program in _select(draft, pb.PROGRAM):
+            why = self.images.find_refusal(program)
+            if why is not None:
+                refused[int(pb.PROGRAM), program.name] = why
+        return refused
+
+    async def _commit(
+        self, link: EngineLink, plan: Plan, snapshot: str
+    ) -> Mapping[ResourceKey, control.RefusedResource]:
+        target = self._render(plan)
+        puts = [put for key, put in target.items() if self._held.get(key) != put.resource.version]
+        removes = [key for key in self._held if key not in target]
+        if not puts and not removes and self.state.served_version:
+            return {}
+        former = dict(self._held)
+        answer = await link.commit(puts, removes, snapshot, start=False)
+        self.state.commits += 1
+        self._held = {key: put.resource.version for key, put in target.items()}
+        refused = {(int(item.type), item.name): item for item in answer.refused}
+        for key in refused:
+            self._held.pop(key, None)
+            if key in former:
+                self._held[key] = former[key]
+        return refused
+
+    def _render(self, plan: Plan) -> dict[ResourceKey, StagedPut]:
+        """Return what the engine shall hold: images for programs, literals for names."""
+        target: dict[ResourceKey, StagedPut] = {}
+        for key, resource in plan.resources.items():
+            if key[0] == pb.PROGRAM:
+                image = self.images.find(resource)
+                if image is not None:
+                    target[int(pb.IMAGE), resource.name] = StagedPut(image.resource, image.code)
+            elif key[0] == pb.ENDPOINTS:
+                target[key] = StagedPut(self._resolver.resolve(resource))
+            else:
+                target[key] = StagedPut(resource)
+        return target
+
+    def _note_refused(
+        self, draft: SnapshotDraft, plan: Plan, refused: Mapping[ResourceKey, control.RefusedResource]
+    ) -> None:
+        for (kind, name), item in refused.items():
+            if kind == pb.IMAGE:
+                program = plan.resources[int(pb.PROGRAM), name]
+                image = self.images.find(program)
+                if image is not None and image.tier is not None:
+                    self.images.interpret(program)
+                    continue
+            key = (int(pb.PROGRAM) if kind == pb.IMAGE else kind, name)
+            wanted = draft.resources.get(key)
+            logger.error("the engine refused %s %s: %s", pb.ResourceType.Name(item.type), name, item.reason)
+            if wanted is not None:
+                why = Diagnostic(Code.ZS0702, f"{name}: {item.reason}")
+                self._refused[key] = (wanted.version, why)
+
+    def _note_served(self, draft: SnapshotDraft, plan: Plan) -> Outcome:
+        served = SnapshotDraft(MappingProxyType(plan.resources), digest_snapshot(plan.resources))
+        changed = served.version != self.good.version
+        self.good = served
+        self.images.retain([*_select(served, pb.PROGRAM), *_select(draft, pb.PROGRAM)])
+        self.state.served_version = draft.version
+        self.state.served_at = time.time()
+        self._refused = {
+            key: entry
+            for key, entry in self._refused.items()
+            if key in draft.resources and draft.resources[key].version == entry[0]
+        }
+        if changed:
+            self.on_served(served)
+        return Outcome(served, plan.refusals)
+
+    def _give_up(self, draft: SnapshotDraft) -> Outcome:
+        """Refuse the whole change: the engine refuses even what it served. A defect of ours."""
+        logger.error("defect: %d commits did not lead to a snapshot that the engine takes", ROUNDS_MAX)
+        why = Diagnostic(Code.ZS0702, "the node cannot serve the snapshot")
+        good = self.good.resources
+        changed = (key for key, item in draft.resources.items() if key not in good or good[key] != item)
+        return Outcome(self.good, tuple(Refusal(key, draft.resources[key].version, why) for key in changed))
+
+    async def _keep_link(self, link: EngineLink) -> None:
+        self._link = link
+        self._held = dict(link.retained)
+        self.state.linked = True
+        self._linked.set()
+        if self._wanted is not None:
+            self.state.reconnects += 1
+            resync = asyncio.create_task(self._resync())
+        else:
+            resync = None
+        try:
+            await link.lost.wait()
+            logger.warning("the engine's supervisor is gone, connecting again")
+        finally:
+            if resync is not None:
+                resync.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await resync
+            await self._drop_link()
+
+    async def _resync(self) -> None:
+        """Feed a supervisor that came back, unless an apply that waits for the link does it."""
+        if not self._working.locked():
+            await self._commit_again()
+
+    async def _drop_link(self) -> None:
+        self.state.linked = False
+        self._linked.clear()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    def _take_state(self, state: control.EngineState) -> None:
+        self.state.engine = state
+        logger.info(
+            "engine %s, pid %d, restarts %d",
+            "runs" if state.running else "is gone",
+            state.pid,
+            state.restarts,
+        )
+
+    def _take_counters(self, counters: SharedCounters) -> None:
+        self.counters = counters
+
+
+def _select(draft: SnapshotDraft, kind: int) -> list[pb.Resource]:
+    return [resource for key, resource in draft.resources.items() if key[0] == kind]

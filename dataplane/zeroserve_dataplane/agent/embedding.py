@@ -1,0 +1,181 @@
+"""A node in one process: the agent's core with the engine's supervisor as its child.
+
+In: drafts from `zeroserve run` and `zeroserve dev`. Out: what is served, or the reasons why not. Rules: no
+operator, no network between the parts, no snapshot on any disk; the child ends when this process ends,
+however that happens (`--exit-with-parent`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from zeroserve_ir.drafting import SnapshotDraft
+
+from zeroserve_dataplane.agent.applying import Node, Outcome
+from zeroserve_dataplane.agent.images import ImageStore
+from zeroserve_dataplane.agent.resolving import Resolver
+from zeroserve_dataplane.agent.upkeep import keep_up
+from zeroserve_dataplane.jit.compiling import Compiler
+from zeroserve_dataplane.jit.targets import find_host_target
+from zeroserve_dataplane.metrics import MetricsServer, NodeCollector
+from zeroserve_dataplane.settings import EmbeddedSettings, find_cache_directory, find_version
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 15.0
+"""A supervisor that does not greet by then will not; warm starts take a fraction of a second."""
+RESTART_DELAY_S = 0.2
+
+
+class EngineStartError(Exception):
+    """The engine's binary is missing or ends at once; says which."""
+
+
+def find_engine() -> Path:
+    """Return the engine's binary. EngineStartError where there is none."""
+    try:
+        from zeroserve_engine import find_binary  # noqa: PLC0415  # its wheel is absent where only an operator runs
+
+        return Path(find_binary())
+    except (ImportError, FileNotFoundError) as error:
+        if chosen := os.environ.get("ZEROSERVE_ENGINE"):
+            return Path(chosen)
+        raise EngineStartError(f"no engine: {error}") from error
+
+
+class EmbeddedNode:
+    """`async with EmbeddedNode(settings) as node: await node.apply(draft)`."""
+
+    def __init__(self, settings: EmbeddedSettings) -> None:
+        self._settings = settings
+        self._directory = Path(tempfile.mkdtemp(prefix="zeroserve-"))
+        cache = settings.cache_directory or find_cache_directory()
+        self._compiler = Compiler(cache, settings.compile_workers)
+        images = ImageStore(self._compiler, find_host_target())
+        self.node = Node(self._directory / "engine.sock", find_version(), images, Resolver())
+        self.metrics: MetricsServer | None = None
+        self._child: asyncio.subprocess.Process | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[None] | None = None
+        self._stopping = False
+
+    async def __aenter__(self) -> EmbeddedNode:
+        try:
+            self._failed = asyncio.get_running_loop().create_future()
+            self._child = await self._spawn()
+            self._start(self._supervise(), "supervising")
+            self._start(self.node.run(), "engine link")
+            self._start(keep_up(self.node), "upkeep")
+            if self._settings.metrics_port >= 0:
+                collector = NodeCollector(self.node)
+                self.metrics = MetricsServer(
+                    self._settings.metrics_address, self._settings.metrics_port, collector
+                )
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
+        if self.metrics is not None:
+            self.metrics.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_child()
+        await self._compiler.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def apply(self, draft: SnapshotDraft) -> Outcome:
+        """Serve a draft; returns once it is served. EngineStartError when the engine does not start."""
+        assert self._failed is not None
+        applying = asyncio.ensure_future(self.node.apply(draft))
+        starting = not self.node.state.served_version
+        try:
+            timeout = START_TIMEOUT_S if starting else None
+            waited: set[asyncio.Future[Any]] = {applying, self._failed}
+            await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
+            if not applying.done():
+                raise EngineStartError(f"the engine does not answer in {START_TIMEOUT_S:.0f} s")
+            return applying.result()
+        finally:
+            applying.cancel()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the state for `zeroserve status`, as JSON values."""
+        state = self.node.state
+        return {
+            "ready": state.ready,
+            "snapshot": state.served_version,
+            "resources": len(self.node.good.resources),
+            "engine": {
+                "pid": state.engine.pid,
+                "restarts": state.engine.restarts,
+                "io": state.engine.hello.io,
+            },
+            "images": dict(self.node.images.tiers),
+        }
+
+    def _start(self, work: Any, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._note_end)
+        self._tasks.append(task)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A task that fails is everybody's failure: whoever applies next hears of it."""
+        if task.cancelled() or self._failed is None or self._failed.done():
+            return
+        error = task.exception()
+        if error is not None:
+            self._failed.set_exception(error)
+            self._failed.exception()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        settings = self._settings
+        arguments = ["supervise", f"--socket={self.node.socket}", "--exit-with-parent", f"--io={settings.io}"]
+        if settings.workers:
+            arguments.append(f"--workers={settings.workers}")
+        binary = find_engine()
+        try:
+            # A group of its own: Ctrl-C is ours to pass on, after draining.
+            return await asyncio.create_subprocess_exec(
+                binary, *arguments, stdin=asyncio.subprocess.DEVNULL, process_group=0
+            )
+        except OSError as error:
+            raise EngineStartError(f"{binary}: {error.strerror}") from error
+
+    async def _supervise(self) -> None:
+        """Replace a supervisor that ended; one that never linked is a failure."""
+        while True:
+            assert self._child is not None
+            status = await self._child.wait()
+            if not self.node.state.commits:
+                raise EngineStartError(f"the engine ended with status {status}")
+            logger.error("the engine's supervisor ended with status %d and is started again", status)
+            await asyncio.sleep(RESTART_DELAY_S)
+            self._child = await self._spawn()
+
+    async def _end_child(self) -> None:
+        child = self._child
+        if child is None or child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(self._settings.drain_timeout_ms / 1000 + 1):
+                await child.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()

@@ -1,0 +1,178 @@
+"""Planning: which resources a node serves, of those it was given and those that served well before.
+
+In: the wanted snapshot, the last good one, and what was refused. Out: the resources to serve and a refusal
+for each that is not among them. Pure. Rules: a virtual host is served as wanted only when everything it
+refers to is there; else at its last good version, with all that this one refers to; else it is denied, 503,
+never left out (another host must not answer for it) and never open.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.drafting import ResourceKey, make_resource
+
+Resources = Mapping[ResourceKey, pb.Resource]
+_REFERENCES_KEPT_MAX = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What a resource needs to be served."""
+
+    needed: tuple[ResourceKey, ...] = ()
+    constants_bytes: int = 0
+    """Of a virtual host: how many it has. Of a program: how many it reads."""
+    endpoints: str = ""
+    """Of a cluster; it is served without them too."""
+    malformed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A wanted resource that is not served, by which version it came, and why."""
+
+    key: ResourceKey
+    version: str
+    diagnostic: Diagnostic
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to serve."""
+
+    resources: dict[ResourceKey, pb.Resource]
+    refusals: tuple[Refusal, ...]
+
+
+class Planner:
+    """Plans, remembering what each resource version refers to."""
+
+    def __init__(self) -> None:
+        self._references: dict[str, References] = {}
+
+    def plan(self, wanted: Resources, good: Resources, refused: Mapping[ResourceKey, Diagnostic]) -> Plan:
+        """Return what to serve; `refused` are keys of `wanted` that verifier or engine did not take."""
+        refusals = [Refusal(key, wanted[key].version, why) for key, why in refused.items() if key in wanted]
+        serving = {key: resource for key, resource in wanted.items() if key not in refused}
+        for key in refused.keys() & wanted.keys():
+            former = good.get(key)
+            if key[0] != pb.VIRTUAL_HOST and former is not None and former.version != wanted[key].version:
+                serving[key] = former
+        for key, resource in wanted.items():
+            if key[0] != pb.VIRTUAL_HOST:
+                continue
+            why = refused.get(key) or self._find_fault(resource, serving, refused)
+            if why is None:
+                continue
+            if key not in refused:
+                refusals.append(Refusal(key, resource.version, why))
+            self._keep_former(key, resource, serving, good, why)
+        return Plan(serving, tuple(refusals))
+
+    def _find_fault(
+        self, host: pb.Resource, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]
+    ) -> Diagnostic | None:
+        """Return why a virtual host cannot be served with these resources, None when it can."""
+        references = self._refer(host)
+        if references.malformed:
+            return Diagnostic(Code.ZS0702, f"virtual host {host.name} is malformed")
+        for key in self._walk(references, serving):
+            if key in refused:
+                why = refused[key]
+                return Diagnostic(why.code, f"virtual host {host.name}: {why.message}", help=why.help)
+            if key not in serving:
+                kind = pb.ResourceType.Name(pb.ResourceType.ValueType(key[0])).lower()
+                return Diagnostic(
+                    Code.ZS0702, f"virtual host {host.name} refers to missing {kind} {key[1][:64]}"
+                )
+            if key[0] == pb.PROGRAM:
+                needed = self._refer(serving[key]).constants_bytes
+                if references.constants_bytes < needed:
+                    return Diagnostic(
+                        Code.ZS0702,
+                        f"virtual host {host.name} has {references.constants_bytes} bytes of constants, "
+                        f"its program reads {needed}",
+                    )
+        return None
+
+    def _keep_former(
+        self,
+        key: ResourceKey,
+        wanted: pb.Resource,
+        serving: dict[ResourceKey, pb.Resource],
+        good: Resources,
+        why: Diagnostic,
+    ) -> None:
+        former = good.get(key)
+        if former is not None and former.version != wanted.version:
+            closure = list(self._walk(self._refer(former), good, endpoints=True))
+            # What the wanted snapshot holds under the same name wins.
+            restored = {entry: good[entry] for entry in closure if entry in good and entry not in serving}
+            if self._find_fault(former, ChainMap(serving, restored), {}) is None:
+                serving.update(restored)
+                serving[key] = former
+                return
+        serving[key] = make_resource(_deny(wanted, why))
+
+    def _walk(
+        self, references: References, resources: Resources, *, endpoints: bool = False
+    ) -> Iterator[ResourceKey]:
+        """Yield all that is needed, directly or by way of what `resources` holds; endpoints on demand."""
+        for key in references.needed:
+            yield key
+            if key in resources:
+                yield from self._walk(self._refer(resources[key]), resources, endpoints=endpoints)
+        if endpoints and references.endpoints:
+            yield int(pb.ENDPOINTS), references.endpoints
+
+    def _refer(self, resource: pb.Resource) -> References:
+        known = self._references.get(resource.version)
+        if known is None:
+            if len(self._references) >= _REFERENCES_KEPT_MAX:
+                self._references.clear()
+            known = self._references[resource.version] = find_references(resource)
+        return known
+
+
+def find_references(resource: pb.Resource) -> References:
+    """Return what a resource needs: virtual host -> program, tables -> clusters. Endpoints may be absent."""
+    try:
+        if resource.type == pb.VIRTUAL_HOST:
+            host = pb.VirtualHost.FromString(resource.payload)
+            if host.deny:
+                return References()
+            tables = ((int(pb.TABLES), host.tables),) if host.tables else ()
+            return References(((int(pb.PROGRAM), host.program), *tables), len(host.constants))
+        if resource.type == pb.TABLES:
+            tables_message = pb.Tables.FromString(resource.payload)
+            names = dict.fromkeys(proxy.cluster for proxy in tables_message.proxies)
+            return References(tuple((int(pb.CLUSTER), name) for name in names))
+        if resource.type == pb.CLUSTER:
+            return References(endpoints=pb.Cluster.FromString(resource.payload).endpoints)
+        if resource.type == pb.PROGRAM:
+            return References(constants_bytes=pb.Program.FromString(resource.payload).constants_bytes)
+    except DecodeError:
+        return References(malformed=True)
+    return References()
+
+
+def _deny(wanted: pb.Resource, why: Diagnostic) -> pb.VirtualHost:
+    try:
+        former = pb.VirtualHost.FromString(wanted.payload)
+    except DecodeError:
+        former = pb.VirtualHost()
+    return pb.VirtualHost(
+        name=wanted.name,
+        hosts=former.hosts,
+        listeners=former.listeners,
+        marker=former.marker,
+        deny=True,
+        deny_reason=why.render_short(),
+    )

@@ -1,0 +1,54 @@
+"""What a node does between changes: better images, fresh addresses, another try of what was refused.
+
+In: a `Node`. Out: nothing; runs until cancelled. Who calls: the agent and the embedded node. Rule: none of it
+touches traffic but by a commit, and none of it delays a change: each step gives way to `apply`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from zeroserve_dataplane.agent.applying import Node
+from zeroserve_dataplane.agent.resolving import REFRESH_S
+
+logger = logging.getLogger(__name__)
+
+OPTIMISE_AFTER_S = 1.0
+"""Quiet time after a change before its programs are compiled again: changes come in bursts."""
+RETRY_REFUSED_S = 30.0
+
+
+async def keep_up(node: Node) -> None:
+    """Run all upkeep until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_optimise(node), name="optimising")
+        group.create_task(_refresh_names(node), name="resolving")
+        group.create_task(_retry_refused(node), name="retrying")
+
+
+async def _optimise(node: Node) -> None:
+    seen = ""
+    while True:
+        await asyncio.sleep(OPTIMISE_AFTER_S)
+        version = node.state.served_version
+        if version == seen or not node.state.ready:
+            continue
+        count = await node.optimise()
+        if count:
+            logger.info("%d programs optimised", count)
+        seen = version
+
+
+async def _refresh_names(node: Node) -> None:
+    while True:
+        await asyncio.sleep(REFRESH_S * random.uniform(0.8, 1.2))
+        if await node.refresh_names():
+            logger.info("addresses of upstreams changed")
+
+
+async def _retry_refused(node: Node) -> None:
+    while True:
+        await asyncio.sleep(RETRY_REFUSED_S)
+        await node.retry_refused()
