@@ -60,6 +60,8 @@ pub struct Peer {
     pub tls: Option<TlsInfo>,
     /// The peer lies in `Settings.trusted_proxies`: its forwarding headers are believed.
     pub trusted: bool,
+    /// `Listener::external_port`; 0 is the local port.
+    pub external_port: u16,
 }
 
 /// The time of one turn of the event loop.
@@ -113,6 +115,8 @@ pub enum StaticAnswer<'a> {
     Row(&'a crate::snapshot::ResponseRow),
     /// The engine's own page for a status.
     Status(u16),
+    /// A status without a body: what a program's error gives (Caddy's answer where no error route applies).
+    Bare(u16),
     /// The engine's page with a text of its own (a closed host's reason).
     Text(u16, &'a str),
     /// 200 without a body.
@@ -120,4 +124,17 @@ pub enum StaticAnswer<'a> {
 }
 
 mod begin;
+mod changes;
+mod expanding;
+pub mod fields;
+pub mod paths;
+pub mod queries;
+pub mod rewriting;
+pub mod statuses;
+pub mod texts;
+mod writing;
+
 pub use begin::Exchange;
+pub(crate) use begin::{is_end_to_end, random};
+pub use changes::{HeaderChange, HeaderOperation};
+pub use expanding::Unknown;

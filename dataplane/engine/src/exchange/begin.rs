@@ -1,64 +1,533 @@
-use super::*;
-use crate::snapshot::{ProxyCall, Settings};
+//! A request's head is taken in: authority, path, client, forwarding fields of strangers dropped.
 
-pub struct Exchange {}
-impl Exchange {
-    pub fn new() -> Self {
-        todo!()
+use super::fields::{Fields, is_token};
+use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
+use crate::limits;
+use crate::program::abi;
+use crate::snapshot::{Settings, Tables};
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Names and values that programs set; the last of a name counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pairs(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Pairs {
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
-    /// Takes a parsed head.
-    pub fn begin(
-        &mut self,
-        _head: &RequestHead,
-        _peer: &Peer,
-        _settings: &Settings,
-        _now: Clock,
-    ) -> Result<(), Refuse> {
-        todo!()
+    pub fn push(&mut self, name: Vec<u8>, value: Vec<u8>) {
+        self.0.push((name, value));
     }
-    pub fn host(&self) -> &[u8] {
-        todo!()
-    }
-    /// As received.
-    pub fn method(&self) -> &[u8] {
-        todo!()
-    }
-    /// What `limit_request_body` set; None: the settings' limit.
-    pub fn request_body_bytes_max(&self) -> Option<u64> {
-        todo!()
-    }
-    /// Status for error routes and response entries (context STATUS).
-    pub fn set_status(&mut self, _status: u16) {
-        todo!()
-    }
-    /// What a suspended operation gave (context RESUME_RESULT).
-    pub fn set_resume_result(&mut self, _result: u32) {
-        todo!()
-    }
-    /// User and password of Authorization, for the password check of a suspended program.
-    pub fn credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        todo!()
-    }
-    /// Appends the HTTP/1.1 request head for the upstream.
-    pub fn write_upstream_head(&mut self, _call: &ProxyCall, _framing: Framing, _out: &mut Vec<u8>) {
-        todo!()
-    }
-    /// Appends the response head for the client.
-    pub fn write_downstream_head(&mut self, _head: &ResponseHead, _framing: Framing, _out: &mut Vec<u8>) {
-        todo!()
-    }
-    /// Appends a static answer; returns (status, body bytes).
-    pub fn write_response(
-        &mut self,
-        _answer: StaticAnswer,
-        _connection: Connection,
-        _out: &mut Vec<u8>,
-    ) -> (u16, usize) {
-        todo!()
+    pub fn iter(&self) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
+        self.0.iter()
     }
 }
+
+/// One request and its answer. Reused: `begin` clears everything and keeps the memory.
+#[derive(Clone)]
+pub struct Exchange {
+    pub(crate) method: Vec<u8>,
+    pub(crate) original_method: Vec<u8>,
+    /// As sent.
+    pub(crate) target: Vec<u8>,
+    /// Lower case, without a trailing dot; port as sent.
+    pub(crate) authority: Vec<u8>,
+    pub(crate) host_end: usize,
+    /// Normalised, percent-encoded.
+    pub(crate) path: Vec<u8>,
+    pub(crate) query: Vec<u8>,
+    pub(crate) has_query: bool,
+    pub(crate) encoded_slash: bool,
+    /// A program's change made a request that may not be forwarded.
+    pub(crate) refused: Option<&'static str>,
+    /// Without Host.
+    pub(crate) request: Fields,
+    /// What programs set on the answer, before it is there.
+    pub(crate) answer: Fields,
+    /// Rows of header changes to apply when the answer's head is written.
+    pub(crate) deferred: Vec<(Arc<Tables>, u32)>,
+    /// The proxy call whose response header changes apply.
+    pub(crate) answering_call: Option<(Arc<Tables>, u32)>,
+    pub(crate) variables: Pairs,
+    pub(crate) captures: Pairs,
+    pub(crate) scratch: Fields,
+    pub(crate) writing_answer: bool,
+    pub(crate) listener: ListenerId,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) client: IpAddr,
+    pub(crate) tls: Option<TlsInfo>,
+    pub(crate) trusted: bool,
+    pub(crate) external_port: u16,
+    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) upstream_status: u16,
+    pub(crate) http_minor: u8,
+    pub(crate) request_id: [u8; 32],
+    pub(crate) status: u16,
+    pub(crate) resume_result: u32,
+    pub(crate) request_body_bytes_max: Option<u64>,
+    pub(crate) now: Clock,
+}
+
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 impl Default for Exchange {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Exchange {
+    pub fn new() -> Self {
+        Self {
+            method: Vec::new(),
+            original_method: Vec::new(),
+            target: Vec::new(),
+            authority: Vec::new(),
+            host_end: 0,
+            path: Vec::new(),
+            query: Vec::new(),
+            has_query: false,
+            encoded_slash: false,
+            refused: None,
+            request: Fields::default(),
+            answer: Fields::default(),
+            deferred: Vec::new(),
+            answering_call: None,
+            variables: Pairs::default(),
+            captures: Pairs::default(),
+            scratch: Fields::default(),
+            writing_answer: false,
+            listener: ListenerId(0),
+            remote: NOWHERE,
+            local: NOWHERE,
+            client: NOWHERE.ip(),
+            tls: None,
+            trusted: false,
+            external_port: 0,
+            upstream: None,
+            upstream_status: 0,
+            http_minor: 1,
+            request_id: [b'0'; 32],
+            status: 0,
+            resume_result: 0,
+            request_body_bytes_max: None,
+            now: Clock::default(),
+        }
+    }
+
+    /// Takes a parsed head. Err: the request is answered with that status and its connection closed.
+    pub fn begin(
+        &mut self,
+        head: &RequestHead,
+        peer: &Peer,
+        settings: &Settings,
+        now: Clock,
+    ) -> Result<(), Refuse> {
+        self.clear();
+        self.take_peer(peer, now);
+        self.http_minor = head.http_minor;
+        self.method.extend_from_slice(head.method);
+        self.original_method.extend_from_slice(head.method);
+        self.target.extend_from_slice(head.target);
+        self.take_fields(head)?;
+        let path = self.take_authority(head)?;
+        self.take_path(path, settings)?;
+        self.client = self.find_client(settings);
+        self.take_request_id();
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        for buffer in [
+            &mut self.method,
+            &mut self.original_method,
+            &mut self.target,
+            &mut self.authority,
+            &mut self.path,
+            &mut self.query,
+        ] {
+            buffer.clear();
+        }
+        self.host_end = 0;
+        self.has_query = false;
+        self.encoded_slash = false;
+        self.refused = None;
+        self.request.clear();
+        self.answer.clear();
+        self.deferred.clear();
+        self.answering_call = None;
+        self.variables.0.clear();
+        self.captures.0.clear();
+        self.writing_answer = false;
+        self.upstream = None;
+        self.upstream_status = 0;
+        self.status = 0;
+        self.resume_result = 0;
+        self.request_body_bytes_max = None;
+    }
+
+    fn take_peer(&mut self, peer: &Peer, now: Clock) {
+        self.listener = peer.listener;
+        self.remote = SocketAddr::new(peer.remote.ip().to_canonical(), peer.remote.port());
+        self.local = SocketAddr::new(peer.local.ip().to_canonical(), peer.local.port());
+        self.tls.clone_from(&peer.tls);
+        self.trusted = peer.trusted;
+        self.external_port = if peer.external_port == 0 { peer.local.port() } else { peer.external_port };
+        self.now = now;
+    }
+
+    /// Copies the fields but Host; what strangers may not say about themselves is left out.
+    fn take_fields(&mut self, head: &RequestHead) -> Result<(), Refuse> {
+        let mut hosts = 0;
+        for field in head.headers {
+            match Kind::of(field.name) {
+                Kind::Host => {
+                    hosts += 1;
+                    self.authority.clear();
+                    self.authority.extend_from_slice(field.value);
+                }
+                Kind::Forwarding if !self.trusted => {}
+                Kind::Dropped => {}
+                _ => self.request.push_checked(field.name, field.value),
+            }
+        }
+        if hosts > 1 {
+            return Err(Refuse { status: 400, reason: "more than one Host field" });
+        }
+        if hosts == 0 && head.http_minor > 0 {
+            return Err(Refuse { status: 400, reason: "no Host field" });
+        }
+        Ok(())
+    }
+
+    /// One authority: that of an absolute target wins and Host must agree (RFC 9112 3.2.2). Returns path and query.
+    fn take_authority<'a>(&mut self, head: &RequestHead<'a>) -> Result<&'a [u8], Refuse> {
+        let refuse = |status, reason| Err(Refuse { status, reason });
+        let mut path = head.target;
+        normalise_authority(&mut self.authority)?;
+        if head.method == b"CONNECT" {
+            return refuse(405, "CONNECT is not offered");
+        }
+        if path == b"*" && head.method == b"OPTIONS" {
+            path = b"/";
+        } else if path.first() != Some(&b'/') {
+            let Some(rest) = strip_scheme(path) else { return refuse(400, "malformed request target") };
+            let end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
+            let mut authority = rest[..end].to_vec();
+            normalise_authority(&mut authority)?;
+            if authority.is_empty() || (!self.authority.is_empty() && !self.same_authority(&authority)) {
+                return refuse(400, "Host and request target disagree");
+            }
+            self.authority = authority;
+            path = &rest[end..];
+        }
+        self.host_end = find_host_end(&self.authority);
+        Ok(path)
+    }
+
+    /// Equal, or equal but for the scheme's default port.
+    fn same_authority(&self, other: &[u8]) -> bool {
+        fn cut(text: &[u8]) -> &[u8] {
+            text.strip_suffix(b":80").or_else(|| text.strip_suffix(b":443")).unwrap_or(text)
+        }
+        self.authority == other || cut(&self.authority) == cut(other)
+    }
+
+    fn take_path(&mut self, raw: &[u8], settings: &Settings) -> Result<(), Refuse> {
+        let (path, query) = match memchr::memchr(b'?', raw) {
+            Some(at) => (&raw[..at], Some(&raw[at + 1..])),
+            None => (raw, None),
+        };
+        let path = if path.is_empty() { b"/" } else { path };
+        let found =
+            paths::normalise(path, &mut self.path).map_err(|reason| Refuse { status: 400, reason })?;
+        if self.path.len() > abi::PATH_BYTES_MAX as usize || raw.len() > limits::REQUEST_TARGET_BYTES_MAX {
+            return Err(Refuse { status: 414, reason: "request path too long" });
+        }
+        if found.encoded_slash && settings.strict_encoded_slash {
+            return Err(Refuse { status: 400, reason: "encoded slash in path" });
+        }
+        self.encoded_slash = found.encoded_slash;
+        if let Some(query) = query {
+            if query.iter().any(|&byte| byte <= 0x20 || byte == 0x7f || byte == b'#') {
+                return Err(Refuse { status: 400, reason: "character not allowed in query" });
+            }
+            self.has_query = true;
+            self.query.extend_from_slice(query);
+        }
+        Ok(())
+    }
+
+    /// The last address of X-Forwarded-For that is no trusted proxy, where the peer is trusted.
+    fn find_client(&self, settings: &Settings) -> IpAddr {
+        let mut client = self.remote.ip();
+        if !self.trusted {
+            return client;
+        }
+        let lines: Vec<&[u8]> = self.request.all(b"x-forwarded-for").collect();
+        for text in lines.iter().rev().flat_map(|line| line.rsplit(|&byte| byte == b',')) {
+            let Some(address) = parse_address(text.trim_ascii()) else { break };
+            client = address;
+            if !settings.trusted_proxies.contains(address) {
+                break;
+            }
+        }
+        client
+    }
+
+    fn take_request_id(&mut self) {
+        fill_random_hex(&mut self.request_id);
+    }
+
+    /// Lower case, without port and trailing dot; "" for HTTP/1.0 without Host.
+    pub fn host(&self) -> &[u8] {
+        &self.authority[..self.host_end]
+    }
+
+    /// Text after the host's colon.
+    pub(crate) fn port(&self) -> &[u8] {
+        self.authority.get(self.host_end + 1..).unwrap_or_default()
+    }
+
+    pub fn method(&self) -> &[u8] {
+        &self.method
+    }
+
+    /// As received: what decides whether an answer has a body.
+    pub fn is_head(&self) -> bool {
+        self.original_method == b"HEAD"
+    }
+
+    /// Request target as received, for logs.
+    pub fn target(&self) -> &[u8] {
+        &self.target
+    }
+
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    pub fn request_id(&self) -> &[u8] {
+        &self.request_id
+    }
+
+    /// First value of a request field as it is now.
+    pub fn request_field(&self, name: &[u8]) -> Option<&[u8]> {
+        self.request.get(name)
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// `%2F` as a separator: the reading of servers that decode first.
+    pub(crate) fn decode_slashes(&mut self) {
+        let mut raw = Vec::with_capacity(self.path.len());
+        let mut rest = &self.path[..];
+        while let Some(at) = memchr::memmem::find(rest, b"%2F") {
+            raw.extend_from_slice(&rest[..at]);
+            raw.push(b'/');
+            rest = &rest[at + 3..];
+        }
+        raw.extend_from_slice(rest);
+        self.path.clear();
+        // Cannot be refused: every escape left was accepted before.
+        let _ = paths::normalise(&raw, &mut self.path);
+        self.encoded_slash = false;
+    }
+
+    /// Path and query as received.
+    pub(crate) fn original(&self) -> (&[u8], &[u8]) {
+        super::expanding::split_once(&self.target, b'?').unwrap_or((&self.target, b""))
+    }
+
+    pub(crate) fn decoded_path(&self) -> Vec<u8> {
+        let mut path = Vec::with_capacity(self.path.len());
+        paths::decode(&self.path, &mut path);
+        path
+    }
+
+    /// What `limit_request_body` set: Some(0) lifts the limit; None: the settings' limit holds.
+    pub fn request_body_bytes_max(&self) -> Option<u64> {
+        self.request_body_bytes_max
+    }
+
+    /// Status for error routes and response entries (context STATUS).
+    pub fn set_status(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// What a suspended operation gave (context RESUME_RESULT).
+    pub fn set_resume_result(&mut self, result: u32) {
+        self.resume_result = result;
+    }
+
+    /// The endpoint of the attempt, for placeholders: call before `write_upstream_head`.
+    pub fn set_upstream(&mut self, address: SocketAddr) {
+        self.upstream = Some(address);
+    }
+
+    /// User and password of `Authorization: Basic` (RFC 7617).
+    pub fn credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        use base64::Engine;
+        let value = self.request.get(b"authorization")?;
+        let (scheme, encoded) = super::expanding::split_once(value, b' ')?;
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return None;
+        }
+        let plain = base64::engine::general_purpose::STANDARD.decode(encoded.trim_ascii()).ok()?;
+        let (user, password) = super::expanding::split_once(&plain, b':')?;
+        Some((user.to_vec(), password.to_vec()))
+    }
+}
+
+/// What a field name means to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    EndToEnd,
+    Host,
+    /// Only between two hops (RFC 9110 7.6.1), or framing, which the connection writes.
+    Hop,
+    /// Says who the client is: written by us.
+    Forwarding,
+    /// Never taken in.
+    Dropped,
+}
+
+impl Kind {
+    /// By length first: most names differ there.
+    pub fn of(name: &[u8]) -> Self {
+        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        match name.len() {
+            2 if is("te") => Kind::Hop,
+            4 if is("host") => Kind::Host,
+            5 if is("proxy") => Kind::Dropped,
+            6 if is("expect") => Kind::Hop,
+            7 if is("trailer") || is("upgrade") => Kind::Hop,
+            9 if is("forwarded") || same_twin(name, b"x-real-ip") => Kind::Forwarding,
+            10 if is("connection") || is("keep-alive") => Kind::Hop,
+            12 if same_twin(name, b"x-request-id") => Kind::Forwarding,
+            14 if is("content-length") => Kind::Hop,
+            15 if same_twin(name, b"x-forwarded-for") => Kind::Forwarding,
+            16 if is("proxy-connection") => Kind::Hop,
+            16 if same_twin(name, b"x-forwarded-host") || same_twin(name, b"x-forwarded-port") => {
+                Kind::Forwarding
+            }
+            17 if is("transfer-encoding") => Kind::Hop,
+            17 if same_twin(name, b"x-forwarded-proto") => Kind::Forwarding,
+            18 if is("proxy-authenticate") => Kind::Hop,
+            19 if is("proxy-authorization") => Kind::Hop,
+            _ => Kind::EndToEnd,
+        }
+    }
+}
+
+/// A field that programs may write.
+pub(crate) fn is_end_to_end(name: &[u8]) -> bool {
+    Kind::of(name) == Kind::EndToEnd
+}
+
+/// Equal without case, `_` for `-`: CGI-like backends cannot tell them apart.
+fn same_twin(name: &[u8], canonical: &[u8]) -> bool {
+    name.iter().zip(canonical).all(|(&a, &b)| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-'))
+}
+
+fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::find(target, b"://")?;
+    let scheme = &target[..at];
+    (scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https")).then(|| &target[at + 3..])
+}
+
+/// Lower-cases and checks `host[:port]` (RFC 3986 3.2.2, without user information); cuts a trailing dot.
+fn normalise_authority(authority: &mut Vec<u8>) -> Result<(), Refuse> {
+    const REFUSE: Refuse = Refuse { status: 400, reason: "malformed Host" };
+    authority.make_ascii_lowercase();
+    let end = find_host_end(authority);
+    let (host, port) = authority.split_at(end);
+    let port_valid = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let host_valid = match host {
+        [b'[', inner @ .., b']'] => {
+            std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+        }
+        _ => {
+            host.len() <= 255
+                && host.iter().all(|&c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'))
+        }
+    };
+    if !port_valid || !host_valid || (host.is_empty() && !port.is_empty()) || host.starts_with(b".") {
+        return Err(REFUSE);
+    }
+    if host.ends_with(b".") {
+        authority.remove(end - 1);
+    }
+    Ok(())
+}
+
+/// Where the host ends and `:port` begins.
+fn find_host_end(authority: &[u8]) -> usize {
+    let from =
+        if authority.first() == Some(&b'[') { memchr::memchr(b']', authority).unwrap_or(0) } else { 0 };
+    memchr::memchr(b':', &authority[from..]).map_or(authority.len(), |at| from + at)
+}
+
+/// An address as proxies write it: bare, bracketed, with a port.
+fn parse_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(address.ip().to_canonical());
+    }
+    text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok()
+}
+
+/// A client's own id is kept from trusted peers only, when it is a short token.
+pub(crate) fn is_request_id(value: &[u8]) -> bool {
+    value.len() <= 128 && is_token(value)
+}
+
+thread_local! {
+    static RANDOM: Cell<[u64; 2]> = const { Cell::new([0; 2]) };
+}
+
+/// Fast random numbers for ids and balancing (xoroshiro128+), seeded from the kernel; no secret depends on them.
+pub(crate) fn random() -> u64 {
+    let [mut a, mut b] = RANDOM.get();
+    if a | b == 0 {
+        let mut seed = [0u8; 16];
+        if aws_lc_rs::rand::fill(&mut seed).is_err() {
+            // Without kernel randomness the address of a local still differs from run to run.
+            let address = std::ptr::from_ref(&seed) as usize as u64;
+            seed[..8].copy_from_slice(&address.to_le_bytes());
+        }
+        a = u64::from_le_bytes(seed[..8].try_into().unwrap_or_default()) | 1;
+        b = u64::from_le_bytes(seed[8..].try_into().unwrap_or_default());
+    }
+    let result = a.wrapping_add(b);
+    b ^= a;
+    RANDOM.set([a.rotate_left(24) ^ b ^ (b << 16), b.rotate_left(37)]);
+    result
+}
+
+fn fill_random_hex(out: &mut [u8; 32]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for half in out.chunks_exact_mut(16) {
+        let mut value = random();
+        for digit in half {
+            *digit = DIGITS[(value & 15) as usize];
+            value >>= 4;
+        }
     }
 }

@@ -1,9 +1,16 @@
 //! One execution of a virtual host's program for an exchange.
 
+use super::abi;
+use super::helpers::{self, Vm};
+use super::image::ImageCode;
+use super::trap::{self, Recovery};
+use super::window::Window;
 use crate::exchange::Exchange;
 use crate::snapshot::VirtualHost;
+use std::fmt;
+use std::io;
 
-/// What the program asks for.
+/// What the program asks for. Rows exist in the host's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// No route applied: the engine's own 404.
@@ -14,7 +21,7 @@ pub enum Decision {
     Proxy(u32),
     /// Close the connection without an answer.
     Abort,
-    /// To the error routes (`VirtualHost::error_entry` when not 0), or the engine's page.
+    /// To the error routes (`VirtualHost::error_entry` when not 0), or `StaticAnswer::Bare`.
     Error(u16),
     /// Do `operation` on the table row, `Exchange::set_resume_result`, run again at `entry`.
     Suspend { operation: Operation, row: u32, entry: u32 },
@@ -31,34 +38,212 @@ pub enum Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trap {
     Fuel,
-    /// Access outside of the mapped window.
+    /// Access outside of the mapped window (guest address), or an instruction that faulted (u64::MAX).
     Memory {
         address: u64,
     },
-    /// A helper refused its arguments, or the action in r0 is none.
+    /// A helper refused its arguments.
     Helper {
         number: u32,
         reason: &'static str,
     },
+    /// r0 is no action, or names a row that is not there.
     Action(u64),
     /// Interpreter only: no instruction, or one that the verifier refuses.
     Instruction(u32),
 }
 
-/// One per worker: window, VM block, trap state. Not Send once it ran.
-pub struct Machine {}
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trap::Fuel => write!(f, "fuel"),
+            Trap::Memory { address } => write!(f, "memory at {address:#x}"),
+            Trap::Helper { number, reason } => write!(f, "helper {number}: {reason}"),
+            Trap::Action(result) => write!(f, "action {result:#x}"),
+            Trap::Instruction(index) => write!(f, "instruction {index}"),
+        }
+    }
+}
+
+/// What a run left in r0, and of its fuel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub result: u64,
+    pub fuel_left: i64,
+}
+
+/// One per worker: window, VM block, trap state. It stays on the thread that runs it.
+pub struct Machine {
+    window: Box<Window>,
+    vm: Box<Vm>,
+    recovery: Box<Recovery>,
+    /// Host of the last run, only to be compared.
+    last_host: *const VirtualHost,
+}
+
+// SAFETY: no pointer in it is followed but during `run`, on the thread that calls it.
+unsafe impl Send for Machine {}
 
 impl Machine {
-    pub fn new() -> std::io::Result<Self> {
-        todo!()
+    pub fn new() -> io::Result<Self> {
+        trap::install()?;
+        Ok(Self {
+            window: Box::new(Window::new()?),
+            vm: Box::new(Vm::new()),
+            recovery: Box::new(Recovery::new()),
+            last_host: std::ptr::null(),
+        })
     }
+
     /// Runs at `entry` (0: the request). The exchange keeps what the program changed.
-    pub fn run(
-        &mut self,
-        _host: &VirtualHost,
-        _exchange: &mut Exchange,
-        _entry: u32,
-    ) -> Result<Decision, Trap> {
-        todo!()
+    pub fn run(&mut self, host: &VirtualHost, exchange: &mut Exchange, entry: u32) -> Result<Decision, Trap> {
+        if exchange.encoded_slash && entry == 0 && !self.agrees_on_slashes(host, exchange)? {
+            return Ok(Decision::Error(400));
+        }
+        self.decide(host, exchange, entry)
     }
+
+    /// reliability.md 2.10: `%2F` is refused where its decoded form would meet another policy on this host.
+    fn agrees_on_slashes(&mut self, host: &VirtualHost, exchange: &Exchange) -> Result<bool, Trap> {
+        let as_sent = self.decide(host, &mut exchange.clone(), 0)?;
+        let mut decoded = exchange.clone();
+        decoded.decode_slashes();
+        Ok(self.decide(host, &mut decoded, 0)? == as_sent)
+    }
+
+    fn decide(&mut self, host: &VirtualHost, exchange: &mut Exchange, entry: u32) -> Result<Decision, Trap> {
+        let fuel = if host.fuel == 0 { abi::FUEL_DEFAULT as i64 } else { i64::from(host.fuel) };
+        let outcome = self.execute(host, exchange, entry, fuel)?;
+        if exchange.refused.is_some() {
+            return Ok(Decision::Error(400));
+        }
+        let decision = decode_action(host, outcome.result)?;
+        if let Decision::Proxy(row) = decision
+            && !host.proxy(row).response_changes().is_empty()
+        {
+            exchange.answering_call = Some((host.tables.clone(), row));
+        }
+        Ok(decision)
+    }
+
+    /// Runs and gives r0 as it is: for `decide` and for `zeroserve-engine execute`.
+    pub(crate) fn execute(
+        &mut self,
+        host: &VirtualHost,
+        exchange: &mut Exchange,
+        entry: u32,
+        fuel: i64,
+    ) -> Result<Outcome, Trap> {
+        if !std::ptr::eq(self.last_host, host) {
+            self.window.wipe();
+            self.last_host = host;
+        }
+        self.write_context(exchange, entry);
+        self.execute_prepared(host, exchange, entry, fuel)
+    }
+
+    fn write_context(&mut self, exchange: &Exchange, entry: u32) {
+        let window = &mut self.window;
+        window.write_u32(abi::FIELD_ABI, abi::ABI_VERSION as u32);
+        window.write_u32(abi::FIELD_ENTRY, entry);
+        window.write_u32(abi::FIELD_METHOD, method_number(&exchange.method));
+        window.write_u32(abi::FIELD_SCHEME, u32::from(exchange.tls.is_some()));
+        window.write_u32(abi::FIELD_PATH, abi::CONTEXT as u32 + abi::FIELD_PATH_BYTES as u32);
+        window.write_u32(abi::FIELD_STATUS, u32::from(exchange.status));
+        window.write_u32(abi::FIELD_RESUME_RESULT, exchange.resume_result);
+        window.write_path(&exchange.path);
+    }
+
+    pub(crate) fn window(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
+    /// Runs with the context as it is in the window.
+    pub(crate) fn execute_prepared(
+        &mut self,
+        host: &VirtualHost,
+        exchange: &mut Exchange,
+        entry: u32,
+        fuel: i64,
+    ) -> Result<Outcome, Trap> {
+        let Self { window, vm, recovery, .. } = self;
+        vm.begin(host, exchange, window, fuel);
+        let result = match &host.image.code {
+            ImageCode::Native(mapping) => {
+                // SAFETY: the image was checked when it was loaded and is held by the host for the call; the VM block
+                // is laid out as the ABI says; the store has checked that the constants are as long as verified.
+                let entered = unsafe {
+                    let block = std::ptr::from_mut::<Vm>(vm).cast();
+                    recovery.enter(
+                        window,
+                        block,
+                        host.constants.as_ptr(),
+                        entry,
+                        mapping.entry(),
+                        mapping.range(),
+                    )
+                };
+                entered.map_err(|address| match address {
+                    u64::MAX => Trap::Memory { address },
+                    address => Trap::Memory { address },
+                })
+            }
+            ImageCode::Interpreted(code) => code.run(vm, entry),
+            ImageCode::Nothing => Ok(abi::ACTION_NOT_FOUND),
+        };
+        let (fuel_left, refused) = vm.end();
+        if let Some((number, reason)) = refused {
+            return Err(Trap::Helper { number, reason });
+        }
+        let result = result?;
+        if fuel_left < 0 {
+            return Err(Trap::Fuel);
+        }
+        Ok(Outcome { result, fuel_left })
+    }
+}
+
+fn method_number(method: &[u8]) -> u32 {
+    let number = match method {
+        b"GET" => abi::METHOD_GET,
+        b"HEAD" => abi::METHOD_HEAD,
+        b"POST" => abi::METHOD_POST,
+        b"PUT" => abi::METHOD_PUT,
+        b"DELETE" => abi::METHOD_DELETE,
+        b"CONNECT" => abi::METHOD_CONNECT,
+        b"OPTIONS" => abi::METHOD_OPTIONS,
+        b"TRACE" => abi::METHOD_TRACE,
+        b"PATCH" => abi::METHOD_PATCH,
+        _ => abi::METHOD_OTHER,
+    };
+    number as u32
+}
+
+/// r0: action in bits 0 to 7, detail in 8 to 31, index in 32 to 63.
+pub(crate) fn decode_action(host: &VirtualHost, result: u64) -> Result<Decision, Trap> {
+    let detail = (result >> 8) as u32 & 0xff_ffff;
+    let index = (result >> 32) as u32;
+    let row = |rows: usize| if (index as usize) < rows { Ok(index) } else { Err(Trap::Action(result)) };
+    Ok(match result & 0xff {
+        abi::ACTION_NOT_FOUND => Decision::NotFound,
+        abi::ACTION_RESPOND => Decision::Respond(row(host.tables.responses.len())?),
+        abi::ACTION_PROXY => Decision::Proxy(row(host.tables.proxies.len())?),
+        abi::ACTION_ABORT => Decision::Abort,
+        abi::ACTION_ERROR if (400..=599).contains(&detail) => Decision::Error(detail as u16),
+        abi::ACTION_ERROR => Decision::Error(500),
+        abi::ACTION_EMPTY => Decision::Empty,
+        abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_CHECK_PASSWORD => {
+            let row = index >> 8;
+            if row as usize >= host.tables.credentials.len() {
+                return Err(Trap::Action(result));
+            }
+            Decision::Suspend { operation: Operation::CheckPassword, row, entry: detail }
+        }
+        _ => return Err(Trap::Action(result)),
+    })
+}
+
+/// The helpers' entry into the module, for the interpreter.
+pub(super) fn call_helper(vm: &mut Vm, number: u32, arguments: [u64; 5]) -> Option<u64> {
+    helpers::call(vm, number, arguments)
 }

@@ -1,0 +1,103 @@
+//! Header changes of tables, applied to a list of fields (Caddy: headers.go).
+
+use super::Exchange;
+use super::expanding::Unknown;
+use super::fields::{Fields, Search};
+use super::texts::Text;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderOperation {
+    Delete,
+    Set,
+    Add,
+    /// Sets where the field is absent.
+    Default,
+    Replace,
+}
+
+#[derive(Clone, Debug)]
+pub struct HeaderChange {
+    pub operation: HeaderOperation,
+    pub name: Text,
+    pub value: Text,
+    pub search: Option<Search>,
+}
+
+impl Exchange {
+    /// Applies changes to the request's fields. A change of Host changes the authority that is sent.
+    pub fn change_request(&mut self, changes: &[HeaderChange]) {
+        let mut fields = std::mem::take(&mut self.request);
+        for change in changes {
+            // Placeholders see the list as it is before this change.
+            std::mem::swap(&mut fields, &mut self.request);
+            let (name, value) = self.expand_change(change);
+            std::mem::swap(&mut fields, &mut self.request);
+            if name.eq_ignore_ascii_case(b"host") {
+                self.change_host(change, &value);
+            } else {
+                apply(change, &name, &value, &mut fields);
+            }
+        }
+        self.request = fields;
+    }
+
+    /// Applies changes to what programs have set on the answer so far.
+    pub fn change_answer(&mut self, changes: &[HeaderChange]) {
+        for change in changes {
+            let (name, value) = self.expand_change(change);
+            apply(change, &name, &value, &mut self.answer);
+        }
+    }
+
+    /// Applies changes to the head that is being written.
+    pub(crate) fn change_scratch(&mut self, changes: &[HeaderChange]) {
+        for change in changes {
+            let (name, value) = self.expand_change(change);
+            apply(change, &name, &value, &mut self.scratch);
+        }
+    }
+
+    fn expand_change(&self, change: &HeaderChange) -> (Vec<u8>, Vec<u8>) {
+        let (mut name, mut value) = (Vec::new(), Vec::new());
+        self.expand(&change.name, Unknown::Keep, &mut name);
+        self.expand(&change.value, Unknown::Keep, &mut value);
+        (name, value)
+    }
+
+    fn change_host(&mut self, change: &HeaderChange, value: &[u8]) {
+        let mut host = Fields::default();
+        host.push_checked(b"Host", &self.authority);
+        apply(change, b"Host", value, &mut host);
+        let changed = host.iter().last().map(|field| field.value.to_vec()).unwrap_or_default();
+        self.host_end = memchr::memrchr(b':', &changed)
+            .filter(|&at| !changed[at..].contains(&b']'))
+            .unwrap_or(changed.len());
+        self.authority = changed;
+    }
+}
+
+fn apply(change: &HeaderChange, name: &[u8], value: &[u8], fields: &mut Fields) {
+    match change.operation {
+        HeaderOperation::Delete => fields.remove(name),
+        HeaderOperation::Set => drop(fields.set(name, value)),
+        HeaderOperation::Add => drop(fields.add(name, value)),
+        HeaderOperation::Default if fields.contains(name) => {}
+        HeaderOperation::Default => drop(fields.add(name, value)),
+        HeaderOperation::Replace => {
+            if let Some(search) = &change.search {
+                fields.replace(name, search, value);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for super::StaticAnswer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Row(_) => write!(f, "Row"),
+            Self::Status(status) | Self::Bare(status) => write!(f, "Status({status})"),
+            Self::Text(status, text) => write!(f, "Text({status}, {text})"),
+            Self::Empty => write!(f, "Empty"),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Placeholders of one request, expanded (Caddy: caddyhttp/replacer.go).
+
+use super::texts::{Part, Placeholder, Text};
+use super::{Exchange, TlsVersion, paths};
+use std::io::Write;
+use std::net::SocketAddr;
+
+/// What becomes of a placeholder that the engine does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// Caddy's ReplaceAll with an empty default.
+    Empty,
+    /// Caddy's ReplaceKnown.
+    Keep,
+}
+
+impl Exchange {
+    pub fn expand(&self, text: &Text, unknown: Unknown, out: &mut Vec<u8>) {
+        match text {
+            Text::Literal(literal) => out.extend_from_slice(literal),
+            Text::Parts(parts) => {
+                for part in parts {
+                    self.expand_part(part, unknown, out);
+                }
+            }
+        }
+    }
+
+    pub fn expand_part(&self, part: &Part, unknown: Unknown, out: &mut Vec<u8>) {
+        match part {
+            Part::Literal(literal) => out.extend_from_slice(literal),
+            Part::Placeholder(placeholder) => self.expand_placeholder(placeholder, unknown, out),
+        }
+    }
+
+    /// Appends the value. Groups: the URI, the connection, the rest.
+    pub fn expand_placeholder(&self, placeholder: &Placeholder, unknown: Unknown, out: &mut Vec<u8>) {
+        if let Placeholder::Unknown(name) = placeholder {
+            if unknown == Unknown::Keep {
+                out.push(b'{');
+                out.extend_from_slice(name);
+                out.push(b'}');
+            }
+        } else if !self.expand_uri(placeholder, out) && !self.expand_connection(placeholder, out) {
+            self.expand_message(placeholder, out);
+        }
+    }
+
+    fn expand_uri(&self, placeholder: &Placeholder, out: &mut Vec<u8>) -> bool {
+        match placeholder {
+            Placeholder::Uri => self.write_uri(out),
+            Placeholder::UriEscaped => {
+                let mut uri = Vec::new();
+                self.write_uri(&mut uri);
+                paths::encode_query(&uri, out);
+            }
+            Placeholder::Path => drop(paths::decode(&self.path, out)),
+            Placeholder::PathEscaped => paths::encode_query(&self.decoded_path(), out),
+            Placeholder::PathSegment(index) => {
+                let path = self.decoded_path();
+                out.extend_from_slice(
+                    path.split(|&b| b == b'/').nth(usize::from(*index) + 1).unwrap_or_default(),
+                );
+            }
+            Placeholder::PathFile => out.extend_from_slice(split_path(&self.decoded_path()).1),
+            Placeholder::PathDirectory => out.extend_from_slice(split_path(&self.decoded_path()).0),
+            Placeholder::PathFileBase => {
+                let path = self.decoded_path();
+                let file = split_path(path.strip_suffix(b"/").unwrap_or(&path)).1;
+                out.extend_from_slice(file.strip_suffix(extension(&path)).unwrap_or(file));
+            }
+            Placeholder::PathFileExtension => out.extend_from_slice(extension(&self.decoded_path())),
+            Placeholder::Query => out.extend_from_slice(&self.query),
+            Placeholder::QueryEscaped => paths::encode_query(&self.query, out),
+            Placeholder::PrefixedQuery => push_prefixed(&self.query, out),
+            Placeholder::QueryKey(key) => {
+                let values =
+                    super::queries::parse(&self.query).into_iter().filter(|(name, _)| name[..] == key[..]);
+                push_joined(values.map(|(_, value)| value), out);
+            }
+            Placeholder::OriginalUri => out.extend_from_slice(&self.target),
+            Placeholder::OriginalPath => drop(paths::decode(self.original().0, out)),
+            Placeholder::OriginalQuery => out.extend_from_slice(self.original().1),
+            Placeholder::OriginalPrefixedQuery => push_prefixed(self.original().1, out),
+            _ => return false,
+        }
+        true
+    }
+
+    fn expand_connection(&self, placeholder: &Placeholder, out: &mut Vec<u8>) -> bool {
+        // Writing to a Vec cannot fail.
+        let _ = match placeholder {
+            Placeholder::Remote => write!(out, "{}", self.remote),
+            Placeholder::RemoteHost => write!(out, "{}", self.remote.ip()),
+            Placeholder::RemotePort => write!(out, "{}", self.remote.port()),
+            Placeholder::Local => write!(out, "{}", self.local),
+            Placeholder::LocalHost => write!(out, "{}", self.local.ip()),
+            Placeholder::LocalPort => write!(out, "{}", self.local.port()),
+            Placeholder::ClientIp => write!(out, "{}", self.client),
+            Placeholder::TlsVersion => out.write_all(match self.tls.as_ref().map(|tls| tls.version) {
+                Some(TlsVersion::Tls12) => b"tls1.2",
+                Some(TlsVersion::Tls13) => b"tls1.3",
+                None => b"",
+            }),
+            Placeholder::TlsServerName => {
+                let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+                out.write_all(name.unwrap_or_default().as_bytes())
+            }
+            Placeholder::UpstreamHostPort => self.write_upstream(out, |address| address.to_string()),
+            Placeholder::UpstreamHost => self.write_upstream(out, |address| address.ip().to_string()),
+            Placeholder::UpstreamPort => self.write_upstream(out, |address| address.port().to_string()),
+            Placeholder::UnixSeconds => write!(out, "{}", self.now.unix_ms / 1000),
+            Placeholder::UnixMilliseconds => write!(out, "{}", self.now.unix_ms),
+            _ => return false,
+        };
+        true
+    }
+
+    fn expand_message(&self, placeholder: &Placeholder, out: &mut Vec<u8>) {
+        match placeholder {
+            Placeholder::Method => out.extend_from_slice(&self.method),
+            Placeholder::OriginalMethod => out.extend_from_slice(&self.original_method),
+            Placeholder::Scheme => out.extend_from_slice(self.scheme().as_bytes()),
+            Placeholder::Protocol => {
+                out.extend_from_slice(if self.http_minor == 0 { b"HTTP/1.0" } else { b"HTTP/1.1" })
+            }
+            Placeholder::Host => out.extend_from_slice(self.host()),
+            Placeholder::HostLabel(index) => {
+                out.extend_from_slice(
+                    self.host().rsplit(|&b| b == b'.').nth(usize::from(*index)).unwrap_or_default(),
+                );
+            }
+            Placeholder::Port => out.extend_from_slice(self.port()),
+            Placeholder::HostPort => out.extend_from_slice(&self.authority),
+            Placeholder::RequestId => out.extend_from_slice(&self.request_id),
+            Placeholder::RequestHeader(name) => push_joined(self.request.all(name), out),
+            Placeholder::Cookie(name) => out.extend_from_slice(self.cookie(name).unwrap_or_default()),
+            Placeholder::ResponseHeader(name) => {
+                let fields = if self.writing_answer { &self.scratch } else { &self.answer };
+                push_joined(fields.all(name), out);
+            }
+            Placeholder::Variable(name) => {
+                out.extend_from_slice(self.variables.get(name).unwrap_or_default())
+            }
+            Placeholder::UserId => {
+                out.extend_from_slice(self.variables.get(b"http.auth.user.id").unwrap_or_default())
+            }
+            Placeholder::Regexp(key) => out.extend_from_slice(self.captures.get(key).unwrap_or_default()),
+            Placeholder::ErrorStatus if self.status != 0 => drop(write!(out, "{}", self.status)),
+            Placeholder::ErrorText => out.extend_from_slice(super::statuses::reason(self.status).as_bytes()),
+            Placeholder::UpstreamStatus if self.upstream_status != 0 => {
+                drop(write!(out, "{}", self.upstream_status))
+            }
+            _ => {}
+        }
+    }
+
+    fn write_upstream(&self, out: &mut Vec<u8>, show: fn(SocketAddr) -> String) -> std::io::Result<()> {
+        self.upstream.map_or(Ok(()), |address| out.write_all(show(address).as_bytes()))
+    }
+
+    /// Value of a cookie, name without case (Caddy).
+    fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        self.request.all(b"cookie").flat_map(|line| line.split(|&b| b == b';')).find_map(|pair| {
+            let (key, value) = split_once(pair.trim_ascii(), b'=')?;
+            let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+pub fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let index = memchr::memchr(at, text)?;
+    Some((&text[..index], &text[index + 1..]))
+}
+
+/// Go's path.Split: directory with its slash, file.
+fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
+    path.split_at(memchr::memrchr(b'/', path).map_or(0, |at| at + 1))
+}
+
+/// Go's path.Ext.
+fn extension(path: &[u8]) -> &[u8] {
+    let file = split_path(path).1;
+    memchr::memrchr(b'.', file).map_or(b"", |at| &file[at..])
+}
+
+fn push_prefixed(query: &[u8], out: &mut Vec<u8>) {
+    if !query.is_empty() {
+        out.push(b'?');
+        out.extend_from_slice(query);
+    }
+}
+
+fn push_joined<T: AsRef<[u8]>>(values: impl Iterator<Item = T>, out: &mut Vec<u8>) {
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(value.as_ref());
+    }
+}

@@ -1,0 +1,260 @@
+//! Header fields in one arena: order kept, names compared without case, values never holding CR, LF or NUL.
+
+use super::HeaderSpan;
+use regex::bytes::Regex;
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    length: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    name: Place,
+    value: Place,
+}
+
+/// A list of header fields that owns its bytes. Clearing keeps the memory.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Fields {
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = HeaderSpan<'_>> {
+        self.entries.iter().map(|entry| HeaderSpan { name: self.at(entry.name), value: self.at(entry.value) })
+    }
+
+    /// First value of a field.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.position(name).map(|index| self.at(self.entries[index].value))
+    }
+
+    /// Every value of a field, in order.
+    pub fn all<'a, 'n: 'a>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// Appends a field that a strict parser has checked.
+    pub fn push_checked(&mut self, name: &[u8], value: &[u8]) {
+        let name = self.store(name);
+        let value = self.store(value);
+        self.entries.push(Entry { name, value });
+    }
+
+    /// Appends a field. False: the name is no token; nothing is added.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if !is_token(name) {
+            return false;
+        }
+        let name = self.store(name);
+        let value = self.store_safe(value);
+        self.entries.push(Entry { name, value });
+        true
+    }
+
+    /// Replaces all fields of the name by one, at the place of the first.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let Some(first) = self.position(name) else { return self.add(name, value) };
+        let value = self.store_safe(value);
+        self.entries[first].value = value;
+        let mut index = 0;
+        self.retain(|field| {
+            index += 1;
+            index - 1 <= first || !field.name.eq_ignore_ascii_case(name)
+        });
+        true
+    }
+
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.position(name).is_some()
+    }
+
+    /// Removes the fields that a name, or a pattern with `*` at either end, stands for (Caddy: headers.go).
+    pub fn remove(&mut self, pattern: &[u8]) {
+        match pattern {
+            b"*" => self.entries.clear(),
+            [b'*', middle @ .., b'*'] => self.retain(|field| !contains_ignoring_case(field.name, middle)),
+            [b'*', end @ ..] => self.retain(|field| {
+                let cut = field.name.len().saturating_sub(end.len());
+                !(field.name.len() >= end.len() && field.name[cut..].eq_ignore_ascii_case(end))
+            }),
+            [begin @ .., b'*'] => self.retain(|field| {
+                !(field.name.len() >= begin.len() && field.name[..begin.len()].eq_ignore_ascii_case(begin))
+            }),
+            name => self.retain(|field| !field.name.eq_ignore_ascii_case(name)),
+        }
+    }
+
+    /// Replaces in the values of a field, or of all with `*`.
+    pub fn replace(&mut self, name: &[u8], search: &Search, with: &[u8]) {
+        for index in 0..self.entries.len() {
+            let entry = self.entries[index];
+            if name != b"*" && !self.at(entry.name).eq_ignore_ascii_case(name) {
+                continue;
+            }
+            if let Some(changed) = search.replace(self.at(entry.value), with) {
+                self.entries[index].value = self.store_safe(&changed);
+            }
+        }
+    }
+
+    pub fn retain(&mut self, mut keep: impl FnMut(HeaderSpan<'_>) -> bool) {
+        let Self { bytes, entries } = self;
+        let at = |place: Place| &bytes[place.start as usize..(place.start + place.length) as usize];
+        entries.retain(|entry| keep(HeaderSpan { name: at(entry.name), value: at(entry.value) }));
+    }
+
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        self.entries.iter().position(|entry| self.at(entry.name).eq_ignore_ascii_case(name))
+    }
+
+    fn at(&self, place: Place) -> &[u8] {
+        &self.bytes[place.start as usize..(place.start + place.length) as usize]
+    }
+
+    fn store(&mut self, text: &[u8]) -> Place {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(text);
+        Place { start, length: text.len() as u32 }
+    }
+
+    /// Stores without surrounding white space; bytes that would end the line become spaces (Go: headerNewlineToSpace).
+    fn store_safe(&mut self, text: &[u8]) -> Place {
+        let place = self.store(text.trim_ascii());
+        for byte in &mut self.bytes[place.start as usize..] {
+            if matches!(byte, b'\r' | b'\n' | 0) {
+                *byte = b' ';
+            }
+        }
+        place
+    }
+}
+
+/// What a replacement looks for.
+#[derive(Clone, Debug)]
+pub enum Search {
+    Text(Box<[u8]>),
+    Pattern(std::sync::Arc<Regex>),
+}
+
+impl Search {
+    /// The changed text; None when nothing was found.
+    pub fn replace(&self, text: &[u8], with: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Search::Text(search) => replace_text(text, search, with, usize::MAX),
+            Search::Pattern(pattern) => match pattern.replace_all(text, with) {
+                std::borrow::Cow::Borrowed(_) => None,
+                std::borrow::Cow::Owned(changed) => Some(changed),
+            },
+        }
+    }
+}
+
+/// Go's strings.Replace; None when nothing was found.
+pub fn replace_text(text: &[u8], search: &[u8], with: &[u8], limit: usize) -> Option<Vec<u8>> {
+    if search.is_empty() {
+        return None;
+    }
+    let mut out: Option<Vec<u8>> = None;
+    let mut from = 0;
+    for at in memchr::memmem::find_iter(text, search).take(limit) {
+        let out = out.get_or_insert_with(|| Vec::with_capacity(text.len() + with.len()));
+        out.extend_from_slice(&text[from..at]);
+        out.extend_from_slice(with);
+        from = at + search.len();
+    }
+    out.map(|mut out| {
+        out.extend_from_slice(&text[from..]);
+        out
+    })
+}
+
+/// RFC 9110 5.6.2.
+pub fn is_token(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+fn contains_ignoring_case(text: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(list: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::default();
+        for (name, value) in list {
+            fields.push_checked(name.as_bytes(), value.as_bytes());
+        }
+        fields
+    }
+
+    fn shown(fields: &Fields) -> String {
+        let lines = fields.iter().map(|field| {
+            format!("{}={}", String::from_utf8_lossy(field.name), String::from_utf8_lossy(field.value))
+        });
+        lines.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn setting_replaces_all_of_a_name_at_its_place() {
+        let mut list = fields(&[("A", "1"), ("B", "2"), ("a", "3"), ("C", "4")]);
+        assert!(list.set(b"A", b"x"));
+        assert_eq!(shown(&list), "A=x B=2 C=4");
+        assert!(list.set(b"D", b"5"));
+        assert_eq!(shown(&list), "A=x B=2 C=4 D=5");
+    }
+
+    #[test]
+    fn removal_knows_wildcards_at_either_end() {
+        for (pattern, left) in [
+            ("x-a", "X-B=2 Server=3"),
+            ("X-*", "Server=3"),
+            ("*-b", "X-A=1 Server=3"),
+            ("*erv*", "X-A=1 X-B=2"),
+            ("*", ""),
+            ("none", "X-A=1 X-B=2 Server=3"),
+        ] {
+            let mut list = fields(&[("X-A", "1"), ("X-B", "2"), ("Server", "3")]);
+            list.remove(pattern.as_bytes());
+            assert_eq!(shown(&list), left, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn no_value_can_end_its_line() {
+        let mut list = Fields::default();
+        assert!(list.add(b"X", b" a\r\nSet-Cookie: b\0 "));
+        assert_eq!(shown(&list), "X=a  Set-Cookie: b");
+        assert!(!list.add(b"a b", b"c") && !list.add(b"", b"c") && !list.add(b"a:", b"c"));
+        assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn replacement_by_text_and_by_pattern() {
+        let mut list = fields(&[("Location", "http://a/http://"), ("X", "http://")]);
+        list.replace(b"location", &Search::Text(b"http://"[..].into()), b"https://");
+        assert_eq!(shown(&list), "Location=https://a/https:// X=http://");
+        let pattern = Regex::new("^h(t+)p").unwrap();
+        list.replace(b"*", &Search::Pattern(pattern.into()), b"$1");
+        assert_eq!(shown(&list), "Location=tts://a/https:// X=tt://");
+    }
+}

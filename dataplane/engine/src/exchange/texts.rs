@@ -1,0 +1,211 @@
+//! Text with placeholders, compiled when a snapshot is decoded and expanded per request (Caddy: replacer.go).
+
+use crate::protocol;
+
+/// Literal bytes and placeholders, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    Literal(Box<[u8]>),
+    Parts(Box<[Part]>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    Literal(Box<[u8]>),
+    Placeholder(Placeholder),
+}
+
+/// A value of the request, by Caddy's long name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placeholder {
+    Method,
+    OriginalMethod,
+    Scheme,
+    Protocol,
+    Host,
+    HostLabel(u16),
+    Port,
+    HostPort,
+    Uri,
+    UriEscaped,
+    Path,
+    PathEscaped,
+    PathSegment(u16),
+    PathFile,
+    PathDirectory,
+    PathFileBase,
+    PathFileExtension,
+    Query,
+    QueryEscaped,
+    PrefixedQuery,
+    QueryKey(Box<[u8]>),
+    OriginalUri,
+    OriginalPath,
+    OriginalQuery,
+    OriginalPrefixedQuery,
+    Remote,
+    RemoteHost,
+    RemotePort,
+    Local,
+    LocalHost,
+    LocalPort,
+    ClientIp,
+    RequestId,
+    RequestHeader(Box<[u8]>),
+    Cookie(Box<[u8]>),
+    TlsVersion,
+    TlsServerName,
+    ResponseHeader(Box<[u8]>),
+    Variable(Box<[u8]>),
+    UserId,
+    Regexp(Box<[u8]>),
+    ErrorStatus,
+    ErrorText,
+    UpstreamHostPort,
+    UpstreamHost,
+    UpstreamPort,
+    UpstreamStatus,
+    UnixSeconds,
+    UnixMilliseconds,
+    /// Not of this engine: stays as written, or becomes empty, as the field's rule is.
+    Unknown(Box<[u8]>),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text::Literal(Box::default())
+    }
+}
+
+impl Text {
+    pub fn compile(text: Option<&protocol::Text>) -> Self {
+        let Some(text) = text else { return Self::default() };
+        let parts: Vec<Part> = text.parts.iter().filter_map(Part::compile).collect();
+        match parts.as_slice() {
+            [] => Self::default(),
+            [Part::Literal(literal)] => Text::Literal(literal.clone()),
+            _ => Text::Parts(parts.into()),
+        }
+    }
+
+    pub fn from_parts(mut parts: Vec<Part>) -> Self {
+        match parts.len() {
+            0 => Self::default(),
+            1 if matches!(parts[0], Part::Literal(_)) => {
+                let Some(Part::Literal(literal)) = parts.pop() else { return Self::default() };
+                Text::Literal(literal)
+            }
+            _ => Text::Parts(parts.into()),
+        }
+    }
+
+    pub fn literal(&self) -> Option<&[u8]> {
+        match self {
+            Text::Literal(literal) => Some(literal),
+            Text::Parts(_) => None,
+        }
+    }
+
+    /// True when nothing was configured.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Text::Literal(literal) if literal.is_empty())
+    }
+
+    pub fn parts(&self) -> Vec<Part> {
+        match self {
+            Text::Literal(literal) if literal.is_empty() => Vec::new(),
+            Text::Literal(literal) => vec![Part::Literal(literal.clone())],
+            Text::Parts(parts) => parts.to_vec(),
+        }
+    }
+}
+
+impl Part {
+    fn compile(part: &protocol::Part) -> Option<Self> {
+        match part.part.as_ref()? {
+            protocol::part::Part::Literal(literal) => Some(Part::Literal(literal.as_bytes().into())),
+            protocol::part::Part::Placeholder(name) => Some(Part::Placeholder(Placeholder::compile(name))),
+        }
+    }
+}
+
+impl Placeholder {
+    pub fn compile(name: &str) -> Self {
+        Self::compile_fixed(name)
+            .or_else(|| Self::compile_prefixed(name))
+            .unwrap_or_else(|| Placeholder::Unknown(name.as_bytes().into()))
+    }
+
+    fn compile_fixed(name: &str) -> Option<Self> {
+        Some(match name {
+            "http.request.method" => Placeholder::Method,
+            "http.request.orig_method" => Placeholder::OriginalMethod,
+            "http.request.scheme" => Placeholder::Scheme,
+            "http.request.proto" | "http.request.proto_name" => Placeholder::Protocol,
+            "http.request.host" => Placeholder::Host,
+            "http.request.port" => Placeholder::Port,
+            "http.request.hostport" => Placeholder::HostPort,
+            "http.request.uri" => Placeholder::Uri,
+            "http.request.uri_escaped" => Placeholder::UriEscaped,
+            "http.request.uri.path" => Placeholder::Path,
+            "http.request.uri.path_escaped" => Placeholder::PathEscaped,
+            "http.request.uri.path.file" => Placeholder::PathFile,
+            "http.request.uri.path.dir" => Placeholder::PathDirectory,
+            "http.request.uri.path.file.base" => Placeholder::PathFileBase,
+            "http.request.uri.path.file.ext" => Placeholder::PathFileExtension,
+            "http.request.uri.query" => Placeholder::Query,
+            "http.request.uri.query_escaped" => Placeholder::QueryEscaped,
+            "http.request.uri.prefixed_query" => Placeholder::PrefixedQuery,
+            "http.request.orig_uri" => Placeholder::OriginalUri,
+            "http.request.orig_uri.path" => Placeholder::OriginalPath,
+            "http.request.orig_uri.query" => Placeholder::OriginalQuery,
+            "http.request.orig_uri.prefixed_query" => Placeholder::OriginalPrefixedQuery,
+            "http.request.remote" => Placeholder::Remote,
+            "http.request.remote.host" => Placeholder::RemoteHost,
+            "http.request.remote.port" => Placeholder::RemotePort,
+            "http.request.local" => Placeholder::Local,
+            "http.request.local.host" => Placeholder::LocalHost,
+            "http.request.local.port" => Placeholder::LocalPort,
+            "http.request.uuid" => Placeholder::RequestId,
+            "http.request.tls.version" => Placeholder::TlsVersion,
+            "http.request.tls.server_name" => Placeholder::TlsServerName,
+            "http.vars.client_ip" => Placeholder::ClientIp,
+            "http.auth.user.id" => Placeholder::UserId,
+            "http.error.status_code" => Placeholder::ErrorStatus,
+            "http.error.status_text" => Placeholder::ErrorText,
+            "http.reverse_proxy.upstream.hostport" => Placeholder::UpstreamHostPort,
+            "http.reverse_proxy.upstream.host" => Placeholder::UpstreamHost,
+            "http.reverse_proxy.upstream.port" => Placeholder::UpstreamPort,
+            "http.reverse_proxy.status_code" => Placeholder::UpstreamStatus,
+            "time.now.unix" => Placeholder::UnixSeconds,
+            "time.now.unix_ms" => Placeholder::UnixMilliseconds,
+            _ => return None,
+        })
+    }
+
+    fn compile_prefixed(name: &str) -> Option<Self> {
+        let boxed = |text: &str| -> Box<[u8]> { text.as_bytes().into() };
+        if let Some(field) = name.strip_prefix("http.request.header.") {
+            return Some(Placeholder::RequestHeader(boxed(field)));
+        }
+        if let Some(key) = name.strip_prefix("http.request.uri.query.") {
+            return Some(Placeholder::QueryKey(boxed(key)));
+        }
+        if let Some(index) = name.strip_prefix("http.request.uri.path.") {
+            return index.parse().ok().map(Placeholder::PathSegment);
+        }
+        if let Some(index) = name.strip_prefix("http.request.host.labels.") {
+            return index.parse().ok().map(Placeholder::HostLabel);
+        }
+        if let Some(cookie) = name.strip_prefix("http.request.cookie.") {
+            return Some(Placeholder::Cookie(boxed(cookie)));
+        }
+        if let Some(field) = name.strip_prefix("http.response.header.") {
+            return Some(Placeholder::ResponseHeader(boxed(field)));
+        }
+        if let Some(variable) = name.strip_prefix("http.vars.") {
+            return Some(Placeholder::Variable(boxed(variable)));
+        }
+        name.strip_prefix("http.regexp.").map(|key| Placeholder::Regexp(boxed(key)))
+    }
+}

@@ -1,0 +1,141 @@
+//! Helpers that change the request, its answer or its limits.
+
+use super::{HelperResult, Vm, row};
+use crate::exchange::Unknown;
+use crate::passwords;
+
+/// A guest pointer and a length.
+type Range = (u64, u64);
+
+const REFUSED: u64 = u64::MAX;
+const BAD_POINTER: &str = "pointer outside of the mapped memory";
+/// Longer names and values are no header fields.
+const TEXT_BYTES_MAX: u64 = 64 << 10;
+
+pub fn rewrite(vm: &mut Vm, index: u64) -> HelperResult {
+    let rewrite = row(&vm.tables().rewrites, index)?;
+    vm.exchange().rewrite(rewrite);
+    vm.publish_path();
+    Ok(0)
+}
+
+pub fn change_request_headers(vm: &mut Vm, index: u64) -> HelperResult {
+    let changes = row(&vm.tables().header_changes, index)?;
+    vm.exchange().change_request(&changes.changes);
+    Ok(0)
+}
+
+pub fn change_response_headers(vm: &mut Vm, index: u64) -> HelperResult {
+    let changes = row(&vm.tables().header_changes, index)?;
+    if changes.deferred {
+        let tables = vm.host().tables.clone();
+        vm.exchange().deferred.push((tables, index as u32));
+    } else {
+        vm.exchange().change_answer(&changes.changes);
+    }
+    Ok(0)
+}
+
+pub fn limit_request_body(vm: &mut Vm, bytes: u64) -> HelperResult {
+    vm.exchange().request_body_bytes_max = Some(bytes);
+    Ok(0)
+}
+
+/// 0 refused, 1 right, 2 not known yet.
+pub fn check_password(vm: &mut Vm, index: u64) -> HelperResult {
+    let credentials = row(&vm.tables().credentials, index)?;
+    let exchange = vm.exchange();
+    let Some((user, password)) = exchange.credentials() else { return Ok(0) };
+    let found = credentials.find(&user);
+    Ok(match passwords::cache().find(found.unwrap_or(passwords::UNKNOWN_ACCOUNT), &password) {
+        Some(true) if found.is_some() => {
+            exchange.variables.push(b"http.auth.user.id".to_vec(), user);
+            1
+        }
+        Some(_) => 0,
+        None => 2,
+    })
+}
+
+pub fn require_authentication(vm: &mut Vm, index: u64) -> HelperResult {
+    let credentials = row(&vm.tables().credentials, index)?;
+    let realm: &[u8] = if credentials.realm.is_empty() { b"restricted" } else { &credentials.realm };
+    let mut challenge = b"Basic realm=\"".to_vec();
+    for &byte in realm {
+        if matches!(byte, b'"' | b'\\') {
+            challenge.push(b'\\');
+        }
+        challenge.push(byte);
+    }
+    challenge.push(b'"');
+    vm.exchange().answer.set(b"WWW-Authenticate", &challenge);
+    Ok(0)
+}
+
+pub fn assign_variables(vm: &mut Vm, index: u64) -> HelperResult {
+    for (name, text) in row(&vm.tables().assignments, index)? {
+        let exchange = vm.exchange();
+        let mut value = Vec::new();
+        exchange.expand(text, Unknown::Empty, &mut value);
+        exchange.variables.push(name.to_vec(), value);
+    }
+    Ok(0)
+}
+
+fn read_text(vm: &mut Vm, (guest, length): Range) -> Result<Vec<u8>, &'static str> {
+    if length > TEXT_BYTES_MAX {
+        return Err("text too long");
+    }
+    vm.read(guest, length).ok_or(BAD_POINTER)
+}
+
+/// Length of the first value of the named field, copied as far as there is room; -1 without the field.
+pub fn read_request_header(vm: &mut Vm, name: Range, (room, room_bytes): Range) -> HelperResult {
+    let name = read_text(vm, name)?;
+    if vm.window().write(room, room_bytes).is_none() {
+        return Err(BAD_POINTER);
+    }
+    let Some(value) = vm.exchange().request.get(&name).map(<[u8]>::to_vec) else { return Ok(REFUSED) };
+    let copied = value.len().min(room_bytes as usize);
+    if let Some(memory) = vm.window().write(room, copied as u64) {
+        memory.copy_from_slice(&value[..copied]);
+    }
+    Ok(value.len() as u64)
+}
+
+pub fn write_request_header(vm: &mut Vm, name: Range, value: Range) -> HelperResult {
+    let (name, value) = (read_text(vm, name)?, read_text(vm, value)?);
+    if !is_writable(&name) || !is_value(&value) {
+        return Ok(REFUSED);
+    }
+    vm.exchange().request.set(&name, &value);
+    Ok(0)
+}
+
+pub fn write_response_header(vm: &mut Vm, name: Range, value: Range) -> HelperResult {
+    let (name, value) = (read_text(vm, name)?, read_text(vm, value)?);
+    if !is_writable(&name) || !is_value(&value) {
+        return Ok(REFUSED);
+    }
+    vm.exchange().answer.set(&name, &value);
+    Ok(0)
+}
+
+/// Framing, hop-by-hop and forwarding fields are the engine's alone.
+fn is_writable(name: &[u8]) -> bool {
+    crate::exchange::fields::is_token(name) && crate::exchange::is_end_to_end(name)
+}
+
+fn is_value(value: &[u8]) -> bool {
+    !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
+/// Control characters are shown escaped: a log line stays one line.
+pub fn log_message(vm: &mut Vm, message: Range) -> HelperResult {
+    const MESSAGE_BYTES_MAX: usize = 512;
+    let text = read_text(vm, message)?;
+    let shown = text[..text.len().min(MESSAGE_BYTES_MAX)].escape_ascii();
+    let host = vm.host().name.clone();
+    crate::access_log::log_program(&host, &shown.to_string());
+    Ok(0)
+}

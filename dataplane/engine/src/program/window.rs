@@ -1,0 +1,134 @@
+//! The cage: 4 GiB of reserved addresses with guards, of which context, stack and heap are mapped. One per worker.
+//!
+//! Stack and heap begin read-only: the first write makes them writable and marks the window as used, so that programs
+//! which never write there cost no wiping, and the next host never sees what another one left.
+
+use super::abi;
+use std::io;
+use std::ptr::{self, NonNull};
+
+/// Guest offsets are 32 bits plus a signed 16-bit displacement: both overhangs hit these.
+const GUARD: usize = 1 << 16;
+const STACK_BYTES: usize = (abi::STACK_TOP - abi::STACK) as usize;
+
+pub struct Window {
+    reservation: NonNull<u8>,
+    base: *mut u8,
+    /// Stack and heap are writable and may hold a host's bytes.
+    dirty: bool,
+    /// Path bytes of the last request, to be wiped when the next path is shorter.
+    path_bytes: usize,
+}
+
+impl Window {
+    pub fn new() -> io::Result<Self> {
+        let size = abi::WINDOW_BYTES as usize + 2 * GUARD;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new anonymous reservation at an address of the kernel's choice.
+        let address = unsafe { libc::mmap(ptr::null_mut(), size, libc::PROT_NONE, flags, -1, 0) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let reservation = NonNull::new(address.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: inside the reservation.
+        let base = unsafe { reservation.as_ptr().add(GUARD) };
+        let window = Self { reservation, base, dirty: false, path_bytes: 0 };
+        window.protect(abi::CONTEXT, abi::CONTEXT_BYTES as usize, libc::PROT_READ | libc::PROT_WRITE)?;
+        window.protect(abi::STACK, STACK_BYTES, libc::PROT_READ)?;
+        window.protect(abi::HEAP, abi::HEAP_BYTES as usize, libc::PROT_READ)?;
+        Ok(window)
+    }
+
+    pub fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    fn protect(&self, guest: u64, length: usize, protection: i32) -> io::Result<()> {
+        // SAFETY: guest areas are constants that lie in the reservation.
+        let result = unsafe { libc::mprotect(self.base.add(guest as usize).cast(), length, protection) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Called on the first write to stack or heap, also from the signal handler: only mprotect is done here.
+    pub fn allow_writes(&mut self) -> bool {
+        let writable = libc::PROT_READ | libc::PROT_WRITE;
+        self.dirty = self.protect(abi::STACK, STACK_BYTES, writable).is_ok()
+            && self.protect(abi::HEAP, abi::HEAP_BYTES as usize, writable).is_ok();
+        self.dirty
+    }
+
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Between two hosts: what the former left is gone.
+    pub fn wipe(&mut self) {
+        if self.dirty {
+            // SAFETY: both areas are mapped writable while `dirty`.
+            unsafe {
+                ptr::write_bytes(self.base.add(abi::STACK as usize), 0, STACK_BYTES);
+                ptr::write_bytes(self.base.add(abi::HEAP as usize), 0, abi::HEAP_BYTES as usize);
+            }
+        }
+    }
+
+    /// Writes a context field.
+    pub fn write_u32(&mut self, field: usize, value: u32) {
+        // SAFETY: fields lie in the context, which is always writable; unaligned writes are allowed for.
+        unsafe { self.base.add(abi::CONTEXT as usize + field).cast::<u32>().write_unaligned(value) }
+    }
+
+    /// Places the path, one "/" after it, then zeros over what the last one left.
+    pub fn write_path(&mut self, path: &[u8]) {
+        let length = path.len().min(abi::PATH_BYTES_MAX as usize);
+        let overread = abi::OVERREAD_BYTES as usize;
+        let wiped = overread.max(self.path_bytes.saturating_sub(length));
+        let wiped = wiped.min(abi::PATH_BYTES_MAX as usize + overread - length);
+        // SAFETY: path, overread and wiped bytes lie in the context's PATH_BYTES.
+        unsafe {
+            let at = self.base.add(abi::CONTEXT as usize + abi::FIELD_PATH_BYTES);
+            ptr::copy_nonoverlapping(path.as_ptr(), at, length);
+            ptr::write_bytes(at.add(length), 0, wiped);
+            at.add(length).write(b'/');
+        }
+        self.path_bytes = length + 1;
+        self.write_u32(abi::FIELD_PATH_LENGTH, length as u32);
+    }
+
+    /// Mapped guest memory, or None. `guest` is any 64-bit value: its low half counts.
+    pub fn read(&self, guest: u64, length: u64) -> Option<&[u8]> {
+        let at = mapped(i64::from(guest as u32), length)?;
+        // SAFETY: `mapped` says that the whole range is readable.
+        Some(unsafe { std::slice::from_raw_parts(self.base.add(at), length as usize) })
+    }
+
+    pub fn write(&mut self, guest: u64, length: u64) -> Option<&mut [u8]> {
+        self.access(i64::from(guest as u32), length, true)
+    }
+
+    /// An access as a load or store makes it: `guest` may lie below 0 or above 4 GiB by its displacement.
+    pub fn access(&mut self, guest: i64, length: u64, write: bool) -> Option<&mut [u8]> {
+        let at = mapped(guest, length)?;
+        if write && !self.dirty && at as u64 + length > abi::STACK && !self.allow_writes() {
+            return None;
+        }
+        // SAFETY: `mapped` says that the whole range is mapped; writers have made it writable above.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.base.add(at), length as usize) })
+    }
+}
+
+/// Context and stack adjoin; the heap stands alone.
+fn mapped(guest: i64, length: u64) -> Option<usize> {
+    let guest = u64::try_from(guest).ok()?;
+    let end = guest.checked_add(length)?;
+    let low = guest >= abi::CONTEXT && end <= abi::STACK_TOP;
+    let heap = guest >= abi::HEAP && end <= abi::HEAP + abi::HEAP_BYTES;
+    (low || heap).then_some(guest as usize)
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: the reservation is ours and nothing points into it any more.
+        unsafe { libc::munmap(self.reservation.as_ptr().cast(), abi::WINDOW_BYTES as usize + 2 * GUARD) };
+    }
+}

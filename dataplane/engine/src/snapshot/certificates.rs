@@ -1,0 +1,136 @@
+//! Certificates by server name: a resolver that always answers from what was committed last.
+
+use super::sharded::Sharded;
+use crate::protocol;
+use arc_swap::ArcSwap;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
+use std::fmt;
+use std::sync::Arc;
+
+/// A certificate that rustls accepted, with the names that it is served for.
+pub struct LoadedCertificate {
+    pub name: Box<str>,
+    pub hosts: Box<[Box<str>]>,
+    key: Arc<CertifiedKey>,
+    tls13_only: bool,
+}
+
+/// Certificates by SNI name: exact, ".suffix" for wildcards. More than one of a name: in order of their names.
+#[derive(Clone, Default)]
+pub struct CertificateIndex {
+    by_host: Sharded<Vec<Arc<LoadedCertificate>>>,
+    default: Option<Arc<LoadedCertificate>>,
+}
+
+#[derive(Default)]
+pub struct CertificateResolver {
+    current: ArcSwap<CertificateIndex>,
+}
+
+impl LoadedCertificate {
+    pub fn load(message: &protocol::Certificate) -> Result<Self, String> {
+        let chain: Vec<_> = message.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        if chain.is_empty() {
+            return Err("the certificate is empty".into());
+        }
+        let key = load_key(&message.key)?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Err(error) => return Err(format!("certificate and key: {error}")),
+        }
+        Ok(Self {
+            name: message.name.as_str().into(),
+            hosts: message.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
+            key: Arc::new(certified),
+            tls13_only: message.tls_version_min == "1.3",
+        })
+    }
+}
+
+/// PKCS#8, PKCS#1 or SEC1.
+fn load_key(der: &[u8]) -> Result<Arc<dyn rustls::sign::SigningKey>, String> {
+    let forms = [
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der)),
+        PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der)),
+        PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der)),
+    ];
+    let loaded = forms.iter().find_map(|form| rustls::crypto::aws_lc_rs::sign::any_supported_type(form).ok());
+    loaded.ok_or_else(|| "the private key is none of PKCS#8, PKCS#1 and SEC1, or of an unknown kind".into())
+}
+
+/// "*.example.com" is kept under ".example.com", so that a look-up needs no new string.
+pub(super) fn index_key(host: &str) -> &[u8] {
+    host.strip_prefix('*').unwrap_or(host).as_bytes()
+}
+
+impl CertificateIndex {
+    pub fn insert(&mut self, certificate: &Arc<LoadedCertificate>) {
+        for host in &certificate.hosts {
+            let list = self.by_host.entry(index_key(host));
+            let at = list.partition_point(|other| other.name < certificate.name);
+            list.insert(at, certificate.clone());
+        }
+    }
+
+    pub fn remove(&mut self, certificate: &LoadedCertificate) {
+        for host in &certificate.hosts {
+            let key = index_key(host);
+            let list = self.by_host.entry(key);
+            list.retain(|other| other.name != certificate.name);
+            if list.is_empty() {
+                self.by_host.remove(key);
+            }
+        }
+    }
+
+    pub fn set_default(&mut self, certificate: Option<Arc<LoadedCertificate>>) {
+        self.default = certificate;
+    }
+
+    /// Exact name, then wildcard of one label, then the default.
+    pub fn find(&self, server_name: Option<&str>) -> Option<&Arc<LoadedCertificate>> {
+        let named = server_name.and_then(|name| {
+            let lower: std::borrow::Cow<str> = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                true => name.to_ascii_lowercase().into(),
+                false => name.into(),
+            };
+            let name = lower.trim_end_matches('.').as_bytes();
+            let wildcard = || memchr::memchr(b'.', name).and_then(|dot| self.by_host.get(&name[dot..]));
+            self.by_host.get(name).or_else(wildcard)?.first()
+        });
+        named.or(self.default.as_ref())
+    }
+}
+
+impl CertificateResolver {
+    pub fn store(&self, index: CertificateIndex) {
+        self.current.store(Arc::new(index));
+    }
+}
+
+impl ResolvesServerCert for CertificateResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let index = self.current.load();
+        let found = index.find(hello.server_name())?;
+        if found.tls13_only && !hello.cipher_suites().iter().any(|&suite| is_tls13(suite)) {
+            return None;
+        }
+        Some(found.key.clone())
+    }
+}
+
+/// A client without any suite of TLS 1.3 offers no TLS 1.3.
+fn is_tls13(suite: rustls::CipherSuite) -> bool {
+    u16::from(suite) >> 8 == 0x13
+}
+
+impl fmt::Debug for CertificateResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CertificateResolver")
+    }
+}

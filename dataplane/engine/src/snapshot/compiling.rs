@@ -1,0 +1,265 @@
+//! Tables messages become tables. Refused with a reason: what this engine could not apply as written.
+
+use super::clusters::Cluster;
+use super::tables::*;
+use crate::addresses::AddressSet;
+use crate::exchange::fields::Search;
+use crate::exchange::rewriting::{QueryChange, QueryOperation, Rewrite, Substitution};
+use crate::exchange::texts::Text;
+use crate::exchange::{HeaderChange, HeaderOperation};
+use crate::protocol;
+use regex::bytes::{Regex, RegexBuilder};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+/// Compiled size of one regular expression; the crate's own default of 10 MiB is a way to fill memory.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+type Compiled<T> = Result<T, String>;
+
+/// Compiles tables; equal regular expressions of different hosts are one.
+#[derive(Default)]
+pub struct Compiler {
+    patterns: HashMap<Box<str>, Weak<Regex>>,
+}
+
+impl Compiler {
+    /// `find_cluster` gives the handle of a name that was committed.
+    pub fn compile(
+        &mut self,
+        message: &protocol::Tables,
+        find_cluster: &dyn Fn(&str) -> Option<Arc<Cluster>>,
+    ) -> Compiled<Tables> {
+        Ok(Tables {
+            name: message.name.as_str().into(),
+            paths: message
+                .paths
+                .iter()
+                .map(|row| row.patterns.iter().map(|text| compile_path(text)).collect())
+                .collect(),
+            regexps: message.regexps.iter().map(|row| self.compile_regexp(row)).collect::<Compiled<_>>()?,
+            hosts: message.hosts.iter().map(|row| compile_strings(&row.values)).collect(),
+            methods: message.methods.iter().map(|row| compile_strings(&row.values)).collect(),
+            headers: message.headers.iter().map(compile_header_match).collect(),
+            queries: message.queries.iter().map(compile_query_match).collect(),
+            protocols: message.protocols.iter().map(|text| text.as_str().into()).collect(),
+            addresses: message.addresses.iter().map(compile_addresses).collect::<Compiled<_>>()?,
+            variables: message.variables.iter().map(compile_variable_match).collect(),
+            rewrites: message
+                .rewrites
+                .iter()
+                .map(|row| self.compile_rewrite(row))
+                .collect::<Compiled<_>>()?,
+            header_changes: message
+                .header_changes
+                .iter()
+                .map(|row| {
+                    Ok(HeaderChanges { changes: self.compile_changes(&row.changes)?, deferred: row.deferred })
+                })
+                .collect::<Compiled<_>>()?,
+            responses: message
+                .responses
+                .iter()
+                .map(|row| self.compile_response(row))
+                .collect::<Compiled<_>>()?,
+            proxies: message
+                .proxies
+                .iter()
+                .map(|call| self.compile_proxy(call, find_cluster))
+                .collect::<Compiled<_>>()?,
+            credentials: message.credentials.iter().map(compile_credentials).collect(),
+            assignments: message.assignments.iter().map(compile_assignments).collect(),
+            tries: message.tries.iter().map(compile_trie).collect(),
+        })
+    }
+
+    fn pattern(&mut self, text: &str) -> Compiled<Arc<Regex>> {
+        if let Some(pattern) = self.patterns.get(text).and_then(Weak::upgrade) {
+            return Ok(pattern);
+        }
+        let built =
+            RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
+        let pattern = Arc::new(built.map_err(|error| format!("regular expression {text:?}: {error}"))?);
+        self.patterns.retain(|_, pattern| pattern.strong_count() > 0);
+        self.patterns.insert(text.into(), Arc::downgrade(&pattern));
+        Ok(pattern)
+    }
+
+    fn compile_regexp(&mut self, row: &protocol::Regexp) -> Compiled<Regexp> {
+        let subject = match row.subject() {
+            protocol::Subject::Path => Subject::Path,
+            protocol::Subject::Header => Subject::Header,
+            protocol::Subject::Variable => Subject::Variable,
+            protocol::Subject::NormalisedPath => Subject::NormalisedPath,
+        };
+        Ok(Regexp {
+            pattern: self.pattern(&row.pattern)?,
+            name: row.name.as_bytes().into(),
+            subject,
+            field: row.field.as_bytes().into(),
+        })
+    }
+
+    fn compile_changes(&mut self, changes: &[protocol::HeaderChange]) -> Compiled<Box<[HeaderChange]>> {
+        changes.iter().map(|change| self.compile_change(change)).collect()
+    }
+
+    fn compile_change(&mut self, change: &protocol::HeaderChange) -> Compiled<HeaderChange> {
+        let operation = match change.operation() {
+            protocol::HeaderOperation::HeaderDelete => HeaderOperation::Delete,
+            protocol::HeaderOperation::HeaderSet => HeaderOperation::Set,
+            protocol::HeaderOperation::HeaderAdd => HeaderOperation::Add,
+            protocol::HeaderOperation::HeaderDefault => HeaderOperation::Default,
+            protocol::HeaderOperation::HeaderReplace => HeaderOperation::Replace,
+        };
+        let search = match operation {
+            HeaderOperation::Replace if change.search_is_text => {
+                Some(Search::Text(change.search.as_bytes().into()))
+            }
+            HeaderOperation::Replace => Some(Search::Pattern(self.pattern(&change.search)?)),
+            _ => None,
+        };
+        let name = Text::compile(change.name.as_ref());
+        Ok(HeaderChange { operation, name, value: Text::compile(change.value.as_ref()), search })
+    }
+
+    fn compile_response(&mut self, row: &protocol::Response) -> Compiled<ResponseRow> {
+        Ok(ResponseRow {
+            status: Text::compile(row.status.as_ref()),
+            headers: self.compile_changes(&row.headers)?,
+            body: Text::compile(row.body.as_ref()),
+            close: row.close,
+        })
+    }
+
+    fn compile_proxy(
+        &mut self,
+        row: &protocol::ProxyCall,
+        find_cluster: &dyn Fn(&str) -> Option<Arc<Cluster>>,
+    ) -> Compiled<ProxyCall> {
+        let cluster = find_cluster(&row.cluster).ok_or_else(|| format!("no cluster {:?}", row.cluster))?;
+        let request = row.request_headers.as_ref().map_or(&[][..], |changes| &changes.changes);
+        let response = row.response_headers.as_ref().map_or(&[][..], |changes| &changes.changes);
+        let rewrite = row.rewrite.as_ref().filter(|_| row.has_rewrite);
+        let plain = request.is_empty() && response.is_empty() && rewrite.is_none();
+        let changes = if plain {
+            None
+        } else {
+            Some(Box::new(ProxyChanges {
+                request: self.compile_changes(request)?,
+                response: self.compile_changes(response)?,
+                rewrite: rewrite.map(|rewrite| self.compile_rewrite(rewrite)).transpose()?,
+            }))
+        };
+        Ok(ProxyCall { cluster, response_entry: row.response_entry, changes })
+    }
+
+    fn compile_rewrite(&mut self, row: &protocol::Rewrite) -> Compiled<Rewrite> {
+        let text = |text: &Option<protocol::Text>| Text::compile(text.as_ref());
+        let mut rewrite = Rewrite {
+            method: text(&row.method),
+            strip_path_prefix: text(&row.strip_path_prefix),
+            strip_path_suffix: text(&row.strip_path_suffix),
+            substring: row
+                .substring
+                .iter()
+                .map(|s| Substitution {
+                    find: text(&s.find),
+                    replace: text(&s.replace),
+                    limit: s.limit as usize,
+                })
+                .collect(),
+            path_regexp: row
+                .path_regexp
+                .iter()
+                .map(|s| Ok((self.pattern(&s.pattern)?, text(&s.replace))))
+                .collect::<Compiled<_>>()?,
+            query_changes: row.query.iter().map(compile_query_change).collect(),
+            ..Rewrite::default()
+        };
+        if row.has_uri {
+            rewrite.set_uri(&text(&row.uri));
+        }
+        Ok(rewrite)
+    }
+}
+
+fn compile_query_change(change: &protocol::QueryChange) -> QueryChange {
+    let operation = match change.operation() {
+        protocol::QueryOperation::QuerySet => QueryOperation::Set,
+        protocol::QueryOperation::QueryAdd => QueryOperation::Add,
+        protocol::QueryOperation::QueryRename => QueryOperation::Rename,
+        protocol::QueryOperation::QueryDelete => QueryOperation::Delete,
+        protocol::QueryOperation::QueryReplace => QueryOperation::Replace,
+    };
+    QueryChange {
+        operation,
+        key: Text::compile(change.key.as_ref()),
+        value: Text::compile(change.value.as_ref()),
+    }
+}
+
+/// The form of a `path` pattern; lower case but for its escapes, as Caddy provisions it.
+pub fn compile_path(text: &str) -> PathPattern {
+    let text = text.to_lowercase();
+    let bytes = |text: &str| -> Box<[u8]> { text.as_bytes().into() };
+    let stars = text.matches('*').count();
+    if text == "*" {
+        PathPattern::Any
+    } else if text.contains('%') {
+        PathPattern::Escaped(bytes(&text))
+    } else if text.contains("//") {
+        PathPattern::Never
+    } else if stars == 2 && text.starts_with('*') && text.ends_with('*') {
+        PathPattern::Contains(bytes(&text[1..text.len() - 1]))
+    } else if stars == 1 && text.starts_with('*') {
+        PathPattern::Suffix(bytes(&text[1..]))
+    } else if stars == 1 && text.ends_with('*') {
+        PathPattern::Prefix(bytes(&text[..text.len() - 1]))
+    } else if text.contains(['*', '?', '[', '\\']) {
+        PathPattern::Glob(bytes(&text))
+    } else {
+        PathPattern::Exact(bytes(&text))
+    }
+}
+
+fn compile_strings(values: &[String]) -> Box<[Box<[u8]>]> {
+    values.iter().map(|value| value.as_bytes().into()).collect()
+}
+
+fn compile_header_match(row: &protocol::HeaderMatch) -> HeaderMatch {
+    HeaderMatch {
+        field: row.field.as_bytes().into(),
+        values: compile_strings(&row.values),
+        absent: row.absent,
+    }
+}
+
+fn compile_query_match(row: &protocol::KeyValues) -> Box<[(Box<[u8]>, Box<[Box<[u8]>]>)]> {
+    row.entries.iter().map(|entry| (entry.key.as_bytes().into(), compile_strings(&entry.values))).collect()
+}
+
+fn compile_addresses(row: &protocol::Strings) -> Compiled<AddressSet> {
+    AddressSet::parse(&row.values).map_err(|text| format!("{text:?} is no CIDR"))
+}
+
+fn compile_variable_match(row: &protocol::VariableMatch) -> VariableMatch {
+    VariableMatch { subject: Text::compile(row.subject.as_ref()), values: compile_strings(&row.values) }
+}
+
+fn compile_credentials(row: &protocol::Credentials) -> Credentials {
+    let accounts = row.accounts.iter();
+    Credentials {
+        realm: row.realm.as_bytes().into(),
+        accounts: accounts.map(|a| (a.name.as_bytes().into(), a.hash.as_str().into())).collect(),
+    }
+}
+
+fn compile_assignments(row: &protocol::Assignments) -> Box<[(Box<[u8]>, Text)]> {
+    let rows = row.assignments.iter();
+    rows.map(|a| (a.name.as_bytes().into(), Text::compile(a.value.as_ref()))).collect()
+}
+
+fn compile_trie(row: &protocol::PathTrie) -> PathTrie {
+    PathTrie::new(row.entries.iter().map(|entry| (entry.path.as_bytes(), entry.exact, entry.value)))
+}

@@ -1,0 +1,134 @@
+//! Virtual hosts and the snapshot that finds them.
+
+use super::certificates::CertificateResolver;
+use super::settings::{Listener, Settings};
+use super::sharded::Sharded;
+use super::tables::{ProxyCall, ResponseRow, Tables};
+use crate::exchange::ListenerId;
+use crate::program::image::Image;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A host name's routes: code of a shape, the constants and tables of this host.
+pub struct VirtualHost {
+    pub name: Box<str>,
+    /// Lower case: exact, "*.suffix", "" for any.
+    pub hosts: Box<[Box<str>]>,
+    pub listeners: Arc<[ListenerId]>,
+    pub image: Arc<Image>,
+    /// As the program addresses them from CONSTANTS on.
+    pub constants: Arc<[u8]>,
+    pub tables: Arc<Tables>,
+    pub fuel: u32,
+    /// Entry of the error routes; 0 is none.
+    pub error_entry: u32,
+    /// Version of this host's configuration, for the access log.
+    pub marker: Box<str>,
+    pub deny: Option<Box<str>>,
+}
+
+impl VirtualHost {
+    /// Rows come from `Decision`, which the machine has checked.
+    pub fn proxy(&self, row: u32) -> &ProxyCall {
+        &self.tables.proxies[row as usize]
+    }
+
+    pub fn response(&self, row: u32) -> &ResponseRow {
+        &self.tables.responses[row as usize]
+    }
+
+    /// Fail closed: answer 503 with this reason, whatever the program.
+    pub fn deny(&self) -> Option<&str> {
+        self.deny.as_deref()
+    }
+}
+
+/// Hosts by name: wildcards under ".suffix", the catch-all under "".
+#[derive(Clone, Default)]
+pub(super) struct HostIndex(Sharded<Vec<Arc<VirtualHost>>>);
+
+impl HostIndex {
+    pub fn insert(&mut self, host: &Arc<VirtualHost>) {
+        for name in &host.hosts {
+            let list = self.0.entry(super::certificates::index_key(name));
+            let at = list.partition_point(|other| other.name < host.name);
+            list.insert(at, host.clone());
+            list.shrink_to_fit();
+        }
+    }
+
+    pub fn remove(&mut self, host: &VirtualHost) {
+        for name in &host.hosts {
+            let key = super::certificates::index_key(name);
+            let list = self.0.entry(key);
+            list.retain(|other| other.name != host.name);
+            if list.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    fn find(&self, key: &[u8], listener: ListenerId) -> Option<&Arc<VirtualHost>> {
+        self.0.get(key)?.iter().find(|host| host.listeners.contains(&listener))
+    }
+}
+
+/// One version of everything.
+pub struct Snapshot {
+    /// The operator's digest of it.
+    pub name: Box<str>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) listeners: Arc<[Listener]>,
+    pub(super) hosts: HostIndex,
+    pub(super) resolver: Arc<CertificateResolver>,
+}
+
+impl Snapshot {
+    /// Serves nothing yet: 404 everywhere.
+    pub fn empty() -> Arc<Self> {
+        Arc::new(Self {
+            name: "".into(),
+            settings: Arc::default(),
+            listeners: Arc::new([]),
+            hosts: HostIndex::default(),
+            resolver: Arc::default(),
+        })
+    }
+
+    /// Exact name, then wildcard of one label, then the listener's catch-all. `host` is lower case without port.
+    pub fn find(&self, listener: ListenerId, host: &[u8]) -> Option<&Arc<VirtualHost>> {
+        if !host.is_empty() {
+            if let Some(found) = self.hosts.find(host, listener) {
+                return Some(found);
+            }
+            if let Some(dot) = memchr::memchr(b'.', host)
+                && let Some(found) = self.hosts.find(&host[dot..], listener)
+            {
+                return Some(found);
+            }
+        }
+        self.hosts.find(b"", listener)
+    }
+
+    /// Hot: always answers from what was committed last, so one for the process' life is enough.
+    pub fn certificate_resolver(&self) -> Arc<dyn rustls::server::ResolvesServerCert> {
+        self.resolver.clone()
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.id == id)
+    }
+
+    /// True when the address' forwarding headers and PROXY header are believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.settings.trusted_proxies.contains(address)
+    }
+}

@@ -1,0 +1,372 @@
+//! The control thread's book of everything committed: takes changes, gives the next snapshot. A resource that cannot
+//! be used is refused and what refers to it keeps its former version; all else of the commit holds.
+
+use super::certificates::{CertificateIndex, CertificateResolver, LoadedCertificate};
+use super::clusters::{Cluster, EndpointRegistry};
+use super::compiling::Compiler;
+use super::hosts::{HostIndex, Snapshot, VirtualHost};
+use super::settings::{Listener, Settings};
+use super::tables::Tables;
+use super::upstream_tls::UpstreamPolicies;
+use crate::exchange::ListenerId;
+use crate::program::image::Image;
+use crate::protocol::{self, ResourceType};
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+type Name = Box<str>;
+
+/// A staged change.
+pub enum Change {
+    Put { kind: ResourceType, name: String, payload: bytes::Bytes, descriptor: Option<OwnedFd> },
+    Remove { kind: ResourceType, name: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub kind: ResourceType,
+    pub name: String,
+    pub reason: String,
+}
+
+struct ClusterEntry {
+    handle: Arc<Cluster>,
+    message: Box<protocol::Cluster>,
+}
+
+struct EndpointsEntry {
+    message: protocol::Endpoints,
+    users: BTreeSet<Name>,
+}
+
+#[derive(Default)]
+pub struct Store {
+    settings: Arc<Settings>,
+    listeners: BTreeMap<Name, Listener>,
+    listener_ids: HashMap<Name, ListenerId>,
+    listener_sets: HashMap<Box<[ListenerId]>, Arc<[ListenerId]>>,
+    certificates: HashMap<Name, Arc<LoadedCertificate>>,
+    certificate_index: CertificateIndex,
+    endpoints: HashMap<Name, EndpointsEntry>,
+    clusters: HashMap<Name, ClusterEntry>,
+    images: HashMap<Name, Arc<Image>>,
+    tables: HashMap<Name, Arc<Tables>>,
+    no_tables: Arc<Tables>,
+    hosts: HashMap<Name, Arc<VirtualHost>>,
+    index: HostIndex,
+    resolver: Arc<CertificateResolver>,
+    registry: EndpointRegistry,
+    policies: UpstreamPolicies,
+    compiler: Compiler,
+}
+
+/// Puts go from what is referred to, to what refers; removals the other way round.
+const ORDER: [ResourceType; 8] = [
+    ResourceType::Settings,
+    ResourceType::Listener,
+    ResourceType::Certificate,
+    ResourceType::Endpoints,
+    ResourceType::Cluster,
+    ResourceType::Image,
+    ResourceType::Tables,
+    ResourceType::VirtualHost,
+];
+
+impl Store {
+    /// Applies changes; the snapshot is what all workers are to serve next.
+    pub fn commit(&mut self, snapshot: &str, changes: Vec<Change>) -> (Arc<Snapshot>, Vec<Refusal>) {
+        let mut refusals = Vec::new();
+        let (mut puts, mut removals): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Put { kind, name, payload, descriptor } => {
+                    puts.push((kind, name, payload, descriptor))
+                }
+                Change::Remove { kind, name } => removals.push((kind, name)),
+            }
+        }
+        puts.sort_by_key(|(kind, ..)| ORDER.iter().position(|other| other == kind));
+        for (kind, name, payload, descriptor) in puts {
+            if let Err(reason) = self.put(kind, &name, &payload, descriptor) {
+                refusals.push(Refusal { kind, name, reason });
+            }
+        }
+        removals.sort_by_key(|(kind, _)| std::cmp::Reverse(ORDER.iter().position(|other| other == kind)));
+        for (kind, name) in removals {
+            self.remove(kind, &name);
+        }
+        let default = self.certificates.get(&*self.settings.default_certificate).cloned();
+        self.certificate_index.set_default(default);
+        self.resolver.store(self.certificate_index.clone());
+        (self.snapshot(snapshot), refusals)
+    }
+
+    fn snapshot(&self, name: &str) -> Arc<Snapshot> {
+        Arc::new(Snapshot {
+            name: name.into(),
+            settings: self.settings.clone(),
+            listeners: self.listeners.values().cloned().collect(),
+            hosts: self.index.clone(),
+            resolver: self.resolver.clone(),
+        })
+    }
+
+    /// The resolver and defaults, before anything was committed.
+    pub fn initial_snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot("")
+    }
+
+    /// Images held, and how many of them are native.
+    pub fn image_counts(&self) -> (u64, u64) {
+        (self.images.len() as u64, self.images.values().filter(|image| image.is_native()).count() as u64)
+    }
+
+    pub fn host_count(&self) -> u64 {
+        self.hosts.len() as u64
+    }
+
+    fn put(
+        &mut self,
+        kind: ResourceType,
+        name: &str,
+        payload: &[u8],
+        fd: Option<OwnedFd>,
+    ) -> Result<(), String> {
+        fn decode<M: Message + Default>(payload: &[u8]) -> Result<M, String> {
+            M::decode(payload).map_err(|error| format!("payload: {error}"))
+        }
+        match kind {
+            ResourceType::Settings => self.put_settings(&decode(payload)?),
+            ResourceType::Listener => self.put_listener(&decode(payload)?),
+            ResourceType::Certificate => self.put_certificate(name, &decode(payload)?),
+            ResourceType::Endpoints => self.put_endpoints(name, decode(payload)?),
+            ResourceType::Cluster => self.put_cluster(name, decode(payload)?),
+            ResourceType::Image => self.put_image(name, &decode(payload)?, fd),
+            ResourceType::Tables => self.put_tables(name, &decode(payload)?),
+            ResourceType::VirtualHost => self.put_host(name, decode(payload)?),
+            ResourceType::Program | ResourceType::Unspecified => Err("not for the engine".into()),
+        }
+    }
+
+    fn remove(&mut self, kind: ResourceType, name: &str) {
+        match kind {
+            ResourceType::Settings => self.settings = Arc::default(),
+            ResourceType::Listener => drop(self.listeners.remove(name)),
+            ResourceType::Certificate => {
+                if let Some(former) = self.certificates.remove(name) {
+                    self.certificate_index.remove(&former);
+                }
+            }
+            ResourceType::Endpoints => self.remove_endpoints(name),
+            ResourceType::Cluster => {
+                if let Some(former) = self.clusters.remove(name) {
+                    self.release_endpoints(&former.message.endpoints, name);
+                }
+            }
+            ResourceType::Image => drop(self.images.remove(name)),
+            ResourceType::Tables => drop(self.tables.remove(name)),
+            ResourceType::VirtualHost => {
+                if let Some(former) = self.hosts.remove(name) {
+                    self.index.remove(&former);
+                }
+            }
+            ResourceType::Program | ResourceType::Unspecified => {}
+        }
+    }
+
+    fn put_settings(&mut self, message: &protocol::Settings) -> Result<(), String> {
+        let settings = Settings::compile(message)?;
+        let denied_changed = settings.denied_upstreams != self.settings.denied_upstreams;
+        self.settings = Arc::new(settings);
+        if denied_changed {
+            let names: Vec<Name> = self.clusters.keys().cloned().collect();
+            names.iter().try_for_each(|name| self.refresh_cluster(name))?;
+        }
+        Ok(())
+    }
+
+    fn listener_id(&mut self, name: &str) -> ListenerId {
+        let next = ListenerId(self.listener_ids.len() as u32);
+        *self.listener_ids.entry(name.into()).or_insert(next)
+    }
+
+    fn put_listener(&mut self, message: &protocol::Listener) -> Result<(), String> {
+        let id = self.listener_id(&message.name);
+        let listener = Listener::compile(message, id)?;
+        self.listeners.insert(message.name.as_str().into(), listener);
+        Ok(())
+    }
+
+    fn put_certificate(&mut self, name: &str, message: &protocol::Certificate) -> Result<(), String> {
+        let loaded = Arc::new(LoadedCertificate::load(message)?);
+        if let Some(former) = self.certificates.remove(name) {
+            self.certificate_index.remove(&former);
+        }
+        self.certificate_index.insert(&loaded);
+        self.certificates.insert(name.into(), loaded);
+        Ok(())
+    }
+
+    fn put_endpoints(&mut self, name: &str, message: protocol::Endpoints) -> Result<(), String> {
+        if let Some(bad) =
+            message.endpoints.iter().find(|endpoint| endpoint.address.parse::<std::net::IpAddr>().is_err())
+        {
+            return Err(format!("{:?} is no address", bad.address));
+        }
+        let users = match self.endpoints.remove(name) {
+            Some(former) => former.users,
+            None => self.find_users(name),
+        };
+        let names: Vec<Name> = users.iter().cloned().collect();
+        self.endpoints.insert(name.into(), EndpointsEntry { message, users });
+        names.iter().try_for_each(|name| self.refresh_cluster(name))
+    }
+
+    /// Clusters that named endpoints before those came.
+    fn find_users(&self, endpoints: &str) -> BTreeSet<Name> {
+        let using = self.clusters.iter().filter(|(_, entry)| entry.message.endpoints == endpoints);
+        using.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn remove_endpoints(&mut self, name: &str) {
+        if let Some(former) = self.endpoints.remove(name) {
+            for user in former.users {
+                // Without endpoints a state can always be built.
+                let _ = self.refresh_cluster(&user);
+            }
+        }
+    }
+
+    fn put_cluster(&mut self, name: &str, message: protocol::Cluster) -> Result<(), String> {
+        let state = self.build_state(&message)?;
+        let former = self.clusters.remove(name);
+        if let Some(former) = &former
+            && former.message.endpoints != message.endpoints
+        {
+            self.release_endpoints(&former.message.endpoints, name);
+        }
+        if let Some(entry) = self.endpoints.get_mut(message.endpoints.as_str()) {
+            entry.users.insert(name.into());
+        }
+        let handle = match former {
+            Some(former) => {
+                former.handle.set_state(state);
+                former.handle
+            }
+            None => Cluster::new(name, state),
+        };
+        self.clusters.insert(name.into(), ClusterEntry { handle, message: Box::new(message) });
+        Ok(())
+    }
+
+    fn release_endpoints(&mut self, endpoints: &str, cluster: &str) {
+        if let Some(entry) = self.endpoints.get_mut(endpoints) {
+            entry.users.remove(cluster);
+        }
+    }
+
+    fn refresh_cluster(&mut self, name: &str) -> Result<(), String> {
+        let Some(message) = self.clusters.get(name).map(|entry| entry.message.clone()) else { return Ok(()) };
+        let state = self.build_state(&message)?;
+        if let Some(entry) = self.clusters.get(name) {
+            entry.handle.set_state(state);
+        }
+        Ok(())
+    }
+
+    fn build_state(&mut self, message: &protocol::Cluster) -> Result<super::ClusterState, String> {
+        let tls = message.tls.as_ref().map(|tls| self.policies.get(tls)).transpose()?;
+        let none = protocol::Endpoints::default();
+        let endpoints = self.endpoints.get(message.endpoints.as_str()).map_or(&none, |entry| &entry.message);
+        self.registry.build(message, endpoints, tls, &self.settings.denied_upstreams)
+    }
+
+    fn put_image(
+        &mut self,
+        name: &str,
+        message: &protocol::Image,
+        fd: Option<OwnedFd>,
+    ) -> Result<(), String> {
+        let descriptor = fd.ok_or("the image came without its descriptor")?;
+        let image = Image::load(message, descriptor)?;
+        self.adopt_image(name, Arc::new(image));
+        Ok(())
+    }
+
+    /// Better code of a program that is served already goes to its hosts at once.
+    fn adopt_image(&mut self, name: &str, image: Arc<Image>) {
+        if let Some(former) = self.images.insert(name.into(), image.clone()) {
+            let using = self.hosts.values().filter(|host| Arc::ptr_eq(&host.image, &former));
+            let changed: Vec<_> = using
+                .map(|host| {
+                    Arc::new(VirtualHost {
+                        name: host.name.clone(),
+                        hosts: host.hosts.clone(),
+                        listeners: host.listeners.clone(),
+                        image: image.clone(),
+                        constants: host.constants.clone(),
+                        tables: host.tables.clone(),
+                        fuel: host.fuel,
+                        error_entry: host.error_entry,
+                        marker: host.marker.clone(),
+                        deny: host.deny.clone(),
+                    })
+                })
+                .collect();
+            changed.into_iter().for_each(|host| self.adopt_host(host));
+        }
+    }
+
+    fn put_tables(&mut self, name: &str, message: &protocol::Tables) -> Result<(), String> {
+        let clusters = &self.clusters;
+        let find = |cluster: &str| clusters.get(cluster).map(|entry| entry.handle.clone());
+        let tables = self.compiler.compile(message, &find)?;
+        self.tables.insert(name.into(), Arc::new(tables));
+        Ok(())
+    }
+
+    fn put_host(&mut self, name: &str, message: protocol::VirtualHost) -> Result<(), String> {
+        let image = match self.images.get(message.program.as_str()) {
+            Some(image) => image.clone(),
+            // A closed host is closed even without its program.
+            None if message.deny => Arc::new(Image::nothing()),
+            None => return Err(format!("no image of program {}", message.program)),
+        };
+        let tables = match message.tables.as_str() {
+            "" => self.no_tables.clone(),
+            tables => self.tables.get(tables).cloned().ok_or_else(|| format!("no tables {tables}"))?,
+        };
+        if message.constants.len() < image.constants_bytes as usize {
+            return Err(format!(
+                "{} bytes of constants, the program needs {}",
+                message.constants.len(),
+                image.constants_bytes
+            ));
+        }
+        let ids: Box<[ListenerId]> = message.listeners.iter().map(|name| self.listener_id(name)).collect();
+        let listeners = self.listener_sets.entry(ids.clone()).or_insert_with(|| ids.into()).clone();
+        self.adopt_host(Arc::new(VirtualHost {
+            name: name.into(),
+            hosts: message.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
+            listeners,
+            image,
+            constants: message.constants.as_ref().into(),
+            tables,
+            fuel: message.fuel,
+            error_entry: message.error_entry,
+            marker: message.marker.into(),
+            deny: message.deny.then(|| message.deny_reason.into()),
+        }));
+        Ok(())
+    }
+
+    fn adopt_host(&mut self, host: Arc<VirtualHost>) {
+        if let Some(former) = self.hosts.remove(&host.name) {
+            self.index.remove(&former);
+        }
+        self.index.insert(&host);
+        self.hosts.insert(host.name.clone(), host);
+    }
+}

@@ -1,0 +1,217 @@
+//! Tables, compiled once from their message: what programs refer to by row.
+
+use super::clusters::Cluster;
+use crate::addresses::AddressSet;
+use crate::exchange::HeaderChange;
+use crate::exchange::rewriting::Rewrite;
+use crate::exchange::texts::Text;
+use regex::bytes::Regex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+#[derive(Default)]
+pub struct Tables {
+    pub name: Box<str>,
+    pub paths: Box<[Box<[PathPattern]>]>,
+    pub regexps: Box<[Regexp]>,
+    pub hosts: Box<[Box<[Box<[u8]>]>]>,
+    pub methods: Box<[Box<[Box<[u8]>]>]>,
+    pub headers: Box<[HeaderMatch]>,
+    pub queries: Box<[Box<[(Box<[u8]>, Box<[Box<[u8]>]>)]>]>,
+    pub protocols: Box<[Box<str>]>,
+    pub addresses: Box<[AddressSet]>,
+    pub variables: Box<[VariableMatch]>,
+    pub rewrites: Box<[Rewrite]>,
+    pub header_changes: Box<[HeaderChanges]>,
+    pub responses: Box<[ResponseRow]>,
+    pub proxies: Box<[ProxyCall]>,
+    pub credentials: Box<[Credentials]>,
+    pub assignments: Box<[Box<[(Box<[u8]>, Text)]>]>,
+    pub tries: Box<[PathTrie]>,
+}
+
+/// A pattern of Caddy's `path` matcher, in the form that its stars give it (matchers.go).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPattern {
+    Any,
+    /// Compared with the path as it is encoded, since the pattern has a `%`.
+    Escaped(Box<[u8]>),
+    Contains(Box<[u8]>),
+    Suffix(Box<[u8]>),
+    Prefix(Box<[u8]>),
+    Exact(Box<[u8]>),
+    Glob(Box<[u8]>),
+    /// Has `//`: no normalised path fits, unless `%2F%2F` is in it.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Path,
+    Header,
+    Variable,
+    NormalisedPath,
+}
+
+pub struct Regexp {
+    pub pattern: Arc<Regex>,
+    pub name: Box<[u8]>,
+    pub subject: Subject,
+    pub field: Box<[u8]>,
+}
+
+pub struct HeaderMatch {
+    pub field: Box<[u8]>,
+    pub values: Box<[Box<[u8]>]>,
+    pub absent: bool,
+}
+
+pub struct VariableMatch {
+    pub subject: Text,
+    pub values: Box<[Box<[u8]>]>,
+}
+
+pub struct HeaderChanges {
+    pub changes: Box<[HeaderChange]>,
+    /// Response: apply when the answer's head is written.
+    pub deferred: bool,
+}
+
+/// A row of Tables.responses.
+pub struct ResponseRow {
+    pub status: Text,
+    pub headers: Box<[HeaderChange]>,
+    pub body: Text,
+    /// The connection ends after it.
+    pub close: bool,
+}
+
+/// A row of Tables.proxies.
+pub struct ProxyCall {
+    pub cluster: Arc<Cluster>,
+    /// Entry to call with the response head; 0 is none.
+    pub response_entry: u32,
+    pub(super) changes: Option<Box<ProxyChanges>>,
+}
+
+#[derive(Default)]
+pub(super) struct ProxyChanges {
+    pub request: Box<[HeaderChange]>,
+    pub response: Box<[HeaderChange]>,
+    pub rewrite: Option<Rewrite>,
+}
+
+impl ProxyCall {
+    /// The request goes up as it is: no changes of this call's own.
+    pub fn is_plain(&self) -> bool {
+        self.changes.as_ref().is_none_or(|changes| changes.request.is_empty() && changes.rewrite.is_none())
+    }
+    pub fn request_changes(&self) -> &[HeaderChange] {
+        self.changes.as_ref().map_or(&[], |changes| &changes.request)
+    }
+    pub fn response_changes(&self) -> &[HeaderChange] {
+        self.changes.as_ref().map_or(&[], |changes| &changes.response)
+    }
+    pub fn rewrite(&self) -> Option<&Rewrite> {
+        self.changes.as_ref()?.rewrite.as_ref()
+    }
+}
+
+pub struct Credentials {
+    pub realm: Box<[u8]>,
+    pub accounts: Box<[(Box<[u8]>, Box<str>)]>,
+}
+
+impl Credentials {
+    /// The account's hash.
+    pub fn find(&self, user: &[u8]) -> Option<&str> {
+        self.accounts.iter().find(|(name, _)| name[..] == *user).map(|(_, hash)| &**hash)
+    }
+}
+
+/// Many Ingress paths of one host. Work per request is bounded by the longest configured path, not by the request's.
+pub struct PathTrie {
+    exact: HashMap<Box<[u8]>, u32, ahash::RandomState>,
+    /// Without trailing slash: "/" is "".
+    prefix: HashMap<Box<[u8]>, u32, ahash::RandomState>,
+    prefix_bytes_max: usize,
+}
+
+impl PathTrie {
+    pub fn new<'a>(entries: impl Iterator<Item = (&'a [u8], bool, u32)>) -> Self {
+        let mut trie = Self { exact: HashMap::default(), prefix: HashMap::default(), prefix_bytes_max: 0 };
+        for (path, exact, value) in entries {
+            if exact {
+                trie.exact.entry(path.into()).or_insert(value);
+            } else {
+                let key = path.strip_suffix(b"/").unwrap_or(path);
+                trie.prefix_bytes_max = trie.prefix_bytes_max.max(key.len());
+                trie.prefix.entry(key.into()).or_insert(value);
+            }
+        }
+        trie.exact.shrink_to_fit();
+        trie.prefix.shrink_to_fit();
+        trie
+    }
+
+    /// Value of the exact entry, else of the longest prefix by whole elements, else 0.
+    pub fn find(&self, path: &[u8]) -> u32 {
+        if let Some(&value) = self.exact.get(path) {
+            return value;
+        }
+        if self.prefix.is_empty() {
+            return 0;
+        }
+        let mut end = path.len();
+        if end > self.prefix_bytes_max {
+            end = memchr::memrchr(b'/', &path[..=self.prefix_bytes_max]).unwrap_or(0);
+        }
+        loop {
+            if let Some(&value) = self.prefix.get(&path[..end]) {
+                return value;
+            }
+            if end == 0 {
+                return 0;
+            }
+            end = memchr::memrchr(b'/', &path[..end]).unwrap_or(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_wins_then_the_longest_prefix_of_whole_elements() {
+        let entries: [(&[u8], bool, u32); 6] = [
+            (b"/", false, 1),
+            (b"/foo", false, 2),
+            (b"/foo/bar/", false, 3),
+            (b"/foo", true, 4),
+            (b"/x/", true, 5),
+            (b"/aaa/bbb", false, 6),
+        ];
+        let trie = PathTrie::new(entries.into_iter());
+        for (path, value) in [
+            ("/", 1),
+            ("/foo", 4),
+            ("/foo/", 2),
+            ("/foobar", 1),
+            ("/foo/bar", 3),
+            ("/foo/bar/", 3),
+            ("/foo/bar/deep/er", 3),
+            ("/foo/barn", 2),
+            ("/x/", 5),
+            ("/x", 1),
+            ("/aaa/bbb", 6),
+            ("/aaa/bbbb", 1),
+            ("/aaa/bbb/c/d/e/f", 6),
+            ("/Foo", 1),
+        ] {
+            assert_eq!(trie.find(path.as_bytes()), value, "{path}");
+        }
+        let none = PathTrie::new([(&b"/only"[..], false, 9)].into_iter());
+        assert_eq!((none.find(b"/"), none.find(b"/other/only"), none.find(b"/only/x")), (0, 0, 9));
+    }
+}

@@ -1,0 +1,117 @@
+//! TLS towards upstreams: one client configuration per policy, shared by all clusters that have it.
+
+use super::clusters::UpstreamTls;
+use crate::protocol;
+use prost::Message;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+/// Policies by their message. Never emptied: there are as many as kinds of upstream TLS in a cluster.
+#[derive(Default)]
+pub struct UpstreamPolicies {
+    known: HashMap<Vec<u8>, (UpstreamTls, u64)>,
+}
+
+impl UpstreamPolicies {
+    /// The policy with its identity (never 0: that is plain HTTP).
+    pub fn get(&mut self, message: &protocol::UpstreamTls) -> Result<(UpstreamTls, u64), String> {
+        let key = message.encode_to_vec();
+        if let Some(found) = self.known.get(&key) {
+            return Ok(found.clone());
+        }
+        let server_name = match message.server_name.as_str() {
+            "" => None,
+            name => Some(
+                ServerName::try_from(name.to_owned()).map_err(|_| format!("{name:?} is no server name"))?,
+            ),
+        };
+        let policy = UpstreamTls { config: Arc::new(build_config(message)?), server_name };
+        let identity = self.known.len() as u64 + 1;
+        self.known.insert(key, (policy.clone(), identity));
+        Ok((policy, identity))
+    }
+}
+
+/// TLS 1.2 and 1.3 by aws-lc-rs.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())).clone()
+}
+
+/// The system's roots. Read once, before the engine gives up the right to open files.
+pub fn system_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let load = || {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    };
+    ROOTS.get_or_init(load).clone()
+}
+
+fn build_config(message: &protocol::UpstreamTls) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let mut config = if message.insecure_skip_verify {
+        let verifier = Arc::new(AnyCertificate(provider().signature_verification_algorithms));
+        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+    } else if message.trusted_ca.is_empty() {
+        builder.with_root_certificates(system_roots()).with_no_client_auth()
+    } else {
+        let mut roots = RootCertStore::empty();
+        for der in &message.trusted_ca {
+            roots
+                .add(CertificateDer::from(der.to_vec()))
+                .map_err(|error| format!("trusted CA certificate: {error}"))?;
+        }
+        builder.with_root_certificates(roots).with_no_client_auth()
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// `insecure_skip_verify`: the peer still proves that it has the key of the certificate it shows.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
