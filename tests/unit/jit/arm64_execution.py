@@ -1,7 +1,8 @@
 """Executes native arm64 programs under qemu-user, without a toolchain: each run is an ELF file made here.
 
 The file's segments are the window's mapped parts, the constants, `Vm` and the program, at fixed addresses
-with nothing between them; a few instructions call `run` and write the memory to standard output.
+with nothing between them; a few instructions call `run` and write the memory to standard output. The
+addresses are low because qemu takes a second to map high ones.
 """
 
 import shutil
@@ -15,7 +16,7 @@ from zeroserve_ir.program import abi
 
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 _PAGE = 4096
-_STUB, _VM, _CONSTANTS, _TEXT, _WINDOW = 0x100000, 0x200000, 0x300000, 0x800000, 0x10_0000_0000
+_STUB, _VM, _CONSTANTS, _TEXT, _WINDOW = 0x100000, 0x200000, 0x300000, 0x800000, 0x1000000
 _RESULT = _VM + 2048
 _SYS_WRITE, _SYS_EXIT = 64, 93
 _SVC, _RET = 0xD4000001, 0xD65F03C0
