@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Severity
+from zeroserve_ir.tree import BasicAuth
 
 
 def findings(text, file="Caddyfile"):
@@ -38,7 +39,6 @@ MISTAKES = [
     ("@m remote_ip 10.0.0.0/40", Code.ZS0103),
     ("@m protocol gopher", Code.ZS0103),
     ("@m query a", Code.ZS0103),
-    ("basic_auth", Code.ZS0102),
     ("basic_auth md5 {\n\t\ta b\n\t}", Code.ZS0103),
     ("handle {\n\t\ttls internal\n\t}", Code.ZS0101),
     ("tls a", Code.ZS0102),
@@ -93,6 +93,12 @@ def test_what_changes_no_answer_is_a_warning():
     found = findings("a {\n\tencode gzip\n\tlog {\n\t\toutput file x\n\t}\n\trespond x\n}\n")
     assert {one.severity for one in found} == {Severity.WARNING}
     assert {one.code for one in found} == {Code.ZS0110}
+
+
+def test_basic_auth_without_accounts_lets_nobody_in_and_says_so():
+    configuration, (found,) = read_configuration("a {\n\tbasic_auth\n\trespond x\n}\n", environment={})
+    assert (found.code, found.severity) == (Code.ZS0102, Severity.WARNING)
+    assert configuration.sites[0].routes[0].handlers[0] == BasicAuth(())
 
 
 def test_a_second_site_without_braces_is_explained():

@@ -237,7 +237,7 @@ def read_request_body(segment: Segment, reading: Reading) -> RequestBody:
     return RequestBody(size)
 
 
-def read_basic_auth(segment: Segment, _: Reading) -> BasicAuth:
+def read_basic_auth(segment: Segment, reading: Reading) -> BasicAuth:
     """`basic_auth [<algorithm> [<realm>]] { <name> <hash> }`."""
     if len(segment.arguments) > 2:
         raise wrong_count(segment, "basic_auth [ALGORITHM [REALM]]")
@@ -253,7 +253,12 @@ def read_basic_auth(segment: Segment, _: Reading) -> BasicAuth:
             raise refusal(Code.ZS0103, f"account {name.text} stands twice", name, "remove one")
         accounts[name.text] = hashed[0].text
     if not accounts:
-        cure = "write NAME HASH in its block; zeroserve never stores passwords, only hashes"
-        raise refusal(Code.ZS0102, "basic_auth has no account", segment.name, cure)
+        # Caddy takes it too, and lets nobody in.
+        reading.warn(
+            Code.ZS0102,
+            "basic_auth has no account and lets nobody in",
+            segment.name,
+            "write NAME HASH in its block",
+        )
     realm = segment.arguments[1].text if len(segment.arguments) == 2 else "restricted"
     return BasicAuth(tuple(accounts.items()), realm)
