@@ -7,7 +7,7 @@ import pytest
 from cluster.certificates import Authority
 from cluster.clients import Client
 from releases import Release
-from traffic import Target, fetch, load
+from traffic import Target, echoing, fetch, load
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +73,17 @@ def test_a_broken_certificate_leaves_the_former_one(
     namespace.eventually(lambda: fetch(namespace, site).certificate == wanted, 15)
 
 
-def test_changing_routes_of_other_hosts_fails_no_request(
-    namespace: Client, release: Release, site: Target
+def test_changing_routes_and_certificates_fails_no_request_and_ends_no_websocket(
+    namespace: Client, release: Release, site: Target, authority: Authority
 ) -> None:
-    with load(namespace, site) as report:
+    with load(namespace, site) as report, echoing(namespace, site) as echoes:
         for turn in range(20):
             text = manifests.zeroserve_route(
                 "churn", "churn.example", f'respond "{turn}"', "none", release.ingress_class
             )
-            namespace.apply(text)
-        report.wait_for(100)
-    assert report.failures == []
+            pair = authority.issue("rolling", alternatives=("rolling.example",))
+            namespace.apply(text + "---\n" + manifests.tls_secret("rolling-tls", pair))
+        report.wait_for(200)
+        echoes.wait_for(20)
+    assert (report.failures, echoes.failures) == ([], [])
+    assert report.announced_closes == 0

@@ -14,7 +14,7 @@ import seccomp
 from cluster import node
 from cluster.clients import Client, CommandError
 from cluster.places import cache_folder
-from traffic import Target, fetch, load
+from traffic import Target, echoing, fetch, load
 
 BALANCED = "198.51.100.250"
 
@@ -58,6 +58,16 @@ def test_load_reports_a_backend_that_dies(namespace: Client, balanced: Target) -
         namespace.rolled_out("deployment/echo")
         namespace.eventually(lambda: fetch(namespace, balanced).status == 200, 30)
     assert report.failures
+
+
+def test_websockets_echo_until_their_backend_dies(namespace: Client, balanced: Target) -> None:
+    with echoing(namespace, balanced, sockets=6) as report:
+        report.wait_for(12)
+        assert report.failures == []
+        for pod in namespace.pods("app=echo"):
+            namespace.kill(pod, "/app -listen", signal.SIGKILL)
+        namespace.eventually(lambda: len(report.failures) == 6, 20)
+    namespace.rolled_out("deployment/echo")
 
 
 # Every module of ours that an image is for: what one imports and the lock lacks is found here.

@@ -21,9 +21,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.clients import Client
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
 
 TIMEOUT_SECONDS = 10.0
 HEAD_BYTES_MAX = 64 * 1024
+ECHO_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,42 @@ def load(
     finally:
         plan.stop.set()
         thread.join()
+
+
+@contextmanager
+def echoing(client: Client, target: Target, sockets: int = 10, path: str = "/ws") -> Iterator[Report]:
+    """Hold WebSockets open until the block ends; each sends a message twice a second and expects it back."""
+    report, stop = Report(), threading.Event()
+
+    async def all_sockets() -> None:
+        await asyncio.gather(*(_echo(target, path, report, stop) for _ in range(sockets)))
+
+    thread = threading.Thread(target=client.in_network, args=(lambda: asyncio.run(all_sockets()),))
+    thread.start()
+    try:
+        report.wait_for(sockets)
+        yield report
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def _echo(target: Target, path: str, report: Report, stop: threading.Event) -> None:
+    context = target.tls()
+    host, port = target.place
+    scheme = "wss" if context is not None else "ws"
+    try:
+        async with connect(f"{scheme}://{target.host}{path}", host=host, port=port, ssl=context) as channel:
+            while not stop.is_set():
+                sent = f"message {report.answered}"
+                await channel.send(sent)
+                got = await asyncio.wait_for(channel.recv(), TIMEOUT_SECONDS)
+                if got != sent:
+                    raise ValueError(f"sent {sent!r}, got {got!r}")
+                report.answered += 1
+                await asyncio.sleep(ECHO_SECONDS)
+    except (OSError, ValueError, TimeoutError, WebSocketException) as error:
+        report.failures.append(f"WebSocket: {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, slots=True)
