@@ -63,26 +63,25 @@ def comparable(configuration):
 
 
 def unwrapped(configuration):
-    """Take away `route` blocks around a whole block.
+    """Take away `route` blocks that have no matcher.
 
     Caddy's comparison of directives is no order, so sorting a sorted block may move it; the printer
     holds such a block by a `route`, which is one block more with the same meaning.
     """
 
     def unwrap(routes):
-        match routes:
-            case (Route((Subroute(inner, ()),), (), "", False),):
-                return unwrap(inner)
-        return tuple(
-            replace(
-                route,
-                handlers=tuple(
-                    replace(one, routes=unwrap(one.routes)) if isinstance(one, Subroute) else one
-                    for one in route.handlers
-                ),
+        flat = []
+        for route in routes:
+            match route:
+                case Route((Subroute(inner, ()),), (), "", False):
+                    flat += unwrap(inner)
+                    continue
+            handlers = tuple(
+                replace(one, routes=unwrap(one.routes)) if isinstance(one, Subroute) else one
+                for one in route.handlers
             )
-            for route in routes
-        )
+            flat.append(replace(route, handlers=handlers))
+        return tuple(flat)
 
     sites = (
         replace(one, routes=unwrap(one.routes), errors=unwrap(one.errors)) for one in configuration.sites
