@@ -1,4 +1,4 @@
-"""Settings of all tests: property tests draw the same examples in every run, unless HYPOTHESIS=random asks for new ones."""
+"""Settings of all tests: property tests draw the same examples in every run (HYPOTHESIS=random: new ones)."""
 
 import os
 
