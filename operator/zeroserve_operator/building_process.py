@@ -74,17 +74,24 @@ class Differ:
     def diff(self, build: Build) -> BuildResult:
         """Return what differs from the build before."""
         resources = build.draft.resources
-        changed = tuple(
-            (key[0], key[1], item.version, item.payload)
-            for key, item in resources.items()
-            if self._versions.get(key) != item.version
-        )
-        removed = tuple(key for key in self._versions if key not in resources)
-        outcomes = {key: item for key, item in build.outcomes.items() if self._outcomes.get(key) != item}
-        gone = tuple(key for key in self._outcomes if key not in build.outcomes)
-        self._versions = {key: item.version for key, item in resources.items()}
-        self._outcomes = dict(build.outcomes)
-        return BuildResult(build.draft.version, changed, removed, outcomes, gone)
+        changed, removed, gone = [], [], []
+        for key in build.touched:
+            item = resources.get(key)
+            if item is None:
+                if self._versions.pop(key, None) is not None:
+                    removed.append(key)
+            elif self._versions.get(key) != item.version:
+                self._versions[key] = item.version
+                changed.append((key[0], key[1], item.version, item.payload))
+        outcomes = {}
+        for name in build.touched_objects:
+            outcome = build.outcomes.get(name)
+            if outcome is None:
+                if self._outcomes.pop(name, None) is not None:
+                    gone.append(name)
+            elif self._outcomes.get(name) != outcome:
+                outcomes[name] = self._outcomes[name] = outcome
+        return BuildResult(build.draft.version, tuple(changed), tuple(removed), outcomes, tuple(gone))
 
 
 def merge(before: Built, result: BuildResult) -> Built:

@@ -58,9 +58,10 @@ class Pipeline:
             store.put(key, raw)
         build = self._builder.build(store, self._now())
         found = [*manifests.diagnostics]
-        for outcome in build.outcomes.values():
+        for key in sorted(build.outcomes, key=lambda key: key.order):
+            outcome = build.outcomes[key]
             found.extend(manifests.locate(item) for item in outcome.diagnostics)
-        return Loaded(build.draft, tuple(dict.fromkeys(found)), manifests, build.sites)
+        return Loaded(build.draft, tuple(dict.fromkeys(found)), manifests, self._builder.sites())
 
     def watch(
         self, directory: Path, stop: Callable[[], bool], sleep: Callable[[float], None] = time.sleep

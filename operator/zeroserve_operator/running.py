@@ -202,7 +202,6 @@ class Operator:
         BUILD_SECONDS.observe(time.monotonic() - begun_s)
         await self.publisher.publish(built.draft)
         self._has_built = True
-        self._measure()
 
     def _measure(self) -> None:
         RESOURCES.set(len(self.process.built.draft.resources))
@@ -289,6 +288,7 @@ class Operator:
         prepared = False
         while True:
             await asyncio.sleep(STATUS_INTERVAL_S)
+            self._measure()
             if not self.election.is_leading or not self._has_built:
                 prepared = False
                 continue

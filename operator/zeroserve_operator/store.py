@@ -58,6 +58,7 @@ class Store:
         self._services_named: Counter[tuple[str, str]] = Counter()
         self._secrets_named: Counter[tuple[str, str]] = Counter()
         self._claims: Claims | None = None
+        self._changed: set[ObjectKey] = set()
 
     def put(self, key: ObjectKey, raw: Mapping[str, Any]) -> tuple[Change, Effect]:
         """Take an object as it is now."""
@@ -73,6 +74,7 @@ class Store:
     def apply(self, change: Change) -> Effect:
         """Take a parsed change; tell what it asks for."""
         key, new, old = change.key, change.view, self.views.get(change.key)
+        self._changed.add(key)
         told = self.diagnostics.get(key, ())
         if change.diagnostics:
             self.diagnostics[key] = change.diagnostics
@@ -87,6 +89,11 @@ class Store:
         if old is not None and new is not None and old.meta.digest == new.meta.digest:
             return Effect.REBUILD if told != change.diagnostics and claimed_before else Effect.NOTHING
         return self._judge(key, old, new, claimed_before)
+
+    def take_changed(self) -> set[ObjectKey]:
+        """Return the objects that were taken in since the last call; a slice shows as its Service."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def all(self) -> Iterator[Change]:
         """Yield every object known, as changes that fill an empty store."""
@@ -146,6 +153,8 @@ class Store:
 
     def _index(self, view: View, step: int) -> None:
         namespace = view.meta.key.namespace
+        if isinstance(view, EndpointSlice):
+            self._changed.add(ObjectKey(Kind.SERVICE, namespace, view.service))
         match view:
             case EndpointSlice(service=service) if step > 0:
                 self._slices.setdefault((namespace, service), {})[view.meta.key] = view

@@ -1,27 +1,28 @@
 """The build: from the store to a snapshot draft, host by host.
 
-In: a store and the time. Out: `Build`: the draft, and for every object its diagnostics and hosts. Rule: a
-`Builder` remembers each plan, host, certificate and drafted host by the digests of its inputs; what it
-returns is equal to what a new one would return (tests/unit/operator/building proves it).
+In: a store and the time. Out: `Build`: the draft, and for every object its diagnostics and hosts. Rule: only
+what a change touches is built again: hosts of its object, hosts and certificates that name its Secret,
+endpoints of its Service. What comes out is equal to what a new `Builder` returns (tests/unit/operator/building).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, make_resource
 from zeroserve_ir.model import CertificateRequest, EndpointAddress
 from zeroserve_ir.program.clusters import EndpointsSource
-from zeroserve_ir.sources import Origin
 
 from zeroserve_operator.building.certificates import BuiltCertificate, build_certificate
+from zeroserve_operator.building.claiming import Claims
+from zeroserve_operator.building.collecting import ResourceCollection
 from zeroserve_operator.building.endpoints import Problem, ServiceEndpoints, find_endpoints
 from zeroserve_operator.building.planning import HostPart, Plan, plan_ingress, plan_route
 from zeroserve_operator.building.virtual_hosts import BuiltHost, build_host, secrets_of
@@ -35,12 +36,10 @@ from zeroserve_operator.store import Store
 
 logger = logging.getLogger(__name__)
 
-Diagnostics = Mapping[ObjectKey, tuple[Diagnostic, ...]]
-
 
 @dataclass(frozen=True, slots=True)
 class ObjectOutcome:
-    """What became of one claimed object."""
+    """What became of one object."""
 
     diagnostics: tuple[Diagnostic, ...]
     hosts: tuple[str, ...]
@@ -52,11 +51,12 @@ class ObjectOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """All that a build gives."""
+    """All that a build gives, and what may differ from the one before."""
 
     draft: SnapshotDraft
     outcomes: Mapping[ObjectKey, ObjectOutcome]
-    sites: tuple[tree.Site, ...] = field(default=(), repr=False)
+    touched: frozenset[ResourceKey] = field(default=frozenset(), compare=False)
+    touched_objects: frozenset[ObjectKey] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,37 @@ class HostEntry:
     built: BuiltHost
     sites: tuple[tree.Site, ...]
     drafted: DraftedHost
+    findings: Mapping[ObjectKey, tuple[Diagnostic, ...]]
+    secrets: tuple[ObjectKey, ...]
+
+
+@dataclass(slots=True)
+class _Touched:
+    """What a build has to look at."""
+
+    objects: set[ObjectKey] = field(default_factory=set)
+    hosts: set[str] = field(default_factory=set)
+    certificates: set[str] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was built, by name; each index leads from an input to what depends on it."""
+
+    plans: dict[ObjectKey, tuple[str, Plan]] = field(default_factory=dict)
+    parts: dict[str, dict[ObjectKey, HostPart]] = field(default_factory=dict)
+    hosts: dict[str, HostEntry] = field(default_factory=dict)
+    hosts_of_secret: dict[ObjectKey, set[str]] = field(default_factory=dict)
+    requests: dict[str, dict[ObjectKey, CertificateRequest]] = field(default_factory=dict)
+    certificates: dict[str, tuple[tuple[Any, ...], BuiltCertificate, pb.Resource | None]] = field(
+        default_factory=dict
+    )
+    sources: dict[str, EndpointsSource] = field(default_factory=dict)
+    hosts_of_source: dict[str, set[str]] = field(default_factory=dict)
+    sources_of_service: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    endpoints: dict[str, ServiceEndpoints] = field(default_factory=dict)
+    outcomes: dict[ObjectKey, ObjectOutcome] = field(default_factory=dict)
 
 
 class Builder:
@@ -75,219 +106,265 @@ class Builder:
     def __init__(self, settings: BuildSettings, fallback: pb.Certificate | None = None) -> None:
         self.settings = settings
         self.fallback = fallback
-        self._plans: dict[ObjectKey, tuple[str, Plan]] = {}
-        self._hosts: dict[str, HostEntry] = {}
-        self._certificates: dict[str, tuple[tuple[Any, ...], BuiltCertificate, pb.Resource | None]] = {}
-        self._endpoints: dict[str, tuple[ServiceEndpoints, pb.Resource]] = {}
+        self._known = _Known()
+        self._resources = ResourceCollection()
+        self._store: Store | None = None
+        self._claims: Claims | None = None
+        self._day: date | None = None
 
     def build(self, store: Store, now: datetime) -> Build:
-        """Build everything that changed, and the draft."""
-        claimed = {view.meta.key: view for view in store.claimed()}
-        plans = {key: self._plan(view) for key, view in claimed.items()}
-        parts: dict[str, list[HostPart]] = {}
-        for plan in plans.values():
-            for host, part in plan.parts.items():
-                parts.setdefault(host, []).append(part)
-        for found in parts.values():
-            found.sort(key=lambda part: part.meta.age_order)
-        self._hosts = {host: self._build_host(host, parts[host], store) for host in sorted(parts)}
-        self._plans = {key: self._plans[key] for key in plans}
-        certificates = self._build_certificates(plans, store, now)
-        return self._finish(store, claimed, plans, certificates)
+        """Build what changed since the last build of this store; all of another store."""
+        changed: Iterable[ObjectKey] = store.take_changed()
+        before = self._known
+        whole = self._store is not store or self._claims != store.claims or self._day != now.date()
+        if whole:
+            self._known = _Known(certificates=before.certificates)
+            self._resources.begin_anew()
+            self._store, self._claims, self._day = store, store.claims, now.date()
+            changed = {*store.views, *store.diagnostics}
+        touched = _Touched(objects={*changed, *before.outcomes} if whole else set(changed))
+        for key in sorted(changed, key=lambda key: key.order):
+            self._take_object(key, store, touched)
+        for host in sorted(touched.hosts):
+            self._take_host(host, store, before.hosts.get(host), touched)
+        for name in sorted(touched.sources):
+            self._take_source(name, store, touched)
+        if self.settings.default_certificate and whole:
+            touched.certificates.add(self.settings.default_certificate)
+        for name in sorted(touched.certificates):
+            self._take_certificate(name, store, now, touched)
+        self._take_settings()
+        for key in touched.objects:
+            outcome = self._sum_up(key, store)
+            if outcome is None:
+                self._known.outcomes.pop(key, None)
+            else:
+                self._known.outcomes[key] = outcome
+        draft, differing = self._resources.draft()
+        return Build(draft, dict(self._known.outcomes), differing, frozenset(touched.objects))
 
-    def _plan(self, view: Ingress | ZeroserveRoute) -> Plan:
-        key, digest = view.meta.key, view.meta.digest
-        known = self._plans.get(key)
-        if known is not None and known[0] == digest:
-            return known[1]
-        plan = plan_ingress(view, self.settings) if isinstance(view, Ingress) else plan_route(view)
-        self._plans[key] = (digest, plan)
-        return plan
+    def sites(self) -> tuple[tree.Site, ...]:
+        """Return the sites of the last build, by host."""
+        hosts = self._known.hosts
+        return tuple(site for host in sorted(hosts) for site in hosts[host].sites)
 
-    def _build_host(self, host: str, parts: list[HostPart], store: Store) -> HostEntry:
-        secrets = [store.secret(key) for key in secrets_of(parts)]
+    def _take_object(self, key: ObjectKey, store: Store, touched: _Touched) -> None:
+        known = self._known
+        match key.kind:
+            case Kind.INGRESS | Kind.ZEROSERVE_ROUTE:
+                self._take_plan(key, store, touched)
+            case Kind.SECRET:
+                touched.hosts |= known.hosts_of_secret.get(key, set())
+                name = f"{key.namespace}/{key.name}"
+                if name in known.requests or name == self.settings.default_certificate:
+                    touched.certificates.add(name)
+            case Kind.SERVICE:
+                touched.sources |= known.sources_of_service.get((key.namespace, key.name), set())
+
+    def _take_plan(self, key: ObjectKey, store: Store, touched: _Touched) -> None:
+        known, view = self._known, store.views.get(key)
+        _, old = known.plans.pop(key, ("", None))
+        if old is not None:
+            for host in old.parts:
+                del known.parts[host][key]
+                touched.hosts.add(host)
+            for request in old.requests:
+                del known.requests[request.name][key]
+                touched.certificates.add(request.name)
+        claims = store.claims
+        if isinstance(view, Ingress) and claims.claims_ingress(view):
+            plan = plan_ingress(view, self.settings)
+        elif isinstance(view, ZeroserveRoute) and claims.claims_route(view):
+            plan = plan_route(view)
+        else:
+            return
+        known.plans[key] = (view.meta.digest, plan)
+        for host, part in plan.parts.items():
+            known.parts.setdefault(host, {})[key] = part
+            touched.hosts.add(host)
+        for request in plan.requests:
+            known.requests.setdefault(request.name, {})[key] = request
+            touched.certificates.add(request.name)
+
+    def _take_host(self, host: str, store: Store, before: HostEntry | None, touched: _Touched) -> None:
+        """Build a host from its parts, oldest first, and move its resources and endpoints over."""
+        known = self._known
+        old = known.hosts.pop(host, None)
+        parts = sorted(known.parts.get(host, {}).values(), key=lambda part: part.meta.age_order)
+        new = self._build_host(host, parts, store, old or before) if parts else None
+        for entry, step in ((old, -1), (new, 1)):
+            if entry is None:
+                continue
+            self._resources.count(entry.drafted.resources, step)
+            touched.objects.update(entry.findings, entry.built.served)
+            for secret in entry.secrets:
+                _link(known.hosts_of_secret, secret, host, step)
+            for source in entry.drafted.endpoints:
+                known.sources[source.name] = source
+                _link(known.hosts_of_source, source.name, host, step)
+                touched.sources.add(source.name)
+        touched.objects.update(part.meta.key for part in parts)
+        if new is not None:
+            known.hosts[host] = new
+
+    def _build_host(
+        self, host: str, parts: list[HostPart], store: Store, before: HostEntry | None
+    ) -> HostEntry:
+        secrets = tuple(secrets_of(parts))
+        views = [store.secret(key) for key in secrets]
         fingerprint = (
             tuple((part.meta.key, part.meta.digest) for part in parts),
-            tuple(secret.meta.digest if secret else "" for secret in secrets),
+            tuple(view.meta.digest if view else "" for view in views),
         )
-        known = self._hosts.get(host)
-        if known is not None and known.fingerprint == fingerprint:
-            return known
+        if before is not None and before.fingerprint == fingerprint:
+            return before
         built = build_host(host, parts, store.secret, self.settings)
-        if known is not None and known.built.host == built.host:
-            return HostEntry(fingerprint, built, known.sites, known.drafted)
-        sites = render_host(built.host, self.settings) if built.host else ()
-        try:
-            drafted = draft_host(sites, self.settings)
-        except Exception:
-            # A defect of ours in one host must not take the others down: its last good version stays.
-            logger.exception("defect while lowering host %r; its last version stays", host)
-            if known is None:
-                raise
-            return HostEntry(fingerprint, known.built, known.sites, known.drafted)
-        return HostEntry(fingerprint, built, sites, drafted)
+        if before is not None and before.built.host == built.host and built.host is not None:
+            sites, drafted = before.sites, before.drafted
+        else:
+            sites = render_host(built.host, self.settings) if built.host else ()
+            try:
+                drafted = draft_host(sites, self.settings)
+            except Exception:
+                # A defect of ours in one host must not take the others down: its last good version stays.
+                logger.exception("defect while lowering host %r; its last version stays", host)
+                if before is None:
+                    raise
+                built, sites, drafted = before.built, before.sites, before.drafted
+        return HostEntry(fingerprint, built, sites, drafted, _by_object(built, drafted), secrets)
 
-    def _build_certificates(
-        self, plans: Mapping[ObjectKey, Plan], store: Store, now: datetime
-    ) -> dict[str, tuple[BuiltCertificate, pb.Resource | None]]:
-        wanted: dict[str, list[CertificateRequest]] = {}
-        for plan in plans.values():
-            for request in plan.requests:
-                wanted.setdefault(request.name, []).append(request)
-        space, _, secret = self.settings.default_certificate.partition("/")
-        if secret:
-            wanted.setdefault(f"{space}/{secret}", []).append(CertificateRequest(space, secret, ()))
-        found = {}
-        for name in sorted(wanted):
-            found[name] = self._build_certificate(name, wanted[name], store, now)
-        self._certificates = {name: self._certificates[name] for name in found}
-        return found
-
-    def _build_certificate(
-        self, name: str, requests: list[CertificateRequest], store: Store, now: datetime
-    ) -> tuple[BuiltCertificate, pb.Resource | None]:
-        """Build one certificate; whether it is about to expire is asked once a day."""
-        namespace, _, secret_name = name.partition("/")
-        secret = store.secret(ObjectKey(Kind.SECRET, namespace, secret_name))
-        origins = sorted({origin for item in requests for origin in item.origins}, key=str)
-        hosts = sorted({host for item in requests for host in item.hosts})
-        request = CertificateRequest(namespace, secret_name, tuple(hosts), tuple(origins))
-        fingerprint = (tuple(hosts), tuple(origins), secret.meta.digest if secret else "", now.date())
-        known = self._certificates.get(name)
-        if known is None or known[0] != fingerprint:
-            built = build_certificate(request, secret, now)
-            resource = make_resource(built.message) if built.message is not None else None
-            known = self._certificates[name] = (fingerprint, built, resource)
-        return known[1], known[2]
-
-    def _find_endpoints(self, source: EndpointsSource, store: Store) -> tuple[ServiceEndpoints, pb.Resource]:
+    def _take_source(self, name: str, store: Store, touched: _Touched) -> None:
         """Find the endpoints of a source; several upstreams add up."""
+        known, source = self._known, self._known.sources[name]
+        services = [(item.service.namespace, item.service.name) for item in source.upstreams if item.service]
+        users = known.hosts_of_source.get(name)
+        for service in services:
+            _link(known.sources_of_service, service, name, 1 if users else -1)
+        before = known.endpoints.pop(name, None)
+        if not users:
+            del known.sources[name]
+            self._resources.put((int(pb.ENDPOINTS), name), None)
+            return
         addresses: dict[EndpointAddress, None] = {}
         problems: list[Problem] = []
         for upstream in source.upstreams:
             if upstream.service is None:
                 continue
-            reference = upstream.service
-            service = store.service(reference.namespace, reference.name)
-            slices = store.slices(reference.namespace, reference.name)
-            found = find_endpoints(reference, service, slices, self.settings)
+            space, service_name = upstream.service.namespace, upstream.service.name
+            found = find_endpoints(
+                upstream.service,
+                store.service(space, service_name),
+                store.slices(space, service_name),
+                self.settings,
+            )
             addresses.update(dict.fromkeys(found.addresses))
             problems.extend(found.problems)
-        result = ServiceEndpoints(tuple(addresses), tuple(problems))
-        known = self._endpoints.get(source.name)
-        if known is not None and known[0].addresses == result.addresses:
-            return result, known[1]
-        return result, draft_endpoints(source.name, result.addresses)
+        after = known.endpoints[name] = ServiceEndpoints(tuple(addresses), tuple(problems))
+        if before is None or before.addresses != after.addresses:
+            self._resources.put((int(pb.ENDPOINTS), name), draft_endpoints(name, after.addresses))
+        if before is None or before.problems != after.problems:
+            for host in users:
+                touched.objects.update(known.parts.get(host, ()))
 
-    def _finish(
-        self,
-        store: Store,
-        claimed: Mapping[ObjectKey, Ingress | ZeroserveRoute],
-        plans: Mapping[ObjectKey, Plan],
-        certificates: Mapping[str, tuple[BuiltCertificate, pb.Resource | None]],
-    ) -> Build:
-        findings = _Findings(store, plans)
-        resources: list[pb.Resource] = []
-        sources: dict[str, EndpointsSource] = {}
-        for entry in self._hosts.values():
-            resources.extend(entry.drafted.resources)
-            sources.update({source.name: source for source in entry.drafted.endpoints})
-            findings.add(entry.built.diagnostics)
-            findings.add_for(entry.built.host.origins if entry.built.host else (), entry.drafted.diagnostics)
-        self._endpoints = {name: self._find_endpoints(sources[name], store) for name in sorted(sources)}
-        resources.extend(resource for _, resource in self._endpoints.values())
-        findings.add(self._tell_users())
-        default = self._choose_default(certificates)
-        resources.extend(resource for _, resource in certificates.values() if resource is not None)
-        if default == "" and self.fallback is not None:
-            resources.append(make_resource(self.fallback))
-            default = self.fallback.name
-        for built, _ in certificates.values():
-            findings.add(built.diagnostics)
-        resources.extend(draft_settings(self.settings, default))
-        sites = tuple(site for entry in self._hosts.values() for site in entry.sites)
-        return Build(SnapshotDraft.of(resources), findings.outcomes(claimed, self._hosts), sites)
+    def _take_certificate(self, name: str, store: Store, now: datetime, touched: _Touched) -> None:
+        """Build one certificate; whether it is about to expire is asked once a day."""
+        known, key = self._known, (int(pb.CERTIFICATE), name)
+        requests = known.requests.get(name, {})
+        if not requests and name != self.settings.default_certificate:
+            known.requests.pop(name, None)
+            known.certificates.pop(name, None)
+            self._resources.put(key, None)
+            return
+        namespace, _, secret_name = name.partition("/")
+        secret = store.secret(ObjectKey(Kind.SECRET, namespace, secret_name))
+        origins = sorted({origin for item in requests.values() for origin in item.origins}, key=str)
+        hosts = sorted({host for item in requests.values() for host in item.hosts})
+        request = CertificateRequest(namespace, secret_name, tuple(hosts), tuple(origins))
+        fingerprint = (request, request.origins, secret.meta.digest if secret else "", now.date())
+        entry = known.certificates.get(name)
+        if entry is None or entry[0] != fingerprint:
+            built = build_certificate(request, secret, now)
+            resource = make_resource(built.message) if built.message is not None else None
+            entry = known.certificates[name] = (fingerprint, built, resource)
+        self._resources.put(key, entry[2])
+        touched.objects.update(requests)
 
-    def _tell_users(self) -> list[Diagnostic]:
-        """Return what is wrong with Services, for every field that names one."""
-        told = []
-        for entry in self._hosts.values():
-            for reference, origin in entry.built.users:
-                name = f"{reference.namespace}/{reference.name}:{reference.port}"
-                found = self._endpoints.get(name)
-                for problem in found[0].problems if found else ():
-                    told.append(
-                        Diagnostic(
-                            problem.code,
-                            problem.message,
-                            origin=origin,
-                            help=problem.help,
-                            severity=problem.severity,
-                        )
-                    )
-        return told
-
-    def _choose_default(self, certificates: Mapping[str, tuple[BuiltCertificate, pb.Resource | None]]) -> str:
+    def _take_settings(self) -> None:
+        """Name the default certificate: the one that is set where it can be served, else the fallback."""
         name = self.settings.default_certificate
-        found = certificates.get(name)
-        return name if found is not None and found[1] is not None else ""
+        entry = self._known.certificates.get(name)
+        default = name if entry is not None and entry[2] is not None else ""
+        if not default and self.fallback is not None:
+            default = self.fallback.name
+            resource = make_resource(self.fallback)
+            self._resources.put((int(resource.type), resource.name), resource)
+        for resource in draft_settings(self.settings, default):
+            self._resources.put((int(resource.type), resource.name), resource)
 
+    def _sum_up(self, key: ObjectKey, store: Store) -> ObjectOutcome | None:
+        """Return what became of an object; None of one that is not ours and has no fault."""
+        known = self._known
+        _, plan = known.plans.get(key, ("", None))
+        told = store.diagnostics.get(key, ())
+        if plan is None:
+            watched = key.kind in (Kind.INGRESS, Kind.ZEROSERVE_ROUTE) and key in store.views
+            return ObjectOutcome(told, (), 0) if told and not watched else None
+        found: dict[Diagnostic, None] = dict.fromkeys([*told, *plan.diagnostics])
+        served: list[str] = []
+        resources: list[ResourceKey] = []
+        for host in sorted(plan.parts):
+            entry = known.hosts[host]
+            found.update(dict.fromkeys(entry.findings.get(key, ())))
+            found.update(dict.fromkeys(self._tell_user(key, entry)))
+            if key in entry.built.served:
+                served.append(host)
+                resources += [
+                    (int(item.type), item.name)
+                    for item in entry.drafted.resources
+                    if item.type in (pb.VIRTUAL_HOST, pb.PROGRAM)
+                ]
+        for request in plan.requests:
+            for item in known.certificates[request.name][1].diagnostics:
+                if item.origin is not None and _key_of(item) == key:
+                    found[item] = None
+        generation = store.views[key].meta.generation
+        return ObjectOutcome(tuple(found), tuple(served), generation, tuple(resources))
 
-class _Findings:
-    """Diagnostics by object, each once, in the order of the build."""
-
-    def __init__(self, store: Store, plans: Mapping[ObjectKey, Plan]) -> None:
-        self.by_key: dict[ObjectKey, dict[Diagnostic, None]] = {}
-        for key, plan in plans.items():
-            self.add(store.diagnostics.get(key, ()))
-            self.add(plan.diagnostics)
-        for key, found in store.diagnostics.items():
-            if key not in store.views or key.kind not in (Kind.INGRESS, Kind.ZEROSERVE_ROUTE):
-                self.add(found)
-
-    def add(self, diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
-        """Add diagnostics by their origins."""
-        for item in diagnostics:
-            origin = item.origin or item.span.origin
-            if origin is not None:
-                self._add_to(origin, item)
-
-    def add_for(self, origins: tuple[Origin, ...], diagnostics: tuple[Diagnostic, ...]) -> None:
-        """Add diagnostics of a whole host to each of its objects."""
-        for origin in origins:
-            for item in diagnostics:
-                self._add_to(origin, item)
-
-    def _add_to(self, origin: Origin, item: Diagnostic) -> None:
-        key = ObjectKey(Kind(origin.kind), origin.namespace, origin.name)
-        self.by_key.setdefault(key, {})[item] = None
-
-    def outcomes(
-        self, claimed: Mapping[ObjectKey, Ingress | ZeroserveRoute], hosts: Mapping[str, HostEntry]
-    ) -> dict[ObjectKey, ObjectOutcome]:
-        """Return what became of each object."""
-        served: dict[ObjectKey, list[str]] = {}
-        names: dict[ObjectKey, list[ResourceKey]] = {}
-        for host, entry in hosts.items():
-            for key in entry.built.served:
-                served.setdefault(key, []).append(host)
-                names.setdefault(key, []).extend(
-                    (int(resource.type), resource.name)
-                    for resource in entry.drafted.resources
-                    if resource.type in (pb.VIRTUAL_HOST, pb.PROGRAM)
+    def _tell_user(self, key: ObjectKey, entry: HostEntry) -> Iterable[Diagnostic]:
+        """Yield what is wrong with the Services that an object names on a host."""
+        for reference, origin in entry.built.users:
+            if (origin.namespace, origin.name, origin.kind) != (key.namespace, key.name, key.kind.value):
+                continue
+            found = self._known.endpoints.get(f"{reference.namespace}/{reference.name}:{reference.port}")
+            for item in found.problems if found else ():
+                yield Diagnostic(
+                    item.code, item.message, origin=origin, help=item.help, severity=item.severity
                 )
-        keys = sorted({*claimed, *self.by_key}, key=lambda key: key.order)
-        return {
-            key: ObjectOutcome(
-                tuple(self.by_key.get(key, ())),
-                tuple(served.get(key, ())),
-                claimed[key].meta.generation if key in claimed else 0,
-                tuple(names.get(key, ())),
-            )
-            for key in keys
-        }
 
 
-def has_errors(outcome: ObjectOutcome) -> bool:
-    """Tell whether something of an object is withheld."""
-    return any(item.severity is Severity.ERROR for item in outcome.diagnostics)
+def _link(index: dict[Any, set[str]], key: Any, name: str, step: int) -> None:
+    if step > 0:
+        index.setdefault(key, set()).add(name)
+    elif key in index:
+        index[key].discard(name)
+        if not index[key]:
+            del index[key]
+
+
+def _by_object(built: BuiltHost, drafted: DraftedHost) -> dict[ObjectKey, tuple[Diagnostic, ...]]:
+    """Sort a host's findings by object; what is wrong with all of it is told to each."""
+    found: dict[ObjectKey, list[Diagnostic]] = {}
+    for item in built.diagnostics:
+        key = _key_of(item)
+        if key is not None:
+            found.setdefault(key, []).append(item)
+    for origin in built.host.origins if built.host else ():
+        key = ObjectKey(Kind(origin.kind), origin.namespace, origin.name)
+        if drafted.diagnostics:
+            found.setdefault(key, []).extend(drafted.diagnostics)
+    return {key: tuple(items) for key, items in found.items()}
+
+
+def _key_of(item: Diagnostic) -> ObjectKey | None:
+    origin = item.origin or item.span.origin
+    return ObjectKey(Kind(origin.kind), origin.namespace, origin.name) if origin else None

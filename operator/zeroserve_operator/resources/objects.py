@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
@@ -46,8 +46,7 @@ GROUP_VERSION_OF_KIND: Mapping[Kind, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectKey:
+class ObjectKey(NamedTuple):
     """Which object: kind, namespace ("" for cluster-wide kinds) and name."""
 
     kind: Kind

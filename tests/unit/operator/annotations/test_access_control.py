@@ -119,7 +119,9 @@ def test_accounts_of_a_password_file(build, ingress):
 
 
 def test_accounts_of_a_map(build, ingress):
-    loaded = build(ingress(annotations={**AUTH, "auth-secret-type": "auth-map"}) + secret("users", ann=BCRYPT))
+    loaded = build(
+        ingress(annotations={**AUTH, "auth-secret-type": "auth-map"}) + secret("users", ann=BCRYPT)
+    )
     assert handlers(loaded)[0].accounts == (("ann", BCRYPT),)
 
 

@@ -14,12 +14,22 @@ def proxies(loaded):
 
 
 def warned(loaded, code="ZS0403"):
-    return [item for item in loaded.diagnostics if item.code.name == code and item.severity is Severity.WARNING]
+    return [
+        item for item in loaded.diagnostics if item.code.name == code and item.severity is Severity.WARNING
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("8m", 8 << 20), ("8M", 8 << 20), ("512k", 512 << 10), ("1G", 1 << 30), ("100", 100), ("7b", 7)],
+    [
+        ("0", 0),
+        ("8m", 8 << 20),
+        ("8M", 8 << 20),
+        ("512k", 512 << 10),
+        ("1G", 1 << 30),
+        ("100", 100),
+        ("7b", 7),
+    ],
 )
 def test_body_size_has_nginx_units(build, ingress, text, size):
     loaded = build(ingress(annotations={"proxy-body-size": text}))
@@ -109,7 +119,9 @@ def test_a_rewrite_to_the_path_itself_asks_for_nothing(build, ingress):
 
 def test_one_regex_ingress_makes_all_paths_of_the_host_expressions(build, ingress):
     other = ingress("other", paths=(("/Exact", "Exact"),))
-    one = ingress("one", paths=(("/long/[a-z]+", "ImplementationSpecific"),), annotations={"use-regex": "true"})
+    one = ingress(
+        "one", paths=(("/long/[a-z]+", "ImplementationSpecific"),), annotations={"use-regex": "true"}
+    )
     routes = build(f"{one}---\n{other}").sites[0].routes
     patterns = [route.matchers[0][0].pattern for route in routes if route.matchers]
     assert patterns == ["(?i)^/long/[a-z]+", "(?i)^/Exact"]
@@ -138,7 +150,9 @@ def test_cors_lists_match_one_level_of_subdomains(build, ingress):
     preflight = cors_steps(build(text))[0]
     pattern = preflight.matchers[0][0].pattern
     assert pattern == r"(?i)^(?:https://[A-Za-z0-9-]+\.shop\.example|http://a\.example:8080)$"
-    assert dict(preflight.handlers[0].headers)["Access-Control-Allow-Origin"] == "{http.request.header.Origin}"
+    assert (
+        dict(preflight.handlers[0].headers)["Access-Control-Allow-Origin"] == "{http.request.header.Origin}"
+    )
 
 
 def test_wrong_origins_allow_none_instead_of_all(build, ingress):
@@ -150,7 +164,9 @@ def test_wrong_origins_allow_none_instead_of_all(build, ingress):
 @pytest.mark.parametrize("name", ["cors-allow-methods", "cors-allow-headers", "cors-expose-headers"])
 @pytest.mark.parametrize("value", ["{http.vars.x}", "a\r\nSet-Cookie: x", "$pid"])
 def test_hostile_cors_values_never_reach_a_header(build, ingress, name, value):
-    loaded = build(ingress(annotations={**CORS, name: "PLACE"}).replace("'PLACE'", repr(value).replace("'", '"')))
+    loaded = build(
+        ingress(annotations={**CORS, name: "PLACE"}).replace("'PLACE'", repr(value).replace("'", '"'))
+    )
     preflight = cors_steps(loaded)[0]
     assert not any(value in text for _, text in preflight.handlers[0].headers)
 

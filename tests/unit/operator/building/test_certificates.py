@@ -20,10 +20,14 @@ PEM = serialization.Encoding.PEM
 def pair(names=("shop.example",), days=90, key=None):
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    )
     builder = builder.serial_number(7).not_valid_before(NOW - timedelta(days=100))
     builder = builder.not_valid_after(NOW + timedelta(days=days))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+    builder = builder.add_extension(
+        x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False
+    )
     private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return builder.sign(key, hashes.SHA256()).public_bytes(PEM), private
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zeroserve_ir import tree
 from zeroserve_ir.caddyfile.printer import print_configuration
+from zeroserve_ir.caddyfile.printer_words import UnprintableError
 from zeroserve_ir.tree import Configuration
 from zeroserve_operator.manifests import Manifests
 from zeroserve_operator.pipeline import Pipeline
@@ -16,8 +17,22 @@ NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
 PIPELINE = Pipeline(now=lambda: NOW)
 NAMES = st.sampled_from(
     [
-        *("rewrite-target", "auth-realm", "auth-secret", "auth-type", "use-regex", "cors-allow-origin", "enable-cors"),
-        *("cors-allow-methods", "cors-allow-headers", "whitelist-source-range", "proxy-body-size", "auth-url"),
+        *(
+            "rewrite-target",
+            "auth-realm",
+            "auth-secret",
+            "auth-type",
+            "use-regex",
+            "cors-allow-origin",
+            "enable-cors",
+        ),
+        *(
+            "cors-allow-methods",
+            "cors-allow-headers",
+            "whitelist-source-range",
+            "proxy-body-size",
+            "auth-url",
+        ),
         *("configuration-snippet", "auth-tls-match-cn", "backend-protocol", "proxy-read-timeout"),
     ]
 )
@@ -80,13 +95,17 @@ def test_no_string_becomes_a_directive_or_a_placeholder(path, kind, annotations)
             if isinstance(handler, tree.StaticResponse):
                 text = handler.body.replace("\\{", "").replace("\\}", "")
                 assert "{" not in text and "}" not in text
-    text = print_configuration(Configuration(loaded.sites))
+    try:
+        text = print_configuration(Configuration(loaded.sites))
+    except UnprintableError:
+        # No Caddyfile can say it: refusing is safe, what is served comes from the tree.
+        return
     assert "pwned" not in [line.strip() for line in text.splitlines()]
 
 
 @pytest.mark.parametrize("annotation", ["auth-url", "auth-tls-match-cn", "configuration-snippet"])
 def test_the_cves_of_ingress_nginx_end_in_a_closed_route(annotation):
-    value = 'http://x/#;}}}\nssl_engine ../../evil.so;\n'
+    value = "http://x/#;}}}\nssl_engine ../../evil.so;\n"
     loaded = PIPELINE.load(ingress("/", "Prefix", {annotation: value}))
     (route,) = loaded.sites[0].routes
     assert route.handlers[0].status == "503" and "ssl_engine" not in route.handlers[0].body

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_operator.building.model import Builder
-from zeroserve_operator.building_process import Built, Differ, merge
 from zeroserve_operator.building_process import NOTHING_BUILT as NOTHING
+from zeroserve_operator.building_process import Built, Differ, merge
 from zeroserve_operator.resources.objects import Kind, ObjectKey, identify
 from zeroserve_operator.settings import BuildSettings
 from zeroserve_operator.store import Effect, Store
@@ -72,7 +72,9 @@ def slices(draw):
 
 @st.composite
 def secrets(draw):
-    data = draw(st.sampled_from([{}, {"auth": f"ann:{BCRYPT}"}, {"auth": f"bob:{BCRYPT}"}, {"auth": "plain"}]))
+    data = draw(
+        st.sampled_from([{}, {"auth": f"ann:{BCRYPT}"}, {"auth": f"bob:{BCRYPT}"}, {"auth": "plain"}])
+    )
     return {"kind": "Secret", "metadata": {"name": draw(NAMES)}, "stringData": data}
 
 

@@ -118,7 +118,9 @@ def test_a_default_backend_gets_what_no_rule_covers(build, ingress):
 
 
 def test_a_backend_that_is_no_service_closes_its_path(build, ingress):
-    text = ingress().replace("{service: {name: shop, port: {number: 80}}}", "{resource: {kind: Bucket, name: x}}")
+    text = ingress().replace(
+        "{service: {name: shop, port: {number: 80}}}", "{resource: {kind: Bucket, name: x}}"
+    )
     loaded = build(text)
     assert table(site_of(loaded, "shop.example"))[0][2] == "503" and "ZS0301" in codes(loaded)
 
@@ -159,11 +161,15 @@ def test_classes_decide_what_is_ours(build, ingress, named, legacy, classes, ser
 def test_class_names_may_be_given_and_need_no_object(build, ingress):
     settings = BuildSettings(local=True, classes=("public",))
     assert build(ingress(annotations={"kubernetes.io/ingress.class": "public"}), settings).sites
-    assert not build(ingress(extra="ingressClassName: zeroserve") + CLASS % ("zeroserve", "true", OURS), settings).sites
+    assert not build(
+        ingress(extra="ingressClassName: zeroserve") + CLASS % ("zeroserve", "true", OURS), settings
+    ).sites
 
 
 def test_one_bad_object_harms_only_itself(build, ingress):
-    bad = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: bad}\nspec: {rules: 7, tls: [x]}\n"
+    bad = (
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: bad}\nspec: {rules: 7, tls: [x]}\n"
+    )
     loaded = build(f"{bad}---\n{ingress()}")
     assert site_of(loaded, "shop.example") and set(codes(loaded)) == {"ZS0301"}
 
@@ -172,7 +178,9 @@ def test_trusted_proxies_that_took_tls_in_are_not_redirected(build, ingress):
     settings = BuildSettings(claim_all=True, local=True, trusted_proxies=("10.0.0.0/8",))
     redirect, served = build(ingress(tls="x"), settings).sites[0].routes
     assert redirect.handlers[0].status == "308"
-    assert isinstance(redirect.matchers[0][-1], tree.MatchNot) and isinstance(served.handlers[0], tree.ReverseProxy)
+    assert isinstance(redirect.matchers[0][-1], tree.MatchNot) and isinstance(
+        served.handlers[0], tree.ReverseProxy
+    )
 
 
 ROUTE = """
@@ -199,7 +207,9 @@ def test_a_body_with_an_error_closes_its_hosts_and_says_the_line(build):
     assert any(item.severity.value == "error" for item in loaded.diagnostics)
 
 
-@pytest.mark.parametrize(("created", "winner"), [("2025-01-01T00:00:00Z", "route"), ("2026-06-01T00:00:00Z", "ingress")])
+@pytest.mark.parametrize(
+    ("created", "winner"), [("2025-01-01T00:00:00Z", "route"), ("2026-06-01T00:00:00Z", "ingress")]
+)
 def test_a_route_and_an_ingress_share_no_host(build, ingress, created, winner):
     loaded = build(ingress() + ROUTE % (created, "shop.example", 'respond "hi"'))
     last = site_of(loaded, "shop.example").routes[0].handlers[-1]

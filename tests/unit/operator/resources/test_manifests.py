@@ -38,9 +38,10 @@ def test_a_field_is_found_at_its_line():
 def test_a_broken_document_hides_no_other_one():
     found = load_texts({"x.yaml": f"a: [1\n---\n{INGRESS}---\nb: : c\n"})
     assert len(found.objects) == 1
-    assert [(item.code.name, item.span.line) for item in found.diagnostics] == [("ZS0301", 3), ("ZS0301", 11)] or len(
-        found.diagnostics
-    ) == 2
+    assert [(item.code.name, item.span.line) for item in found.diagnostics] == [
+        ("ZS0301", 3),
+        ("ZS0301", 11),
+    ] or len(found.diagnostics) == 2
 
 
 def test_a_template_is_named_as_one():
@@ -56,11 +57,15 @@ def test_nothing_is_nothing(text):
 
 
 def test_other_kinds_are_passed_over():
-    assert not load_texts({"x.yaml": "kind: Deployment\napiVersion: apps/v1\nmetadata: {name: x}\n"}).diagnostics
+    assert not load_texts(
+        {"x.yaml": "kind: Deployment\napiVersion: apps/v1\nmetadata: {name: x}\n"}
+    ).diagnostics
 
 
 def test_an_old_version_is_told():
-    (found,) = load_texts({"x.yaml": INGRESS.replace("networking.k8s.io/v1", "extensions/v1beta1")}).diagnostics
+    (found,) = load_texts(
+        {"x.yaml": INGRESS.replace("networking.k8s.io/v1", "extensions/v1beta1")}
+    ).diagnostics
     assert "networking.k8s.io/v1" in found.message and found.span.line == 1
 
 
@@ -120,13 +125,29 @@ def test_a_change_of_a_file_is_seen(tmp_path: Path):
 
 KEYS = st.sampled_from(
     [
-        *("spec", "rules", "http", "paths", "path", "pathType", "backend", "service", "name", "port", "number"),
+        *(
+            "spec",
+            "rules",
+            "http",
+            "paths",
+            "path",
+            "pathType",
+            "backend",
+            "service",
+            "name",
+            "port",
+            "number",
+        ),
         *("tls", "hosts", "secretName", "defaultBackend", "host", "ports", "endpoints", "addresses", "data"),
         *("conditions", "caddyfile", "ingressClassName", "controller", "annotations", "labels", "type"),
     ]
 )
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=20)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
 
 
 @given(st.sampled_from(list(Kind)), st.dictionaries(KEYS, VALUES, max_size=5), VALUES, VALUES)

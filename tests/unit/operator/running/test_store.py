@@ -52,7 +52,9 @@ def put(store, raw):
 
 
 def slice_of(service):
-    raw = named("EndpointSlice", f"{service}-1", endpoints=[{"addresses": ["10.0.0.1"]}], ports=[{"port": 80}])
+    raw = named(
+        "EndpointSlice", f"{service}-1", endpoints=[{"addresses": ["10.0.0.1"]}], ports=[{"port": 80}]
+    )
     raw["metadata"]["labels"] = {"kubernetes.io/service-name": service}
     return raw
 
