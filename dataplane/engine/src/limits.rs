@@ -69,10 +69,11 @@ pub const PROXY_HEADER_TIMEOUT_MS: u64 = 5_000;
 pub const REQUEST_HEAD_TIMEOUT_MS: u64 = 10_000;
 /// Idle keep-alive of clients: above the 60 s of cloud balancers, else they see resets.
 pub const IDLE_TIMEOUT_MS: u64 = 75_000;
-/// A request body or a reader of an answer may fall this far behind `PROGRESS_BYTES_PER_SECOND_MIN`.
-pub const PROGRESS_GRACE_MS: u64 = 20_000;
-/// Slowest accepted peer while bytes are due: slower than any modem, fast enough to end slow attacks.
-pub const PROGRESS_BYTES_PER_SECOND_MIN: u64 = 256;
+/// A sender of a request body and a reader of an answer are judged in windows of this length; two windows are the 30 s
+/// of reliability.md 2.5.
+pub const PROGRESS_WINDOW_MS: u64 = 15_000;
+/// Bytes due in one window: slower than any modem, fast enough to end slow attacks.
+pub const PROGRESS_BYTES_MIN: u64 = 4 << 10;
 /// Lingering close: how long and how much is read and dropped, so that a reset does not destroy our answer.
 pub const LINGER_TIMEOUT_MS: u64 = 2_000;
 pub const LINGER_BYTES_MAX: u64 = 1 << 20;

@@ -1,1 +1,355 @@
-//! See the module's owner.
+//! One worker: the event loop of one core, and everything its connections share. `serve` starts one per core with a
+//! `WorkerContext`; the ring calls the handler methods at the end of this file; the behaviour is in `connection`.
+//!
+//! Rule: nothing here is shared with another worker but the snapshot (by Arc), the password pool and the log writer.
+
+use crate::access_log::AccessLog;
+use crate::connection::{Downstream, Phase};
+use crate::control::{WorkerMessage, WorkerReceiver, WorkerSender};
+use crate::exchange::{Clock, Exchange, HeaderSpan};
+use crate::limits::{DOWNSTREAM_SOCKETS_PERCENT, POOLED_BUFFERS_MAX};
+use crate::metrics::{Counter, WorkerMetrics};
+use crate::passwords::Passwords;
+use crate::program::run::Machine;
+use crate::ring::{Close, End, Handler, Io, SocketId, epoll::Epoll, uring::Uring};
+use crate::serve::{IoChoice, IoReport, WorkerContext};
+use crate::snapshot::{Picker, Snapshot};
+use crate::timers::{Entry, Wheel};
+use crate::tls;
+use crate::upstream::Upstream;
+use crate::upstream::pool::Pool;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Timer keys of upstream connections carry this bit beside the socket's index.
+pub const UPSTREAM_KEY: u32 = 1 << 31;
+
+/// Buffers that one callback fills and empties, kept for their capacity.
+#[derive(Default)]
+pub struct Scratch {
+    /// Decrypted bytes from a peer.
+    pub plain: Vec<u8>,
+    /// Records to send that a read caused.
+    pub wire: Vec<u8>,
+    /// A head, chunk or body on its way out.
+    pub message: Vec<u8>,
+    spans: Vec<HeaderSpan<'static>>,
+}
+
+impl Scratch {
+    /// An empty vector with the capacity of the one before, for spans of any buffer.
+    pub fn take_spans<'a>(&mut self) -> Vec<HeaderSpan<'a>> {
+        std::mem::take(&mut self.spans)
+            .into_iter()
+            .map(|span: HeaderSpan<'static>| -> HeaderSpan<'a> { span })
+            .collect()
+    }
+
+    pub fn give_spans(&mut self, mut spans: Vec<HeaderSpan<'_>>) {
+        spans.clear();
+        // In-place collection of an empty vector keeps its allocation and ends the borrow.
+        self.spans = spans.into_iter().map(|_| HeaderSpan { name: b"", value: b"" }).collect();
+    }
+}
+
+/// A drain under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    pub deadline_ms: u64,
+    pub exit: bool,
+}
+
+/// State of one worker.
+pub struct Worker {
+    pub downstreams: Vec<Option<Box<Downstream>>>,
+    pub upstreams: Vec<Option<Box<Upstream>>>,
+    pub open_downstreams: u32,
+    pub downstreams_max: u32,
+    pub pool: Pool,
+    pub wheel: Wheel,
+    pub machine: Machine,
+    pub picker: Picker,
+    pub snapshot: Arc<Snapshot>,
+    pub tls: Arc<rustls::ServerConfig>,
+    pub metrics: WorkerMetrics,
+    pub access_log: AccessLog,
+    pub passwords: Arc<Passwords>,
+    pub myself: WorkerSender,
+    pub scratch: Scratch,
+    pub drain: Option<Drain>,
+    exchanges: Vec<Box<Exchange>>,
+    messages: WorkerReceiver,
+    generation: u32,
+    due: Vec<Entry>,
+    clock: Clock,
+    system_calls: u64,
+}
+
+/// Runs a worker on this thread until it is drained with `exit`.
+pub fn run(context: WorkerContext) -> io::Result<()> {
+    let (choice, ready, metrics) = (context.io, context.ready.clone(), context.metrics.clone());
+    let reason = match choice {
+        IoChoice::Epoll => "asked for".to_owned(),
+        IoChoice::Auto | IoChoice::IoUring => match Uring::new(context.messages.descriptor()) {
+            Ok(mut ring) => {
+                let mut worker = Worker::new(context, &ring)?;
+                metrics.set(Counter::IoUring, 1);
+                let _ = ready.send(IoReport { backend: "io_uring", reason: String::new() });
+                return ring.run(&mut worker);
+            }
+            Err(error) if choice == IoChoice::IoUring => return Err(error),
+            Err(error) => format!("io_uring: {error}"),
+        },
+    };
+    let mut ring = Epoll::new(context.messages.descriptor())?;
+    let mut worker = Worker::new(context, &ring)?;
+    metrics.set(Counter::IoEpoll, 1);
+    let _ = ready.send(IoReport { backend: "epoll", reason });
+    ring.run(&mut worker)
+}
+
+impl Worker {
+    pub fn new(context: WorkerContext, io: &impl Io) -> io::Result<Worker> {
+        let tls = tls::server_config(context.snapshot.certificate_resolver()).map_err(io::Error::other)?;
+        Ok(Worker {
+            downstreams: Vec::new(),
+            upstreams: Vec::new(),
+            open_downstreams: 0,
+            downstreams_max: (io.sockets_max() / 100 * DOWNSTREAM_SOCKETS_PERCENT).max(1),
+            pool: Pool::default(),
+            wheel: Wheel::new(io.now().monotonic_ns / 1_000_000),
+            machine: Machine::new()?,
+            picker: Picker::default(),
+            snapshot: context.snapshot,
+            tls,
+            metrics: context.metrics,
+            access_log: context.access_log,
+            passwords: context.passwords,
+            myself: context.myself,
+            scratch: Scratch::default(),
+            drain: None,
+            exchanges: Vec::new(),
+            messages: context.messages,
+            generation: 0,
+            due: Vec::new(),
+            clock: io.now(),
+            system_calls: 0,
+        })
+    }
+
+    pub fn now(&self) -> Clock {
+        self.clock
+    }
+
+    /// Milliseconds of the monotonic clock, as deadlines count.
+    pub fn now_ms(&self) -> u64 {
+        self.clock.monotonic_ns / 1_000_000
+    }
+
+    /// Tells connections of one slot apart.
+    pub fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
+    pub fn take_exchange(&mut self) -> Box<Exchange> {
+        self.exchanges.pop().unwrap_or_default()
+    }
+
+    pub fn give_exchange(&mut self, exchange: Box<Exchange>) {
+        if self.exchanges.len() < POOLED_BUFFERS_MAX {
+            self.exchanges.push(exchange);
+        }
+    }
+
+    pub fn downstream(&mut self, socket: SocketId) -> Option<&mut Downstream> {
+        self.downstreams.get_mut(socket.index())?.as_deref_mut()
+    }
+
+    pub fn upstream(&mut self, socket: SocketId) -> Option<&mut Upstream> {
+        self.upstreams.get_mut(socket.index())?.as_deref_mut()
+    }
+
+    pub fn insert_downstream(&mut self, socket: SocketId, downstream: Downstream) {
+        if self.downstreams.len() <= socket.index() {
+            self.downstreams.resize_with(socket.index() + 1, || None);
+        }
+        self.downstreams[socket.index()] = Some(Box::new(downstream));
+    }
+
+    pub fn insert_upstream(&mut self, socket: SocketId, upstream: Upstream) {
+        if self.upstreams.len() <= socket.index() {
+            self.upstreams.resize_with(socket.index() + 1, || None);
+        }
+        self.upstreams[socket.index()] = Some(Box::new(upstream));
+    }
+
+    pub fn set_downstream_deadline(&mut self, socket: SocketId, at_ms: u64) {
+        let Worker { downstreams, wheel, .. } = self;
+        if let Some(Some(down)) = downstreams.get_mut(socket.index()) {
+            let generation = down.generation;
+            down.deadline.set(wheel, socket.0, generation, at_ms);
+        }
+    }
+
+    pub fn set_upstream_deadline(&mut self, socket: SocketId, at_ms: u64) {
+        let Worker { upstreams, wheel, .. } = self;
+        if let Some(Some(up)) = upstreams.get_mut(socket.index()) {
+            let generation = up.generation;
+            up.deadline.set(wheel, socket.0 | UPSTREAM_KEY, generation, at_ms);
+        }
+    }
+
+    /// True where the socket belongs to an upstream connection.
+    fn is_upstream(&self, socket: SocketId) -> bool {
+        self.upstreams.get(socket.index()).is_some_and(Option::is_some)
+    }
+
+    fn handle<I: Io>(&mut self, io: &mut I, message: WorkerMessage) {
+        match message {
+            WorkerMessage::Snapshot(snapshot, acknowledgement) => {
+                self.snapshot = snapshot;
+                drop(acknowledgement);
+            }
+            WorkerMessage::Listen(listener, descriptor) => io.listen(listener.0, descriptor),
+            WorkerMessage::Unlisten(listener) => io.unlisten(listener.0),
+            WorkerMessage::Drain { timeout_ms, exit } => {
+                io.set_accepting(false);
+                self.drain = Some(Drain { deadline_ms: self.now_ms() + timeout_ms, exit });
+            }
+            WorkerMessage::PasswordChecked { ticket, right } => self.password_checked(io, ticket, right),
+        }
+    }
+
+    fn fire_timers<I: Io>(&mut self, io: &mut I) {
+        let now_ms = self.now_ms();
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(now_ms, &mut due);
+        for entry in due.drain(..) {
+            match entry.key & UPSTREAM_KEY {
+                0 => self.downstream_timer(io, SocketId(entry.key), entry, now_ms),
+                _ => self.upstream_timer(io, SocketId(entry.key & !UPSTREAM_KEY), entry, now_ms),
+            }
+        }
+        self.due = due;
+    }
+
+    /// Ends what is left at the drain's deadline, and the loop when nothing is.
+    fn go_on_draining<I: Io>(&mut self, io: &mut I, drain: Drain) -> Option<u64> {
+        let now_ms = self.now_ms();
+        if self.open_downstreams == 0 {
+            if drain.exit {
+                io.stop();
+            }
+            return None;
+        }
+        if now_ms >= drain.deadline_ms {
+            for index in 0..self.downstreams.len() {
+                if self.downstreams[index].is_some() {
+                    self.abort(io, SocketId(index as u32));
+                }
+            }
+            return None;
+        }
+        Some(drain.deadline_ms - now_ms)
+    }
+}
+
+impl<I: Io> Handler<I> for Worker {
+    fn on_accept(
+        &mut self,
+        io: &mut I,
+        socket: SocketId,
+        listener: u32,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) {
+        self.clock = io.now();
+        self.accept(io, socket, listener, remote, local);
+    }
+
+    fn on_connect(&mut self, io: &mut I, socket: SocketId, connected: bool) {
+        self.clock = io.now();
+        self.upstream_connected(io, socket, connected);
+    }
+
+    fn on_data(&mut self, io: &mut I, socket: SocketId, data: &mut [u8]) {
+        self.clock = io.now();
+        if self.is_upstream(socket) {
+            self.metrics.add(Counter::UpstreamBytesReceived, data.len() as u64);
+            self.upstream_data(io, socket, data);
+        } else {
+            self.metrics.add(Counter::DownstreamBytesReceived, data.len() as u64);
+            self.downstream_data(io, socket, data);
+        }
+    }
+
+    fn on_end(&mut self, io: &mut I, socket: SocketId, end: End) {
+        self.clock = io.now();
+        match self.is_upstream(socket) {
+            true => self.upstream_ended(io, socket, end),
+            false => self.downstream_ended(io, socket, end),
+        }
+    }
+
+    fn on_drained(&mut self, io: &mut I, socket: SocketId) {
+        match self.is_upstream(socket) {
+            true => self.upstream_drained(io, socket),
+            false => self.downstream_drained(io, socket),
+        }
+    }
+
+    fn on_closed(&mut self, io: &mut I, socket: SocketId) {
+        if self.is_upstream(socket) {
+            self.metrics.add(Counter::UpstreamBytesSent, io.sent(socket));
+            self.upstreams[socket.index()] = None;
+        } else if let Some(Some(_)) = self.downstreams.get(socket.index()) {
+            self.metrics.add(Counter::DownstreamBytesSent, io.sent(socket));
+            self.metrics.add(Counter::ConnectionsClosed, 1);
+            self.downstreams[socket.index()] = None;
+            self.open_downstreams -= 1;
+            if self.drain.is_none() && self.open_downstreams + 1 == self.downstreams_max {
+                io.set_accepting(true);
+            }
+        }
+    }
+
+    fn on_wake(&mut self, io: &mut I) {
+        self.messages.reset();
+        while let Some(message) = self.messages.take() {
+            self.handle(io, message);
+        }
+    }
+
+    fn on_turn(&mut self, io: &mut I) -> Option<u64> {
+        self.clock = io.now();
+        self.fire_timers(io);
+        self.access_log.flush();
+        self.metrics.add(Counter::LoopTurns, 1);
+        self.metrics.add(Counter::SystemCalls, io.system_calls() - self.system_calls);
+        self.system_calls = io.system_calls();
+        self.metrics.set(Counter::ConnectionsOpen, u64::from(self.open_downstreams));
+        self.metrics.set(Counter::UpstreamIdle, self.pool.len() as u64);
+        let wait_ms = self.wheel.wait_ms(self.now_ms());
+        match self.drain {
+            None => wait_ms,
+            Some(drain) => match (self.go_on_draining(io, drain), wait_ms) {
+                (Some(left), Some(wait)) => Some(left.min(wait)),
+                (left, wait) => left.or(wait),
+            },
+        }
+    }
+}
+
+impl Worker {
+    /// Ends a client connection at once, whatever it is doing.
+    pub fn abort<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        self.release_upstream(io, socket);
+        self.end_exchange_badly(socket);
+        if let Some(down) = self.downstream(socket) {
+            down.phase = Phase::Closing;
+            io.close(socket, Close::Now);
+        }
+    }
+}

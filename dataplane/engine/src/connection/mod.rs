@@ -1,1 +1,227 @@
-//! See the module's owner.
+//! Client connections: their phases and what they hold. The behaviour is in the submodules, all of it methods of
+//! `Worker`, called from the ring's events:
+//!
+//! `accepting` a socket, PROXY header and TLS -> `receiving` heads and bodies -> `deciding` by the host's program ->
+//! `proxying` to an endpoint, with retries -> `answering` from the upstream or by ourselves -> `ending` the exchange
+//! and then the connection. `timing` watches over all of it.
+//!
+//! Rule: a connection serves one request at a time; pipelined bytes wait in `input`, bounded. HTTP/2 will be another
+//! `receiving`/`answering` pair over the same phases.
+
+pub mod accepting;
+pub mod answering;
+pub mod deciding;
+pub mod ending;
+pub mod proxying;
+pub mod receiving;
+pub mod timing;
+
+use crate::error::Failure;
+use crate::exchange::{Exchange, Peer};
+use crate::http1::body::BodyDecoder;
+use crate::http1::head::HeadScanner;
+use crate::ring::SocketId;
+use crate::snapshot::{EndpointKey, VirtualHost};
+use crate::timers::Wheel;
+use crate::tls::Session;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Where a client connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for the PROXY protocol's header.
+    ProxyHeader,
+    Handshake,
+    /// Waits for a request head: idle where `input` is empty.
+    Head,
+    /// One exchange is under way.
+    Serving,
+    /// After 101: bytes pass unread.
+    Tunnel,
+    /// Our side is finished; what still comes is dropped, so that no reset destroys the answer.
+    Lingering,
+    /// Everything is written; the socket closes when the kernel took it.
+    Closing,
+}
+
+/// A deadline that is cheap to move: the wheel holds an entry at or before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deadline {
+    pub at_ms: u64,
+    armed_ms: u64,
+}
+
+impl Deadline {
+    /// Moves the deadline; `key` and `generation` come back when it is due.
+    pub fn set(&mut self, wheel: &mut Wheel, key: u32, generation: u32, at_ms: u64) {
+        self.at_ms = at_ms;
+        if self.armed_ms == 0 || at_ms < self.armed_ms {
+            self.armed_ms = at_ms;
+            wheel.arm(key, generation, at_ms);
+        }
+    }
+
+    /// True where the entry that fired is the armed one and the deadline has really come; else it is armed again.
+    pub fn is_due(&mut self, wheel: &mut Wheel, entry: crate::timers::Entry, now_ms: u64) -> bool {
+        if entry.deadline_ms != self.armed_ms {
+            return false;
+        }
+        self.armed_ms = 0;
+        if self.at_ms <= now_ms {
+            return true;
+        }
+        let at_ms = self.at_ms;
+        self.set(wheel, entry.key, entry.generation, at_ms);
+        false
+    }
+}
+
+/// What an exchange waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing yet: the program decides.
+    Decision,
+    /// The password pool, then the program at this entry.
+    Password(u32),
+    /// A connection to the endpoint; no byte of the body is taken before.
+    Upstream,
+    /// The request goes up, the answer comes down.
+    Answer,
+}
+
+/// One exchange of a connection.
+pub struct Serving {
+    pub body: BodyDecoder,
+    pub body_bytes: u64,
+    pub body_bytes_max: u64,
+    pub length: Option<u64>,
+    pub chunked: bool,
+    pub head_method: bool,
+    pub replayable: bool,
+    pub http_minor: u8,
+    /// The client's wish, and later our decision, to keep the connection.
+    pub persistent: bool,
+    pub expects_continue: bool,
+    pub upgrade: Option<Box<[u8]>>,
+    pub host: Option<Arc<VirtualHost>>,
+    pub row: u32,
+    pub in_error_routes: bool,
+    pub waiting: Waiting,
+    pub upstream: Option<SocketId>,
+    pub tried: Vec<EndpointKey>,
+    pub attempts: u32,
+    /// Retries end here, where the cluster says so.
+    pub attempts_until_ms: u64,
+    pub last_failure: Option<Failure>,
+    /// The answer's head was written.
+    pub answered: bool,
+    /// The answer's body is re-framed as chunks.
+    pub answer_chunked: bool,
+    /// Body bytes wait because the upstream does not take them.
+    pub blocked: bool,
+    pub started_ns: u64,
+    pub status: u16,
+    pub response_bytes: u64,
+    pub upstream_address: Option<SocketAddr>,
+    pub reason: &'static str,
+}
+
+/// Progress at the start of the window that is judged at its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    pub sent: u64,
+    pub body_bytes: u64,
+    pub was_pending: bool,
+    pub was_expecting_body: bool,
+}
+
+/// A client connection.
+pub struct Downstream {
+    pub generation: u32,
+    pub peer: Peer,
+    pub is_tls: bool,
+    pub session: Option<Session>,
+    pub phase: Phase,
+    pub input: Vec<u8>,
+    pub scanner: HeadScanner,
+    pub blank_lines: u8,
+    /// `advance` is on the stack: whoever ends the exchange must not call it again.
+    pub advancing: bool,
+    pub paused: bool,
+    /// Between two requests, no byte of the next one yet.
+    pub idle: bool,
+    /// The client sent FIN or close_notify.
+    pub finished: bool,
+    pub deadline: Deadline,
+    pub window: Window,
+    pub lingered_bytes: u64,
+    pub exchange: Option<Box<Exchange>>,
+    pub serving: Serving,
+}
+
+impl Default for Serving {
+    fn default() -> Serving {
+        Serving {
+            body: BodyDecoder::Empty,
+            body_bytes: 0,
+            body_bytes_max: u64::MAX,
+            length: None,
+            chunked: false,
+            head_method: false,
+            replayable: false,
+            http_minor: 1,
+            persistent: false,
+            expects_continue: false,
+            upgrade: None,
+            host: None,
+            row: 0,
+            in_error_routes: false,
+            waiting: Waiting::Decision,
+            upstream: None,
+            tried: Vec::new(),
+            attempts: 0,
+            attempts_until_ms: u64::MAX,
+            last_failure: None,
+            answered: false,
+            answer_chunked: false,
+            blocked: false,
+            started_ns: 0,
+            status: 0,
+            response_bytes: 0,
+            upstream_address: None,
+            reason: "",
+        }
+    }
+}
+
+impl Serving {
+    /// All of the request was read.
+    pub fn request_done(&self) -> bool {
+        self.body.is_done()
+    }
+}
+
+impl Downstream {
+    pub fn new(generation: u32, peer: Peer, phase: Phase, is_tls: bool) -> Downstream {
+        Downstream {
+            generation,
+            peer,
+            is_tls,
+            session: None,
+            phase,
+            input: Vec::new(),
+            scanner: HeadScanner::default(),
+            blank_lines: 0,
+            advancing: false,
+            paused: false,
+            idle: false,
+            finished: false,
+            deadline: Deadline::default(),
+            window: Window::default(),
+            lingered_bytes: 0,
+            exchange: None,
+            serving: Serving::default(),
+        }
+    }
+}

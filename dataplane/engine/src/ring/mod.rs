@@ -1,1 +1,117 @@
-//! See the module's owner.
+//! Sockets of one worker behind a small trait, with three backends: `uring` (default), `epoll` (where io_uring is
+//! refused) and `sim` (driven by a seed, for tests). Bytes come in by `Handler` callbacks; bytes go out by appending to
+//! `Io::out`, flushed once per socket and loop turn.
+//!
+//! Rules that all backends keep and the simulation provokes: a socket that was closed delivers nothing but `on_closed`,
+//! once, after which its id may be reused; `on_end` comes once, or `Reset` once after `Finished`; at most what was already
+//! in flight is still delivered after `pause`.
+
+pub mod addresses;
+pub mod epoll;
+#[cfg(test)]
+pub mod sim;
+pub mod uring;
+
+use crate::exchange::Clock;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+/// Slot of a socket in its backend. The backend's generation keeps stale completions away from a reused slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u32);
+
+impl SocketId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How the peer ended its side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// FIN: no more bytes will come, ours may still be read.
+    Finished,
+    /// Reset or any other error: the connection is gone in both directions.
+    Reset,
+}
+
+/// When to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// When all of `out` was taken by the kernel; the owner watches over the progress and may still say `Now`.
+    AfterFlush,
+    Now,
+}
+
+/// What a handler may do with sockets.
+pub trait Io {
+    /// Append-only output of a socket, flushed at the end of the turn (of a connecting one: once it is connected).
+    fn out(&mut self, socket: SocketId) -> &mut Vec<u8>;
+    /// Bytes of `out` that the kernel has not taken yet.
+    fn pending(&self, socket: SocketId) -> usize;
+    /// Bytes that the kernel took over the socket's life.
+    fn sent(&self, socket: SocketId) -> u64;
+    /// Starts a connection; `on_connect` follows. None: no socket is left.
+    fn connect(&mut self, address: &SocketAddr) -> Option<SocketId>;
+    /// Ends our side after what is in `out`; the socket is still read.
+    fn shutdown(&mut self, socket: SocketId);
+    fn close(&mut self, socket: SocketId, when: Close);
+    /// Stops reading; the peer's window fills.
+    fn pause(&mut self, socket: SocketId);
+    fn resume(&mut self, socket: SocketId);
+    /// Asks for one `on_drained` when `pending` is at most `PENDING_OUTPUT_BYTES_LOW`.
+    fn notify_drained(&mut self, socket: SocketId);
+    /// Accepts from a listening socket; `key` comes back in `on_accept`.
+    fn listen(&mut self, key: u32, descriptor: OwnedFd);
+    fn unlisten(&mut self, key: u32);
+    /// Pauses and resumes all accepting; what is in flight is still delivered.
+    fn set_accepting(&mut self, accepting: bool);
+    /// Sockets that can be open at once, both sides.
+    fn sockets_max(&self) -> u32;
+    /// The time of this turn.
+    fn now(&self) -> Clock;
+    /// System calls made so far.
+    fn system_calls(&self) -> u64;
+    /// Ends `run` after this turn.
+    fn stop(&mut self);
+}
+
+/// The owner of all sockets: the worker.
+pub trait Handler<I: Io> {
+    fn on_accept(
+        &mut self,
+        io: &mut I,
+        socket: SocketId,
+        listener: u32,
+        remote: SocketAddr,
+        local: SocketAddr,
+    );
+    fn on_connect(&mut self, io: &mut I, socket: SocketId, connected: bool);
+    fn on_data(&mut self, io: &mut I, socket: SocketId, data: &mut [u8]);
+    fn on_end(&mut self, io: &mut I, socket: SocketId, end: End);
+    fn on_drained(&mut self, io: &mut I, socket: SocketId);
+    /// The socket is gone and its id free.
+    fn on_closed(&mut self, io: &mut I, socket: SocketId);
+    /// The wake descriptor became readable.
+    fn on_wake(&mut self, io: &mut I);
+    /// After the events of a turn, before its flush. Returns how long the next turn may sleep at most, None: for ever.
+    fn on_turn(&mut self, io: &mut I) -> Option<u64>;
+}
+
+/// Output buffers for reuse, so that an idle connection owns no memory and a warm one allocates none.
+#[derive(Default)]
+pub struct BufferPool(Vec<Vec<u8>>);
+
+impl BufferPool {
+    pub fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(4096))
+    }
+
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let room = self.0.len() < crate::limits::POOLED_BUFFERS_MAX;
+        if room && buffer.capacity() != 0 && buffer.capacity() <= crate::limits::POOLED_BUFFER_BYTES_MAX {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}

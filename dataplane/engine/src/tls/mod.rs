@@ -1,1 +1,328 @@
-//! See the module's owner.
+//! TLS without I/O, both sides, on rustls' unbuffered API: records in, plaintext and records to send out.
+//!
+//! Called by `connection` and `upstream`. Rule: what arrived in part is kept, bounded, and nothing else is buffered; an
+//! error yields its alert in `out` and ends the session.
+
+use crate::exchange::{TlsInfo, TlsVersion};
+use crate::limits::{TLS_BUFFERED_BYTES_MAX, TLS_RECORD_BYTES_MAX};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::crypto::aws_lc_rs as provider;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConnectionData, UnbufferedServerConnection,
+};
+use rustls::sign::CertifiedKey;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// Bytes that a record adds to its plaintext, in any version and suite, with room to spare.
+const RECORD_OVERHEAD: usize = 64;
+
+/// The session is over; the reason for logs. An alert may have been appended to `out`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFailure(pub String);
+
+/// What `Session::read` found beside plaintext.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The handshake ended in this call.
+    pub established: bool,
+    /// The peer sent close_notify.
+    pub closed: bool,
+}
+
+/// One TLS connection of either side.
+pub struct Session {
+    side: Side,
+    partial: Vec<u8>,
+    established: bool,
+    server_name: Option<Arc<str>>,
+}
+
+enum Side {
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
+/// The server side's configuration for the life of the process: TLS 1.2 and 1.3, AEAD and ECDHE only, no early data.
+pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(Noting(resolver)));
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+    // Stateless tickets with rotating keys: no session cache that all workers would have to lock.
+    config.ticketer = provider::Ticketer::new()?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+impl Session {
+    pub fn server(config: &Arc<ServerConfig>) -> Result<Session, TlsFailure> {
+        let connection = UnbufferedServerConnection::new(config.clone()).map_err(failure)?;
+        Ok(Session {
+            side: Side::Server(Box::new(connection)),
+            partial: Vec::new(),
+            established: false,
+            server_name: None,
+        })
+    }
+
+    /// The ClientHello is written by the first `read`, which may be called with no data.
+    pub fn client(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Session, TlsFailure> {
+        let connection = UnbufferedClientConnection::new(config.clone(), name).map_err(failure)?;
+        Ok(Session {
+            side: Side::Client(Box::new(connection)),
+            partial: Vec::new(),
+            established: false,
+            server_name: None,
+        })
+    }
+
+    pub fn is_established(&self) -> bool {
+        self.established
+    }
+
+    /// Takes received bytes; appends plaintext to `plain` and records to send to `out`.
+    pub fn read(
+        &mut self,
+        data: &mut [u8],
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Progress, TlsFailure> {
+        let mut pump = Pump { plain, out, consumed: 0, closed: false, ready: false };
+        let result = if self.partial.is_empty() {
+            let result = self.side.pump(data, &mut pump);
+            self.partial.extend_from_slice(&data[pump.consumed..]);
+            result
+        } else {
+            self.partial.extend_from_slice(data);
+            let result = self.side.pump(&mut self.partial, &mut pump);
+            self.partial.drain(..pump.consumed);
+            result
+        };
+        let (closed, ready) = (pump.closed, pump.ready);
+        if !self.established {
+            self.server_name = SERVER_NAME.take().or(self.server_name.take());
+        }
+        if let Err(failure) = result {
+            // The alert, best effort: the connection ends either way.
+            let mut rest = Pump { plain: &mut Vec::new(), out, consumed: 0, closed: false, ready: false };
+            let _ = self.side.pump(&mut [], &mut rest);
+            return Err(failure);
+        }
+        if self.partial.is_empty() {
+            self.partial = Vec::new();
+        } else if self.partial.len() > TLS_BUFFERED_BYTES_MAX {
+            return Err(TlsFailure("handshake message too large".into()));
+        }
+        let established = ready && !self.established;
+        self.established |= ready;
+        Ok(Progress { established, closed })
+    }
+
+    /// Appends `plain` as records to `out`. Only after the handshake.
+    pub fn write(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsFailure> {
+        match &mut self.side {
+            Side::Server(connection) => encrypt(&mut **connection, plain, out),
+            Side::Client(connection) => encrypt(&mut **connection, plain, out),
+        }
+    }
+
+    /// Appends a close_notify alert.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        match &mut self.side {
+            Side::Server(connection) => close(&mut **connection, out),
+            Side::Client(connection) => close(&mut **connection, out),
+        }
+    }
+
+    /// What the handshake agreed on; None before its end.
+    pub fn info(&self) -> Option<TlsInfo> {
+        let version = match &self.side {
+            Side::Server(connection) => connection.protocol_version(),
+            Side::Client(connection) => connection.protocol_version(),
+        };
+        let version = match version? {
+            rustls::ProtocolVersion::TLSv1_3 => TlsVersion::Tls13,
+            _ => TlsVersion::Tls12,
+        };
+        Some(TlsInfo { version, server_name: self.server_name.clone() })
+    }
+}
+
+thread_local! {
+    /// The name that the ClientHello processed just now on this thread carried.
+    static SERVER_NAME: Cell<Option<Arc<str>>> = const { Cell::new(None) };
+}
+
+/// Passes on to the resolver and notes the server name, which rustls' unbuffered API does not tell afterwards. Every
+/// handshake asks the resolver, resumed ones too, while `Session::read` runs on this thread.
+#[derive(Debug)]
+struct Noting(Arc<dyn ResolvesServerCert>);
+
+impl ResolvesServerCert for Noting {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name();
+        SERVER_NAME.set(name.map(|name| Arc::from(name.trim_end_matches('.').to_ascii_lowercase())));
+        self.0.resolve(hello)
+    }
+}
+
+fn failure(error: impl std::fmt::Display) -> TlsFailure {
+    TlsFailure(error.to_string())
+}
+
+/// rustls has one function of this name per side, in no trait.
+trait Records {
+    type Data;
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
+struct Pump<'a> {
+    plain: &'a mut Vec<u8>,
+    out: &'a mut Vec<u8>,
+    consumed: usize,
+    closed: bool,
+    ready: bool,
+}
+
+impl Side {
+    fn pump(&mut self, data: &mut [u8], pump: &mut Pump<'_>) -> Result<(), TlsFailure> {
+        match self {
+            Side::Server(connection) => pump_records(&mut **connection, data, pump),
+            Side::Client(connection) => pump_records(&mut **connection, data, pump),
+        }
+    }
+}
+
+fn pump_records<R: Records>(
+    connection: &mut R,
+    data: &mut [u8],
+    pump: &mut Pump<'_>,
+) -> Result<(), TlsFailure> {
+    loop {
+        let status = connection.process(&mut data[pump.consumed..]);
+        let mut discard = status.discard;
+        let mut waiting = false;
+        match status.state.map_err(failure)? {
+            ConnectionState::ReadTraffic(mut traffic) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record.map_err(failure)?;
+                    discard += record.discard;
+                    pump.plain.extend_from_slice(record.payload);
+                }
+            }
+            ConnectionState::EncodeTlsData(mut encoder) => append(pump.out, 1024, |room| {
+                encoder.encode(room).map_err(|error| match error {
+                    EncodeError::InsufficientSize(size) => Some(size.required_size),
+                    EncodeError::AlreadyEncoded => None,
+                })
+            })?,
+            ConnectionState::TransmitTlsData(transmit) => transmit.done(),
+            ConnectionState::BlockedHandshake => waiting = true,
+            ConnectionState::WriteTraffic(_) => {
+                pump.ready = true;
+                waiting = true;
+            }
+            ConnectionState::PeerClosed => pump.closed = true,
+            ConnectionState::Closed => {
+                pump.closed = true;
+                waiting = true;
+            }
+            _ => return Err(TlsFailure("early data is not served".into())),
+        }
+        pump.consumed += discard;
+        if waiting {
+            return Ok(());
+        }
+    }
+}
+
+fn encrypt<R: Records>(connection: &mut R, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsFailure> {
+    loop {
+        match connection.process(&mut []).state.map_err(failure)? {
+            ConnectionState::WriteTraffic(mut traffic) => {
+                let records = plain.len() / TLS_RECORD_BYTES_MAX + 1;
+                return append(out, plain.len() + records * RECORD_OVERHEAD, |room| {
+                    traffic.encrypt(plain, room).map_err(required_size)
+                });
+            }
+            ConnectionState::EncodeTlsData(mut encoder) => append(out, 1024, |room| {
+                encoder.encode(room).map_err(|error| match error {
+                    EncodeError::InsufficientSize(size) => Some(size.required_size),
+                    EncodeError::AlreadyEncoded => None,
+                })
+            })?,
+            ConnectionState::TransmitTlsData(transmit) => transmit.done(),
+            // The peer's close_notify ends its direction only.
+            ConnectionState::PeerClosed => {}
+            _ => return Err(TlsFailure("session cannot be written".into())),
+        }
+    }
+}
+
+fn close<R: Records>(connection: &mut R, out: &mut Vec<u8>) {
+    for _ in 0..4 {
+        match connection.process(&mut []).state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                let _ = append(out, RECORD_OVERHEAD, |room| {
+                    traffic.queue_close_notify(room).map_err(required_size)
+                });
+                return;
+            }
+            Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
+            Ok(ConnectionState::PeerClosed) => {}
+            _ => return,
+        }
+    }
+}
+
+fn required_size(error: EncryptError) -> Option<usize> {
+    match error {
+        EncryptError::InsufficientSize(size) => Some(size.required_size),
+        EncryptError::EncryptExhausted => None,
+    }
+}
+
+/// Lets `write` fill room behind `out`, once more with the size it asks for.
+fn append(
+    out: &mut Vec<u8>,
+    guess: usize,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
+) -> Result<(), TlsFailure> {
+    let start = out.len();
+    let mut room = guess;
+    for _ in 0..3 {
+        out.resize(start + room, 0);
+        match write(&mut out[start..]) {
+            Ok(length) => {
+                out.truncate(start + length);
+                return Ok(());
+            }
+            Err(Some(size)) => room = size,
+            Err(None) => break,
+        }
+    }
+    out.truncate(start);
+    Err(TlsFailure("record could not be written".into()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,116 @@
-//! See the module's owner.
+//! Connections to endpoints: what one holds, and the pool of idle ones. `connection` drives them.
+//!
+//! Rule: a connection goes back to the pool only after an answer that was complete, strictly framed and followed by no
+//! further byte; whatever a backend does wrong costs it the connection (reliability.md 2.7).
+
+pub mod pool;
+
+use crate::connection::Deadline;
+use crate::http1::body::BodyDecoder;
+use crate::http1::head::HeadScanner;
+use crate::ring::SocketId;
+use crate::snapshot::EndpointRef;
+use crate::tls::Session;
+use pool::PoolKey;
+use std::sync::atomic::Ordering;
+
+/// Where an upstream connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Connecting,
+    Handshake,
+    /// A request was sent; the answer's head is awaited.
+    Head,
+    /// The answer's body comes.
+    Body,
+    Idle,
+    Tunnel,
+    Closing,
+}
+
+/// An upstream connection.
+pub struct Upstream {
+    pub generation: u32,
+    pub client: Option<SocketId>,
+    pub endpoint: EndpointRef,
+    pub key: PoolKey,
+    pub session: Option<Session>,
+    pub phase: Phase,
+    /// It served a request before this one.
+    pub reused: bool,
+    /// Bytes of the current answer came.
+    pub answering: bool,
+    pub input: Vec<u8>,
+    pub scanner: HeadScanner,
+    pub interim_responses: u8,
+    pub body: BodyDecoder,
+    pub persistent: bool,
+    pub requests: u32,
+    pub paused: bool,
+    pub finished: bool,
+    pub deadline: Deadline,
+    pub requested_ns: u64,
+    pub sent_mark: u64,
+    /// `endpoint.active` counts this one.
+    pub counted: bool,
+}
+
+impl Upstream {
+    pub fn new(generation: u32, client: SocketId, endpoint: EndpointRef, key: PoolKey) -> Upstream {
+        let mut upstream = Upstream {
+            generation,
+            client: Some(client),
+            endpoint,
+            key,
+            session: None,
+            phase: Phase::Connecting,
+            reused: false,
+            answering: false,
+            input: Vec::new(),
+            scanner: HeadScanner::default(),
+            interim_responses: 0,
+            body: BodyDecoder::Empty,
+            persistent: false,
+            requests: 0,
+            paused: false,
+            finished: false,
+            deadline: Deadline::default(),
+            requested_ns: 0,
+            sent_mark: 0,
+            counted: false,
+        };
+        upstream.count(true);
+        upstream
+    }
+
+    /// A request goes up on this connection: forgets all of the one before.
+    pub fn begin(&mut self, now_ns: u64, sent: u64) {
+        self.phase = Phase::Head;
+        self.answering = false;
+        self.input.clear();
+        self.scanner = HeadScanner::default();
+        self.interim_responses = 0;
+        self.body = BodyDecoder::Empty;
+        self.persistent = false;
+        self.requests += 1;
+        self.requested_ns = now_ns;
+        self.sent_mark = sent;
+    }
+
+    /// Says whether a request occupies the endpoint by this connection (least connections).
+    pub fn count(&mut self, active: bool) {
+        if self.counted != active {
+            self.counted = active;
+            match active {
+                true => self.endpoint.active.fetch_add(1, Ordering::Relaxed),
+                false => self.endpoint.active.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.count(false);
+    }
+}

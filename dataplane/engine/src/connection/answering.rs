@@ -1,0 +1,419 @@
+//! An upstream's answer on its way down: strict head, re-framed body, tunnels after 101.
+//!
+//! Rule: whatever the upstream does wrong, the client gets a 502 where nothing was sent yet, or a connection that ends in
+//! the middle; never bytes that the upstream's framing does not account for.
+
+use super::Phase;
+use super::deciding::connection_line;
+use crate::error::Failure;
+use crate::exchange::{Body, Connection, Framing, HeaderSpan, ResponseHead};
+use crate::http1::body::BodyDecoder;
+use crate::http1::{Violation, chunked, request, response};
+use crate::limits::*;
+use crate::metrics::{Counter, Histogram};
+use crate::ring::{Close, End, Io, SocketId};
+use crate::upstream;
+use crate::worker::Worker;
+
+/// What one piece of an answer led to.
+enum Step {
+    /// All bytes used; more of the answer is to come.
+    More,
+    /// The head is not complete.
+    Incomplete,
+    Switched(usize),
+    Done(usize),
+}
+
+impl Worker {
+    /// Bytes from an upstream as they come from the ring.
+    pub fn upstream_data<I: Io>(&mut self, io: &mut I, upstream: SocketId, data: &mut [u8]) {
+        let Some(up) = self.upstream(upstream) else { return };
+        if up.phase == upstream::Phase::Closing {
+            return;
+        }
+        if up.session.is_none() {
+            return self.upstream_plain(io, upstream, data);
+        }
+        let mut plain = std::mem::take(&mut self.scratch.plain);
+        let mut wire = std::mem::take(&mut self.scratch.wire);
+        let Some(up) = self.upstream(upstream) else { return };
+        let Some(session) = up.session.as_mut() else { return };
+        let result = session.read(data, &mut plain, &mut wire);
+        if !wire.is_empty() {
+            io.out(upstream).extend_from_slice(&wire);
+            wire.clear();
+        }
+        let client = up.client;
+        match (result, client) {
+            (Err(_), _) if up.phase == upstream::Phase::Handshake => {
+                self.attempt_failed(io, upstream, Failure::UpstreamTls);
+            }
+            (Err(_), _) => self.upstream_ended(io, upstream, End::Reset),
+            (Ok(progress), client) => {
+                if let (true, Some(client)) = (progress.established, client) {
+                    self.upstream_ready(io, client, upstream);
+                }
+                if !plain.is_empty() {
+                    self.upstream_plain(io, upstream, &plain);
+                }
+                if progress.closed {
+                    self.upstream_ended(io, upstream, End::Finished);
+                }
+            }
+        }
+        plain.clear();
+        self.scratch.plain = plain;
+        self.scratch.wire = wire;
+    }
+
+    fn upstream_plain<I: Io>(&mut self, io: &mut I, upstream: SocketId, bytes: &[u8]) {
+        let Some(up) = self.upstream(upstream) else { return };
+        match (up.phase, up.client) {
+            (upstream::Phase::Head | upstream::Phase::Body, Some(client)) => {
+                self.answer_bytes(io, client, upstream, bytes);
+            }
+            (upstream::Phase::Tunnel, Some(client)) => self.tunnel_down(io, client, upstream, bytes),
+            // Bytes that nobody asked for: this connection cannot be trusted with a request.
+            (upstream::Phase::Idle, _) => self.upstream_ended(io, upstream, End::Reset),
+            _ => {}
+        }
+    }
+
+    fn answer_bytes<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, bytes: &[u8]) {
+        let mut message = std::mem::take(&mut self.scratch.message);
+        message.clear();
+        let Some(up) = self.upstream(upstream) else { return };
+        up.answering = true;
+        let mut held = std::mem::take(&mut up.input);
+        let rest = if held.is_empty() {
+            bytes
+        } else {
+            held.extend_from_slice(bytes);
+            &held
+        };
+        let answered = self.downstream(client).is_some_and(|down| down.serving.answered);
+        let result = self.answer_steps(client, upstream, rest, &mut message);
+        if !message.is_empty() && result.is_ok() {
+            self.send_downstream(io, client, &message);
+        }
+        self.scratch.message = message;
+        match result {
+            Err(failure) => {
+                // What this call wrote was not sent.
+                if let Some(down) = self.downstream(client) {
+                    down.serving.answered = answered;
+                }
+                self.attempt_failed(io, upstream, failure);
+            }
+            Ok(Step::Incomplete) => {
+                if let Some(up) = self.upstream(upstream) {
+                    up.input.extend_from_slice(rest);
+                }
+            }
+            Ok(Step::More) => self.hold_back(io, client, upstream),
+            Ok(Step::Done(used)) => self.answer_done(io, client, upstream, used == rest.len()),
+            Ok(Step::Switched(used)) => self.switch(io, client, upstream, &rest[used..]),
+        }
+    }
+
+    /// Takes heads and body off `bytes` and writes what goes down to `out`. `Incomplete` leaves all input to the caller,
+    /// which only heads do; interim heads before it are skipped again then, and counted once by their scanner.
+    fn answer_steps(
+        &mut self,
+        client: SocketId,
+        upstream: SocketId,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Failure> {
+        let mut at = 0;
+        loop {
+            let Some(up) = self.upstream(upstream) else { return Err(Failure::UpstreamClosed) };
+            if up.phase == upstream::Phase::Body {
+                return self.answer_body(client, upstream, bytes, at, out);
+            }
+            let scanned = up.scanner.scan(&bytes[at..], RESPONSE_HEAD_BYTES_MAX).map_err(bad)?;
+            let Some(length) = scanned else {
+                if at > 0 {
+                    // Interim heads are gone; keep only what follows them.
+                    up.input.extend_from_slice(&bytes[at..]);
+                    return Ok(Step::More);
+                }
+                return Ok(Step::Incomplete);
+            };
+            up.scanner = Default::default();
+            let head = &bytes[at..at + length];
+            at += length;
+            if self.answer_head(client, upstream, head, out)? {
+                return Ok(Step::Switched(at));
+            }
+        }
+    }
+
+    /// One head of the answer; true where it switches protocols.
+    fn answer_head(
+        &mut self,
+        client: SocketId,
+        upstream: SocketId,
+        head: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Failure> {
+        let draining = self.drain.is_some();
+        let mut spans: Vec<HeaderSpan<'_>> = self.scratch.take_spans();
+        let now_ns = self.now().monotonic_ns;
+        let Worker { upstreams, downstreams, metrics, .. } = self;
+        let (Some(Some(up)), Some(Some(down))) =
+            (upstreams.get_mut(upstream.index()), downstreams.get_mut(client.index()))
+        else {
+            return Err(Failure::UpstreamClosed);
+        };
+        let serving = &mut down.serving;
+        let mut space = request::field_space();
+        let asked = response::Asked { head: serving.head_method, upgrade: serving.upgrade.is_some() };
+        let answer = response::parse(head, asked, &mut space).map_err(bad)?;
+        if answer.is_interim() {
+            up.interim_responses += 1;
+            return match up.interim_responses > INTERIM_RESPONSES_MAX {
+                true => Err(Failure::BadResponse("too many interim responses")),
+                false => Ok(false),
+            };
+        }
+        spans.extend(
+            answer.fields.iter().map(|field| HeaderSpan { name: field.name.as_bytes(), value: field.value }),
+        );
+        let switches = answer.status == 101;
+        let body = match (&answer.body, answer.length) {
+            _ if switches => Body::Unframed,
+            (BodyDecoder::Empty, Some(length)) if answer.status != 204 => Body::Length(length),
+            (BodyDecoder::Empty, _) => Body::Unframed,
+            (BodyDecoder::Length(length), _) => Body::Length(*length),
+            (BodyDecoder::Chunked(_) | BodyDecoder::UntilClose, _) if serving.http_minor >= 1 => {
+                Body::Chunked
+            }
+            _ => Body::Unframed,
+        };
+        let until_close = body == Body::Unframed && !answer.body.is_done();
+        serving.persistent &= !draining && serving.request_done() && !until_close;
+        let connection = match answer.upgrade.filter(|_| switches) {
+            Some(protocol) => Connection::Upgrade(protocol),
+            None => connection_line(serving.persistent, serving.http_minor),
+        };
+        up.body = answer.body;
+        up.persistent = answer.persistent;
+        up.phase = upstream::Phase::Body;
+        serving.answered = true;
+        serving.status = answer.status;
+        serving.answer_chunked = body == Body::Chunked;
+        let parsed = ResponseHead {
+            status: answer.status,
+            reason: answer.reason,
+            http_minor: answer.minor,
+            headers: &spans,
+        };
+        let Some(exchange) = down.exchange.as_mut() else { return Err(Failure::ClientGone) };
+        exchange.write_downstream_head(&parsed, Framing { body, connection, expect_continue: false }, out);
+        metrics.observe(Histogram::UpstreamResponse, now_ns - up.requested_ns);
+        self.scratch.give_spans(spans);
+        Ok(switches)
+    }
+
+    fn answer_body(
+        &mut self,
+        client: SocketId,
+        upstream: SocketId,
+        bytes: &[u8],
+        from: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Failure> {
+        let Worker { upstreams, downstreams, .. } = self;
+        let (Some(Some(up)), Some(Some(down))) =
+            (upstreams.get_mut(upstream.index()), downstreams.get_mut(client.index()))
+        else {
+            return Err(Failure::UpstreamClosed);
+        };
+        let serving = &mut down.serving;
+        let mut at = from;
+        while at < bytes.len() && !up.body.is_done() {
+            let piece = up.body.next(&bytes[at..]).map_err(bad)?;
+            let data = piece.body(&bytes[at..]);
+            serving.response_bytes += data.len() as u64;
+            match serving.answer_chunked {
+                true => chunked::write_chunk(data, out),
+                false => out.extend_from_slice(data),
+            }
+            at += piece.consumed;
+        }
+        if !up.body.is_done() {
+            return Ok(Step::More);
+        }
+        if serving.answer_chunked {
+            out.extend_from_slice(chunked::LAST_CHUNK);
+        }
+        Ok(Step::Done(at))
+    }
+
+    /// More of the answer is to come: its next deadline, and backpressure where the client does not read.
+    fn hold_back<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
+        let timeout_ms =
+            self.cluster_timeout(client, |state| state.read_timeout_ms, UPSTREAM_READ_TIMEOUT_MS);
+        let deadline_ms = self.now_ms() + timeout_ms;
+        let full = io.pending(client) > PENDING_OUTPUT_BYTES_HIGH;
+        let Some(up) = self.upstream(upstream) else { return };
+        if full && !up.paused {
+            up.paused = true;
+            io.pause(upstream);
+            io.notify_drained(client);
+        }
+        if up.phase != upstream::Phase::Head {
+            self.set_upstream_deadline(upstream, deadline_ms);
+        }
+    }
+
+    /// The client took enough of what waited for it.
+    pub fn downstream_drained<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream) else { return };
+        let deadline_ms = self.now_ms() + UPSTREAM_READ_TIMEOUT_MS;
+        if let Some(up) = self.upstream(upstream)
+            && up.paused
+        {
+            up.paused = false;
+            io.resume(upstream);
+            if up.phase == upstream::Phase::Body {
+                self.set_upstream_deadline(upstream, deadline_ms);
+            }
+        }
+    }
+
+    /// The upstream closed while its answer's body was under way.
+    pub fn answer_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
+        let Some(up) = self.upstream(upstream) else { return };
+        let Some(client) = up.client else { return };
+        if up.body != BodyDecoder::UntilClose || end != End::Finished {
+            return self.attempt_failed(io, upstream, Failure::UpstreamClosed);
+        }
+        up.body = BodyDecoder::Empty;
+        up.persistent = false;
+        if self.downstream(client).is_some_and(|down| down.serving.answer_chunked) {
+            self.send_downstream(io, client, chunked::LAST_CHUNK);
+        }
+        self.answer_done(io, client, upstream, true);
+    }
+
+    /// The answer is complete: the upstream's connection goes to the pool where it may, the exchange ends.
+    fn answer_done<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, clean: bool) {
+        let request_done = self.downstream(client).is_some_and(|down| down.serving.request_done());
+        let idle_ms =
+            self.cluster_timeout(client, |state| state.keepalive_timeout_ms, UPSTREAM_IDLE_TIMEOUT_MS);
+        let deadline_ms = self.now_ms() + idle_ms;
+        if let Some(down) = self.downstream(client) {
+            down.serving.upstream = None;
+            down.serving.blocked = false;
+        }
+        let Worker { upstreams, pool, .. } = self;
+        let Some(Some(up)) = upstreams.get_mut(upstream.index()) else { return };
+        up.client = None;
+        up.count(false);
+        let reusable = up.persistent && clean && request_done && !up.finished;
+        if reusable && up.requests < REQUESTS_PER_UPSTREAM_MAX {
+            up.phase = upstream::Phase::Idle;
+            if std::mem::take(&mut up.paused) {
+                io.resume(upstream);
+            }
+            let surplus = pool.put(&up.key, upstream);
+            self.set_upstream_deadline(upstream, deadline_ms);
+            if let Some(surplus) = surplus {
+                self.close_upstream(io, surplus);
+            }
+        } else {
+            self.close_upstream(io, upstream);
+        }
+        self.finish_exchange(io, client);
+    }
+
+    /// 101: from here on bytes pass unread, both ways; what came too early goes first.
+    fn switch<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, rest: &[u8]) {
+        self.metrics.add(Counter::Tunnels, 1);
+        let deadline_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
+        if let Some(up) = self.upstream(upstream) {
+            up.phase = upstream::Phase::Tunnel;
+        }
+        if let Some(down) = self.downstream(client) {
+            down.phase = Phase::Tunnel;
+        }
+        self.set_downstream_deadline(client, deadline_ms);
+        if !rest.is_empty() {
+            self.tunnel_down(io, client, upstream, rest);
+        }
+        self.advance_input(io, client);
+    }
+
+    fn tunnel_down<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, bytes: &[u8]) {
+        self.send_downstream(io, client, bytes);
+        let deadline_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
+        self.set_downstream_deadline(client, deadline_ms);
+        if let Some(down) = self.downstream(client) {
+            down.serving.response_bytes += bytes.len() as u64;
+        }
+        if io.pending(client) > PENDING_OUTPUT_BYTES_HIGH
+            && let Some(up) = self.upstream(upstream)
+            && !up.paused
+        {
+            up.paused = true;
+            io.pause(upstream);
+            io.notify_drained(client);
+        }
+    }
+
+    /// One side of a tunnel finished: the other hears of it after the bytes before; both finished: it is over.
+    pub fn tunnel_upstream_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
+        let Some(client) = self.upstream(upstream).and_then(|up| up.client) else { return };
+        let Some(down) = self.downstream(client) else { return };
+        if end == End::Reset {
+            return self.abort(io, client);
+        }
+        if down.finished {
+            return self.end_tunnel(io, client);
+        }
+        if let Some(session) = down.session.as_mut() {
+            session.close(io.out(client));
+        }
+        io.shutdown(client);
+    }
+
+    /// The counterpart: the client finished.
+    pub fn tunnel_client_ended<I: Io>(&mut self, io: &mut I, client: SocketId, end: End) {
+        let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream) else { return };
+        let Some(up) = self.upstream(upstream) else { return };
+        if end == End::Reset {
+            return self.abort(io, client);
+        }
+        if up.finished {
+            return self.end_tunnel(io, client);
+        }
+        if let Some(session) = up.session.as_mut() {
+            session.close(io.out(upstream));
+        }
+        io.shutdown(upstream);
+    }
+
+    fn end_tunnel<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        if let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream.take()) {
+            if let Some(up) = self.upstream(upstream) {
+                up.client = None;
+                up.count(false);
+                up.phase = upstream::Phase::Closing;
+            }
+            io.close(upstream, Close::AfterFlush);
+            let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
+            self.set_upstream_deadline(upstream, deadline_ms);
+        }
+        if let Some(down) = self.downstream(client) {
+            down.serving.persistent = false;
+        }
+        self.finish_exchange(io, client);
+    }
+}
+
+fn bad(violation: Violation) -> Failure {
+    Failure::BadResponse(violation.rule)
+}

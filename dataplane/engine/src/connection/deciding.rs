@@ -1,0 +1,209 @@
+//! What becomes of a request: its virtual host, that host's program, and the answers that need no upstream.
+
+use super::{Phase, Waiting};
+use crate::error::Failure;
+use crate::exchange::{Connection, Refuse, StaticAnswer};
+use crate::metrics::Counter;
+use crate::program::run::{Decision, Operation};
+use crate::ring::{Io, SocketId};
+use crate::worker::Worker;
+use std::sync::Arc;
+
+/// An answer to write: what `StaticAnswer` borrows, named by what owns it.
+#[derive(Clone, Copy)]
+enum Answer {
+    Row(u32),
+    Status(u16),
+    Denied,
+    Empty,
+}
+
+impl Worker {
+    /// The head is in the exchange: finds the host and runs its program.
+    pub fn decide_request<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let Some(exchange) = down.exchange.as_ref() else { return };
+        let settings_max = self.snapshot.settings().request_body_bytes_max;
+        down.serving.body_bytes_max = if settings_max == 0 { u64::MAX } else { settings_max };
+        let Some(host) = self.snapshot.find(down.peer.listener, exchange.host()) else {
+            return self.answer(io, socket, Answer::Status(404));
+        };
+        down.serving.host = Some(Arc::clone(host));
+        match host.deny() {
+            Some(_) => self.answer(io, socket, Answer::Denied),
+            None => self.run_program(io, socket, 0),
+        }
+    }
+
+    /// Runs the host's program from `entry` and does what it decides.
+    pub fn run_program<I: Io>(&mut self, io: &mut I, socket: SocketId, entry: u32) {
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let (Some(host), Some(exchange)) = (down.serving.host.as_ref(), down.exchange.as_mut()) else {
+            return;
+        };
+        let decision = self.machine.run(host, exchange, entry);
+        if let Some(limit) = exchange.request_body_bytes_max() {
+            down.serving.body_bytes_max = limit;
+        }
+        match decision {
+            Ok(Decision::NotFound) => self.answer(io, socket, Answer::Status(404)),
+            Ok(Decision::Respond(row)) => self.answer(io, socket, Answer::Row(row)),
+            Ok(Decision::Proxy(row)) => self.start_proxy(io, socket, row),
+            Ok(Decision::Abort) => {
+                down.serving.reason = "aborted by the route";
+                self.abort(io, socket);
+            }
+            Ok(Decision::Error(status)) => self.answer_error(io, socket, status, "error of the route"),
+            Ok(Decision::Suspend { operation: Operation::CheckPassword, row, entry }) => {
+                self.check_password(io, socket, row, entry);
+            }
+            Ok(Decision::Empty) => self.answer(io, socket, Answer::Empty),
+            Err(_trap) => {
+                self.metrics.add(Counter::ProgramTraps, 1);
+                down.serving.reason = "program trapped";
+                self.answer(io, socket, Answer::Status(500));
+            }
+        }
+    }
+
+    /// An error status: the host's error routes answer it, once, else the engine's own page.
+    pub fn answer_error<I: Io>(&mut self, io: &mut I, socket: SocketId, status: u16, reason: &'static str) {
+        let Some(down) = self.downstream(socket) else { return };
+        down.serving.reason = reason;
+        let entry = down.serving.host.as_ref().map_or(0, |host| host.error_entry);
+        if entry == 0 || down.serving.in_error_routes {
+            return self.answer(io, socket, Answer::Status(status));
+        }
+        down.serving.in_error_routes = true;
+        if let Some(exchange) = down.exchange.as_mut() {
+            exchange.set_status(status);
+        }
+        self.run_program(io, socket, entry);
+    }
+
+    fn check_password<I: Io>(&mut self, io: &mut I, socket: SocketId, row: u32, entry: u32) {
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let ticket = u64::from(down.generation) << 32 | u64::from(socket.0);
+        let (Some(host), Some(exchange)) = (down.serving.host.as_ref(), down.exchange.as_ref()) else {
+            return;
+        };
+        down.serving.waiting = Waiting::Password(entry);
+        if !self.passwords.submit(host, row, exchange, ticket, &self.myself) {
+            down.serving.waiting = Waiting::Decision;
+            self.answer_error(io, socket, 503, "password checks are overloaded");
+        }
+    }
+
+    /// The pool's answer; the connection may be gone or serve another request by now.
+    pub fn password_checked<I: Io>(&mut self, io: &mut I, ticket: u64, right: bool) {
+        let socket = SocketId(ticket as u32);
+        let Some(down) = self.downstream(socket) else { return };
+        let Waiting::Password(entry) = down.serving.waiting else { return };
+        if down.generation != (ticket >> 32) as u32 || down.phase != Phase::Serving {
+            return;
+        }
+        down.serving.waiting = Waiting::Decision;
+        if let Some(exchange) = down.exchange.as_mut() {
+            exchange.set_resume_result(u32::from(right));
+        }
+        self.run_program(io, socket, entry);
+        self.advance_input(io, socket);
+    }
+
+    fn answer<I: Io>(&mut self, io: &mut I, socket: SocketId, answer: Answer) {
+        let draining = self.drain.is_some();
+        let mut message = std::mem::take(&mut self.scratch.message);
+        message.clear();
+        let Some(down) = self.downstream(socket) else { return };
+        let serving = &mut down.serving;
+        let host = serving.host.clone();
+        let row = match (answer, &host) {
+            (Answer::Row(row), Some(host)) => Some(host.response(row)),
+            _ => None,
+        };
+        let answer = match (answer, row, &host) {
+            (Answer::Row(_), Some(row), _) => StaticAnswer::Row(row),
+            (Answer::Denied, _, Some(host)) => StaticAnswer::Text(503, host.deny().unwrap_or("")),
+            (Answer::Status(status), ..) => StaticAnswer::Status(status),
+            (Answer::Empty, ..) => StaticAnswer::Empty,
+            (Answer::Row(_) | Answer::Denied, ..) => StaticAnswer::Status(500),
+        };
+        let close = row.is_some_and(|row| row.close) || draining || !serving.request_done();
+        serving.persistent &= !close;
+        let connection = connection_line(serving.persistent, serving.http_minor);
+        let Some(exchange) = down.exchange.as_mut() else { return };
+        let (status, body_bytes) = exchange.write_response(answer, connection, &mut message);
+        let serving = &mut down.serving;
+        serving.status = status;
+        serving.answered = true;
+        serving.response_bytes = body_bytes as u64;
+        self.send_downstream(io, socket, &message);
+        self.scratch.message = message;
+        self.finish_exchange(io, socket);
+    }
+
+    /// Answers bytes that are no request we take: the shortest answer, then the connection ends.
+    pub fn refuse_head<I: Io>(&mut self, io: &mut I, socket: SocketId, refuse: Refuse) {
+        self.metrics.add(Counter::RefusedHead, 1);
+        self.metrics.request(refuse.status, 0);
+        let message = plain_answer(refuse.status);
+        self.send_downstream(io, socket, message.as_bytes());
+        self.linger(io, socket);
+    }
+
+    /// Refuses a parsed request whose exchange never began properly.
+    pub fn refuse<I: Io>(&mut self, io: &mut I, socket: SocketId, refuse: Refuse) {
+        let message = plain_answer(refuse.status);
+        self.send_downstream(io, socket, message.as_bytes());
+        if let Some(down) = self.downstream(socket) {
+            down.serving.status = refuse.status;
+            down.serving.reason = refuse.reason;
+            down.serving.persistent = false;
+            down.serving.answered = true;
+        }
+        self.finish_exchange(io, socket);
+    }
+
+    /// The exchange cannot go on: an error answer where none was begun, else the connection ends in the middle, so that
+    /// a cut-off answer never looks complete.
+    pub fn fail<I: Io>(&mut self, io: &mut I, socket: SocketId, failure: Failure) {
+        self.release_upstream(io, socket);
+        let Some(down) = self.downstream(socket) else { return };
+        if down.phase != Phase::Serving {
+            return self.abort(io, socket);
+        }
+        if down.serving.answered || failure == Failure::ClientGone {
+            down.serving.reason = failure.reason();
+            return self.abort(io, socket);
+        }
+        if failure.fault() != crate::error::Fault::Client {
+            self.metrics.add(Counter::UpstreamErrors, 1);
+        }
+        self.answer_error(io, socket, failure.status(), failure.reason());
+    }
+}
+
+/// What the Connection line of an answer says (RFC 9112 9.3).
+pub fn connection_line(persistent: bool, http_minor: u8) -> Connection<'static> {
+    match (persistent, http_minor) {
+        (false, _) => Connection::Close,
+        (true, 0) => Connection::KeepAlive,
+        (true, _) => Connection::Default,
+    }
+}
+
+fn plain_answer(status: u16) -> String {
+    let reason = match status {
+        400 => "Bad Request",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    };
+    format!("HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+}

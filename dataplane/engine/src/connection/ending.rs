@@ -1,0 +1,182 @@
+//! The end of an exchange and of a connection: log line, metrics, keep-alive, lingering, closing.
+
+use super::accepting::or_default;
+use super::{Phase, Serving, Waiting};
+use crate::access_log::Outcome;
+use crate::error::Failure;
+use crate::limits::*;
+use crate::ring::{Close, End, Io, SocketId};
+use crate::upstream;
+use crate::worker::Worker;
+
+impl Worker {
+    /// Appends bytes to the client's output, encrypted where it has a session.
+    pub fn send_downstream<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) {
+        let Some(down) = self.downstream(socket) else { return };
+        if matches!(down.phase, Phase::Closing | Phase::Lingering) || bytes.is_empty() {
+            return;
+        }
+        match down.session.as_mut() {
+            None => io.out(socket).extend_from_slice(bytes),
+            Some(session) => {
+                // A session that cannot be written any more ends with the next read or deadline.
+                let _ = session.write(bytes, io.out(socket));
+            }
+        }
+    }
+
+    /// The answer is complete: keeps the connection for the next request, or ends it.
+    pub fn finish_exchange<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        self.log_exchange(socket);
+        let idle_ms = or_default(self.snapshot.settings().idle_timeout_ms, IDLE_TIMEOUT_MS);
+        let deadline_ms = self.now_ms() + idle_ms;
+        let Some(down) = self.downstream(socket) else { return };
+        let request_done = down.serving.request_done();
+        let keep = down.serving.persistent && request_done && !down.finished;
+        if !keep {
+            return match request_done {
+                true => self.close_after_flush(io, socket, Close::AfterFlush),
+                false => self.linger(io, socket),
+            };
+        }
+        down.phase = Phase::Head;
+        down.idle = true;
+        down.serving.waiting = Waiting::Decision;
+        self.set_downstream_deadline(socket, deadline_ms);
+        self.advance_input(io, socket);
+    }
+
+    /// Writes the log line and the metrics of the exchange, and gives its buffers back.
+    fn log_exchange(&mut self, socket: SocketId) {
+        let now_ns = self.now().monotonic_ns;
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let Some(exchange) = down.exchange.take() else { return };
+        let serving = &mut down.serving;
+        let duration_ns = now_ns.saturating_sub(serving.started_ns);
+        let (host, marker) =
+            serving.host.as_ref().map_or(("", ""), |host| (host.name.as_ref(), host.marker.as_ref()));
+        let outcome = Outcome {
+            status: serving.status,
+            request_bytes: serving.body_bytes,
+            response_bytes: serving.response_bytes,
+            duration_ns,
+            upstream: serving.upstream_address,
+            tries: serving.attempts,
+            host,
+            marker,
+            reason: serving.reason,
+        };
+        if self.snapshot.settings().access_log {
+            self.access_log.line(&exchange, &outcome);
+        }
+        serving.host = None;
+        self.metrics.request(serving.status, duration_ns);
+        self.give_exchange(exchange);
+    }
+
+    /// An exchange that ends without a complete answer is logged all the same.
+    pub fn end_exchange_badly(&mut self, socket: SocketId) {
+        let Some(down) = self.downstream(socket) else { return };
+        if down.exchange.is_some() {
+            if !down.serving.answered {
+                down.serving.status = 499;
+            }
+            if down.serving.reason.is_empty() {
+                down.serving.reason = "cut off";
+            }
+            self.log_exchange(socket);
+        }
+    }
+
+    /// Notes why, for the log line.
+    pub fn fail_exchange(&mut self, socket: SocketId, failure: Failure) {
+        if let Some(down) = self.downstream(socket) {
+            down.serving.reason = failure.reason();
+        }
+    }
+
+    /// Closes once the answer is on its way; `timing` watches over its progress.
+    pub fn close_after_flush<I: Io>(&mut self, io: &mut I, socket: SocketId, when: Close) {
+        let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
+        let Some(down) = self.downstream(socket) else { return };
+        if down.phase == Phase::Closing {
+            return;
+        }
+        if let Some(session) = down.session.as_mut().filter(|session| session.is_established()) {
+            session.close(io.out(socket));
+        }
+        down.phase = Phase::Closing;
+        down.window.sent = io.sent(socket);
+        io.close(socket, when);
+        self.set_downstream_deadline(socket, deadline_ms);
+    }
+
+    /// Closes after the client had time to read the answer: unread input would make the kernel send a reset.
+    pub fn linger<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let deadline_ms = self.now_ms() + LINGER_TIMEOUT_MS;
+        let Some(down) = self.downstream(socket) else { return };
+        if matches!(down.phase, Phase::Closing | Phase::Lingering) {
+            return;
+        }
+        if down.finished {
+            return self.close_after_flush(io, socket, Close::AfterFlush);
+        }
+        if let Some(session) = down.session.as_mut().filter(|session| session.is_established()) {
+            session.close(io.out(socket));
+        }
+        down.phase = Phase::Lingering;
+        down.input = Vec::new();
+        if std::mem::take(&mut down.paused) {
+            io.resume(socket);
+        }
+        io.shutdown(socket);
+        self.set_downstream_deadline(socket, deadline_ms);
+    }
+
+    /// FIN, close_notify or reset of a client.
+    pub fn downstream_ended<I: Io>(&mut self, io: &mut I, socket: SocketId, end: End) {
+        let Some(down) = self.downstream(socket) else { return };
+        let again = std::mem::replace(&mut down.finished, true);
+        match (down.phase, end) {
+            (Phase::Closing, End::Finished) => {}
+            (Phase::Closing, End::Reset) => io.close(socket, Close::Now),
+            (Phase::Tunnel, _) if !again || end == End::Reset => self.tunnel_client_ended(io, socket, end),
+            (Phase::Tunnel, _) => {}
+            // Half-close after a whole request is legal (RFC 9112 9.6): the answer still goes out.
+            (Phase::Serving, End::Finished) if down.serving.request_done() => down.serving.persistent = false,
+            (Phase::Serving, _) => {
+                self.fail_exchange(socket, Failure::ClientGone);
+                self.abort(io, socket);
+            }
+            (Phase::Head, End::Finished) => self.close_after_flush(io, socket, Close::AfterFlush),
+            _ => self.abort(io, socket),
+        }
+    }
+
+    /// Takes the upstream's connection off a client whose exchange is over before its answer is.
+    pub fn release_upstream<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        let Some(down) = self.downstream(client) else { return };
+        down.serving.blocked = false;
+        if let Some(upstream) = down.serving.upstream.take() {
+            self.close_upstream(io, upstream);
+        }
+    }
+
+    pub fn close_upstream<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
+        if let Some(up) = self.upstream(upstream)
+            && up.phase != upstream::Phase::Closing
+        {
+            up.client = None;
+            up.count(false);
+            up.phase = upstream::Phase::Closing;
+            io.close(upstream, Close::Now);
+        }
+    }
+}
+
+impl Serving {
+    /// Nothing of an answer is due any more.
+    pub fn is_idle(&self) -> bool {
+        self.upstream.is_none() && self.waiting == Waiting::Decision
+    }
+}

@@ -1,0 +1,307 @@
+//! Plaintext from a client: request heads, bodies on their way up, pipelined bytes that wait, tunnels.
+
+use super::accepting::or_default;
+use super::{Phase, Serving, Waiting, Window};
+use crate::error::Failure;
+use crate::exchange::{HeaderSpan, Refuse, RequestHead};
+use crate::http1::head::{HeadScanner, skip_blank_lines};
+use crate::http1::{Violation, chunked, fields, request};
+use crate::limits::*;
+use crate::metrics::Counter;
+use crate::ring::{Io, SocketId};
+use crate::worker::Worker;
+
+impl Worker {
+    /// Takes plaintext: straight from the receive buffer where nothing waits, else behind what waits.
+    pub fn receive<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) {
+        let Some(down) = self.downstream(socket) else { return };
+        if down.phase == Phase::Lingering {
+            down.lingered_bytes += bytes.len() as u64;
+            if down.lingered_bytes > LINGER_BYTES_MAX {
+                self.abort(io, socket);
+            }
+            return;
+        }
+        if down.advancing || !down.input.is_empty() {
+            down.input.extend_from_slice(bytes);
+            if !down.advancing {
+                self.advance_input(io, socket);
+            }
+        } else {
+            let consumed = self.advance(io, socket, bytes);
+            if let Some(down) = self.downstream(socket) {
+                down.input.extend_from_slice(&bytes[consumed..]);
+            }
+        }
+        self.limit_input(io, socket);
+    }
+
+    /// Goes on with the bytes that waited: after an answer, or when the upstream is ready for the body.
+    pub fn advance_input<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let Some(down) = self.downstream(socket) else { return };
+        if down.advancing {
+            return;
+        }
+        let mut input = std::mem::take(&mut down.input);
+        let consumed = if input.is_empty() { 0 } else { self.advance(io, socket, &input) };
+        if let Some(down) = self.downstream(socket) {
+            input.drain(..consumed);
+            input.append(&mut down.input);
+            if !input.is_empty() {
+                down.input = input;
+            }
+        }
+        self.limit_input(io, socket);
+    }
+
+    /// Stops reading a client whose bytes may not go on, and reads it again when they may.
+    fn limit_input<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let Some(down) = self.downstream(socket) else { return };
+        if matches!(down.phase, Phase::Closing | Phase::Lingering) {
+            return;
+        }
+        let full = down.input.len() >= BUFFERED_INPUT_BYTES_MAX && down.phase == Phase::Serving;
+        let wanted = full || (down.serving.blocked && matches!(down.phase, Phase::Serving | Phase::Tunnel));
+        if wanted != down.paused {
+            down.paused = wanted;
+            if wanted { io.pause(socket) } else { io.resume(socket) }
+        }
+    }
+
+    /// Uses up bytes as far as the phase allows; returns how many.
+    fn advance<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> usize {
+        let Some(down) = self.downstream(socket) else { return bytes.len() };
+        down.advancing = true;
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(down) = self.downstream(socket) else { return bytes.len() };
+            let step = match down.phase {
+                Phase::Head => self.head(io, socket, &bytes[at..]),
+                Phase::Serving => self.body(io, socket, &bytes[at..]),
+                Phase::Tunnel => self.tunnel_up(io, socket, &bytes[at..]),
+                Phase::ProxyHeader | Phase::Handshake => None,
+                Phase::Lingering | Phase::Closing => Some(bytes.len() - at),
+            };
+            match step {
+                Some(consumed) => at += consumed,
+                None => break,
+            }
+        }
+        if let Some(down) = self.downstream(socket) {
+            down.advancing = false;
+        }
+        at
+    }
+
+    /// One request head. None: incomplete.
+    fn head<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> Option<usize> {
+        let down = self.downstream(socket)?;
+        if down.scanner == HeadScanner::default() {
+            match skip_blank_lines(bytes, &mut down.blank_lines, LEADING_BLANK_LINES_MAX) {
+                Ok(0) => {}
+                Ok(skipped) => return Some(skipped),
+                Err(violation) => return self.violated(io, socket, violation, bytes.len()),
+            }
+        }
+        match down.scanner.scan(bytes, REQUEST_HEAD_BYTES_MAX) {
+            Ok(Some(length)) => {
+                down.scanner = HeadScanner::default();
+                down.blank_lines = 0;
+                self.begin_exchange(io, socket, &bytes[..length]);
+                Some(length)
+            }
+            Ok(None) if !may_begin(bytes) => {
+                self.violated(io, socket, Violation::bad("malformed request line"), bytes.len())
+            }
+            Ok(None) => {
+                if std::mem::take(&mut down.idle) {
+                    // The idle deadline ends with the first byte of the next head.
+                    let head = self.snapshot.settings().request_head_timeout_ms;
+                    let deadline_ms = self.now_ms() + or_default(head, REQUEST_HEAD_TIMEOUT_MS);
+                    self.set_downstream_deadline(socket, deadline_ms);
+                }
+                None
+            }
+            Err(violation) => self.violated(io, socket, violation, bytes.len()),
+        }
+    }
+
+    fn violated<I: Io>(
+        &mut self,
+        io: &mut I,
+        socket: SocketId,
+        rule: Violation,
+        length: usize,
+    ) -> Option<usize> {
+        self.refuse_head(io, socket, Refuse { status: rule.status, reason: rule.rule });
+        Some(length)
+    }
+
+    fn begin_exchange<I: Io>(&mut self, io: &mut I, socket: SocketId, head: &[u8]) {
+        let mut space = request::field_space();
+        let request = match request::parse(head, &mut space) {
+            Ok(request) => request,
+            Err(rule) => {
+                return self.refuse_head(io, socket, Refuse { status: rule.status, reason: rule.rule });
+            }
+        };
+        let mut exchange = self.take_exchange();
+        let mut spans = self.scratch.take_spans();
+        spans.extend(
+            request.fields.iter().map(|field| HeaderSpan { name: field.name.as_bytes(), value: field.value }),
+        );
+        let (now, now_ms) = (self.now(), self.now_ms());
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let parsed = RequestHead {
+            method: request.method,
+            target: request.target,
+            http_minor: request.minor,
+            headers: &spans,
+        };
+        let begun = exchange.begin(&parsed, &down.peer, self.snapshot.settings(), now);
+        self.scratch.give_spans(spans);
+        let bodiless = request.body.is_done();
+        let mut tried = std::mem::take(&mut down.serving.tried);
+        tried.clear();
+        down.serving = Serving {
+            body: request.body,
+            length: request.length,
+            chunked: matches!(request.body, crate::http1::body::BodyDecoder::Chunked(_)),
+            head_method: request.method == b"HEAD",
+            replayable: bodiless && is_idempotent(request.method),
+            http_minor: request.minor,
+            persistent: request.persistent && !down.finished,
+            expects_continue: request.expects_continue,
+            upgrade: request.upgrade.map(Box::from),
+            started_ns: now.monotonic_ns,
+            tried,
+            ..Serving::default()
+        };
+        down.exchange = Some(exchange);
+        down.phase = Phase::Serving;
+        down.window = Window { sent: io.sent(socket), was_expecting_body: !bodiless, ..Window::default() };
+        self.set_downstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS);
+        match begun {
+            Ok(()) => self.decide_request(io, socket),
+            Err(refuse) => {
+                self.metrics.add(Counter::RefusedHead, 1);
+                self.refuse(io, socket, refuse);
+            }
+        }
+    }
+
+    /// Body bytes towards the upstream. None: nothing may go on now.
+    fn body<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> Option<usize> {
+        let down = self.downstream(socket)?;
+        let serving = &mut down.serving;
+        if serving.request_done() || serving.waiting != Waiting::Answer || serving.blocked {
+            return None;
+        }
+        let upstream = serving.upstream?;
+        let mut message = std::mem::take(&mut self.scratch.message);
+        message.clear();
+        let (outcome, consumed) = self.frame_body(socket, bytes, &mut message);
+        if outcome.is_ok() && !message.is_empty() {
+            self.send_upstream(io, upstream, &message);
+        }
+        self.scratch.message = message;
+        match outcome {
+            Ok(()) => {
+                self.body_sent(io, socket, upstream);
+                Some(consumed)
+            }
+            Err(failure) => {
+                self.fail(io, socket, failure);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    /// Decodes body bytes and frames them for the upstream. Returns how many input bytes were used.
+    fn frame_body(
+        &mut self,
+        socket: SocketId,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+    ) -> (Result<(), Failure>, usize) {
+        let Some(down) = self.downstream(socket) else { return (Err(Failure::ClientGone), bytes.len()) };
+        let serving = &mut down.serving;
+        let mut at = 0;
+        while at < bytes.len() && !serving.request_done() {
+            let piece = match serving.body.next(&bytes[at..]) {
+                Ok(piece) => piece,
+                Err(rule) => return (Err(Failure::BadRequest(rule.status, rule.rule)), at),
+            };
+            let data = piece.body(&bytes[at..]);
+            serving.body_bytes += data.len() as u64;
+            if serving.body_bytes > serving.body_bytes_max {
+                return (Err(Failure::BodyTooLarge), at);
+            }
+            match serving.chunked {
+                true => chunked::write_chunk(data, out),
+                false => out.extend_from_slice(data),
+            }
+            at += piece.consumed;
+        }
+        if serving.chunked && serving.request_done() {
+            out.extend_from_slice(chunked::LAST_CHUNK);
+        }
+        (Ok(()), at)
+    }
+
+    /// After body bytes went up: backpressure, and the answer's deadline once the request is complete.
+    fn body_sent<I: Io>(&mut self, io: &mut I, socket: SocketId, upstream: SocketId) {
+        let full = io.pending(upstream) > PENDING_OUTPUT_BYTES_HIGH;
+        if let Some(down) = self.downstream(socket) {
+            down.serving.blocked = full;
+            if full {
+                io.notify_drained(upstream);
+            }
+            if down.serving.request_done() {
+                self.request_sent(upstream);
+            }
+        }
+    }
+
+    fn tunnel_up<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> Option<usize> {
+        let down = self.downstream(socket)?;
+        if down.serving.blocked {
+            return None;
+        }
+        let upstream = down.serving.upstream?;
+        self.send_upstream(io, upstream, bytes);
+        if io.pending(upstream) > PENDING_OUTPUT_BYTES_HIGH
+            && let Some(down) = self.downstream(socket)
+        {
+            down.serving.blocked = true;
+            io.notify_drained(upstream);
+        }
+        let deadline_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
+        self.set_downstream_deadline(socket, deadline_ms);
+        Some(bytes.len())
+    }
+
+    /// The upstream took enough: the client's body or tunnel goes on.
+    pub fn upstream_drained<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
+        let Some(client) = self.upstream(upstream).and_then(|up| up.client) else { return };
+        let Some(down) = self.downstream(client) else { return };
+        if down.serving.blocked {
+            down.serving.blocked = false;
+            self.advance_input(io, client);
+        }
+    }
+}
+
+/// Methods that may be repeated (RFC 9110 9.2.2).
+fn is_idempotent(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
+}
+
+/// False where no request line can begin so: a TLS hello on a plain port is refused at once, not at its deadline.
+fn may_begin(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .take(8)
+        .take_while(|byte| **byte != b' ')
+        .all(|byte| fields::is_token_byte(*byte) || *byte == b'\r')
+}

@@ -1,0 +1,112 @@
+//! Deadlines: slow heads, bodies and readers of clients, silent upstreams, idle connections.
+//!
+//! Rule: every phase has a deadline, on plain and TLS ports (reliability.md 2.5). While an exchange is served, progress is
+//! judged in windows, so that bytes that trickle do not count as life.
+
+use super::{Phase, Waiting, Window};
+use crate::error::Failure;
+use crate::exchange::Refuse;
+use crate::limits::*;
+use crate::metrics::Counter;
+use crate::ring::{Close, Io, SocketId};
+use crate::timers::Entry;
+use crate::upstream;
+use crate::worker::Worker;
+
+impl Worker {
+    pub fn downstream_timer<I: Io>(&mut self, io: &mut I, socket: SocketId, entry: Entry, now_ms: u64) {
+        let Worker { downstreams, wheel, .. } = self;
+        let Some(Some(down)) = downstreams.get_mut(socket.index()) else { return };
+        if down.generation != entry.generation || !down.deadline.is_due(wheel, entry, now_ms) {
+            return;
+        }
+        match down.phase {
+            Phase::ProxyHeader | Phase::Handshake | Phase::Lingering => {
+                let counted = down.phase != Phase::Lingering;
+                self.metrics.add(Counter::RefusedTimeout, u64::from(counted));
+                self.abort(io, socket);
+            }
+            Phase::Head if down.input.is_empty() => self.close_after_flush(io, socket, Close::AfterFlush),
+            Phase::Head => {
+                self.metrics.add(Counter::RefusedTimeout, 1);
+                self.refuse_head(io, socket, Refuse { status: 408, reason: "request head timed out" });
+            }
+            Phase::Serving | Phase::Closing => self.judge_progress(io, socket, now_ms),
+            Phase::Tunnel => self.abort(io, socket),
+        }
+    }
+
+    /// The end of a window: a client that moved too little, while it had something to move, is ended.
+    fn judge_progress<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
+        let (sent, pending) = (io.sent(socket), io.pending(socket) > 0);
+        let Some(down) = self.downstream(socket) else { return };
+        let serving = &down.serving;
+        let expecting = down.phase == Phase::Serving
+            && serving.waiting == Waiting::Answer
+            && !serving.request_done()
+            && !serving.blocked;
+        let window = down.window;
+        let slow_reader = pending && window.was_pending && sent - window.sent < PROGRESS_BYTES_MIN;
+        let received = serving.body_bytes - window.body_bytes;
+        let slow_sender = expecting && window.was_expecting_body && received < PROGRESS_BYTES_MIN;
+        let stuck = down.phase == Phase::Closing && sent - window.sent < PROGRESS_BYTES_MIN;
+        down.window = Window {
+            sent,
+            body_bytes: serving.body_bytes,
+            was_pending: pending,
+            was_expecting_body: expecting,
+        };
+        if slow_reader || stuck {
+            self.metrics.add(Counter::RefusedTimeout, 1);
+            self.fail_exchange(socket, Failure::ClientSlow("answer was not read"));
+            self.abort(io, socket);
+        } else if slow_sender {
+            self.metrics.add(Counter::RefusedTimeout, 1);
+            self.fail(io, socket, Failure::ClientSlow("request body timed out"));
+        } else {
+            self.set_downstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS);
+        }
+    }
+
+    pub fn upstream_timer<I: Io>(&mut self, io: &mut I, socket: SocketId, entry: Entry, now_ms: u64) {
+        let Worker { upstreams, wheel, .. } = self;
+        let Some(Some(up)) = upstreams.get_mut(socket.index()) else { return };
+        if up.generation != entry.generation || !up.deadline.is_due(wheel, entry, now_ms) {
+            return;
+        }
+        match up.phase {
+            upstream::Phase::Connecting => self.attempt_failed(io, socket, Failure::ConnectTimeout),
+            upstream::Phase::Handshake => self.attempt_failed(io, socket, Failure::ConnectTimeout),
+            upstream::Phase::Head => self.head_overdue(io, socket, now_ms),
+            // The client does not read: its own deadline decides.
+            upstream::Phase::Body if up.paused => {
+                self.set_upstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS)
+            }
+            upstream::Phase::Body => self.attempt_failed(io, socket, Failure::UpstreamTimeout),
+            upstream::Phase::Idle => {
+                let key = up.key.clone();
+                self.pool.remove(&key, socket);
+                self.close_upstream(io, socket);
+            }
+            // Whoever owns the tunnel watches over it.
+            upstream::Phase::Tunnel => {}
+            upstream::Phase::Closing => io.close(socket, Close::Now),
+        }
+    }
+
+    /// While the request goes up, only an upstream that takes none of what waits is to blame.
+    fn head_overdue<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
+        let (sent, pending) = (io.sent(socket), io.pending(socket));
+        let Some(up) = self.upstream(socket) else { return };
+        let Some(client) = up.client else { return };
+        let moved = sent > up.sent_mark || pending == 0;
+        up.sent_mark = sent;
+        let request_done = self.downstream(client).is_none_or(|down| down.serving.request_done());
+        if request_done || !moved {
+            return self.attempt_failed(io, socket, Failure::UpstreamTimeout);
+        }
+        let timeout_ms =
+            self.cluster_timeout(client, |state| state.write_timeout_ms, UPSTREAM_WRITE_TIMEOUT_MS);
+        self.set_upstream_deadline(socket, now_ms + timeout_ms);
+    }
+}

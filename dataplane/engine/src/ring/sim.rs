@@ -1,0 +1,399 @@
+//! Simulated backend: everything that a kernel may do to a worker, chosen by a seed. Reads come in pieces, writes are
+//! taken in pieces, completions of different sockets are reordered, time jumps only when nothing else can happen.
+//!
+//! Here is how it works. Every connection is a `Link` with a queue in each direction. `turn` performs a few of
+//! the possible events at random and then the worker's `on_turn`. The test plays all remote ends: it opens clients,
+//! answers upstream connections, sends, finishes, resets and stalls. One seed replays one run exactly.
+
+use super::{Close, End, Handler, Io, SocketId};
+use crate::exchange::Clock;
+use crate::limits::PENDING_OUTPUT_BYTES_LOW;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+/// Deterministic random numbers (SplitMix64).
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.0;
+        value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ value >> 31
+    }
+
+    /// 0..below.
+    pub fn below(&mut self, below: usize) -> usize {
+        (self.next() % below.max(1) as u64) as usize
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.next() % 100 < percent
+    }
+}
+
+/// A remote end that the test plays; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Remote(pub usize);
+
+/// What happens to connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    Accepts,
+    Refuses,
+    /// Neither answer nor refusal.
+    Silent,
+}
+
+#[derive(Default)]
+struct Link {
+    socket: u32,
+    listener: Option<(u32, SocketAddr)>,
+    address: Option<SocketAddr>,
+    connecting: bool,
+    /// The worker may use the socket.
+    open: bool,
+    closing: bool,
+    gone: bool,
+    paused: bool,
+    notify: bool,
+    shutdown: bool,
+    ended: bool,
+    broken: bool,
+    /// The remote does not read.
+    stalled: bool,
+    inbound: VecDeque<u8>,
+    finished: bool,
+    reset: bool,
+    out: Vec<u8>,
+    sent: u64,
+    received: Vec<u8>,
+    received_end: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Accept,
+    Connect,
+    Deliver,
+    Ending,
+    Take,
+    Drained,
+    Closed,
+}
+
+/// The backend.
+pub struct Sim {
+    pub random: Random,
+    links: Vec<Link>,
+    /// Worker's slot to link.
+    slots: Vec<usize>,
+    free: Vec<u32>,
+    reachability: HashMap<SocketAddr, Reachability>,
+    connected: VecDeque<(Remote, SocketAddr)>,
+    clock: Clock,
+    accepting: bool,
+    pub sockets_max: u32,
+    pub stopped: bool,
+    pub woken: bool,
+}
+
+impl Sim {
+    pub fn new(seed: u64) -> Sim {
+        Sim {
+            random: Random(seed),
+            links: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            reachability: HashMap::new(),
+            connected: VecDeque::new(),
+            clock: Clock { monotonic_ns: 1_000_000_000, unix_ms: 1_700_000_000_000 },
+            accepting: true,
+            sockets_max: 1024,
+            stopped: false,
+            woken: false,
+        }
+    }
+
+    /// A client dials a listener.
+    pub fn dial(&mut self, listener: u32, from: SocketAddr) -> Remote {
+        self.links.push(Link { listener: Some((listener, from)), ..Link::default() });
+        Remote(self.links.len() - 1)
+    }
+
+    pub fn reach(&mut self, address: SocketAddr, reachability: Reachability) {
+        self.reachability.insert(address, reachability);
+    }
+
+    /// The next upstream connection that was established, to be played by the test.
+    pub fn take_connected(&mut self) -> Option<(Remote, SocketAddr)> {
+        self.connected.pop_front()
+    }
+
+    pub fn send(&mut self, remote: Remote, bytes: &[u8]) {
+        self.links[remote.0].inbound.extend(bytes);
+    }
+
+    /// The remote sends FIN after what it has sent.
+    pub fn finish(&mut self, remote: Remote) {
+        self.links[remote.0].finished = true;
+    }
+
+    /// The remote resets: bytes under way in both directions may be lost.
+    pub fn reset(&mut self, remote: Remote) {
+        self.links[remote.0].reset = true;
+    }
+
+    pub fn stall(&mut self, remote: Remote, stalled: bool) {
+        self.links[remote.0].stalled = stalled;
+    }
+
+    pub fn take_received(&mut self, remote: Remote) -> Vec<u8> {
+        std::mem::take(&mut self.links[remote.0].received)
+    }
+
+    /// The worker finished or closed its side, and all that it had sent arrived.
+    pub fn received_end(&self, remote: Remote) -> bool {
+        let link = &self.links[remote.0];
+        link.received_end || link.gone
+    }
+
+    /// Connections that the worker has not let go of.
+    pub fn open_links(&self) -> usize {
+        self.links.iter().filter(|link| link.open && !link.gone).count()
+    }
+
+    pub fn advance_ms(&mut self, milliseconds: u64) {
+        self.clock.monotonic_ns += milliseconds * 1_000_000;
+        self.clock.unix_ms += milliseconds;
+    }
+
+    /// A few random events, then the handler's turn. None: nothing could happen; Some(wait): the handler's answer.
+    pub fn turn<H: Handler<Sim>>(&mut self, handler: &mut H) -> (bool, Option<u64>) {
+        let mut happened = std::mem::take(&mut self.woken);
+        if happened {
+            handler.on_wake(self);
+        }
+        let budget = 1 + self.random.below(8);
+        for _ in 0..budget {
+            let events = self.possible();
+            if events.is_empty() {
+                break;
+            }
+            let (link, event) = events[self.random.below(events.len())];
+            self.perform(handler, link, event);
+            happened = true;
+        }
+        let tick = u64::from(self.random.chance(10));
+        self.advance_ms(tick);
+        (happened, handler.on_turn(self))
+    }
+
+    fn possible(&self) -> Vec<(usize, Event)> {
+        let mut events = Vec::new();
+        let open = self.links.iter().filter(|link| link.open && !link.gone).count();
+        for (index, link) in self.links.iter().enumerate() {
+            if link.gone {
+                continue;
+            }
+            if !link.open && link.listener.is_some() && self.accepting && (open as u32) < self.sockets_max {
+                events.push((index, Event::Accept));
+            }
+            if !link.open {
+                continue;
+            }
+            let reach = link.address.map_or(Reachability::Accepts, |address| self.reachability_of(address));
+            if link.connecting && reach != Reachability::Silent && !link.closing {
+                events.push((index, Event::Connect));
+            }
+            let live = !link.connecting && !link.closing;
+            if live && !link.ended && !link.paused && !link.inbound.is_empty() {
+                events.push((index, Event::Deliver));
+            }
+            let fin = link.finished && link.inbound.is_empty() && !link.ended && !link.paused;
+            if live && !link.broken && (fin || link.reset) {
+                events.push((index, Event::Ending));
+            }
+            if !link.connecting && (!link.out.is_empty() || link.shutdown) && (!link.stalled || link.reset) {
+                events.push((index, Event::Take));
+            }
+            if live && link.notify && link.out.len() <= PENDING_OUTPUT_BYTES_LOW {
+                events.push((index, Event::Drained));
+            }
+            if link.closing && (link.out.is_empty() || link.connecting) {
+                events.push((index, Event::Closed));
+            }
+        }
+        events
+    }
+
+    fn reachability_of(&self, address: SocketAddr) -> Reachability {
+        self.reachability.get(&address).copied().unwrap_or(Reachability::Refuses)
+    }
+
+    fn perform<H: Handler<Sim>>(&mut self, handler: &mut H, index: usize, event: Event) {
+        let socket = SocketId(self.links[index].socket);
+        match event {
+            Event::Accept => {
+                let Some((listener, from)) = self.links[index].listener else { return };
+                let socket = self.allocate(index);
+                let local = SocketAddr::from(([127, 0, 0, 1], 80));
+                handler.on_accept(self, socket, listener, from, local);
+            }
+            Event::Connect => {
+                let Some(address) = self.links[index].address else { return };
+                let connected = self.reachability_of(address) == Reachability::Accepts;
+                let link = &mut self.links[index];
+                link.connecting = false;
+                link.ended = !connected;
+                link.broken = !connected;
+                if connected {
+                    self.connected.push_back((Remote(index), address));
+                }
+                handler.on_connect(self, socket, connected);
+            }
+            Event::Deliver => self.deliver(handler, index, socket),
+            Event::Ending => {
+                let link = &mut self.links[index];
+                let end = if link.reset { End::Reset } else { End::Finished };
+                link.ended = true;
+                link.broken = link.reset;
+                handler.on_end(self, socket, end);
+            }
+            Event::Take => {
+                let some = 1 + self.random.below(self.links[index].out.len().max(1));
+                let all = self.random.chance(50);
+                let link = &mut self.links[index];
+                let count = if all { link.out.len() } else { some.min(link.out.len()) };
+                link.sent += count as u64;
+                link.received.extend(link.out.drain(..count));
+                if link.reset {
+                    link.received.clear();
+                }
+                if link.shutdown && link.out.is_empty() {
+                    link.shutdown = false;
+                    link.received_end = true;
+                }
+            }
+            Event::Drained => {
+                self.links[index].notify = false;
+                handler.on_drained(self, socket);
+            }
+            Event::Closed => {
+                let link = &mut self.links[index];
+                link.gone = true;
+                handler.on_closed(self, socket);
+                self.free.push(socket.0);
+            }
+        }
+    }
+
+    fn deliver<H: Handler<Sim>>(&mut self, handler: &mut H, index: usize, socket: SocketId) {
+        let whole = self.links[index].inbound.len();
+        let style = self.random.below(4);
+        let count = match style {
+            0 => 1,
+            1 => 1 + self.random.below(whole.min(40)),
+            2 => 1 + self.random.below(whole),
+            _ => whole,
+        };
+        let count = count.min(whole).min(crate::limits::RECEIVE_BUFFER_BYTES);
+        let mut data: Vec<u8> = self.links[index].inbound.drain(..count).collect();
+        handler.on_data(self, socket, &mut data);
+    }
+
+    fn allocate(&mut self, index: usize) -> SocketId {
+        let socket = self.free.pop().unwrap_or(self.slots.len() as u32);
+        if socket as usize == self.slots.len() {
+            self.slots.push(0);
+        }
+        self.slots[socket as usize] = index;
+        self.links[index].socket = socket;
+        self.links[index].open = true;
+        SocketId(socket)
+    }
+
+    fn link(&mut self, socket: SocketId) -> &mut Link {
+        let index = self.slots[socket.index()];
+        let link = &mut self.links[index];
+        assert!(link.open && !link.gone, "the worker used {socket:?} after it was closed");
+        link
+    }
+}
+
+impl Io for Sim {
+    fn out(&mut self, socket: SocketId) -> &mut Vec<u8> {
+        let link = self.link(socket);
+        assert!(!link.closing, "the worker wrote to {socket:?} after closing it");
+        &mut link.out
+    }
+
+    fn pending(&self, socket: SocketId) -> usize {
+        self.links[self.slots[socket.index()]].out.len()
+    }
+
+    fn sent(&self, socket: SocketId) -> u64 {
+        self.links[self.slots[socket.index()]].sent
+    }
+
+    fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {
+        if self.open_links() as u32 >= self.sockets_max {
+            return None;
+        }
+        self.links.push(Link { address: Some(*address), connecting: true, ..Link::default() });
+        Some(self.allocate(self.links.len() - 1))
+    }
+
+    fn shutdown(&mut self, socket: SocketId) {
+        self.link(socket).shutdown = true;
+    }
+
+    fn close(&mut self, socket: SocketId, when: Close) {
+        let link = self.link(socket);
+        link.closing = true;
+        if when == Close::Now {
+            link.out.clear();
+        }
+    }
+
+    fn pause(&mut self, socket: SocketId) {
+        self.link(socket).paused = true;
+    }
+
+    fn resume(&mut self, socket: SocketId) {
+        self.link(socket).paused = false;
+    }
+
+    fn notify_drained(&mut self, socket: SocketId) {
+        self.link(socket).notify = true;
+    }
+
+    fn listen(&mut self, _key: u32, _descriptor: OwnedFd) {}
+
+    fn unlisten(&mut self, _key: u32) {
+        self.accepting = false;
+    }
+
+    fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
+    }
+
+    fn sockets_max(&self) -> u32 {
+        self.sockets_max
+    }
+
+    fn now(&self) -> Clock {
+        self.clock
+    }
+
+    fn system_calls(&self) -> u64 {
+        0
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}

@@ -1,0 +1,658 @@
+//! io_uring backend: one ring per worker thread, direct descriptors, a ring of provided receive buffers, one
+//! enter per loop turn. The ring is restricted to the operations below before it is enabled.
+//!
+//! Rules of memory: a buffer given to the kernel stays where it is until its completion came (`flying` while `sending`,
+//! the connect address while `connecting`, accept addresses for ever); a socket is closed only after both.
+#![allow(unsafe_code)]
+
+use super::addresses::{self, RawAddress};
+use super::{BufferPool, Close, End, Handler, Io, SocketId};
+use crate::exchange::Clock;
+use crate::limits::*;
+use io_uring::types::{BufRingEntry, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, register::Restriction, squeue};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+const ACCEPT: u64 = 1;
+const RECEIVE: u64 = 2;
+const SEND: u64 = 3;
+const CONNECT: u64 = 4;
+const CLOSE: u64 = 5;
+const WAKE: u64 = 6;
+const IGNORED: u64 = 7;
+
+const SUBMISSIONS: u32 = 4096;
+const COMPLETIONS: u32 = 16384;
+const BUFFER_GROUP: u16 = 0;
+const GENERATION_MASK: u32 = 0xff_ffff;
+/// IORING_RECVSEND_POLL_FIRST: a fresh socket has nothing to read yet, do not try.
+const POLL_FIRST: u16 = 1;
+/// IORING_REGISTER_FILES_UPDATE: the only register operation needed once the ring is enabled.
+const REGISTER_FILES_UPDATE: u8 = 6;
+
+#[derive(Default)]
+struct Socket {
+    generation: u32,
+    open: bool,
+    /// A multishot receive is armed in the kernel.
+    receiving: bool,
+    wants_data: bool,
+    sending: bool,
+    connecting: bool,
+    closing: bool,
+    dirty: bool,
+    ended: bool,
+    notify: bool,
+    shutdown: bool,
+    offset: usize,
+    sent: u64,
+    flying: Vec<u8>,
+    out: Vec<u8>,
+    address: Option<Box<RawAddress>>,
+}
+
+struct Acceptor {
+    address: RawAddress,
+    listener: usize,
+    slot: u32,
+    armed: bool,
+}
+
+struct Listening {
+    key: u32,
+    descriptor: Option<OwnedFd>,
+    local: SocketAddr,
+}
+
+/// The backend.
+pub struct Uring {
+    ring: IoUring,
+    sockets: Vec<Socket>,
+    free: Vec<u32>,
+    sockets_max: u32,
+    dirty: Vec<u32>,
+    rearm: Vec<u32>,
+    pool: BufferPool,
+    buffers: *mut u8,
+    buffer_ring: *mut BufRingEntry,
+    buffer_tail: u16,
+    listenings: Vec<Listening>,
+    // Boxed: the kernel writes the address while the vector may grow.
+    #[allow(clippy::vec_box)]
+    acceptors: Vec<Box<Acceptor>>,
+    accepting: bool,
+    wake: RawFd,
+    clock: Clock,
+    system_calls: u64,
+    stopped: bool,
+}
+
+fn user_data(operation: u64, generation: u32, index: u32) -> u64 {
+    operation << 56 | u64::from(generation & GENERATION_MASK) << 32 | u64::from(index)
+}
+
+impl Uring {
+    /// Fails where io_uring is refused or too old; the error is the reason to log. `wake` stays open and readable
+    /// events on it come as `on_wake`. Must be called on the thread that runs the ring.
+    pub fn new(wake: BorrowedFd<'_>) -> io::Result<Uring> {
+        let mut builder = IoUring::<squeue::Entry, cqueue::Entry>::builder();
+        builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
+        builder.setup_cqsize(COMPLETIONS).setup_submit_all().setup_r_disabled();
+        let ring: IoUring = builder.build(SUBMISSIONS)?;
+        let sockets_max = addresses::sockets_max();
+        ring.submitter().register_files_sparse(sockets_max)?;
+        let entries = usize::from(RECEIVE_BUFFERS);
+        let buffer_ring: *mut BufRingEntry = map(entries * size_of::<BufRingEntry>())?.cast();
+        let buffers = map(entries * RECEIVE_BUFFER_BYTES)?;
+        // SAFETY: the mapping has room for all entries and is never unmapped.
+        unsafe {
+            let submitter = ring.submitter();
+            submitter.register_buf_ring_with_flags(buffer_ring as u64, RECEIVE_BUFFERS, BUFFER_GROUP, 0)?;
+        }
+        restrict(&ring)?;
+        let mut uring = Uring {
+            ring,
+            sockets: Vec::new(),
+            free: (0..sockets_max).rev().collect(),
+            sockets_max,
+            dirty: Vec::new(),
+            rearm: Vec::new(),
+            pool: BufferPool::default(),
+            buffers,
+            buffer_ring,
+            buffer_tail: 0,
+            listenings: Vec::new(),
+            acceptors: Vec::new(),
+            accepting: true,
+            wake: wake.as_raw_fd(),
+            clock: addresses::read_clock(),
+            system_calls: 0,
+            stopped: false,
+        };
+        // A registered ring descriptor saves a lookup per enter; older kernels do without.
+        let _ = uring.ring.submitter().register_ring_fd();
+        (0..RECEIVE_BUFFERS).for_each(|buffer| uring.give_buffer(buffer));
+        uring.publish_buffers();
+        uring.arm_wake();
+        Ok(uring)
+    }
+
+    /// Runs until `stop`.
+    pub fn run<H: Handler<Self>>(&mut self, handler: &mut H) -> io::Result<()> {
+        let mut wait_ms = Some(0);
+        while !self.stopped {
+            self.enter(wait_ms)?;
+            self.clock = addresses::read_clock();
+            for _ in 0..EVENTS_PER_TURN {
+                let Some(completion) = self.ring.completion().next() else { break };
+                self.complete(handler, completion.user_data(), completion.result(), completion.flags());
+            }
+            wait_ms = handler.on_turn(self);
+            self.publish_buffers();
+            self.rearm_all();
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for index in dirty.drain(..) {
+                self.sockets[index as usize].dirty = false;
+                self.flush(index);
+                self.try_close(index);
+            }
+            self.dirty = dirty;
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, wait_ms: Option<u64>) -> io::Result<()> {
+        self.system_calls += 1;
+        let result = match wait_ms {
+            None => self.ring.submit_and_wait(1),
+            Some(0) => self.ring.submit_and_wait(0),
+            Some(wait) => {
+                let time = Timespec::new().sec(wait / 1000).nsec((wait % 1000) as u32 * 1_000_000);
+                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+        };
+        match result {
+            Ok(_) => Ok(()),
+            // Nothing came in time, a signal, or completions first: all are an ordinary turn.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: every caller keeps the memory that its entry names alive until the completion, see the module's rules.
+        while unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.system_calls += 1;
+            let _ = self.ring.submit();
+        }
+    }
+
+    fn give_buffer(&mut self, buffer: u16) {
+        // SAFETY: the index is masked to the ring's entries; the entry is ours until the tail is published.
+        unsafe {
+            let entry = &mut *self.buffer_ring.add(usize::from(self.buffer_tail & (RECEIVE_BUFFERS - 1)));
+            entry.set_addr(self.buffers.add(usize::from(buffer) * RECEIVE_BUFFER_BYTES) as u64);
+            entry.set_len(RECEIVE_BUFFER_BYTES as u32);
+            entry.set_bid(buffer);
+        }
+        self.buffer_tail = self.buffer_tail.wrapping_add(1);
+    }
+
+    fn publish_buffers(&mut self) {
+        // SAFETY: the tail lies in the mapped ring; the kernel reads it with acquire semantics.
+        unsafe {
+            let tail = BufRingEntry::tail(self.buffer_ring).cast::<AtomicU16>();
+            (*tail).store(self.buffer_tail, Ordering::Release);
+        }
+    }
+
+    fn arm_wake(&mut self) {
+        let entry = opcode::PollAdd::new(Fd(self.wake), libc::POLLIN as u32).multi(true).build();
+        self.push(entry.user_data(user_data(WAKE, 0, 0)));
+    }
+
+    fn arm_receive(&mut self, index: u32, poll_first: bool) {
+        let socket = &mut self.sockets[index as usize];
+        if socket.receiving || socket.closing || socket.ended {
+            return;
+        }
+        socket.receiving = true;
+        let generation = socket.generation;
+        let mut entry = opcode::RecvMulti::new(Fixed(index), BUFFER_GROUP).build();
+        if poll_first {
+            // SAFETY: an entry is a io_uring_sqe, whose u16 `ioprio` is at byte 2; the crate has no setter for it.
+            unsafe { *(&raw mut entry).cast::<u16>().add(1) |= POLL_FIRST };
+        }
+        self.push(entry.user_data(user_data(RECEIVE, generation, index)));
+    }
+
+    fn rearm_all(&mut self) {
+        for index in std::mem::take(&mut self.rearm) {
+            let socket = &self.sockets[index as usize];
+            if socket.open && socket.wants_data && !socket.connecting {
+                self.arm_receive(index, false);
+            }
+        }
+        if self.accepting {
+            (0..self.acceptors.len()).for_each(|index| self.arm_accept(index));
+        }
+    }
+
+    fn arm_accept(&mut self, index: usize) {
+        let acceptor = &self.acceptors[index];
+        if acceptor.armed || self.free.is_empty() {
+            return;
+        }
+        let Some(listener) = self.listenings[acceptor.listener].descriptor.as_ref().map(AsRawFd::as_raw_fd)
+        else {
+            return;
+        };
+        let Some(slot) = self.free.pop() else { return };
+        let acceptor = &mut self.acceptors[index];
+        acceptor.armed = true;
+        acceptor.slot = slot;
+        acceptor.address = RawAddress::empty();
+        let (address, length) = (acceptor.address.pointer_mut(), &raw mut acceptor.address.length);
+        let Ok(target) = DestinationSlot::try_from_slot_target(slot) else { return };
+        let entry = opcode::Accept::new(Fd(listener), address, length).file_index(Some(target)).build();
+        self.push(entry.user_data(user_data(ACCEPT, 0, index as u32)));
+    }
+
+    fn open(&mut self, index: u32) -> &mut Socket {
+        while self.sockets.len() <= index as usize {
+            self.sockets.push(Socket::default());
+        }
+        let socket = &mut self.sockets[index as usize];
+        *socket = Socket { generation: socket.generation, open: true, wants_data: true, ..Socket::default() };
+        socket
+    }
+
+    fn mark_dirty(&mut self, index: u32) {
+        let socket = &mut self.sockets[index as usize];
+        if !socket.dirty {
+            socket.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    fn flush(&mut self, index: u32) {
+        let socket = &mut self.sockets[index as usize];
+        if socket.sending || socket.connecting || !socket.open {
+            return;
+        }
+        if socket.out.is_empty() {
+            if socket.shutdown && !socket.closing {
+                socket.shutdown = false;
+                let entry = opcode::Shutdown::new(Fixed(index), libc::SHUT_WR).build();
+                self.push(entry.user_data(user_data(IGNORED, 0, 0)));
+            }
+            return;
+        }
+        std::mem::swap(&mut socket.out, &mut socket.flying);
+        socket.offset = 0;
+        self.send_rest(index);
+    }
+
+    fn send_rest(&mut self, index: u32) {
+        let socket = &mut self.sockets[index as usize];
+        socket.sending = true;
+        let rest = &socket.flying[socket.offset..];
+        let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(Fixed(index), rest.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build();
+        let entry = entry.user_data(user_data(SEND, socket.generation, index));
+        self.push(entry);
+    }
+
+    fn cancel(&mut self, operation: u64, generation: u32, index: u32) {
+        let entry = opcode::AsyncCancel::new(user_data(operation, generation, index)).build();
+        let entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(entry.user_data(user_data(IGNORED, 0, 0)));
+    }
+
+    fn try_close(&mut self, index: u32) {
+        let socket = &mut self.sockets[index as usize];
+        if !socket.closing || !socket.open || socket.sending || socket.connecting {
+            return;
+        }
+        socket.open = false;
+        let (generation, receiving) = (socket.generation, socket.receiving);
+        socket.generation = (generation + 1) & GENERATION_MASK;
+        let (out, flying) = (std::mem::take(&mut socket.out), std::mem::take(&mut socket.flying));
+        socket.address = None;
+        self.pool.give(out);
+        self.pool.give(flying);
+        if receiving {
+            // The multishot receive pins the file: without the cancel no FIN is ever sent.
+            self.cancel(RECEIVE, generation, index);
+        }
+        self.push(opcode::Close::new(Fixed(index)).build().user_data(user_data(CLOSE, 0, index)));
+    }
+
+    fn complete<H: Handler<Self>>(&mut self, handler: &mut H, user: u64, result: i32, flags: u32) {
+        let (operation, generation, index) = (user >> 56, (user >> 32) as u32 & GENERATION_MASK, user as u32);
+        match operation {
+            RECEIVE => self.received(handler, index, generation, result, flags),
+            SEND => self.sent_some(handler, index, result),
+            ACCEPT => self.accepted(handler, index as usize, result),
+            CONNECT => self.connected(handler, index, result),
+            CLOSE => {
+                handler.on_closed(self, SocketId(index));
+                self.free.push(index);
+            }
+            WAKE => {
+                handler.on_wake(self);
+                if !cqueue::more(flags) {
+                    self.arm_wake();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn received<H: Handler<Self>>(
+        &mut self,
+        handler: &mut H,
+        index: u32,
+        generation: u32,
+        result: i32,
+        flags: u32,
+    ) {
+        let live = |uring: &Uring| {
+            let socket = &uring.sockets[index as usize];
+            socket.generation == generation && socket.open
+        };
+        let more = cqueue::more(flags);
+        let is_live = live(self);
+        if is_live && !more {
+            self.sockets[index as usize].receiving = false;
+        }
+        if let Some(buffer) = cqueue::buffer_select(flags) {
+            let length = usize::try_from(result).unwrap_or(0).min(RECEIVE_BUFFER_BYTES);
+            if is_live && length > 0 && !self.sockets[index as usize].closing {
+                // SAFETY: the kernel filled `length` bytes of this buffer and lends it to us until we give it back.
+                let data = unsafe {
+                    let start = self.buffers.add(usize::from(buffer) * RECEIVE_BUFFER_BYTES);
+                    std::slice::from_raw_parts_mut(start, length)
+                };
+                handler.on_data(self, SocketId(index), data);
+            }
+            // Also for stale completions: a buffer that is not returned is lost for ever.
+            self.give_buffer(buffer);
+        }
+        if more || !live(self) {
+            return;
+        }
+        let socket = &mut self.sockets[index as usize];
+        match -result {
+            libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.rearm.push(index),
+            0 | 1.. => self.ended(handler, index, if result == 0 { End::Finished } else { End::Reset }),
+            _ if socket.wants_data => self.rearm.push(index),
+            _ => {}
+        }
+    }
+
+    fn ended<H: Handler<Self>>(&mut self, handler: &mut H, index: u32, end: End) {
+        let socket = &mut self.sockets[index as usize];
+        if socket.open && !socket.closing && !socket.ended {
+            socket.ended = true;
+            handler.on_end(self, SocketId(index), end);
+        }
+    }
+
+    fn sent_some<H: Handler<Self>>(&mut self, handler: &mut H, index: u32, result: i32) {
+        let socket = &mut self.sockets[index as usize];
+        socket.sending = false;
+        match usize::try_from(result) {
+            Ok(count) => {
+                socket.offset += count;
+                socket.sent += count as u64;
+            }
+            Err(_) if matches!(-result, libc::EINTR | libc::EAGAIN) => {}
+            Err(_) => {
+                socket.flying.clear();
+                socket.out.clear();
+                socket.offset = 0;
+                // A receive that already said Finished must not hide that nobody takes our bytes any more.
+                socket.ended = false;
+                self.ended(handler, index, End::Reset);
+                return self.try_close(index);
+            }
+        }
+        let socket = &mut self.sockets[index as usize];
+        if socket.offset < socket.flying.len() {
+            self.send_rest(index);
+        } else if socket.out.is_empty() {
+            let flying = std::mem::take(&mut socket.flying);
+            socket.offset = 0;
+            self.pool.give(flying);
+            self.flush(index);
+            self.try_close(index);
+        } else {
+            socket.flying.clear();
+            self.flush(index);
+        }
+        let socket = &mut self.sockets[index as usize];
+        if socket.notify
+            && socket.open
+            && !socket.closing
+            && self.pending(SocketId(index)) <= PENDING_OUTPUT_BYTES_LOW
+        {
+            self.sockets[index as usize].notify = false;
+            handler.on_drained(self, SocketId(index));
+        }
+    }
+
+    fn accepted<H: Handler<Self>>(&mut self, handler: &mut H, index: usize, result: i32) {
+        let acceptor = &mut self.acceptors[index];
+        acceptor.armed = false;
+        let (slot, remote, listener) = (acceptor.slot, acceptor.address.get(), acceptor.listener);
+        if result < 0 {
+            self.free.push(slot);
+            // Re-armed at the end of the turn; EMFILE and ENOMEM thus retry once per turn, not in a loop.
+            return;
+        }
+        self.open(slot);
+        self.arm_receive(slot, true);
+        let (key, local) = (self.listenings[listener].key, self.listenings[listener].local);
+        handler.on_accept(self, SocketId(slot), key, remote, local);
+    }
+
+    fn connected<H: Handler<Self>>(&mut self, handler: &mut H, index: u32, result: i32) {
+        let socket = &mut self.sockets[index as usize];
+        socket.connecting = false;
+        if socket.closing {
+            return self.try_close(index);
+        }
+        if result == 0 {
+            self.arm_receive(index, true);
+        } else {
+            socket.ended = true;
+        }
+        self.mark_dirty(index);
+        handler.on_connect(self, SocketId(index), result == 0);
+    }
+}
+
+impl Io for Uring {
+    fn out(&mut self, socket: SocketId) -> &mut Vec<u8> {
+        self.mark_dirty(socket.0);
+        let socket = &mut self.sockets[socket.index()];
+        if socket.out.capacity() == 0 {
+            socket.out = self.pool.take();
+        }
+        &mut socket.out
+    }
+
+    fn pending(&self, socket: SocketId) -> usize {
+        let socket = &self.sockets[socket.index()];
+        let flying = if socket.sending { socket.flying.len() - socket.offset } else { 0 };
+        socket.out.len() + flying
+    }
+
+    fn sent(&self, socket: SocketId) -> u64 {
+        self.sockets[socket.index()].sent
+    }
+
+    fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {
+        let index = self.free.pop()?;
+        self.system_calls += 4;
+        // SETSOCKOPT on the ring would need URING_CMD, which the restrictions rightly refuse: plain calls, once a socket.
+        let registered = addresses::upstream_socket(address, 0)
+            .and_then(|fd| self.ring.submitter().register_files_update(index, &[fd.as_raw_fd()]));
+        if registered.is_err() {
+            self.free.push(index);
+            return None;
+        }
+        let raw = Box::new(RawAddress::new(address));
+        let socket = self.open(index);
+        socket.connecting = true;
+        let (pointer, length, generation) = (raw.pointer(), raw.length, socket.generation);
+        socket.address = Some(raw);
+        let entry = opcode::Connect::new(Fixed(index), pointer, length).build();
+        self.push(entry.user_data(user_data(CONNECT, generation, index)));
+        Some(SocketId(index))
+    }
+
+    fn shutdown(&mut self, socket: SocketId) {
+        self.sockets[socket.index()].shutdown = true;
+        self.mark_dirty(socket.0);
+    }
+
+    fn close(&mut self, id: SocketId, when: Close) {
+        let socket = &mut self.sockets[id.index()];
+        if !socket.open {
+            return;
+        }
+        socket.closing = true;
+        let generation = socket.generation;
+        if when == Close::Now {
+            socket.out.clear();
+            if socket.sending {
+                self.cancel(SEND, generation, id.0);
+                // Whatever the send still reports, there is no rest to send.
+                let socket = &mut self.sockets[id.index()];
+                socket.offset = socket.flying.len();
+            }
+        }
+        if self.sockets[id.index()].connecting {
+            self.cancel(CONNECT, generation, id.0);
+        }
+        self.mark_dirty(id.0);
+    }
+
+    fn pause(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id.index()];
+        socket.wants_data = false;
+        if socket.receiving {
+            let generation = socket.generation;
+            self.cancel(RECEIVE, generation, id.0);
+        }
+    }
+
+    fn resume(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id.index()];
+        socket.wants_data = true;
+        if !socket.receiving {
+            self.rearm.push(id.0);
+        }
+    }
+
+    fn notify_drained(&mut self, id: SocketId) {
+        self.sockets[id.index()].notify = true;
+    }
+
+    fn listen(&mut self, key: u32, descriptor: OwnedFd) {
+        self.unlisten(key);
+        addresses::set_no_delay(&descriptor);
+        let local = addresses::local_address(std::os::fd::AsFd::as_fd(&descriptor));
+        let listener = self.listenings.len();
+        self.listenings.push(Listening { key, descriptor: Some(descriptor), local });
+        for _ in 0..ACCEPTS_IN_FLIGHT {
+            let address = RawAddress::empty();
+            self.acceptors.push(Box::new(Acceptor { address, listener, slot: 0, armed: false }));
+        }
+    }
+
+    fn unlisten(&mut self, key: u32) {
+        for listener in 0..self.listenings.len() {
+            if self.listenings[listener].key != key || self.listenings[listener].descriptor.is_none() {
+                continue;
+            }
+            for index in 0..self.acceptors.len() {
+                if self.acceptors[index].listener == listener && self.acceptors[index].armed {
+                    self.cancel(ACCEPT, 0, index as u32);
+                }
+            }
+            // Submitted before the descriptor closes, so that the accepts let go of the socket.
+            let _ = self.ring.submit();
+            self.listenings[listener].descriptor = None;
+        }
+    }
+
+    fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
+    }
+
+    fn sockets_max(&self) -> u32 {
+        self.sockets_max
+    }
+
+    fn now(&self) -> Clock {
+        self.clock
+    }
+
+    fn system_calls(&self) -> u64 {
+        self.system_calls
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // The kernel may still read what flies and write accepted addresses: that memory is given up, not freed.
+        std::mem::forget(std::mem::take(&mut self.sockets));
+        std::mem::forget(std::mem::take(&mut self.acceptors));
+    }
+}
+
+/// Allows what this module submits and nothing else, then enables the ring.
+fn restrict(ring: &IoUring) -> io::Result<()> {
+    let operations = [
+        opcode::Accept::CODE,
+        opcode::AsyncCancel::CODE,
+        opcode::Close::CODE,
+        opcode::Connect::CODE,
+        opcode::PollAdd::CODE,
+        opcode::RecvMulti::CODE,
+        opcode::Send::CODE,
+        opcode::Shutdown::CODE,
+    ];
+    let flags = squeue::Flags::FIXED_FILE | squeue::Flags::BUFFER_SELECT | squeue::Flags::SKIP_SUCCESS;
+    let mut restrictions: Vec<Restriction> = operations.into_iter().map(Restriction::sqe_op).collect();
+    restrictions.push(Restriction::sqe_flags_allowed(flags.bits()));
+    restrictions.push(Restriction::register_op(REGISTER_FILES_UPDATE));
+    ring.submitter().register_restrictions(&mut restrictions)?;
+    ring.submitter().register_enable_rings()
+}
+
+/// Anonymous memory for the process' life: the kernel may write into receive buffers even after the ring is closed.
+fn map(bytes: usize) -> io::Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a fresh anonymous mapping overlaps nothing.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
+}

@@ -1,0 +1,126 @@
+//! A session of each side, talking to each other over pieces of any size.
+
+use super::*;
+
+#[derive(Debug)]
+struct Single(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Single {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+pub(crate) fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(vec!["shop.example".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let signer = provider::sign::any_supported_type(&key).unwrap();
+    let certified = CertifiedKey::new(vec![made.cert.der().clone()], signer);
+    let server = server_config(Arc::new(Single(Arc::new(certified)))).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (server, Arc::new(client))
+}
+
+struct Pair {
+    server: Session,
+    client: Session,
+    server_plain: Vec<u8>,
+    client_plain: Vec<u8>,
+    to_server: Vec<u8>,
+    to_client: Vec<u8>,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let (server, client) = configs();
+        let name = ServerName::try_from("shop.example").unwrap();
+        let mut pair = Pair {
+            server: Session::server(&server).unwrap(),
+            client: Session::client(&client, name).unwrap(),
+            server_plain: Vec::new(),
+            client_plain: Vec::new(),
+            to_server: Vec::new(),
+            to_client: Vec::new(),
+        };
+        pair.client.read(&mut [], &mut pair.client_plain, &mut pair.to_server).unwrap();
+        pair
+    }
+
+    fn exchange(&mut self, step: usize) {
+        while !self.to_server.is_empty() || !self.to_client.is_empty() {
+            for chunk in std::mem::take(&mut self.to_server).chunks_mut(step) {
+                self.server.read(chunk, &mut self.server_plain, &mut self.to_client).unwrap();
+            }
+            for chunk in std::mem::take(&mut self.to_client).chunks_mut(step) {
+                self.client.read(chunk, &mut self.client_plain, &mut self.to_server).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_arrive_whatever_the_size_of_the_pieces() {
+    for step in [1, 7, 500, 16_384, usize::MAX] {
+        let mut pair = Pair::new();
+        pair.exchange(step);
+        assert!(pair.server.is_established() && pair.client.is_established());
+        let request = vec![b'q'; 40_000];
+        let answer = vec![b'a'; 100_000];
+        pair.client.write(&request, &mut pair.to_server).unwrap();
+        pair.server.write(&answer, &mut pair.to_client).unwrap();
+        pair.exchange(step);
+        assert!(pair.server_plain == request && pair.client_plain == answer, "step {step}");
+    }
+}
+
+#[test]
+fn the_server_learns_version_and_name() {
+    let mut pair = Pair::new();
+    pair.exchange(usize::MAX);
+    let info = pair.server.info().unwrap();
+    assert_eq!(info.version, TlsVersion::Tls13);
+    assert_eq!(info.server_name.as_deref(), Some("shop.example"));
+}
+
+#[test]
+fn close_notify_is_told_once_after_the_data_before_it() {
+    let mut pair = Pair::new();
+    pair.exchange(usize::MAX);
+    pair.client.write(b"last", &mut pair.to_server).unwrap();
+    pair.client.close(&mut pair.to_server);
+    let mut wire = std::mem::take(&mut pair.to_server);
+    let progress = pair.server.read(&mut wire, &mut pair.server_plain, &mut pair.to_client).unwrap();
+    assert!(progress.closed && pair.server_plain == b"last");
+    pair.server.write(b"answer", &mut pair.to_client).unwrap();
+    let mut wire = std::mem::take(&mut pair.to_client);
+    pair.client.read(&mut wire, &mut pair.client_plain, &mut pair.to_server).unwrap();
+    assert_eq!(pair.client_plain, b"answer");
+}
+
+#[test]
+fn garbage_fails_with_an_alert() {
+    let (server, _) = configs();
+    let mut session = Session::server(&server).unwrap();
+    let mut out = Vec::new();
+    let mut garbage = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec();
+    assert!(session.read(&mut garbage, &mut Vec::new(), &mut out).is_err());
+    assert_eq!(out.first(), Some(&21), "an alert record");
+}
+
+#[test]
+fn a_flipped_bit_in_a_record_fails() {
+    let mut pair = Pair::new();
+    pair.exchange(usize::MAX);
+    pair.client.write(b"secret", &mut pair.to_server).unwrap();
+    let last = pair.to_server.len() - 1;
+    pair.to_server[last] ^= 1;
+    let mut wire = std::mem::take(&mut pair.to_server);
+    assert!(pair.server.read(&mut wire, &mut pair.server_plain, &mut pair.to_client).is_err());
+    assert!(pair.server_plain.is_empty());
+}
