@@ -1,0 +1,182 @@
+"""Serving in this process tree: what `zeroserve run` and `zeroserve dev` have in common.
+
+In: something that loads a draft, now and after a change. Out: a served site until SIGINT or SIGTERM. Rule:
+what served before goes on serving when a later load fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zeroserve_dataplane.agent.administering import AdminError, AdminServer
+from zeroserve_dataplane.agent.embedding import EmbeddedNode, EngineStartError
+from zeroserve_dataplane.settings import EmbeddedSettings
+from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.drafting import SnapshotDraft
+
+from zeroserve_cli.main import EXIT_FAILED
+from zeroserve_cli.reporting import print_diagnostics
+
+POLL_S = 0.25
+ADMIN_OFF = Path("off")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One reading of the configuration; no draft where it must not be served."""
+
+    draft: SnapshotDraft | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    served: str = ""
+    """What is served, for people."""
+
+    @property
+    def errors(self) -> int:
+        """How many findings are errors."""
+        return sum(one.severity is Severity.ERROR for one in self.diagnostics)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the configuration comes from."""
+
+    load: Callable[[Path | None], Loaded]
+    """Reads everything; the path is what `reload` named, None for the one given at start."""
+    fingerprint: Callable[[], object] | None = None
+    """Changes when the files do; None is not watched."""
+
+
+def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what both commands take."""
+    parser.add_argument(
+        "--workers", type=int, default=0, help="threads of the engine; 0 is one for each core"
+    )
+    parser.add_argument(
+        "--io", choices=["auto", "io_uring", "epoll"], default="auto", help="backend of the engine"
+    )
+    parser.add_argument(
+        "--admin",
+        type=Path,
+        default=find_admin_socket(),
+        help="Unix socket for `zeroserve reload`; off for none",
+    )
+    parser.add_argument(
+        "--metrics-port", type=int, default=-1, help="serve /metrics on this port of 127.0.0.1"
+    )
+
+
+def find_admin_socket() -> Path:
+    """Return the default admin socket of this user."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    directory = (
+        Path(base) / "zeroserve" if base else Path(tempfile.gettempdir()) / f"zeroserve-{os.geteuid()}"
+    )
+    return directory / "admin.sock"
+
+
+def make_settings(arguments: argparse.Namespace) -> EmbeddedSettings:
+    """Return the node's settings from the arguments of `add_serving_arguments`."""
+    return EmbeddedSettings(
+        workers=arguments.workers,
+        io=arguments.io,
+        admin_socket=None if arguments.admin == ADMIN_OFF else arguments.admin,
+        metrics_port=arguments.metrics_port,
+    )
+
+
+def serve(settings: EmbeddedSettings, source: Source) -> int:
+    """Serve until a signal; returns the exit code."""
+    loaded = source.load(None)
+    print_diagnostics(loaded.diagnostics, loaded.texts)
+    if loaded.draft is None:
+        return EXIT_FAILED
+    try:
+        return asyncio.run(_Server(settings, source, loaded).run())
+    except EngineStartError as error:
+        print(f"zeroserve: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+class _Server:
+    def __init__(self, settings: EmbeddedSettings, source: Source, loaded: Loaded) -> None:
+        self.settings = settings
+        self.source = source
+        self.loaded = loaded
+        self.stopping = asyncio.Event()
+        self.applying = asyncio.Lock()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stopping.set)
+        async with contextlib.AsyncExitStack() as stack:
+            self.node = await stack.enter_async_context(EmbeddedNode(self.settings))
+            seen = self.source.fingerprint() if self.source.fingerprint else None
+            if not await self._apply(self.loaded):
+                return EXIT_FAILED
+            print(f"zeroserve: serving {self.loaded.served}", file=sys.stderr, flush=True)
+            await self._listen_for_commands(stack)
+            if self.source.fingerprint is not None:
+                watching = asyncio.create_task(self._watch(self.source.fingerprint, seen))
+                stack.callback(watching.cancel)
+            await self.stopping.wait()
+            print("zeroserve: draining", file=sys.stderr, flush=True)
+        return 0
+
+    async def _listen_for_commands(self, stack: contextlib.AsyncExitStack) -> None:
+        if self.settings.admin_socket is None:
+            return
+        handlers = {"reload": self._reload, "status": self._describe, "stop": self._stop}
+        try:
+            await stack.enter_async_context(AdminServer(self.settings.admin_socket, handlers))
+        except (AdminError, OSError) as error:
+            print(f"zeroserve: no admin socket: {error}; `--admin` names another", file=sys.stderr)
+
+    async def _apply(self, loaded: Loaded) -> bool:
+        """Serve a draft; False when the node refused all of it."""
+        assert loaded.draft is not None
+        outcome = await self.node.apply(loaded.draft)
+        print_diagnostics(outcome.diagnostics)
+        return bool(outcome.served.resources) or not loaded.draft.resources
+
+    async def _load_and_apply(self, path: Path | None) -> Loaded:
+        async with self.applying:
+            loaded = await asyncio.to_thread(self.source.load, path)
+            print_diagnostics(loaded.diagnostics, loaded.texts)
+            if loaded.draft is not None:
+                await self._apply(loaded)
+            return loaded
+
+    async def _watch(self, fingerprint: Callable[[], object], seen: object) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            found = await asyncio.to_thread(fingerprint)
+            if found != seen:
+                seen = found
+                loaded = await self._load_and_apply(None)
+                state = "serving the change" if loaded.draft is not None else "serving what was served before"
+                print(f"zeroserve: {state}", file=sys.stderr, flush=True)
+
+    async def _reload(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
+        loaded = await self._load_and_apply(Path(command["config"]) if command.get("config") else None)
+        if loaded.draft is None:
+            raise AdminError("\n".join(one.render(loaded.texts) for one in loaded.diagnostics))
+        return {"served": loaded.served, "findings": [one.render_short() for one in loaded.diagnostics]}
+
+    async def _describe(self, _command: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self.node.describe()
+
+    async def _stop(self, _command: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.stopping.set()
+        return {}

@@ -1,0 +1,47 @@
+"""`zeroserve run`: serve a Caddyfile until stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
+from zeroserve_ir.drafting_sites import draft_sites
+
+from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the Caddyfile and how it is served."""
+    parser.add_argument("-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to serve")
+    parser.add_argument("-w", "--watch", action="store_true", help="serve the file's changes at once")
+    add_serving_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve; a configuration with an error is not served."""
+    config: Path = arguments.config
+    fingerprint = (lambda: _stamp(config)) if arguments.watch else None
+    return serve(make_settings(arguments), Source(lambda path: load(path or config), fingerprint))
+
+
+def load(path: Path) -> Loaded:
+    """Read a Caddyfile and draft its snapshot."""
+    read = read_configuration_with_texts(path, environment=os.environ)
+    loaded = Loaded(None, read.diagnostics, read.texts)
+    if loaded.errors:
+        return loaded
+    draft, findings = draft_sites(read.configuration)
+    loaded = Loaded(
+        draft, (*read.diagnostics, *findings), read.texts, f"{len(read.configuration.sites)} sites of {path}"
+    )
+    return loaded if not loaded.errors else Loaded(None, loaded.diagnostics, loaded.texts)
+
+
+def _stamp(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
