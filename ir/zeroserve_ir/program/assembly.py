@@ -210,7 +210,7 @@ def _write_branch(assembler: Assembler, found: re.Match[str], operands: list[str
 
 
 def _write_call(assembler: Assembler, _: re.Match[str], operands: list[str]) -> None:
-    kind, local, *_ = [*operands[0].split(None, 1), ""]
+    kind, local, *_rest = [*operands[0].split(None, 1), ""]
     if kind == "local" and local:
         target = local.strip()
         if _NUMBER.match(target):
