@@ -5,7 +5,6 @@ import contextlib
 from dataclasses import dataclass, field
 
 import pytest
-
 from zeroserve_dataplane.subscribing import Subscriber, SubscribingSettings
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft, make_resource

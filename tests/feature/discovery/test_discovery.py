@@ -6,7 +6,6 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_operator.publishing.serving import DiscoveryServer, NodeIdentity, UnauthenticatedError

@@ -1,0 +1,268 @@
+"""Sites of a Caddyfile to a snapshot draft, without Kubernetes.
+
+In: `tree.Configuration` with redirects added, a reader of files, a local authority, the time. Out: the
+draft and findings. Who calls: `zeroserve run`, `reload`, `compile` and the benchmarks. Rules: pure but for
+`read_file`; a site that cannot be built is published as closed (503), its neighbours are served.
+
+A virtual host is one host name on one set of listeners. Where sites share a host by paths in their
+addresses, or by wildcards, its routes are those of each site that may answer, most specific first, as Caddy
+orders them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from zeroserve_ir import tree
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.caddyfile.listening import ServedSite, Server, listen_address, pair_sites
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
+from zeroserve_ir.drafting import SnapshotDraft, make_resource
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.clusters import EndpointsSource
+from zeroserve_ir.program.lowering import LoweredSite, lower_site
+from zeroserve_ir.site_certificates import (
+    LOCAL_NAMES,
+    LocalCertificates,
+    ReadFile,
+    make_local_certificate,
+    read_certificate,
+)
+
+DEFAULT_CERTIFICATE = "default"
+MARKER_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class DraftedSites:
+    """What can be served of a configuration, and what is wrong with the rest."""
+
+    draft: SnapshotDraft
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def draft_sites(
+    configuration: tree.Configuration,
+    read_file: ReadFile,
+    certificates: LocalCertificates,
+    now: datetime.datetime,
+) -> DraftedSites:
+    """Draft all sites. `now` is aware, in UTC; `read_file` raises OSError."""
+    drafting = _Drafting(configuration, read_file, certificates, now)
+    drafting.add_listeners()
+    for server in drafting.servers:
+        drafting.add_server(server)
+    drafting.add_certificates()
+    drafting.add_settings()
+    return DraftedSites(SnapshotDraft.of(drafting.resources), tuple(dict.fromkeys(drafting.diagnostics)))
+
+
+class _Drafting:
+    def __init__(
+        self,
+        configuration: tree.Configuration,
+        read_file: ReadFile,
+        certificates: LocalCertificates,
+        now: datetime.datetime,
+    ) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self.resources: list[pb.Resource] = []
+        self.read_file = read_file
+        self.certificates = certificates
+        self.now = now
+        self.options = configuration.options
+        self.sites = tuple(self._read_site(site) for site in configuration.sites)
+        self.servers = pair_sites(self.sites)
+        self.listener_names: dict[str, str] = {}
+
+    def add_listeners(self) -> None:
+        """Add a Listener for each address; TLS where its sites are https."""
+        schemes: dict[str, tuple[tree.Scheme, tree.Site]] = {}
+        for site in self.sites:
+            for address in site.addresses:
+                for bind in site.bind or ("",):
+                    listen = listen_address(bind, address.port)
+                    scheme, first = schemes.setdefault(listen, (address.scheme, site))
+                    if scheme is not address.scheme:
+                        message = f"port {address.port} is http for one site and https for another"
+                        cure = f"give one of them another port (the other site: line {first.span.line})"
+                        self.diagnostics.append(Diagnostic(Code.ZS0107, message, site.span, help=cure))
+                    self._add_listener(listen, bind, address.port, scheme, site)
+
+    def _add_listener(self, listen: str, bind: str, port: int, scheme: tree.Scheme, site: tree.Site) -> None:
+        if listen in self.listener_names:
+            return
+        host = bind.removeprefix("tcp/").removeprefix("[").removesuffix("]")
+        if "/" in host:
+            message = f"cannot listen on {bind}"
+            self.diagnostics.append(Diagnostic(Code.ZS0110, message, site.span, help="write an IP address"))
+            return
+        host = {"localhost": "127.0.0.1", "0.0.0.0": "0.0.0.0"}.get(host, host)
+        name = f"{scheme.value}-{port}" + (f"-{host}" if host else "")
+        self.listener_names[listen] = name
+        listener = pb.Listener(name=name, address=host, port=port, tls=scheme is tree.Scheme.HTTPS)
+        self.resources.append(make_resource(listener))
+
+    def add_server(self, server: Server) -> None:
+        """Add the virtual hosts of one set of listeners; equal bodies share a virtual host."""
+        listeners = [self.listener_names[one] for one in server.listen if one in self.listener_names]
+        hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
+        by_body: dict[tuple[tuple[int, str], ...], list[str]] = {}
+        for host in hosts:
+            by_body.setdefault(tuple(_find_answering(server, host)), []).append(host)
+        for body, names in by_body.items():
+            self._add_host(self._join_sites(body), names, listeners)
+
+    def add_certificates(self) -> None:
+        """Add a Certificate for each `tls` with files, one of the local authority for other https names."""
+        covered: set[str] = set()
+        local: set[str] = set()
+        for site in self.sites:
+            hosts = {address.host for address in site.addresses if address.scheme is tree.Scheme.HTTPS} - {""}
+            files = site.tls.files if site.tls is not None else ()
+            for pair in files:
+                found = read_certificate(pair, hosts, self.read_file, site.span, self.now)
+                if isinstance(found, Diagnostic):
+                    self.diagnostics.append(found)
+                    continue
+                if site.tls is not None and site.tls.protocol_min:
+                    found.tls_version_min = site.tls.protocol_min.removeprefix("tls")
+                self.resources.append(make_resource(found))
+                covered |= hosts
+            local |= hosts
+        for host in sorted(local - covered):
+            certificate = make_local_certificate(f"local/{host}", [host], self.certificates, self.now)
+            self.resources.append(make_resource(certificate))
+
+    def add_settings(self) -> None:
+        """Add the Settings, and the certificate for unknown or missing SNI where anything is https."""
+        options = self.options
+        settings = pb.Settings(
+            trusted_proxies=options.trusted_proxies,
+            access_log=options.access_log or any(site.access_log for site in self.sites),
+            drain_timeout_ms=options.grace_period_ms,
+        )
+        addresses = [address for site in self.sites for address in site.addresses]
+        if any(address.scheme is tree.Scheme.HTTPS for address in addresses):
+            settings.default_certificate = DEFAULT_CERTIFICATE
+            issued = self.certificates.find(LOCAL_NAMES, self.now)
+            certificate = pb.Certificate(name=DEFAULT_CERTIFICATE, chain=list(issued.chain), key=issued.key)
+            self.resources.append(make_resource(certificate))
+        self.resources.append(make_resource(settings))
+
+    def _join_sites(self, body: tuple[tuple[int, str], ...]) -> tree.Site:
+        """Return one site that does what several do in turn; paths of addresses become matchers."""
+        if len(body) == 1 and not body[0][1]:
+            return self.sites[body[0][0]]
+        routes = []
+        for index, path in body:
+            site = self.sites[index]
+            matchers: tuple[tree.MatcherSet, ...] = ((tree.MatchPath((path,)),),) if path else ()
+            subroute = tree.Subroute(site.routes, site.errors)
+            routes.append(tree.Route((subroute,), matchers, terminal=True, span=site.span))
+        return replace(self.sites[body[0][0]], routes=tuple(routes), errors=())
+
+    def _add_host(self, site: tree.Site, hosts: list[str], listeners: list[str]) -> None:
+        scheme = site.addresses[0].scheme.value
+        readable = sorted(hosts)[0] or "*"
+        host = pb.VirtualHost(
+            name=f"{scheme}://{readable}@{','.join(listeners)}", hosts=sorted(hosts), listeners=listeners
+        )
+        try:
+            lowered = lower_site(site)
+        except DiagnosticError as error:
+            self.diagnostics += error.diagnostics
+            host.deny = True
+            host.deny_reason = error.diagnostics[0].render_short()
+            self.resources.append(make_resource(host))
+            return
+        self._add_lowered(host, lowered)
+        for source in lowered.endpoints:
+            self.resources.append(make_resource(self._make_endpoints(source, site)))
+
+    def _add_lowered(self, host: pb.VirtualHost, lowered: LoweredSite) -> None:
+        program = pb.Program(
+            name=hashlib.sha256(lowered.code).hexdigest(),
+            code=lowered.code,
+            abi=abi.ABI_VERSION,
+            constants_bytes=len(lowered.constants),
+        )
+        host.program = program.name
+        host.constants = lowered.constants
+        host.tables = lowered.tables.name
+        host.error_entry = lowered.error_entry
+        digest = hashlib.sha256(host.SerializeToString(deterministic=True))
+        host.marker = digest.hexdigest()[:MARKER_LENGTH]
+        self.resources += [make_resource(host), make_resource(program)]
+        if lowered.tables.name:
+            self.resources.append(make_resource(lowered.tables))
+        self.resources += [make_resource(cluster) for cluster in lowered.clusters]
+
+    def _make_endpoints(self, source: EndpointsSource, site: tree.Site) -> pb.Endpoints:
+        message = pb.Endpoints(name=source.name)
+        for upstream in source.upstreams:
+            host, _, port = upstream.dial.rpartition(":")
+            if upstream.service is None and host and "/" not in host and port.isdecimal():
+                message.endpoints.add(address=host.removeprefix("[").removesuffix("]"), port=int(port))
+                continue
+            finding = Diagnostic(Code.ZS0110, f"upstream {upstream.dial} cannot be dialled", site.span)
+            self.diagnostics.append(replace(finding, help="write HOST:PORT"))
+        return message
+
+    # Files that handlers name
+
+    def _read_site(self, site: tree.Site) -> tree.Site:
+        return replace(site, routes=self._read_routes(site.routes), errors=self._read_routes(site.errors))
+
+    def _read_routes(self, routes: Iterable[tree.Route]) -> tuple[tree.Route, ...]:
+        return tuple(
+            replace(route, handlers=tuple(self._read_handler(handler, route) for handler in route.handlers))
+            for route in routes
+        )
+
+    def _read_handler(self, handler: tree.Handler, route: tree.Route) -> tree.Handler:
+        if isinstance(handler, tree.Subroute):
+            return tree.Subroute(self._read_routes(handler.routes), self._read_routes(handler.errors))
+        if not isinstance(handler, tree.ReverseProxy) or handler.transport.tls is None:
+            return handler
+        tls = handler.transport.tls
+        if not tls.trusted_ca_files:
+            return handler
+        pem = tls.trusted_ca_pem
+        for path in tls.trusted_ca_files:
+            try:
+                pem += self.read_file(path).decode("ascii")
+            except (OSError, UnicodeDecodeError) as error:
+                message = f"cannot read {path}: {getattr(error, 'strerror', None) or 'not PEM'}"
+                self.diagnostics.append(Diagnostic(Code.ZS0111, message, route.span))
+                # Without its authority nothing may be trusted: the handler fails closed.
+                return tree.RaiseError("502", "the upstream's authority cannot be read")
+        return replace(handler, transport=replace(handler.transport, tls=replace(tls, trusted_ca_pem=pem)))
+
+
+def _find_answering(server: Server, host: str) -> list[tuple[int, str]]:
+    """Return (site, path) for all that may answer for a host, up to the first that takes every path."""
+    answering: list[tuple[int, str]] = []
+    for served in server.sites:
+        paths = sorted(_find_paths(served, host), key=len, reverse=True)
+        for path in paths:
+            answering.append((served.index, path))
+            if not path:
+                return answering
+    return answering
+
+
+def _find_paths(served: ServedSite, host: str) -> set[str]:
+    return {address.path for address in served.addresses if _covers(address.host, host)}
+
+
+def _covers(pattern: str, host: str) -> bool:
+    """Whether a site address takes a host: equal, any, or `*.` for one label (Caddy: MatchHost)."""
+    if pattern in {"", host}:
+        return True
+    suffix = pattern.removeprefix("*")
+    return pattern.startswith("*.") and host.endswith(suffix) and "." not in host.removesuffix(suffix)

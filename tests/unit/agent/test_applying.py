@@ -1,0 +1,262 @@
+"""The node's core: what is refused harms only itself, and what served goes on serving."""
+
+import asyncio
+
+import pytest
+from zeroserve_dataplane.enginelink.linking import EngineRefusedError
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.drafting import SnapshotDraft, digest_payload, make_resource
+from zeroserve_ir.program.abi import ABI_VERSION
+from zeroserve_ir.program.lowering import lower_site
+
+RETURN = bytes.fromhex("b7000000070000009500000000000000")
+"""mov r0, EMPTY; exit"""
+LOOKS_OUTSIDE = bytes.fromhex("b7010000000000000f1100000000000085000000630000009500000000000000")
+"""Calls helper 99, which nobody has."""
+
+
+def program_of(code):
+    return pb.Program(name=digest_payload(code), code=code, abi=ABI_VERSION)
+
+
+def host_of(name, program, **fields):
+    return pb.VirtualHost(
+        name=f"http://{name}", hosts=[name], listeners=["http-80"], program=program.name, **fields
+    )
+
+
+def draft_of(*messages):
+    return SnapshotDraft.of(make_resource(message) for message in messages)
+
+
+LISTENER = pb.Listener(name="http-80", port=80)
+GOOD, BAD = program_of(RETURN), program_of(LOOKS_OUTSIDE)
+SHOP = (int(pb.VIRTUAL_HOST), "http://shop")
+
+
+def run(scenario):
+    asyncio.run(asyncio.wait_for(scenario, 60))
+
+
+def test_a_draft_is_served_as_image_and_without_programs(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            outcome = await node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD)))
+        assert outcome.refusals == ()
+        assert {kind for kind, _ in supervisor.held} == {pb.LISTENER, pb.IMAGE, pb.VIRTUAL_HOST}
+        assert node.images.tiers["fast"] == 1
+
+    run(scenario())
+
+
+def test_only_what_differs_is_sent(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            await node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD)))
+            supervisor.puts.clear()
+            await node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD), host_of("blog", GOOD)))
+            assert supervisor.puts == [(pb.VIRTUAL_HOST, "http://blog")]
+            await node.apply(draft_of(LISTENER, GOOD, host_of("blog", GOOD)))
+            assert SHOP not in supervisor.held
+
+    run(scenario())
+
+
+def test_an_agent_that_restarts_sends_nothing(supervisor, open_node):
+    async def scenario():
+        draft = draft_of(LISTENER, GOOD, host_of("shop", GOOD))
+        async with supervisor:
+            async with open_node() as node:
+                await node.apply(draft)
+            supervisor.puts.clear()
+            async with open_node() as node:
+                await node.apply(draft)
+            assert supervisor.puts == []
+
+    run(scenario())
+
+
+def test_a_host_whose_program_is_refused_keeps_its_last_good_version(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            former = draft_of(LISTENER, GOOD, host_of("shop", GOOD), host_of("blog", GOOD, marker="1"))
+            await node.apply(former)
+            wanted = draft_of(LISTENER, BAD, GOOD, host_of("shop", BAD), host_of("blog", GOOD, marker="2"))
+            outcome = await node.apply(wanted)
+        assert {refusal.key for refusal in outcome.refusals} == {(int(pb.PROGRAM), BAD.name), SHOP}
+        assert {diagnostic.code.name for diagnostic in outcome.diagnostics} == {"ZS0601"}
+        assert supervisor.held[SHOP] == former.resources[SHOP].version
+        blog = (int(pb.VIRTUAL_HOST), "http://blog")
+        assert supervisor.held[blog] == wanted.resources[blog].version
+
+    run(scenario())
+
+
+def test_the_last_good_version_keeps_the_program_that_the_operator_removed(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            await node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD)))
+            await node.apply(draft_of(LISTENER, BAD, host_of("shop", BAD)))
+            assert (int(pb.IMAGE), GOOD.name) in supervisor.held
+            assert (int(pb.PROGRAM), GOOD.name) in node.good.resources
+            await node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD, marker="3")))
+            assert {name for kind, name in supervisor.held if kind == pb.IMAGE} == {GOOD.name}
+
+    run(scenario())
+
+
+def test_a_host_that_never_served_is_denied_when_its_program_is_refused(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            outcome = await node.apply(draft_of(LISTENER, BAD, host_of("shop", BAD)))
+        host = pb.VirtualHost.FromString(outcome.served.resources[SHOP].payload)
+        assert host.deny
+        assert host.deny_reason.startswith("ZS0601")
+        assert (list(host.hosts), host.program) == (["shop"], "")
+        assert SHOP in supervisor.held
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        host_of("shop", GOOD, tables="missing"),
+        pb.VirtualHost(name="http://shop", hosts=["shop"], program="missing"),
+    ],
+    ids=["tables", "program"],
+)
+def test_a_host_that_refers_to_what_is_missing_is_denied(supervisor, open_node, host):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            outcome = await node.apply(draft_of(LISTENER, GOOD, host))
+        assert [refusal.key for refusal in outcome.refusals] == [SHOP]
+        assert "missing" in outcome.diagnostics[0].message
+        assert pb.VirtualHost.FromString(outcome.served.resources[SHOP].payload).deny
+
+    run(scenario())
+
+
+def test_a_host_with_fewer_constants_than_its_program_reads_is_denied(supervisor, open_node):
+    async def scenario():
+        reader = pb.Program(name=GOOD.name, code=RETURN, abi=ABI_VERSION, constants_bytes=16)
+        async with supervisor, open_node() as node:
+            outcome = await node.apply(
+                draft_of(LISTENER, reader, host_of("shop", reader, constants=b"x" * 15))
+            )
+            assert "15 bytes of constants" in outcome.diagnostics[0].message
+            outcome = await node.apply(
+                draft_of(LISTENER, reader, host_of("shop", reader, constants=b"x" * 16))
+            )
+            assert outcome.refusals == ()
+
+    run(scenario())
+
+
+def test_a_program_whose_name_is_not_its_digest_is_refused(supervisor, open_node):
+    async def scenario():
+        forged = pb.Program(name=BAD.name, code=RETURN, abi=ABI_VERSION)
+        async with supervisor, open_node() as node:
+            outcome = await node.apply(draft_of(LISTENER, forged, host_of("shop", forged)))
+        assert {diagnostic.code.name for diagnostic in outcome.diagnostics} == {"ZS0702"}
+
+    run(scenario())
+
+
+def test_what_the_engine_refuses_keeps_its_former_version_and_its_neighbours_change(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            former = draft_of(LISTENER, pb.Certificate(name="a", key=b"1"))
+            await node.apply(former)
+            supervisor.refuse[int(pb.CERTIFICATE), "a"] = "key does not fit"
+            wanted = draft_of(pb.Listener(name="http-80", port=81), pb.Certificate(name="a", key=b"2"))
+            outcome = await node.apply(wanted)
+            assert [refusal.key for refusal in outcome.refusals] == [(int(pb.CERTIFICATE), "a")]
+            assert "key does not fit" in outcome.diagnostics[0].message
+            certificate, listener = (int(pb.CERTIFICATE), "a"), (int(pb.LISTENER), "http-80")
+            assert supervisor.held[certificate] == former.resources[certificate].version
+            assert supervisor.held[listener] == wanted.resources[listener].version
+            supervisor.refuse.clear()
+            await node.retry_refused()
+            assert supervisor.held[certificate] == wanted.resources[certificate].version
+
+    run(scenario())
+
+
+def test_an_image_that_the_engine_refuses_is_interpreted_and_counted_never_refused(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            supervisor.refuse_once[int(pb.IMAGE), GOOD.name] = "cannot be mapped"
+            outcome = await node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD)))
+            assert outcome.refusals == ()
+            assert node.images.counts.defects == 1
+            assert node.images.tiers["interpreted"] == 1
+
+    run(scenario())
+
+
+def test_optimised_images_replace_fast_ones_without_a_change_of_the_hosts(supervisor, open_node):
+    async def scenario():
+        text = "http://shop {\n respond /a 200\n respond 404\n}"
+        configuration, _ = read_configuration(text, environment={})
+        site = configuration.sites[0]
+        lowered = lower_site(site)
+        program = pb.Program(
+            name=digest_payload(lowered.code),
+            code=lowered.code,
+            abi=1,
+            constants_bytes=len(lowered.constants),
+        )
+        host = host_of("shop", program, constants=lowered.constants, tables=lowered.tables.name)
+        async with supervisor, open_node() as node:
+            await node.apply(draft_of(LISTENER, program, host, lowered.tables))
+            before = supervisor.held[int(pb.IMAGE), program.name]
+            supervisor.puts.clear()
+            assert await node.optimise() == 1
+            assert supervisor.puts == [(pb.IMAGE, program.name)]
+            assert supervisor.held[int(pb.IMAGE), program.name] != before
+            assert node.images.tiers["optimised"] == 1
+            assert await node.optimise() == 0
+
+    run(scenario())
+
+
+def test_a_supervisor_that_comes_back_empty_is_fed_again(supervisor, open_node, socket_path):
+    async def scenario():
+        draft = draft_of(LISTENER, GOOD, host_of("shop", GOOD))
+        async with open_node() as node:
+            async with supervisor:
+                await node.apply(draft)
+                held = dict(supervisor.held)
+            supervisor.held = {}
+            async with supervisor:
+                while supervisor.held != held:
+                    await asyncio.sleep(0.01)
+
+    run(scenario())
+
+
+def test_an_apply_outlives_a_link_that_is_lost_in_the_middle_of_it(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            supervisor.deaf = True
+            applying = asyncio.create_task(node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD))))
+            while not supervisor.puts:
+                await asyncio.sleep(0.005)
+            supervisor.deaf = False
+            supervisor.disconnect()
+            await applying
+            assert SHOP in supervisor.held
+
+    run(scenario())
+
+
+def test_another_abi_ends_the_node_with_an_error(supervisor, open_node, socket_path):
+    async def scenario():
+        supervisor.abi = ABI_VERSION + 1
+        async with supervisor, open_node() as node:
+            with pytest.raises(EngineRefusedError, match="ABI"):
+                await node.run()
+
+    run(scenario())

@@ -1,0 +1,85 @@
+"""Names of upstreams: literals for the engine, shares kept, failures survived."""
+
+import asyncio
+
+import pytest
+from zeroserve_dataplane.agent.resolving import Resolver
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.drafting import make_resource
+
+
+@pytest.fixture
+def resolver(monkeypatch):
+    """A resolver whose system knows `names`."""
+    names = {"one": ["10.0.0.1"], "two": ["10.0.0.2", "10.0.0.3", "fd00::1"]}
+
+    async def getaddrinfo(self, name, *_, **__):
+        if name not in names:
+            raise OSError(-2, "Name or service not known")
+        return [(None, None, None, "", (address, 0)) for address in names[name]]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    return names
+
+
+def endpoints(*addresses):
+    return make_resource(
+        pb.Endpoints(name="e", endpoints=[pb.Endpoint(address=one, port=80) for one in addresses])
+    )
+
+
+def resolve(resource, resolver):
+    message = pb.Endpoints.FromString(resolver.resolve(resource).payload)
+    return [(one.address, one.weight) for one in message.endpoints]
+
+
+def test_literals_are_left_as_they_are():
+    resource = endpoints("10.0.0.9", "fd00::9")
+    assert Resolver().resolve(resource) is resource
+
+
+def test_each_name_keeps_its_share_whatever_the_number_of_its_addresses(resolver):
+    async def scenario():
+        subject, resource = Resolver(), endpoints("one", "two", "10.9.9.9")
+        await subject.ensure([resource])
+        assert resolve(resource, subject) == [
+            ("10.0.0.1", 3),
+            ("10.0.0.2", 1),
+            ("10.0.0.3", 1),
+            ("fd00::1", 1),
+            ("10.9.9.9", 3),
+        ]
+
+    asyncio.run(scenario())
+
+
+def test_a_name_that_cannot_be_resolved_has_no_endpoints(resolver):
+    async def scenario():
+        subject, resource = Resolver(), endpoints("unknown", "one")
+        await subject.ensure([resource])
+        assert resolve(resource, subject) == [("10.0.0.1", 1)]
+
+    asyncio.run(scenario())
+
+
+def test_a_name_that_cannot_be_resolved_any_more_keeps_its_addresses(resolver):
+    async def scenario():
+        subject, resource = Resolver(), endpoints("one")
+        await subject.ensure([resource])
+        del resolver["one"]
+        assert not await subject.refresh([resource])
+        assert resolve(resource, subject) == [("10.0.0.1", 1)]
+
+    asyncio.run(scenario())
+
+
+def test_a_refresh_says_whether_an_address_changed(resolver):
+    async def scenario():
+        subject, resource = Resolver(), endpoints("one")
+        await subject.ensure([resource])
+        assert not await subject.refresh([resource])
+        resolver["one"] = ["10.0.0.7"]
+        assert await subject.refresh([resource])
+        assert resolve(resource, subject) == [("10.0.0.7", 1)]
+
+    asyncio.run(scenario())

@@ -1,0 +1,164 @@
+"""Sites of a Caddyfile as resources: listeners, hosts, certificates, upstreams."""
+
+import datetime
+
+import pytest
+from cryptography import x509
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.authorities import Authority
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.caddyfile.redirecting import add_redirects
+from zeroserve_ir.drafting import TYPE_OF_MESSAGE
+from zeroserve_ir.site_certificates import LocalCertificates
+from zeroserve_ir.site_drafting import draft_sites
+
+NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
+DAY = datetime.timedelta(days=1)
+MESSAGES = {int(kind): message for message, kind in TYPE_OF_MESSAGE.items()}
+
+
+@pytest.fixture(scope="module")
+def certificates():
+    return LocalCertificates.create(NOW)
+
+
+def refuse_files(path):
+    raise FileNotFoundError(2, "No such file or directory")
+
+
+@pytest.fixture
+def draft(certificates):
+    def run(text, read_file=refuse_files):
+        configuration, diagnostics = read_configuration(text, environment={})
+        assert not diagnostics
+        return draft_sites(add_redirects(configuration), read_file, certificates, NOW)
+
+    return run
+
+
+def messages(drafted, kind):
+    found = (resource for key, resource in drafted.draft.resources.items() if key[0] == kind)
+    return {resource.name: MESSAGES[int(kind)].FromString(resource.payload) for resource in found}
+
+
+def test_a_plain_site_is_a_listener_a_host_and_its_endpoints(draft):
+    drafted = draft("http://shop.example:8080 {\n reverse_proxy 127.0.0.1:9000 [::1]:9001\n}")
+    assert drafted.diagnostics == ()
+    (listener,) = messages(drafted, pb.LISTENER).values()
+    assert (listener.name, listener.port, listener.tls) == ("http-8080", 8080, False)
+    (host,) = messages(drafted, pb.VIRTUAL_HOST).values()
+    assert (list(host.hosts), list(host.listeners)) == (["shop.example"], ["http-8080"])
+    assert host.program in messages(drafted, pb.PROGRAM)
+    (endpoints,) = messages(drafted, pb.ENDPOINTS).values()
+    assert [(one.address, one.port) for one in endpoints.endpoints] == [("127.0.0.1", 9000), ("::1", 9001)]
+    (cluster,) = messages(drafted, pb.CLUSTER).values()
+    assert cluster.endpoints == endpoints.name
+
+
+def test_names_of_upstreams_are_left_to_the_agent(draft):
+    drafted = draft("http://a {\n reverse_proxy backend.internal:80\n}")
+    (endpoints,) = messages(drafted, pb.ENDPOINTS).values()
+    assert [(one.address, one.port) for one in endpoints.endpoints] == [("backend.internal", 80)]
+
+
+def test_https_sites_get_a_local_certificate_a_default_one_and_a_redirect(draft, certificates):
+    drafted = draft("shop.example {\n respond 200\n}")
+    found = messages(drafted, pb.CERTIFICATE)
+    assert [list(one.hosts) for one in found.values()] == [["shop.example"], []]
+    (settings,) = messages(drafted, pb.SETTINGS).values()
+    assert settings.default_certificate in found
+    leaf = x509.load_der_x509_certificate(found["local/shop.example"].chain[0])
+    leaf.verify_directly_issued_by(certificates.authority.certificate)
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["shop.example"]
+    assert sorted(one.port for one in messages(drafted, pb.LISTENER).values()) == [80, 443]
+
+
+def test_an_equal_configuration_is_an_equal_draft(draft):
+    text = "shop.example {\n respond 200\n}"
+    assert draft(text).draft.version == draft(text).draft.version
+
+
+def test_certificates_come_from_files(draft):
+    authority = Authority.create("test", NOW, 100 * DAY)
+    issued = authority.issue(["shop.example"], NOW, 10 * DAY)
+    files = {"c.pem": issued.chain_pem, "k.pem": issued.key_pem}
+    drafted = draft("shop.example {\n tls c.pem k.pem\n}", files.__getitem__)
+    found = [one for one in messages(drafted, pb.CERTIFICATE).values() if one.hosts]
+    assert [(list(one.hosts), tuple(one.chain)) for one in found] == [(["shop.example"], issued.chain)]
+    assert drafted.diagnostics == ()
+
+
+def certificate_files(case):
+    authority = Authority.create("test", NOW - 50 * DAY, 100 * DAY)
+    issued = authority.issue(["shop.example"], NOW, 10 * DAY)
+    other = authority.issue(["shop.example"], NOW, 10 * DAY)
+    ended = authority.issue(["shop.example"], NOW - 20 * DAY, 10 * DAY)
+    return {
+        "garbage certificate": {"c.pem": b"garbage", "k.pem": issued.key_pem},
+        "empty certificate": {"c.pem": b"", "k.pem": issued.key_pem},
+        "garbage key": {"c.pem": issued.chain_pem, "k.pem": b"garbage"},
+        "key of another": {"c.pem": issued.chain_pem, "k.pem": other.key_pem},
+        "ended": {"c.pem": ended.chain_pem, "k.pem": ended.key_pem},
+    }[case]
+
+
+@pytest.mark.parametrize(
+    "case", ["garbage certificate", "empty certificate", "garbage key", "key of another", "ended"]
+)
+def test_an_unusable_certificate_is_a_finding_and_the_local_one_is_served(draft, case):
+    drafted = draft("shop.example {\n tls c.pem k.pem\n}", certificate_files(case).__getitem__)
+    assert [one.code.name for one in drafted.diagnostics] == ["ZS0503"]
+    assert "local/shop.example" in messages(drafted, pb.CERTIFICATE)
+
+
+def test_an_unreadable_certificate_is_a_finding_with_its_line(draft):
+    drafted = draft("a.example {\n respond 200\n}\nshop.example {\n tls c.pem k.pem\n}")
+    (finding,) = drafted.diagnostics
+    assert (finding.code.name, finding.span.line) == ("ZS0111", 4)
+
+
+def test_sites_that_share_a_host_by_paths_are_one_virtual_host(draft):
+    drafted = draft(
+        "http://a/x* {\n respond 201\n}\nhttp://a {\n respond 202\n}\nhttp://b {\n respond 203\n}"
+    )
+    hosts = messages(drafted, pb.VIRTUAL_HOST).values()
+    assert sorted(tuple(one.hosts) for one in hosts) == [("a",), ("b",)]
+
+
+def test_a_path_site_falls_through_to_the_wildcard_and_to_any_host(draft):
+    sites = ("http://a.example/x*", 201), ("http://*.example", 202), ("http://", 203)
+    text = "\n".join(f"{address} {{\n respond {status}\n}}" for address, status in sites)
+    drafted = draft(text)
+    tables = messages(drafted, pb.TABLES)
+    bodies = {
+        tuple(host.hosts): [one.status.parts[0].literal for one in tables[host.tables].responses]
+        for host in messages(drafted, pb.VIRTUAL_HOST).values()
+    }
+    assert bodies == {("a.example",): ["201", "202"], ("*.example",): ["202"], ("",): ["203"]}
+
+
+def test_addresses_of_one_site_are_one_virtual_host(draft):
+    drafted = draft("http://a, http://b, http://c {\n respond 200\n}")
+    (host,) = messages(drafted, pb.VIRTUAL_HOST).values()
+    assert list(host.hosts) == ["a", "b", "c"]
+
+
+def test_http_and_https_on_one_port_is_a_finding(draft):
+    drafted = draft("http://a:8443 {\n respond 200\n}\nhttps://b:8443 {\n respond 200\n}")
+    assert [one.code.name for one in drafted.diagnostics] == ["ZS0107"]
+
+
+def test_an_authority_of_an_upstream_that_cannot_be_read_fails_closed(draft):
+    transport = "transport http {\n tls_trusted_ca_certs ca.pem\n}"
+    text = f"http://a {{\n reverse_proxy https://b {{\n {transport}\n }}\n}}"
+    drafted = draft(text)
+    assert [one.code.name for one in drafted.diagnostics] == ["ZS0111"]
+    assert messages(drafted, pb.CLUSTER) == {}
+
+
+def test_the_local_authority_survives_a_restart(tmp_path):
+    first = LocalCertificates.open(tmp_path / "pki", NOW)
+    second = LocalCertificates.open(tmp_path / "pki", NOW + DAY)
+    assert first.authority.certificate == second.authority.certificate
+    assert (tmp_path / "pki" / "root.pem").stat().st_mode & 0o777 == 0o600
