@@ -1,8 +1,8 @@
 """Collecting: the resources of a draft while it changes.
 
 In: resources of single owners, and of hosts, which may share programs, tables and clusters. Out: the draft
-and what differs from the one before. Rule: a shared resource stays as long as a host needs it. The version of the
-snapshot is that of `zeroserve_ir.drafting`, computed from lines that are kept in order.
+and what differs from the one before. Rule: a shared resource stays as long as a host needs it. The version of
+the snapshot is that of `zeroserve_ir.drafting`, computed from lines that are kept in order.
 """
 
 from __future__ import annotations

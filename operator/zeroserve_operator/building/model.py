@@ -2,7 +2,7 @@
 
 In: a store and the time. Out: `Build`: the draft, and for every object its diagnostics and hosts. Rule: only
 what a change touches is built again: hosts of its object, hosts and certificates that name its Secret,
-endpoints of its Service. What comes out is equal to what a new `Builder` returns (tests/unit/operator/building).
+endpoints of its Service. What comes out is equal to what a new `Builder` returns.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ PATH_BYTES_MAX = 4096
 _REFUSED = ("//", "/./", "/../", "%2f", "%2F")
 _REFUSED_ENDS = ("/.", "/..")
 _UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")
-_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})|([^\x21-\x7e])|(%)")
+# What a normalised path keeps as it is: RFC 3986 pchar, "/", "[" and "]" (the engine's exchange/paths.rs).
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})|([^A-Za-z0-9._~!$&'()*+,;=:@/\[\]%-])|(%)")
 _NOT_RE2 = re.compile(r"\(\?(?:[=!>|&R(]|<[=!]|P[>=])|\\[1-9gkKGXRC]|[*+?}]\+")
 _META = frozenset("\\.+*?()|[]{}^$")
 _LOOKS_LIKE_PATTERN = re.compile(r"[*()\[\]|^$\\]")

@@ -232,7 +232,8 @@ class _HostBuilding:
             certificates=tuple(certificates),
             origins=tuple(key.origin for key in parts),
         )
-        users = tuple((route.backend, route.origin) for route in ordered if route.backend is not None)
+        open_routes = (route for route in ordered if route.denial is None)
+        users = tuple((route.backend, route.origin) for route in open_routes if route.backend is not None)
         return BuiltHost(model if ordered else None, users, tuple(self.findings), frozenset(parts))
 
     def _warn(self, code: Code, message: str, origin: Origin, cure: str) -> None:

@@ -2,14 +2,14 @@
 
 import textwrap
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from zeroserve_operator.manifests import load_texts
 from zeroserve_operator.pipeline import DEV_SETTINGS, Loaded, Pipeline
 from zeroserve_operator.settings import BuildSettings
 
-NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def ingress() -> Callable[..., str]:
 
     def write(
         name: str = "shop",
+        *,
         host: str = "shop.example",
         paths: tuple[tuple[str, str], ...] = (("/", "Prefix"),),
         annotations: dict[str, str] | None = None,

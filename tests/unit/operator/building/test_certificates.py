@@ -1,6 +1,6 @@
 """Certificates: which Secret is served for which name."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -13,7 +13,7 @@ from zeroserve_operator.building.certificates import build_certificate
 from zeroserve_operator.resources.objects import Kind, Meta, ObjectKey
 from zeroserve_operator.resources.secrets import Redacted, Secret
 
-NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PEM = serialization.Encoding.PEM
 
 

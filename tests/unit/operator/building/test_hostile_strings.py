@@ -1,6 +1,6 @@
 """Strings of users stay strings: printed, parsed back, they are what they were (ingress-nginx's CVEs)."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ from zeroserve_operator.manifests import Manifests
 from zeroserve_operator.pipeline import Pipeline
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 
-NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PIPELINE = Pipeline(now=lambda: NOW)
 NAMES = st.sampled_from(
     [

@@ -1,7 +1,7 @@
 """Building what changed gives what building everything gives."""
 
 import copy
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ from zeroserve_operator.resources.objects import Kind, ObjectKey, identify
 from zeroserve_operator.settings import BuildSettings
 from zeroserve_operator.store import Effect, Store
 
-NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SETTINGS = BuildSettings(classes=("zeroserve",), local=True)
 # Few names, so that objects meet: a change must often touch what another object built.
 NAMES = st.sampled_from(["a", "b"])

@@ -62,9 +62,9 @@ def test_paths_that_the_api_refuses_are_withheld_alone(build, ingress, path):
 
 
 def test_paths_are_compared_in_the_form_that_requests_have(build, ingress):
-    paths = (("/caf%c3%a9/%7Euser", "Exact"), ("/café", "Exact"))
+    paths = (("/caf%c3%a9/%7Euser", "Exact"), ("/café", "Exact"), ("/a{b}[c]", "Exact"))
     rows = table(site_of(build(ingress(paths=paths)), "shop.example"))
-    assert [row[1] for row in rows[:2]] == ["/caf%C3%A9/~user", "/caf%C3%A9"]
+    assert [row[1] for row in rows[:3]] == ["/caf%C3%A9/~user", "/a%7Bb%7D[c]", "/caf%C3%A9"]
 
 
 def test_what_no_path_covers_is_404(build, ingress):
@@ -137,19 +137,20 @@ NGINX = "k8s.io/ingress-nginx"
 
 
 @pytest.mark.parametrize(
-    ("named", "legacy", "classes", "served"),
+    ("names", "classes", "served"),
     [
-        ("zeroserve", "", [("zeroserve", "false", OURS)], True),
-        ("nginx", "", [("zeroserve", "false", OURS), ("nginx", "false", NGINX)], False),
-        ("", "", [("zeroserve", "true", OURS)], True),
-        ("", "", [("zeroserve", "false", OURS)], False),
-        ("", "", [("zeroserve", "false", OURS), ("nginx", "true", NGINX)], False),
-        ("", "zeroserve", [("zeroserve", "false", OURS)], True),
-        ("zeroserve", "nginx", [("zeroserve", "false", OURS)], False),
-        ("unknown", "", [("zeroserve", "true", OURS)], False),
+        (("zeroserve", ""), [("zeroserve", "false", OURS)], True),
+        (("nginx", ""), [("zeroserve", "false", OURS), ("nginx", "false", NGINX)], False),
+        (("", ""), [("zeroserve", "true", OURS)], True),
+        (("", ""), [("zeroserve", "false", OURS)], False),
+        (("", ""), [("zeroserve", "false", OURS), ("nginx", "true", NGINX)], False),
+        (("", "zeroserve"), [("zeroserve", "false", OURS)], True),
+        (("zeroserve", "nginx"), [("zeroserve", "false", OURS)], False),
+        (("unknown", ""), [("zeroserve", "true", OURS)], False),
     ],
 )
-def test_classes_decide_what_is_ours(build, ingress, named, legacy, classes, served):
+def test_classes_decide_what_is_ours(build, ingress, names, classes, served):
+    named, legacy = names
     text = ingress(
         annotations={"kubernetes.io/ingress.class": legacy} if legacy else None,
         extra=f"ingressClassName: {named}" if named else "",

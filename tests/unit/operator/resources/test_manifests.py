@@ -21,7 +21,8 @@ spec:
 
 
 def test_documents_and_lists_are_opened():
-    text = f"{INGRESS}---\napiVersion: v1\nkind: List\nitems:\n- kind: Service\n  apiVersion: v1\n  metadata: {{name: a}}\n"
+    items = "items:\n- kind: Service\n  apiVersion: v1\n  metadata: {name: a}\n"
+    text = f"{INGRESS}---\napiVersion: v1\nkind: List\n{items}"
     found = load_texts({"x.yaml": text})
     assert [key.kind for key in found.objects] == [Kind.INGRESS, Kind.SERVICE]
     assert not found.diagnostics
