@@ -1,0 +1,80 @@
+"""`zeroserve operator`: watch a cluster and publish snapshots to its nodes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+
+from zeroserve_operator.cluster_client import ClusterClient
+from zeroserve_operator.hosting import HostingSettings, host_operator
+from zeroserve_operator.settings import BuildSettings, OperatorSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the operator's settings."""
+    parser.add_argument(
+        "--namespace", default=os.environ.get("POD_NAMESPACE", "zeroserve-system"), help="our own"
+    )
+    parser.add_argument(
+        "--pod-name", default=os.environ.get("POD_NAME", "zeroserve-operator"), help="this replica"
+    )
+    parser.add_argument("--class", dest="classes", action="append", default=[], help="IngressClass to serve")
+    parser.add_argument(
+        "--claim-without-class", action="store_true", help="serve Ingresses without a class too"
+    )
+    parser.add_argument("--watch-namespace", action="append", default=[], help="watch this namespace only")
+    parser.add_argument("--publish-address", action="append", default=[], help="address for Ingress status")
+    parser.add_argument(
+        "--publish-service", default="", help="namespace/service whose addresses are published"
+    )
+    parser.add_argument("--default-certificate", default="", help="namespace/secret for unknown names")
+    parser.add_argument(
+        "--trusted-proxy", action="append", default=[], help="CIDR whose forwarding headers count"
+    )
+    parser.add_argument(
+        "--serve-unhonoured-restrictions-open",
+        action="store_true",
+        help="serve routes whose access control is not honoured, instead of answering 503",
+    )
+    parser.add_argument("--no-access-log", action="store_true", help="nodes log no requests")
+    parser.add_argument("--listen", default="[::]:9443", help="address of the discovery service")
+    parser.add_argument("--metrics-port", type=int, default=9180, help="port of probes and metrics")
+    parser.add_argument("--log-level", default="INFO", help="least severe messages to log")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT."""
+    logging.basicConfig(level=arguments.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    asyncio.run(_run(make_settings(arguments), HostingSettings(listen=arguments.listen)))
+    return 0
+
+
+def make_settings(arguments: argparse.Namespace) -> OperatorSettings:
+    """Return the operator's settings from the arguments."""
+    build = BuildSettings(
+        classes=tuple(arguments.classes),
+        claim_without_class=arguments.claim_without_class,
+        honour_restrictions=not arguments.serve_unhonoured_restrictions_open,
+        default_certificate=arguments.default_certificate,
+        trusted_proxies=tuple(arguments.trusted_proxy),
+        access_log=not arguments.no_access_log,
+    )
+    others: dict[str, object] = {
+        "watch_namespaces": tuple(arguments.watch_namespace),
+        "publish_addresses": tuple(arguments.publish_address),
+        "metrics_port": arguments.metrics_port,
+    }
+    if arguments.publish_service:
+        others["publish_service"] = arguments.publish_service
+    return OperatorSettings.in_cluster(arguments.namespace, arguments.pod_name, build, **others)
+
+
+async def _run(settings: OperatorSettings, hosting: HostingSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await host_operator(settings, hosting, ClusterClient(), stop)
