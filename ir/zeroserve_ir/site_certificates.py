@@ -1,7 +1,7 @@
 """Certificates of a Caddyfile's sites: from files, or from a local authority.
 
 In: `tls` of the sites, a reader of files, the time. Out: Certificate messages and findings. Who calls:
-`site_drafting`. Rule: a certificate that cannot be used is a finding, and its names get one of the local
+`drafting_sites`. Rule: a certificate that cannot be used is a finding, and its names get one of the local
 authority instead, so that they answer by TLS and never in the clear.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -75,6 +77,17 @@ class LocalCertificates:
         if issued is None or issued.not_after - now < LEAF_RENEWAL:
             issued = self._issued[key] = self.authority.issue(key, now, LEAF_LIFETIME)
         return issued
+
+
+@lru_cache(maxsize=1)
+def find_local_certificates() -> LocalCertificates:
+    """Return this user's local authority, kept under XDG_DATA_HOME, or one in memory where that fails."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    now = datetime.datetime.now(datetime.UTC)
+    try:
+        return LocalCertificates.open(Path(base) / "zeroserve" / "pki", now)
+    except (OSError, ValueError):
+        return LocalCertificates.create(now)
 
 
 def make_local_certificate(

@@ -219,7 +219,11 @@ class Node:
     def _note_refused(
         self, draft: SnapshotDraft, plan: Plan, refused: Mapping[ResourceKey, control.RefusedResource]
     ) -> None:
+        keys = {(int(pb.PROGRAM) if kind == pb.IMAGE else kind, name) for kind, name in refused}
         for (kind, name), item in refused.items():
+            planned = plan.resources.get((kind, name))
+            if planned is not None and self._planner.depends(planned, plan.resources, keys):
+                continue  # It is refused only for what it refers to; the next plan judges it anew.
             if kind == pb.IMAGE:
                 program = plan.resources[int(pb.PROGRAM), name]
                 image = self.images.find(program)

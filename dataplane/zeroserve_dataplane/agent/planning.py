@@ -9,7 +9,7 @@ never left out (another host must not answer for it) and never open.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -75,6 +75,10 @@ class Planner:
                 refusals.append(Refusal(key, resource.version, why))
             self._keep_former(key, resource, serving, good, why)
         return Plan(serving, tuple(refusals))
+
+    def depends(self, resource: pb.Resource, resources: Resources, keys: Collection[ResourceKey]) -> bool:
+        """Whether a resource needs one of `keys`."""
+        return any(key in keys for key in self._walk(self._refer(resource), resources))
 
     def _find_fault(
         self, host: pb.Resource, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]

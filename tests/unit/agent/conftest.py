@@ -1,7 +1,7 @@
 """A supervisor as control.proto has it, in Python: keeps what is committed, refuses what a test says.
 
-The real one is the engine's; the tests in tests/feature/node run against it. This one exists so that a test can
-make an engine refuse, vanish and come back at an exact moment.
+The real one is the engine's; the tests in tests/feature/node run against it. This one exists so that a test
+can make an engine refuse, vanish and come back at an exact moment.
 """
 
 import asyncio

@@ -188,6 +188,7 @@ def test_an_image_that_the_engine_refuses_is_interpreted_and_counted_never_refus
     async def scenario():
         async with supervisor, open_node() as node:
             supervisor.refuse_once[int(pb.IMAGE), GOOD.name] = "cannot be mapped"
+            supervisor.refuse_once[SHOP] = "no image of its program"
             outcome = await node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD)))
             assert outcome.refusals == ()
             assert node.images.counts.defects == 1

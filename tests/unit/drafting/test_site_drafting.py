@@ -7,10 +7,9 @@ from cryptography import x509
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.authorities import Authority
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
-from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.drafting import TYPE_OF_MESSAGE
+from zeroserve_ir.drafting_sites import draft_sites
 from zeroserve_ir.site_certificates import LocalCertificates
-from zeroserve_ir.site_drafting import draft_sites
 
 NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -31,7 +30,7 @@ def draft(certificates):
     def run(text, read_file=refuse_files):
         configuration, diagnostics = read_configuration(text, environment={})
         assert not diagnostics
-        return draft_sites(add_redirects(configuration), read_file, certificates, NOW)
+        return draft_sites(configuration, read_file, certificates, NOW)
 
     return run
 

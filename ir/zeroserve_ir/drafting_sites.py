@@ -1,6 +1,6 @@
 """Sites of a Caddyfile to a snapshot draft, without Kubernetes.
 
-In: `tree.Configuration` with redirects added, a reader of files, a local authority, the time. Out: the
+In: `tree.Configuration`, a reader of files, a local authority, the time. Out: the
 draft and findings. Who calls: `zeroserve run`, `reload`, `compile` and the benchmarks. Rules: pure but for
 `read_file`; a site that cannot be built is published as closed (503), its neighbours are served.
 
@@ -14,11 +14,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.listening import ServedSite, Server, listen_address, pair_sites
+from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
@@ -29,6 +32,7 @@ from zeroserve_ir.site_certificates import (
     LOCAL_NAMES,
     LocalCertificates,
     ReadFile,
+    find_local_certificates,
     make_local_certificate,
     read_certificate,
 )
@@ -37,8 +41,7 @@ DEFAULT_CERTIFICATE = "default"
 MARKER_LENGTH = 12
 
 
-@dataclass(frozen=True, slots=True)
-class DraftedSites:
+class DraftedSites(NamedTuple):
     """What can be served of a configuration, and what is wrong with the rest."""
 
     draft: SnapshotDraft
@@ -47,12 +50,21 @@ class DraftedSites:
 
 def draft_sites(
     configuration: tree.Configuration,
-    read_file: ReadFile,
-    certificates: LocalCertificates,
-    now: datetime.datetime,
+    read_file: ReadFile | None = None,
+    certificates: LocalCertificates | None = None,
+    now: datetime.datetime | None = None,
 ) -> DraftedSites:
-    """Draft all sites. `now` is aware, in UTC; `read_file` raises OSError."""
-    drafting = _Drafting(configuration, read_file, certificates, now)
+    """Draft all sites, with the redirects that Caddy adds.
+
+    `now` is aware, in UTC; `read_file` raises OSError. Left out, they are this machine's clock and files, and
+    the authority kept for this user.
+    """
+    drafting = _Drafting(
+        add_redirects(configuration),
+        read_file or _read_local_file,
+        certificates or find_local_certificates(),
+        now or datetime.datetime.now(datetime.UTC),
+    )
     drafting.add_listeners()
     for server in drafting.servers:
         drafting.add_server(server)
@@ -242,6 +254,10 @@ class _Drafting:
                 # Without its authority nothing may be trusted: the handler fails closed.
                 return tree.RaiseError("502", "the upstream's authority cannot be read")
         return replace(handler, transport=replace(handler.transport, tls=replace(tls, trusted_ca_pem=pem)))
+
+
+def _read_local_file(path: str) -> bytes:
+    return Path(path).read_bytes()
 
 
 def _find_answering(server: Server, host: str) -> list[tuple[int, str]]:
