@@ -73,9 +73,9 @@ def render_rust() -> str:
         lines.append(f"/// {helper.meaning}.")
         lines.append(f"pub const HELPER_{helper.name.upper()}: u32 = {helper.number};")
     lines += [
-        "/// (number, name, fuel) of every helper, ascending.",
-        "pub const HELPERS: &[(u32, &str, i64)] = &[",
-        *(f'({helper.number}, "{helper.name}", {helper.fuel}),' for helper in abi.HELPERS),
+        "/// (number, name, arguments that it takes, fuel) of every helper, ascending.",
+        "pub const HELPERS: &[(u32, &str, usize, i64)] = &[",
+        *(f'({h.number}, "{h.name}", {len(h.arguments)}, {h.fuel}),' for h in abi.HELPERS),
         "];",
         "",
     ]

@@ -7,9 +7,6 @@ use super::abi;
 use super::helpers::Vm;
 use super::run::{Trap, call_helper};
 
-/// Instructions of one run, whatever the fuel says: forward code and local calls spend none.
-const STEPS_MAX: u64 = 1 << 26;
-
 #[derive(Clone, Copy, Debug)]
 struct Instruction {
     opcode: u8,
@@ -20,7 +17,11 @@ struct Instruction {
 }
 
 /// Decoded byte code.
-pub struct Code(Box<[Instruction]>);
+pub struct Code {
+    slots: Box<[Instruction]>,
+    /// First slots of subprograms, ascending: a local call costs the callee's length in slots.
+    starts: Box<[usize]>,
+}
 
 impl Code {
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
@@ -42,8 +43,14 @@ impl Code {
         let code: Box<[Instruction]> = bytes.chunks_exact(8).map(decode).collect();
         match code.iter().position(|instruction| instruction.destination > 10 || instruction.source > 10) {
             Some(index) => Err(format!("instruction {index} names no register")),
-            None => Ok(Self(code)),
+            None => Ok(Self { starts: find_starts(&code), slots: code }),
         }
+    }
+
+    /// Slots from the first one of a subprogram to the next called one, or the end.
+    fn length_of(&self, start: usize) -> usize {
+        let next = self.starts.partition_point(|&other| other <= start);
+        self.starts.get(next).copied().unwrap_or(self.slots.len()).saturating_sub(start)
     }
 
     pub fn run(&self, vm: &mut Vm, entry: u32) -> Result<u64, Trap> {
@@ -52,9 +59,11 @@ impl Code {
         frame.registers[2] = u64::from(entry);
         frame.registers[10] = abi::STACK_TOP;
         let mut callers: Vec<([u64; 5], usize)> = Vec::new();
-        for _ in 0..STEPS_MAX {
+        // Back edges and calls pay for what runs again: verified code ends before this.
+        let steps_max = self.slots.len() as u64 + vm.fuel().unsigned_abs();
+        for _ in 0..=steps_max {
             let index = frame.pc;
-            let instruction = *self.0.get(index).ok_or(Trap::Instruction(index as u32))?;
+            let instruction = *self.slots.get(index).ok_or(Trap::Instruction(index as u32))?;
             frame.pc += 1;
             match instruction.opcode & 7 {
                 0 => self.load_immediate(&mut frame, instruction, index)?,
@@ -67,61 +76,79 @@ impl Code {
                         frame.pc = pc;
                     }
                 },
-                _ if instruction.opcode == 0x85 => call(vm, &mut frame, &mut callers, instruction, index)?,
+                _ if instruction.opcode == 0x85 => {
+                    self.call(vm, &mut frame, &mut callers, instruction, index)?
+                }
                 _ => jump(vm, &mut frame, instruction, index)?,
             }
         }
         Err(Trap::Fuel)
     }
 
-    /// `lddw`: two slots; source register 6 is an offset in the constants.
+    /// `lddw`: two slots; source register 6 is an offset in the constants, the second immediate (RFC 9669 5.4).
     fn load_immediate(&self, frame: &mut Frame, instruction: Instruction, index: usize) -> Result<(), Trap> {
         let next = self
-            .0
+            .slots
             .get(frame.pc)
             .filter(|_| instruction.opcode == 0x18)
             .ok_or(Trap::Instruction(index as u32))?;
         let value = u64::from(instruction.immediate as u32) | u64::from(next.immediate as u32) << 32;
         frame.registers[usize::from(instruction.destination)] = match instruction.source {
             0 => value,
-            6 => abi::CONSTANTS + u64::from(instruction.immediate as u32),
+            6 if instruction.immediate == 0 => abi::CONSTANTS + u64::from(next.immediate as u32),
             _ => return Err(Trap::Instruction(index as u32)),
         };
         frame.pc += 1;
         Ok(())
     }
+
+    fn call(
+        &self,
+        vm: &mut Vm,
+        frame: &mut Frame,
+        callers: &mut Vec<([u64; 5], usize)>,
+        instruction: Instruction,
+        index: usize,
+    ) -> Result<(), Trap> {
+        let trap = Trap::Instruction(index as u32);
+        let registers = &mut frame.registers;
+        match instruction.source {
+            0 => {
+                let arguments = [registers[1], registers[2], registers[3], registers[4], registers[5]];
+                let number = u32::try_from(instruction.immediate).map_err(|_| trap)?;
+                // None: the VM block holds the reason, `Machine` reads it there.
+                registers[0] = call_helper(vm, number, arguments).ok_or(Trap::Fuel)?;
+            }
+            1 if callers.len() + 1 < abi::CALL_DEPTH_MAX as usize => {
+                let callee = jump_target(frame.pc, instruction.immediate).ok_or(trap)?;
+                if !vm.spend(self.length_of(callee) as i64) {
+                    return Err(Trap::Fuel);
+                }
+                let saved = [registers[6], registers[7], registers[8], registers[9], registers[10]];
+                callers.push((saved, frame.pc));
+                registers[10] -= abi::FRAME_BYTES;
+                frame.pc = callee;
+            }
+            _ => return Err(trap),
+        }
+        Ok(())
+    }
+}
+
+/// First slots of the main program and of what local calls name, ascending.
+fn find_starts(slots: &[Instruction]) -> Box<[usize]> {
+    let called = slots.iter().enumerate().filter(|(_, slot)| slot.opcode == 0x85 && slot.source == 1);
+    let mut starts: Vec<usize> =
+        called.filter_map(|(index, slot)| jump_target(index + 1, slot.immediate)).collect();
+    starts.push(0);
+    starts.sort_unstable();
+    starts.dedup();
+    starts.into()
 }
 
 struct Frame {
     registers: [u64; 11],
     pc: usize,
-}
-
-fn call(
-    vm: &mut Vm,
-    frame: &mut Frame,
-    callers: &mut Vec<([u64; 5], usize)>,
-    instruction: Instruction,
-    index: usize,
-) -> Result<(), Trap> {
-    let trap = Trap::Instruction(index as u32);
-    let registers = &mut frame.registers;
-    match instruction.source {
-        0 => {
-            let arguments = [registers[1], registers[2], registers[3], registers[4], registers[5]];
-            let number = u32::try_from(instruction.immediate).map_err(|_| trap)?;
-            // None: the VM block holds the reason, `Machine` reads it there.
-            registers[0] = call_helper(vm, number, arguments).ok_or(Trap::Fuel)?;
-        }
-        1 if callers.len() + 1 < abi::CALL_DEPTH_MAX as usize => {
-            let saved = [registers[6], registers[7], registers[8], registers[9], registers[10]];
-            callers.push((saved, frame.pc));
-            registers[10] -= abi::FRAME_BYTES;
-            frame.pc = jump_target(frame.pc, instruction.immediate).ok_or(trap)?;
-        }
-        _ => return Err(trap),
-    }
-    Ok(())
 }
 
 fn jump_target(pc: usize, offset: i32) -> Option<usize> {
@@ -327,8 +354,9 @@ fn atomic(
     index: usize,
 ) -> Result<(), Trap> {
     let (destination, source) = (usize::from(instruction.destination), usize::from(instruction.source));
-    let guest = i64::from(registers[destination] as u32) + i64::from(instruction.offset);
-    // Atomics never read constants.
+    // Aligned within 32 bits, as native code must have it: an atomic that crosses a line faults elsewhere.
+    let address = (registers[destination] as u32).wrapping_add(i32::from(instruction.offset) as u32);
+    let guest = i64::from(address & !(size as u32 - 1));
     let memory =
         vm.window().access(guest, size as u64, true).ok_or(Trap::Memory { address: guest as u64 })?;
     let mut bytes = [0; 8];

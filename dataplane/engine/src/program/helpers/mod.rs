@@ -77,6 +77,10 @@ impl Vm {
         (self.fuel, self.refused.take())
     }
 
+    pub fn fuel(&self) -> i64 {
+        self.fuel
+    }
+
     /// False when the fuel is used up.
     pub fn spend(&mut self, fuel: i64) -> bool {
         self.fuel = self.fuel.saturating_sub(fuel);
@@ -132,12 +136,15 @@ extern "C" fn enter<const NUMBER: u32>(vm: *mut Vm, r1: u64, r2: u64, r3: u64, r
 }
 
 /// Charges and runs a helper. None: the program has to stop; `refused` tells why where it was not the fuel.
-pub(super) fn call(vm: &mut Vm, number: u32, arguments: [u64; 5]) -> Option<u64> {
-    let cost = abi::HELPERS.iter().find(|(known, ..)| *known == number).map(|(.., fuel)| *fuel);
-    let result = match cost {
+pub(super) fn call(vm: &mut Vm, number: u32, mut arguments: [u64; 5]) -> Option<u64> {
+    let result = match abi::HELPERS.iter().find(|(known, ..)| *known == number) {
         None => Err("no such helper"),
-        Some(cost) if !vm.spend(cost) => return None,
-        Some(_) => dispatch(vm, number, arguments),
+        Some((.., cost)) if !vm.spend(*cost) => return None,
+        Some((_, _, count, _)) => {
+            // What the table does not name is 0, whatever byte code left in the registers.
+            arguments[*count..].fill(0);
+            dispatch(vm, number, arguments)
+        }
     };
     result
         .inspect_err(|&reason| {
