@@ -1,8 +1,120 @@
-//! The command line.
+//! The command line: `supervise` for people and agents, `execute` for tools, `serve` for the supervisor alone.
 
+use crate::serve::{self, IoChoice};
+use crate::{execute, supervisor};
+use lexopt::prelude::*;
 use std::ffi::OsString;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub fn run(_arguments: Vec<OsString>) -> ExitCode {
-    ExitCode::FAILURE
+const HELP: &str = "\
+zeroserve-engine: serves traffic by route programs that an agent hands it
+
+  zeroserve-engine supervise --socket PATH [--workers N] [--io auto|io_uring|epoll] [--exit-with-parent]
+      Listen for the agent on a Unix socket; start an engine and keep it running.
+  zeroserve-engine execute
+      Run programs outside traffic: length-prefixed Executions on standard input, Outcomes on standard output.
+  zeroserve-engine version
+
+Example:
+  zeroserve-engine supervise --socket /run/zeroserve/engine.sock --workers 2
+";
+
+#[derive(Default)]
+struct Flags {
+    socket: Option<PathBuf>,
+    workers: Option<usize>,
+    io: Option<IoChoice>,
+    exit_with_parent: bool,
+}
+
+/// Runs a command; every failure is one line on standard error.
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("zeroserve-engine: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: Vec<OsString>) -> Result<(), String> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let command = match parser.next().map_err(|error| error.to_string())? {
+        Some(Value(command)) => command.string().map_err(|error| error.to_string())?,
+        Some(Long("version") | Short('V')) => "version".into(),
+        Some(Long("help") | Short('h')) | None => "help".into(),
+        Some(other) => return Err(other.unexpected().to_string()),
+    };
+    let flags = parse_flags(&mut parser).map_err(|error| error.to_string())?;
+    match command.as_str() {
+        "help" => print!("{HELP}"),
+        "version" => println!("zeroserve-engine {}", env!("CARGO_PKG_VERSION")),
+        "execute" => {
+            execute::run(std::io::stdin().lock(), std::io::stdout().lock()).map_err(|e| e.to_string())?
+        }
+        "supervise" => supervise(flags)?,
+        "serve" => serve_engine(&flags)?,
+        other => return Err(format!("no command {other:?}; see zeroserve-engine --help")),
+    }
+    Ok(())
+}
+
+fn parse_flags(parser: &mut lexopt::Parser) -> Result<Flags, lexopt::Error> {
+    let mut flags = Flags::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("socket") => flags.socket = Some(parser.value()?.into()),
+            Long("workers") => flags.workers = Some(parser.value()?.parse()?).filter(|&workers| workers > 0),
+            Long("exit-with-parent") => flags.exit_with_parent = true,
+            Long("io") => {
+                flags.io = Some(match parser.value()?.string()?.as_str() {
+                    "auto" => IoChoice::Auto,
+                    "io_uring" => IoChoice::IoUring,
+                    "epoll" => IoChoice::Epoll,
+                    other => return Err(format!("--io {other:?} is none of auto, io_uring, epoll").into()),
+                });
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(flags)
+}
+
+/// One listening socket per worker travels in one frame: the kernel's bound on descriptors is the bound on workers.
+const WORKERS_MAX: usize = 250;
+
+impl Flags {
+    fn workers(&self) -> usize {
+        self.workers.unwrap_or_else(serve::default_workers).min(WORKERS_MAX)
+    }
+}
+
+fn supervise(flags: Flags) -> Result<(), String> {
+    let workers = flags.workers();
+    let socket = flags.socket.ok_or("supervise needs --socket PATH")?;
+    let io = flags.io.unwrap_or(IoChoice::Auto);
+    let named = socket.display().to_string();
+    let options = supervisor::Options { socket, workers, io, exit_with_parent: flags.exit_with_parent };
+    supervisor::run(options).map_err(|error| format!("{named}: {error}"))
+}
+
+fn serve_engine(flags: &Flags) -> Result<(), String> {
+    let adopt = |descriptor| {
+        // SAFETY: no pointers.
+        if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+            return Err("serve is started by supervise only");
+        }
+        // SAFETY: the supervisor has put them there for this process; nobody else knows the numbers.
+        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    };
+    let options = serve::Options {
+        control: adopt(supervisor::CONTROL_DESCRIPTOR)?,
+        metrics: adopt(supervisor::METRICS_DESCRIPTOR)?,
+        workers: flags.workers(),
+        io: flags.io.unwrap_or(IoChoice::Auto),
+    };
+    serve::run(options).map_err(|error| error.to_string())
 }

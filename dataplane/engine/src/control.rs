@@ -1,7 +1,14 @@
 //! The engine's end of the control socket: frames in, the next snapshot out to every worker.
+//!
+//! One thread. A commit is answered when all workers serve it; what it refused is named in the answer.
 
+use crate::access_log::log;
 use crate::exchange::ListenerId;
-use crate::snapshot::Snapshot;
+use crate::frames::{self, FrameReader};
+use crate::metrics::{Counter, WorkerMetrics};
+use crate::protocol::{self, ResourceType, frame};
+use crate::snapshot::{Change, Refusal, Snapshot, Store};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -72,16 +79,18 @@ impl WorkerSender {
 }
 
 impl WorkerReceiver {
-    /// Readable (eventfd, non-blocking) when messages wait. Poll it, then call `take` until None.
+    /// Readable (eventfd, non-blocking) when messages wait. Poll it, then `reset`, then `take` until None.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
+
     /// Resets the eventfd: call before the `take` loop.
     pub fn reset(&self) {
         let mut value = 0u64;
         // SAFETY: reads eight bytes into a local.
         unsafe { libc::read(self.event.as_raw_fd(), (&raw mut value).cast(), 8) };
     }
+
     pub fn take(&self) -> Option<WorkerMessage> {
         self.queue.try_recv().ok()
     }
@@ -97,4 +106,142 @@ fn create_event() -> io::Result<OwnedFd> {
     }
     // SAFETY: just created, owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// The control thread's state.
+pub struct Control {
+    socket: OwnedFd,
+    reader: FrameReader,
+    store: Store,
+    staged: Vec<Change>,
+    /// Sockets of listeners that are staged: one per worker.
+    sockets: HashMap<Box<str>, Vec<OwnedFd>>,
+    listening: HashMap<Box<str>, ListenerId>,
+    workers: Vec<WorkerSender>,
+    metrics: WorkerMetrics,
+}
+
+impl Control {
+    pub fn new(socket: OwnedFd, store: Store, workers: Vec<WorkerSender>, metrics: WorkerMetrics) -> Self {
+        Self {
+            socket,
+            reader: FrameReader::default(),
+            store,
+            staged: Vec::new(),
+            sockets: HashMap::new(),
+            listening: HashMap::new(),
+            workers,
+            metrics,
+        }
+    }
+
+    /// Says hello, then obeys until the supervisor is gone (Ok) or speaks nonsense (Err).
+    pub fn run(&mut self, hello: protocol::Hello) -> io::Result<()> {
+        frames::send(self.socket.as_fd(), frame::Frame::Hello(hello), &[])?;
+        while let Some(frame) = self.reader.wait(self.socket.as_fd())? {
+            self.handle(frame)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, frame: frame::Frame) -> io::Result<()> {
+        match frame {
+            frame::Frame::Put(put) => self.stage_put(put)?,
+            frame::Frame::Remove(remove) => {
+                self.staged.push(Change::Remove { kind: remove.r#type(), name: remove.name });
+            }
+            frame::Frame::Commit(commit) => self.commit(&commit)?,
+            frame::Frame::Drain(drain) => self.drain(&drain),
+            // The supervisor and the engine are one binary: nothing to compare.
+            frame::Frame::Hello(_) => {}
+            other => return Err(io::Error::other(format!("unexpected frame {other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn stage_put(&mut self, put: protocol::Put) -> io::Result<()> {
+        let resource = put.resource.ok_or_else(|| io::Error::other("put without resource"))?;
+        let kind = resource.r#type();
+        let mut descriptors = match (put.descriptor, kind) {
+            (false, _) => Vec::new(),
+            (true, ResourceType::Listener) => self.reader.take_descriptors(self.workers.len())?,
+            (true, _) => self.reader.take_descriptors(1)?,
+        };
+        let descriptor = if kind == ResourceType::Listener {
+            self.sockets.insert(resource.name.as_str().into(), descriptors);
+            None
+        } else {
+            descriptors.pop()
+        };
+        self.staged.push(Change::Put { kind, name: resource.name, payload: resource.payload, descriptor });
+        Ok(())
+    }
+
+    fn commit(&mut self, commit: &protocol::Commit) -> io::Result<()> {
+        let (snapshot, refusals) = self.store.commit(&commit.snapshot, std::mem::take(&mut self.staged));
+        for refusal in &refusals {
+            let Refusal { kind, name, reason } = refusal;
+            log("control", &format!("refused {} {name}: {reason}", kind.as_str_name()));
+        }
+        self.publish(&snapshot);
+        self.update_listening(&snapshot);
+        self.count(refusals.len());
+        let refused = refusals.into_iter().map(|refusal| protocol::RefusedResource {
+            r#type: refusal.kind.into(),
+            name: refusal.name,
+            reason: refusal.reason,
+        });
+        let committed = protocol::Committed { sequence: commit.sequence, refused: refused.collect() };
+        frames::send(self.socket.as_fd(), frame::Frame::Committed(committed), &[])
+    }
+
+    /// Hands the snapshot to every worker and waits until all serve it.
+    fn publish(&self, snapshot: &Arc<Snapshot>) {
+        let (done, all_done) = channel();
+        for worker in &self.workers {
+            let acknowledgement = Acknowledgement { _done: Some(done.clone()) };
+            worker.send(WorkerMessage::Snapshot(snapshot.clone(), acknowledgement));
+        }
+        drop(done);
+        // Nothing is ever sent: the wait ends when the last acknowledgement is dropped.
+        let _ = all_done.recv();
+    }
+
+    fn update_listening(&mut self, snapshot: &Snapshot) {
+        let gone: Vec<_> = self.listening.extract_if(|_, id| snapshot.listener(*id).is_none()).collect();
+        for (_, id) in gone {
+            for worker in &self.workers {
+                worker.send(WorkerMessage::Unlisten(id));
+            }
+        }
+        for listener in snapshot.listeners() {
+            let Some(sockets) = self.sockets.remove(&*listener.name) else { continue };
+            let former = self.listening.insert((*listener.name).into(), listener.id);
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                if former.is_some() {
+                    worker.send(WorkerMessage::Unlisten(listener.id));
+                }
+                worker.send(WorkerMessage::Listen(listener.id, socket));
+            }
+        }
+    }
+
+    fn count(&self, refused: usize) {
+        let (images, native) = self.store.image_counts();
+        self.metrics.add(Counter::Snapshots, 1);
+        self.metrics.add(Counter::ResourcesRefused, refused as u64);
+        self.metrics.set(Counter::VirtualHosts, self.store.host_count());
+        self.metrics.set(Counter::ImagesNative, native);
+        self.metrics.set(Counter::ImagesInterpreted, images - native);
+    }
+
+    fn drain(&self, drain: &protocol::Drain) {
+        let timeout_ms = match drain.timeout_ms {
+            0 => self.store.drain_timeout_ms(),
+            timeout_ms => u64::from(timeout_ms),
+        };
+        for worker in &self.workers {
+            worker.send(WorkerMessage::Drain { timeout_ms, exit: drain.exit });
+        }
+    }
 }

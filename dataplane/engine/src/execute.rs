@@ -1,1 +1,214 @@
-//! Filled next.
+//! `zeroserve-engine execute`: programs run outside traffic, for tests and for `zeroserve explain` (execution.proto).
+//!
+//! In: length-prefixed Executions. Out: as many Outcomes, in order. What cannot be used is an Outcome with `error`.
+
+use crate::exchange::{
+    Body, Clock, Connection, Exchange, Framing, HeaderSpan, ListenerId, Peer, RequestHead, StaticAnswer,
+    TlsInfo, TlsVersion,
+};
+use crate::program::abi;
+use crate::program::image::{self, Image};
+use crate::program::run::{Decision, Machine, decode_action};
+use crate::protocol::{self, Execution, Field, Outcome};
+use crate::snapshot::{Cluster, ClusterState, Compiler, Settings, Tables, VirtualHost};
+use prost::Message;
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+const EXECUTION_BYTES_MAX: usize = 64 << 20;
+
+pub fn run(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+    let mut machine = Machine::new()?;
+    loop {
+        let mut length = [0; 4];
+        match input.read_exact(&mut length) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return output.flush(),
+            result => result?,
+        }
+        let length = u32::from_le_bytes(length) as usize;
+        if length > EXECUTION_BYTES_MAX {
+            return Err(io::Error::other(format!("execution of {length} bytes")));
+        }
+        let mut bytes = vec![0; length];
+        input.read_exact(&mut bytes)?;
+        let outcome = Execution::decode(&bytes[..])
+            .map_err(|error| error.to_string())
+            .and_then(|execution| execute(&mut machine, execution))
+            .unwrap_or_else(|error| Outcome { error, ..Outcome::default() });
+        let encoded = outcome.encode_to_vec();
+        output.write_all(&(encoded.len() as u32).to_le_bytes())?;
+        output.write_all(&encoded)?;
+    }
+}
+
+fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, String> {
+    let host = build_host(&execution)?;
+    let fuel =
+        if execution.fuel == 0 { abi::FUEL_DEFAULT } else { execution.fuel }.min(i64::MAX as u64) as i64;
+    let mut exchange = Exchange::new();
+    let started;
+    let result = match &execution.request {
+        Some(request) => {
+            begin(&mut exchange, request)?;
+            started = Instant::now();
+            machine.execute(&host, &mut exchange, execution.entry, fuel)
+        }
+        None => {
+            let memory = machine.window().write(abi::CONTEXT, execution.memory.len() as u64);
+            memory.ok_or("memory larger than the context")?.copy_from_slice(&execution.memory);
+            started = Instant::now();
+            machine.execute_prepared(&host, &mut exchange, execution.memory.len() as u32, fuel)
+        }
+    };
+    let mut outcome = Outcome { nanoseconds: started.elapsed().as_nanos() as u64, ..Outcome::default() };
+    match &result {
+        Ok(done) => {
+            outcome.result = done.result as i64;
+            outcome.fuel_left = done.fuel_left as u64;
+        }
+        Err(trap) => {
+            outcome.trapped = true;
+            outcome.trap = trap.to_string();
+        }
+    }
+    if execution.request.is_none() {
+        let memory = machine.window().read(abi::CONTEXT, execution.memory.len() as u64);
+        outcome.memory = memory.unwrap_or_default().to_vec().into();
+    } else if let Ok(done) = result {
+        match decode_action(&host, done.result) {
+            Ok(decision) => describe(&mut outcome, &host, &mut exchange, decision),
+            Err(trap) => {
+                outcome.trapped = true;
+                outcome.trap = trap.to_string();
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// A host around the program; clusters are handles without endpoints.
+fn build_host(execution: &Execution) -> Result<VirtualHost, String> {
+    let mut message = execution.image.clone().ok_or("no image")?;
+    if message.code_digest.is_empty() {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &execution.code);
+        message.code_digest = digest.as_ref().to_vec().into();
+    }
+    message.code_bytes = execution.code.len() as u32;
+    let descriptor = image::seal(&execution.code).map_err(|error| error.to_string())?;
+    let image = Image::load(&message, descriptor)?;
+    if execution.constants.len() < image.constants_bytes as usize {
+        return Err(format!(
+            "{} bytes of constants, the program needs {}",
+            execution.constants.len(),
+            image.constants_bytes
+        ));
+    }
+    let none = protocol::Tables::default();
+    let tables = execution.tables.as_ref().unwrap_or(&none);
+    let find = |name: &str| Some(Cluster::new(name, ClusterState::unconfigured()));
+    let tables: Tables = Compiler::default().compile(tables, &find)?;
+    Ok(VirtualHost {
+        name: "execution".into(),
+        hosts: Box::new([]),
+        listeners: Arc::new([]),
+        image: Arc::new(image),
+        constants: execution.constants.as_ref().into(),
+        tables: Arc::new(tables),
+        fuel: 0,
+        error_entry: 0,
+        marker: "".into(),
+        deny: None,
+    })
+}
+
+fn begin(exchange: &mut Exchange, request: &protocol::RequestHead) -> Result<(), String> {
+    let remote: SocketAddr = match request.peer.as_str() {
+        "" => SocketAddr::from(([127, 0, 0, 1], 1)),
+        peer => peer.parse().map_err(|_| format!("{peer:?} is no ip:port"))?,
+    };
+    let https = request.scheme == "https";
+    let peer = Peer {
+        listener: ListenerId(0),
+        remote,
+        local: SocketAddr::from(([127, 0, 0, 1], if https { 443 } else { 80 })),
+        tls: https.then_some(TlsInfo { version: TlsVersion::Tls13, server_name: None }),
+        trusted: false,
+        external_port: 0,
+    };
+    let headers: Vec<HeaderSpan> = request
+        .fields
+        .iter()
+        .map(|field| HeaderSpan { name: field.name.as_bytes(), value: &field.value })
+        .collect();
+    let head = RequestHead {
+        method: request.method.as_bytes(),
+        target: request.target.as_bytes(),
+        http_minor: request.http_minor as u8,
+        headers: &headers,
+    };
+    let refused = exchange.begin(&head, &peer, &Settings::default(), Clock::default());
+    refused.map_err(|refuse| format!("request refused with {}: {}", refuse.status, refuse.reason))
+}
+
+/// What the request became, by writing what would be sent and reading it again.
+fn describe(outcome: &mut Outcome, host: &VirtualHost, exchange: &mut Exchange, decision: Decision) {
+    let mut head = Vec::new();
+    let framing = Framing { body: Body::Unframed, connection: Connection::Default, expect_continue: false };
+    let mut uri = Vec::new();
+    exchange.write_uri(&mut uri);
+    outcome.method = text(exchange.method());
+    outcome.request_fields = exchange.request.iter().map(show_field).collect();
+    if let Decision::Proxy(row) = decision {
+        let call = host.proxy(row);
+        outcome.cluster = call.cluster.name.to_string();
+        exchange.write_upstream_head(call, framing, &mut head);
+        let (line, fields) = split_head(&head);
+        outcome.request_fields = fields;
+        uri = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default().to_vec();
+    }
+    outcome.uri = text(&uri);
+    outcome.request_body_bytes_max = exchange.request_body_bytes_max().unwrap_or(0);
+    let latest: BTreeMap<_, _> =
+        exchange.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let variables = latest.into_iter().map(|(name, value)| Field { name: text(&name), value: value.into() });
+    outcome.variables = variables.collect();
+    let answer = match decision {
+        Decision::Respond(row) => StaticAnswer::Row(host.response(row)),
+        Decision::Error(status) => StaticAnswer::Bare(status),
+        Decision::NotFound => StaticAnswer::Status(404),
+        Decision::Empty => StaticAnswer::Empty,
+        Decision::Proxy(_) | Decision::Abort | Decision::Suspend { .. } => {
+            outcome.response_fields = exchange.answer.iter().map(show_field).collect();
+            return;
+        }
+    };
+    let mut out = Vec::new();
+    let (status, body_bytes) = exchange.write_response(answer, Connection::Default, &mut out);
+    outcome.status = status.into();
+    outcome.response_fields = split_head(&out).1;
+    outcome.body = out[out.len() - body_bytes..].to_vec().into();
+}
+
+fn show_field(field: HeaderSpan<'_>) -> Field {
+    Field { name: text(field.name), value: field.value.to_vec().into() }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// First line, and the fields up to the empty line.
+fn split_head(head: &[u8]) -> (Vec<u8>, Vec<Field>) {
+    let end = memchr::memmem::find(head, b"\r\n\r\n").unwrap_or(head.len());
+    let mut lines =
+        head[..end].split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let first = lines.next().unwrap_or_default().to_vec();
+    let fields = lines.filter_map(|line| {
+        let colon = memchr::memmem::find(line, b": ")?;
+        Some(Field { name: text(&line[..colon]), value: line[colon + 2..].to_vec().into() })
+    });
+    (first, fields.collect())
+}

@@ -1,1 +1,149 @@
-//! Filled next.
+//! What the engine may ask of the kernel once it runs: no exec, no open, no memory that is writable and executable.
+//!
+//! Two filters. The first allows a list and refuses the rest with EPERM; the second kills the process on calls that no
+//! code of ours makes, since only hostile code would.
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter_all_threads,
+};
+use std::collections::BTreeMap;
+use std::io;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Calls without conditions: sockets, waiting, memory, time, threads' locks.
+const ALLOWED: &[i64] = &[
+    libc::SYS_accept4,
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_connect,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_futex,
+    libc::SYS_getpeername,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_gettid,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_ppoll,
+    libc::SYS_pread64,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_sigaltstack,
+    libc::SYS_splice,
+    libc::SYS_tgkill,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_HERE: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_poll];
+#[cfg(target_arch = "aarch64")]
+const ALLOWED_HERE: &[i64] = &[];
+
+const KILLED: &[i64] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_writev,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_bpf,
+    libc::SYS_memfd_create,
+    libc::SYS_userfaultfd,
+];
+
+/// Applies both filters to every thread, for good.
+pub fn restrict() -> io::Result<()> {
+    let arch = if cfg!(target_arch = "x86_64") { TargetArch::x86_64 } else { TargetArch::aarch64 };
+    let refused = SeccompAction::Errno(libc::EPERM as u32);
+    let allow =
+        SeccompFilter::new(allowed()?, refused, SeccompAction::Allow, arch).map_err(io::Error::other)?;
+    let killed = KILLED.iter().map(|&call| (call, Vec::new())).collect();
+    let kill = SeccompFilter::new(killed, SeccompAction::Allow, SeccompAction::KillProcess, arch);
+    for filter in [kill.map_err(io::Error::other)?, allow] {
+        let program: BpfProgram = filter.try_into().map_err(io::Error::other)?;
+        apply_filter_all_threads(&program).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+fn allowed() -> io::Result<Rules> {
+    let mut rules: Rules = ALLOWED.iter().chain(ALLOWED_HERE).map(|&call| (call, Vec::new())).collect();
+    let both = (libc::PROT_WRITE | libc::PROT_EXEC) as u64;
+    let protections = [0, libc::PROT_WRITE as u64, libc::PROT_EXEC as u64];
+    let either: io::Result<Vec<_>> = protections.into_iter().map(|value| argument(2, both, value)).collect();
+    rules.insert(libc::SYS_mmap, either?);
+    rules.insert(libc::SYS_mprotect, vec![argument(2, libc::PROT_EXEC as u64, 0)?]);
+    let families = [libc::AF_INET as u64, libc::AF_INET6 as u64];
+    let inet: io::Result<Vec<_>> =
+        families.into_iter().map(|family| argument(0, u64::MAX >> 32, family)).collect();
+    rules.insert(libc::SYS_socket, inet?);
+    Ok(rules)
+}
+
+/// `argument & mask == value`.
+fn argument(index: u8, mask: u64, value: u64) -> io::Result<SeccompRule> {
+    let compare = SeccompCmpOp::MaskedEq(mask);
+    let condition =
+        SeccompCondition::new(index, SeccompCmpArgLen::Dword, compare, value).map_err(io::Error::other)?;
+    SeccompRule::new(vec![condition]).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// The filter cannot be lifted again: the test runs itself once more as a child that is told to restrict itself.
+    #[test]
+    fn a_restricted_process_opens_nothing_and_maps_nothing_writable_and_executable() {
+        const CHILD: &str = "ZEROSERVE_TEST_SECCOMP_CHILD";
+        if std::env::var_os(CHILD).is_none() {
+            let name =
+                "seccomp::tests::a_restricted_process_opens_nothing_and_maps_nothing_writable_and_executable";
+            let exe = std::env::current_exe().unwrap();
+            let output =
+                Command::new(exe).args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+            assert!(String::from_utf8_lossy(&output.stderr).contains("all refused"), "{output:?}");
+            return;
+        }
+        restrict().unwrap();
+        let opened = std::fs::File::open("/etc/passwd").map_err(|error| error.raw_os_error());
+        assert_eq!(opened.err(), Some(Some(libc::EPERM)));
+        for (protection, allowed) in [(3, true), (5, true), (7, false), (6, false)] {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            // SAFETY: a new anonymous mapping.
+            let address = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+            assert_eq!(address != libc::MAP_FAILED, allowed, "protection {protection}");
+        }
+        assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
+        eprintln!("all refused");
+    }
+}

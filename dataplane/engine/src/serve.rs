@@ -1,12 +1,18 @@
-//! `zeroserve-engine serve`: the engine process. Starts control, the log writer and one worker per core.
+//! `zeroserve-engine serve`: the engine process. Starts the log writer, the password pool, one worker per core and then
+//! control; gives up its rights when all workers are ready and before the first byte of a client.
 
-use crate::access_log::AccessLog;
-use crate::control::{WorkerReceiver, WorkerSender};
-use crate::metrics::WorkerMetrics;
+use crate::access_log::{self, AccessLog, log};
+use crate::control::{Control, WorkerReceiver, WorkerSender, worker_channel};
+use crate::metrics::{Counter, Region, WorkerMetrics};
 use crate::passwords::Passwords;
-use crate::snapshot::Snapshot;
+use crate::program::{abi, image};
+use crate::snapshot::{Snapshot, Store, system_roots};
+use crate::{protocol, seccomp, worker};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::thread::{self, JoinHandle};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoChoice {
@@ -37,4 +43,114 @@ pub struct WorkerContext {
     pub passwords: Arc<Passwords>,
     /// Send exactly once, when the ring is up and before the first accept: seccomp follows when all have.
     pub ready: Sender<IoReport>,
+}
+
+/// What the supervisor passes on.
+pub struct Options {
+    pub control: OwnedFd,
+    pub metrics: OwnedFd,
+    pub workers: usize,
+    pub io: IoChoice,
+}
+
+/// Runs the engine until it is drained, or the supervisor is gone.
+pub fn run(options: Options) -> io::Result<()> {
+    let region = Region::map(options.metrics.as_fd(), options.workers as u32 + 1)?;
+    region.reset_gauges();
+    let own_metrics = region.block(options.workers);
+    system_roots();
+    let native = image::probe_native();
+    own_metrics.set(Counter::NativeAllowed, u64::from(native.is_ok()));
+    let store = Store::default();
+    let started = Started { writer: access_log::start()?, passwords: Passwords::start()?, region };
+    let (ready, reports) = channel();
+    let (senders, threads) = start_workers(&options, &store.initial_snapshot(), &started, &ready)?;
+    drop(ready);
+    let report = wait_until_ready(&reports, options.workers)?;
+    let hello = protocol::Hello {
+        abi: abi::ABI_VERSION as u32,
+        version: env!("CARGO_PKG_VERSION").into(),
+        target: image::TARGET.into(),
+        io: report.backend.into(),
+        io_reason: report.reason,
+        native: native.is_ok(),
+        native_reason: native.err().unwrap_or_default(),
+    };
+    log("engine", &format!("{} workers on {} {}", options.workers, hello.io, hello.io_reason));
+    if !hello.native {
+        log("engine", &format!("programs are interpreted: {}", hello.native_reason));
+    }
+    let mut control = Control::new(options.control, store, senders, own_metrics);
+    thread::Builder::new().name("control".into()).spawn(move || {
+        let result = seccomp::restrict().and_then(|()| control.run(hello));
+        if let Err(error) = result {
+            log("control", &error.to_string());
+        }
+        // Without the supervisor nobody keeps the sockets: leave them to its successor at once.
+        std::process::exit(1);
+    })?;
+    join_workers(threads)
+}
+
+/// What workers share.
+struct Started {
+    writer: SyncSender<Vec<u8>>,
+    passwords: Arc<Passwords>,
+    region: Arc<Region>,
+}
+
+type Workers = (Vec<WorkerSender>, Vec<JoinHandle<io::Result<()>>>);
+
+fn start_workers(
+    options: &Options,
+    snapshot: &Arc<Snapshot>,
+    started: &Started,
+    ready: &Sender<IoReport>,
+) -> io::Result<Workers> {
+    let (mut senders, mut threads) = (Vec::new(), Vec::new());
+    for index in 0..options.workers {
+        let (sender, messages) = worker_channel()?;
+        let metrics = started.region.block(index);
+        let context = WorkerContext {
+            index,
+            io: options.io,
+            snapshot: snapshot.clone(),
+            messages,
+            myself: sender.clone(),
+            access_log: AccessLog::new(started.writer.clone(), metrics.clone()),
+            metrics,
+            passwords: started.passwords.clone(),
+            ready: ready.clone(),
+        };
+        senders.push(sender);
+        threads.push(
+            thread::Builder::new().name(format!("worker-{index}")).spawn(move || worker::run(context))?,
+        );
+    }
+    Ok((senders, threads))
+}
+
+/// The last report stands for all: the kernel gives every worker the same.
+fn wait_until_ready(reports: &Receiver<IoReport>, workers: usize) -> io::Result<IoReport> {
+    let mut last = None;
+    for _ in 0..workers {
+        last = Some(reports.recv().map_err(|_| io::Error::other("a worker did not start"))?);
+    }
+    last.ok_or_else(|| io::Error::other("no workers"))
+}
+
+/// A worker that fails takes the process with it: the supervisor starts the next one.
+fn join_workers(threads: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    for thread in threads {
+        match thread.join() {
+            Ok(result) => result?,
+            Err(_) => return Err(io::Error::other("a worker panicked")),
+        }
+    }
+    Ok(())
+}
+
+/// Threads: the smaller of cores and the cgroup's CPU quota, rounded up.
+pub fn default_workers() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }

@@ -92,6 +92,19 @@ impl Cluster {
 }
 
 impl ClusterState {
+    /// Without endpoints, for programs that are run outside traffic.
+    pub fn unconfigured() -> Self {
+        let message = protocol::Cluster::default();
+        // Cannot fail without endpoints; a default state then is the same.
+        let built = EndpointRegistry::default().build(
+            &message,
+            &protocol::Endpoints::default(),
+            None,
+            &AddressSet::default(),
+        );
+        built.unwrap_or_else(|_| unreachable!("no endpoint can be malformed"))
+    }
+
     fn choose(&self, exchange: &Exchange, tried: &[EndpointKey], next: &AtomicUsize) -> Option<&Slot> {
         let fresh = |slot: &&Slot| !tried.contains(&slot.endpoint.key);
         let draining = !self.slots.iter().any(|slot| !slot.draining && fresh(&slot));

@@ -123,6 +123,10 @@ impl Store {
         (self.images.len() as u64, self.images.values().filter(|image| image.is_native()).count() as u64)
     }
 
+    pub fn drain_timeout_ms(&self) -> u64 {
+        self.settings.drain_timeout_ms
+    }
+
     pub fn host_count(&self) -> u64 {
         self.hosts.len() as u64
     }

@@ -1,0 +1,433 @@
+//! `zeroserve-engine supervise`: the process that outlives engines. It binds and keeps listening sockets, keeps what was
+//! committed, starts an engine again at once when it ends, and parses no traffic.
+//!
+//! One thread around poll(2): the agent's socket, the engine's socket, signals. A commit is answered only after the
+//! engine serves it; an engine that dies over a commit twice has that commit refused, and serves on with the former.
+
+mod engine;
+mod listening;
+mod retaining;
+mod signals;
+mod spawning;
+
+#[cfg(test)]
+mod tests;
+
+pub use spawning::{CONTROL_DESCRIPTOR, METRICS_DESCRIPTOR};
+
+use crate::access_log::log;
+use crate::frames::{self, Fill, FrameReader};
+use crate::protocol::{self, frame};
+use crate::serve::IoChoice;
+use crate::{metrics, program};
+use engine::Engine;
+use retaining::{Book, Staged};
+use signals::Signals;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub struct Options {
+    pub socket: PathBuf,
+    pub workers: usize,
+    pub io: IoChoice,
+    pub exit_with_parent: bool,
+}
+
+/// An engine that falls this often in `CRASH_WINDOW` is started again only after `RESTART_DELAY`.
+const CRASHES_MAX: usize = 5;
+const CRASH_WINDOW: Duration = Duration::from_secs(10);
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+/// Engines that died over the same commit before it is refused.
+const COMMIT_ATTEMPTS_MAX: u32 = 2;
+/// After a drain's own deadline, until the engine is killed.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+struct Agent {
+    socket: UnixStream,
+    reader: FrameReader,
+    staged: Vec<Staged>,
+}
+
+/// A commit that the engine has not answered yet.
+struct Pending {
+    commit: protocol::Commit,
+    staged: Vec<Staged>,
+    refused: Vec<protocol::RefusedResource>,
+    attempts: u32,
+    sent: bool,
+}
+
+struct Supervisor {
+    options: Options,
+    listener: UnixListener,
+    signals: Signals,
+    metrics: OwnedFd,
+    agent: Option<Agent>,
+    engine: Option<Engine>,
+    book: Book,
+    pending: Option<Pending>,
+    restarts: u64,
+    crashes: VecDeque<Instant>,
+    start_at: Option<Instant>,
+    /// Set once: when the engine is killed, if it has not left by then.
+    stopping: Option<Instant>,
+}
+
+/// Runs until told to stop. Ok: the engine has drained.
+pub fn run(options: Options) -> io::Result<()> {
+    let signals = Signals::block()?;
+    if options.exit_with_parent {
+        signals::follow_parent()?;
+    }
+    let metrics = metrics::create(options.workers as u32 + 1)?;
+    let listener = bind_socket(&options.socket)?;
+    let mut supervisor = Supervisor {
+        options,
+        listener,
+        signals,
+        metrics,
+        agent: None,
+        engine: None,
+        book: Book::default(),
+        pending: None,
+        restarts: 0,
+        crashes: VecDeque::new(),
+        start_at: Some(Instant::now()),
+        stopping: None,
+    };
+    let result = supervisor.serve();
+    let _ = std::fs::remove_file(&supervisor.options.socket);
+    result
+}
+
+fn bind_socket(path: &std::path::Path) -> io::Result<UnixListener> {
+    // A socket that a killed supervisor left behind.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+impl Supervisor {
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            if self.start_at.is_some_and(|at| at <= Instant::now()) {
+                self.start_engine()?;
+            }
+            if self.stopping.is_some_and(|deadline| deadline <= Instant::now()) {
+                log("supervisor", "the engine did not leave in time and is killed");
+                self.engine.as_mut().map_or(Ok(()), Engine::kill)?;
+            }
+            let ready = self.wait()?;
+            if ready.signals {
+                self.take_signals()?;
+            }
+            if ready.engine {
+                self.read_engine();
+            }
+            self.reap_engine();
+            if self.stopping.is_some() && self.engine.is_none() {
+                return Ok(());
+            }
+            if ready.listener {
+                self.accept_agent();
+            }
+            if ready.agent {
+                self.read_agent();
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<signals::Ready> {
+        let wake = [self.start_at, self.stopping].into_iter().flatten().min();
+        let timeout = wake.map(|at| at.saturating_duration_since(Instant::now()));
+        // While a commit is under way the agent waits, and so does what it sends.
+        let agent = self.agent.as_ref().filter(|_| self.pending.is_none());
+        signals::poll(
+            &self.signals,
+            &self.listener,
+            agent.map(|agent| agent.socket.as_fd()),
+            self.engine.as_ref().map(Engine::socket),
+            timeout,
+        )
+    }
+
+    fn take_signals(&mut self) -> io::Result<()> {
+        for signal in self.signals.take()? {
+            // SIGCHLD only wakes: `reap_engine` follows every turn.
+            if signal != libc::SIGCHLD {
+                self.stop(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drains and leaves. 0: the settings' deadline.
+    fn stop(&mut self, timeout_ms: u32) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let drain =
+            if timeout_ms == 0 { Duration::from_secs(60) } else { Duration::from_millis(timeout_ms.into()) };
+        self.stopping = Some(Instant::now() + drain + EXIT_GRACE);
+        self.start_at = None;
+        self.book.close_listeners();
+        if let Some(engine) = &self.engine {
+            // A dead engine has nothing to drain.
+            let _ = engine.send(frame::Frame::Drain(protocol::Drain { timeout_ms, exit: true }));
+        }
+    }
+
+    fn start_engine(&mut self) -> io::Result<()> {
+        self.start_at = None;
+        let engine = Engine::start(&self.options, self.metrics.as_fd())?;
+        // An engine that dies while it is fed is seen by `reap_engine`.
+        let fed = self.book.feed(engine.socket());
+        let commit = protocol::Commit { sequence: 0, start: true, ..protocol::Commit::default() };
+        let _ = fed.and_then(|()| engine.send(frame::Frame::Commit(commit)));
+        self.engine = Some(engine);
+        self.tell_state();
+        Ok(())
+    }
+
+    fn reap_engine(&mut self) {
+        let Some(status) = self.engine.as_mut().and_then(Engine::ended) else { return };
+        self.engine = None;
+        self.tell_state();
+        if self.stopping.is_some() {
+            return;
+        }
+        log("supervisor", &format!("the engine ended ({status}) and is started again"));
+        self.restarts += 1;
+        let now = Instant::now();
+        self.crashes.push_back(now);
+        self.crashes.retain(|&at| now - at < CRASH_WINDOW);
+        let delay = if self.crashes.len() > CRASHES_MAX { RESTART_DELAY } else { Duration::ZERO };
+        self.start_at = Some(now + delay);
+        if self
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.sent && pending.attempts >= COMMIT_ATTEMPTS_MAX)
+        {
+            self.refuse_commit();
+        } else if let Some(pending) = &mut self.pending {
+            pending.sent = false;
+        }
+    }
+
+    fn refuse_commit(&mut self) {
+        let Some(pending) = self.pending.take() else { return };
+        let refused = pending.staged.iter().filter_map(|staged| match staged {
+            Staged::Put { kind, name, .. } => Some((*kind, name.to_string())),
+            Staged::Remove { .. } => None,
+        });
+        let reason = "the engine ended while it took the change".to_owned();
+        let refused =
+            refused.map(|(r#type, name)| protocol::RefusedResource { r#type, name, reason: reason.clone() });
+        let committed = protocol::Committed { sequence: pending.commit.sequence, refused: refused.collect() };
+        self.tell(frame::Frame::Committed(committed), &[]);
+    }
+
+    fn read_engine(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
+        match engine.read() {
+            Ok(frames) => frames.into_iter().for_each(|frame| self.take_from_engine(frame)),
+            Err(error) => {
+                log("supervisor", &format!("the engine's socket: {error}"));
+                // It is of no use any more; the next one starts clean.
+                let _ = self.engine.as_mut().map_or(Ok(()), Engine::kill);
+            }
+        }
+    }
+
+    fn take_from_engine(&mut self, frame: frame::Frame) {
+        match frame {
+            frame::Frame::Hello(hello) => {
+                if let Some(engine) = &mut self.engine {
+                    engine.hello = Some(hello);
+                }
+                self.tell_state();
+            }
+            frame::Frame::Committed(committed) if committed.sequence == 0 => {
+                if let Some(engine) = &mut self.engine {
+                    engine.fed = true;
+                }
+                self.send_pending();
+            }
+            frame::Frame::Committed(committed) => self.finish_commit(committed),
+            other => log("supervisor", &format!("unexpected frame of the engine: {other:?}")),
+        }
+    }
+
+    fn finish_commit(&mut self, committed: protocol::Committed) {
+        let Some(pending) = self.pending.take_if(|pending| pending.commit.sequence == committed.sequence)
+        else {
+            return;
+        };
+        let mut refused = pending.refused;
+        refused.extend(committed.refused);
+        for staged in pending.staged {
+            let was_refused = match &staged {
+                Staged::Put { kind, name, .. } => {
+                    refused.iter().any(|r| r.r#type == *kind && *r.name == **name)
+                }
+                Staged::Remove { .. } => false,
+            };
+            if !was_refused {
+                self.book.adopt(staged);
+            }
+        }
+        let committed = protocol::Committed { sequence: committed.sequence, refused };
+        self.tell(frame::Frame::Committed(committed), &[]);
+    }
+
+    /// Hands the waiting commit to an engine that has everything before it.
+    fn send_pending(&mut self) {
+        let Some(engine) = self.engine.as_ref().filter(|engine| engine.fed) else { return };
+        let Some(pending) = self.pending.as_mut().filter(|pending| !pending.sent) else { return };
+        pending.sent = true;
+        pending.attempts += 1;
+        pending.refused.clear();
+        for staged in &pending.staged {
+            match self.book.forward(staged, self.options.workers, engine.socket()) {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => {
+                    if let Staged::Put { kind, name, .. } = staged {
+                        log("supervisor", &format!("listener {name}: {reason}"));
+                        let name = name.to_string();
+                        pending.refused.push(protocol::RefusedResource { r#type: *kind, name, reason });
+                    }
+                }
+                // The engine is gone: `reap_engine` sees it and the next one gets the commit again.
+                Err(_) => return,
+            }
+        }
+        let _ = engine.send(frame::Frame::Commit(pending.commit.clone()));
+    }
+
+    fn accept_agent(&mut self) {
+        let Ok((socket, _)) = self.listener.accept() else { return };
+        if let Err(error) = self.greet(socket) {
+            log("supervisor", &format!("agent: {error}"));
+            self.agent = None;
+        }
+    }
+
+    /// The newest agent is the one that counts.
+    fn greet(&mut self, socket: UnixStream) -> io::Result<()> {
+        signals::check_peer(&socket)?;
+        socket.set_nonblocking(false)?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+        let region = metrics::describe(self.options.workers as u32 + 1);
+        frames::send(socket.as_fd(), frame::Frame::Hello(self.hello()), &[])?;
+        frames::send(socket.as_fd(), frame::Frame::Metrics(region), &[self.metrics.as_fd()])?;
+        frames::send(socket.as_fd(), frame::Frame::State(self.state()), &[])?;
+        frames::send(socket.as_fd(), frame::Frame::Retained(self.book.describe()), &[])?;
+        self.agent = Some(Agent { socket, reader: FrameReader::default(), staged: Vec::new() });
+        Ok(())
+    }
+
+    fn hello(&self) -> protocol::Hello {
+        let engine = self.engine.as_ref().and_then(|engine| engine.hello.clone());
+        engine.unwrap_or_else(|| protocol::Hello {
+            abi: program::abi::ABI_VERSION as u32,
+            version: env!("CARGO_PKG_VERSION").into(),
+            target: program::image::TARGET.into(),
+            ..protocol::Hello::default()
+        })
+    }
+
+    fn state(&self) -> protocol::EngineState {
+        protocol::EngineState {
+            running: self.engine.as_ref().is_some_and(|engine| engine.hello.is_some()),
+            pid: self.engine.as_ref().map_or(0, Engine::pid),
+            restarts: self.restarts,
+            hello: self.engine.as_ref().and_then(|engine| engine.hello.clone()),
+        }
+    }
+
+    fn tell_state(&mut self) {
+        self.tell(frame::Frame::State(self.state()), &[]);
+    }
+
+    fn tell(&mut self, frame: frame::Frame, descriptors: &[BorrowedFd<'_>]) {
+        let told = self.agent.as_ref().map(|agent| frames::send(agent.socket.as_fd(), frame, descriptors));
+        if let Some(Err(_)) = told {
+            self.agent = None;
+        }
+    }
+
+    fn read_agent(&mut self) {
+        let Some(agent) = &mut self.agent else { return };
+        let result = agent.reader.fill(agent.socket.as_fd()).and_then(|fill| match fill {
+            Fill::End => Ok(false),
+            _ => self.take_agent_frames().map(|()| true),
+        });
+        match result {
+            Ok(true) => {}
+            Ok(false) => self.agent = None,
+            Err(error) => {
+                log("supervisor", &format!("agent: {error}"));
+                self.agent = None;
+            }
+        }
+    }
+
+    /// Stops at a commit: what follows waits for its answer.
+    fn take_agent_frames(&mut self) -> io::Result<()> {
+        while self.pending.is_none() {
+            let Some(agent) = &mut self.agent else { return Ok(()) };
+            let Some(frame) = agent.reader.next()? else { return Ok(()) };
+            match frame {
+                frame::Frame::Hello(_) => {}
+                frame::Frame::Put(put) => {
+                    let descriptor =
+                        if put.descriptor { agent.reader.take_descriptors(1)?.pop() } else { None };
+                    agent.staged.push(retaining::stage(put, descriptor)?);
+                }
+                frame::Frame::Remove(remove) => {
+                    agent.staged.push(Staged::Remove { kind: remove.r#type, name: remove.name.into() });
+                }
+                frame::Frame::Commit(commit) => {
+                    let staged = std::mem::take(&mut agent.staged);
+                    self.pending =
+                        Some(Pending { commit, staged, refused: Vec::new(), attempts: 0, sent: false });
+                    self.send_pending();
+                }
+                frame::Frame::Drain(drain) if drain.exit => self.stop(drain.timeout_ms),
+                frame::Frame::Drain(drain) => {
+                    if let Some(engine) = &self.engine {
+                        engine.send(frame::Frame::Drain(drain))?;
+                    }
+                }
+                other => return Err(io::Error::other(format!("unexpected frame {other:?}"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl IoChoice {
+    pub fn name(self) -> &'static str {
+        match self {
+            IoChoice::Auto => "auto",
+            IoChoice::IoUring => "io_uring",
+            IoChoice::Epoll => "epoll",
+        }
+    }
+}
+
+/// For `signals::poll`.
+fn raw(descriptor: Option<BorrowedFd<'_>>) -> i32 {
+    descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd())
+}
