@@ -353,3 +353,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! A snapshot with a few hosts whose programs are two instructions of byte code, and a worker that serves it.
+
+use crate::access_log::AccessLog;
+use crate::control::{WorkerSender, worker_channel};
+use crate::metrics::WorkerMetrics;
+use crate::passwords::Passwords;
+use crate::program::{abi, image};
+use crate::protocol::{self, ResourceType};
+use crate::serve::{IoChoice, IoReport, WorkerContext};
+use crate::snapshot::{Change, Snapshot, Store};
+use prost::Message;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
+
+pub const PLAIN: &str = "http";
+pub const TLS: &str = "https";
+pub const BEHIND_PROXY: &str = "proxied";
+
+/// What differs between tests.
+#[derive(Default)]
+pub struct Setup {
+    /// Endpoints of shop.example, tried in order.
+    pub endpoints: Vec<SocketAddr>,
+    pub body_bytes_max: u64,
+    /// The upstream speaks TLS with this certificate.
+    pub upstream_ca: Option<Vec<u8>>,
+}
+
+/// Certificate and key (DER) for shop.example and 127.0.0.1.
+pub fn certificate() -> &'static (Vec<u8>, Vec<u8>) {
+    static MADE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(vec!["shop.example".to_owned()]).unwrap();
+        (made.cert.der().to_vec(), made.signing_key.serialize_der())
+    })
+}
+
+fn put(kind: ResourceType, name: &str, message: &impl Message) -> Change {
+    let payload = message.encode_to_vec().into();
+    Change::Put { kind, name: name.to_owned(), payload, descriptor: None }
+}
+
+/// `r0 = action; exit`.
+fn program(name: &str, action: u64, row: u64) -> Change {
+    let value = action | row << 32;
+    let mut code = vec![0x18, 0, 0, 0];
+    code.extend((value as u32).to_le_bytes());
+    code.extend([0, 0, 0, 0]);
+    code.extend(((value >> 32) as u32).to_le_bytes());
+    code.extend([0x95, 0, 0, 0, 0, 0, 0, 0]);
+    let message = protocol::Image {
+        name: name.to_owned(),
+        abi: abi::ABI_VERSION as u32,
+        target: "ebpf".to_owned(),
+        entry: 0,
+        code_bytes: code.len() as u32,
+        code_digest: aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &code).as_ref().to_vec().into(),
+        constants_bytes: 0,
+    };
+    let payload = message.encode_to_vec().into();
+    let descriptor = Some(image::seal(&code).unwrap());
+    Change::Put { kind: ResourceType::Image, name: name.to_owned(), payload, descriptor }
+}
+
+fn text(literal: &str) -> Option<protocol::Text> {
+    let part = protocol::part::Part::Literal(literal.to_owned());
+    Some(protocol::Text { parts: vec![protocol::Part { part: Some(part) }] })
+}
+
+fn listener(name: &str, tls: bool, proxy_protocol: bool) -> Change {
+    let message = protocol::Listener {
+        name: name.to_owned(),
+        address: "127.0.0.1".to_owned(),
+        port: 8080,
+        tls,
+        proxy_protocol,
+        external_port: 0,
+    };
+    put(ResourceType::Listener, name, &message)
+}
+
+fn virtual_host(host: &str, program: &str) -> Change {
+    let message = protocol::VirtualHost {
+        name: host.to_owned(),
+        hosts: vec![host.to_owned()],
+        listeners: vec![PLAIN.to_owned(), TLS.to_owned(), BEHIND_PROXY.to_owned()],
+        program: program.to_owned(),
+        tables: "tables".to_owned(),
+        deny: program.is_empty(),
+        deny_reason: "closed by its owner".to_owned(),
+        ..Default::default()
+    };
+    put(ResourceType::VirtualHost, host, &message)
+}
+
+fn cluster(setup: &Setup) -> [Change; 2] {
+    let endpoint = |address: &SocketAddr| protocol::Endpoint {
+        address: address.ip().to_string(),
+        port: address.port().into(),
+        ..Default::default()
+    };
+    let endpoints = protocol::Endpoints {
+        name: "shop".to_owned(),
+        endpoints: setup.endpoints.iter().map(endpoint).collect(),
+    };
+    let tls = setup.upstream_ca.clone().map(|ca| protocol::UpstreamTls {
+        server_name: "shop.example".to_owned(),
+        insecure_skip_verify: false,
+        trusted_ca: vec![ca.into()],
+    });
+    let message = protocol::Cluster {
+        name: "shop".to_owned(),
+        endpoints: "shop".to_owned(),
+        balancing: protocol::Balancing::First as i32,
+        tls,
+        retries: 3,
+        ..Default::default()
+    };
+    [put(ResourceType::Endpoints, "shop", &endpoints), put(ResourceType::Cluster, "shop", &message)]
+}
+
+/// shop.example proxies, text.example answers "hello", abort.example closes, deny.example is closed by its owner.
+pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
+    let (chain, key) = certificate();
+    let certificate = protocol::Certificate {
+        name: "certificate".to_owned(),
+        hosts: vec!["shop.example".to_owned()],
+        chain: vec![chain.clone().into()],
+        key: key.clone().into(),
+        tls_version_min: String::new(),
+    };
+    let settings = protocol::Settings {
+        trusted_proxies: vec!["127.0.0.1/32".to_owned()],
+        default_certificate: "certificate".to_owned(),
+        request_body_bytes_max: setup.body_bytes_max,
+        ..Default::default()
+    };
+    let tables = protocol::Tables {
+        name: "tables".to_owned(),
+        responses: vec![protocol::Response { body: text("hello"), ..Default::default() }],
+        proxies: vec![protocol::ProxyCall { cluster: "shop".to_owned(), ..Default::default() }],
+        ..Default::default()
+    };
+    let mut changes = vec![
+        put(ResourceType::Settings, "settings", &settings),
+        put(ResourceType::Certificate, "certificate", &certificate),
+        put(ResourceType::Tables, "tables", &tables),
+        listener(PLAIN, false, false),
+        listener(TLS, true, false),
+        listener(BEHIND_PROXY, false, true),
+        program("proxy", abi::ACTION_PROXY, 0),
+        program("respond", abi::ACTION_RESPOND, 0),
+        program("abort", abi::ACTION_ABORT, 0),
+        virtual_host("shop.example", "proxy"),
+        virtual_host("text.example", "respond"),
+        virtual_host("abort.example", "abort"),
+        virtual_host("deny.example", ""),
+    ];
+    changes.extend(cluster(setup));
+    let (snapshot, refusals) = Store::default().commit("test", changes);
+    assert_eq!(refusals, []);
+    snapshot
+}
+
+/// The key under which `Io` knows a listener.
+pub fn listener_key(snapshot: &Snapshot, name: &str) -> u32 {
+    snapshot.listeners().iter().find(|listener| &*listener.name == name).unwrap().id.0
+}
+
+pub fn context(io: IoChoice, snapshot: Arc<Snapshot>) -> (WorkerContext, WorkerSender, Receiver<IoReport>) {
+    static PASSWORDS: OnceLock<Arc<Passwords>> = OnceLock::new();
+    let (sender, messages) = worker_channel().unwrap();
+    let (ready, reports) = channel();
+    let metrics = WorkerMetrics::detached().unwrap();
+    let context = WorkerContext {
+        index: 0,
+        io,
+        snapshot,
+        messages,
+        myself: sender.clone(),
+        access_log: AccessLog::disabled(metrics.clone()),
+        metrics,
+        passwords: PASSWORDS.get_or_init(|| Passwords::start().unwrap()).clone(),
+        ready,
+    };
+    (context, sender, reports)
+}
