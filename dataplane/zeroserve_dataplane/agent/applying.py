@@ -136,9 +136,10 @@ class Node:
         return changed
 
     async def retry_refused(self) -> None:
-        """Offer again what the engine refused: a port may be free now, memory may be there."""
-        if self._refused:
-            self._refused.clear()
+        """Offer refused listeners again: a port may be free now. All else is refused for what it holds."""
+        kept = {key: entry for key, entry in self._refused.items() if key[0] != pb.LISTENER}
+        if len(kept) < len(self._refused):
+            self._refused = kept
             await self._commit_again()
 
     async def drain(self, timeout_ms: int) -> None:
@@ -194,8 +195,12 @@ class Node:
         former = dict(self._held)
         answer = await link.commit(puts, removes, snapshot, start=False)
         self.state.commits += 1
-        self._held = {key: put.resource.version for key, put in target.items()}
         refused = {(int(item.type), item.name): item for item in answer.refused}
+        if len(refused) == len(puts) > 0:
+            # All of it, as when engines die over a change: then nothing was removed either.
+            self._held = former
+            return refused
+        self._held = {key: put.resource.version for key, put in target.items()}
         for key in refused:
             self._held.pop(key, None)
             if key in former:

@@ -177,9 +177,33 @@ def test_what_the_engine_refuses_keeps_its_former_version_and_its_neighbours_cha
             certificate, listener = (int(pb.CERTIFICATE), "a"), (int(pb.LISTENER), "http-80")
             assert supervisor.held[certificate] == former.resources[certificate].version
             assert supervisor.held[listener] == wanted.resources[listener].version
+
+    run(scenario())
+
+
+def test_a_listener_whose_port_was_taken_is_offered_again(supervisor, open_node):
+    async def scenario():
+        key = (int(pb.LISTENER), "http-80")
+        async with supervisor, open_node() as node:
+            supervisor.refuse[key] = "port 80 is taken"
+            outcome = await node.apply(draft_of(LISTENER, GOOD, host_of("shop", GOOD)))
+            assert [refusal.key for refusal in outcome.refusals] == [key]
+            assert SHOP in supervisor.held
             supervisor.refuse.clear()
             await node.retry_refused()
-            assert supervisor.held[certificate] == wanted.resources[certificate].version
+            assert key in supervisor.held
+
+    run(scenario())
+
+
+def test_a_change_that_is_refused_whole_removes_nothing_for_good(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            await node.apply(draft_of(LISTENER, pb.Certificate(name="old", key=b"1")))
+            supervisor.refuse_once[int(pb.CERTIFICATE), "new"] = "the engine ended while it took the change"
+            await node.apply(draft_of(LISTENER, pb.Certificate(name="new", key=b"2")))
+            assert set(supervisor.held) == {(int(pb.LISTENER), "http-80")}
+            assert node._held == supervisor.held
 
     run(scenario())
 
