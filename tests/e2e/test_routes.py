@@ -37,8 +37,8 @@ def test_plain_http_is_redirected_where_tls_is_set(namespace: Client, shop: Targ
 
 
 def test_both_pods_of_a_service_answer(namespace: Client, shop: Target) -> None:
-    answered = {fetch(namespace, shop).json()["pod"] for _ in range(60)}
-    assert answered == {pod["metadata"]["name"] for pod in namespace.pods("app=shop")}
+    pods = {pod["metadata"]["name"] for pod in namespace.pods("app=shop")}
+    namespace.eventually(lambda: {fetch(namespace, shop).json()["pod"] for _ in range(60)} == pods, 10)
 
 
 def test_an_unknown_host_is_not_found(namespace: Client, release: Release) -> None:
