@@ -101,6 +101,9 @@ fn allowed() -> io::Result<Rules> {
     let either: io::Result<Vec<_>> = protections.into_iter().map(|value| argument(2, both, value)).collect();
     rules.insert(libc::SYS_mmap, either?);
     rules.insert(libc::SYS_mprotect, vec![argument(2, libc::PROT_EXEC as u64, 0)?]);
+    // glibc's fstat. Without a path it names an open descriptor only.
+    let empty_path = libc::AT_EMPTY_PATH as u64;
+    rules.insert(libc::SYS_newfstatat, vec![argument(3, empty_path, empty_path)?]);
     let families = [libc::AF_INET as u64, libc::AF_INET6 as u64];
     let inet: io::Result<Vec<_>> =
         families.into_iter().map(|family| argument(0, u64::MAX >> 32, family)).collect();

@@ -10,9 +10,6 @@ mod retaining;
 mod signals;
 mod spawning;
 
-#[cfg(test)]
-mod tests;
-
 pub use spawning::{CONTROL_DESCRIPTOR, METRICS_DESCRIPTOR};
 
 use crate::access_log::log;
