@@ -239,7 +239,14 @@ impl Worker {
     fn go_on_draining<I: Io>(&mut self, io: &mut I, drain: Drain) -> Option<u64> {
         let now_ms = self.now_ms();
         if self.open_downstreams == 0 {
-            if drain.exit {
+            let mut left = 0;
+            for index in 0..self.upstreams.len() {
+                if self.upstreams[index].is_some() {
+                    self.close_upstream(io, SocketId(index as u32));
+                    left += 1;
+                }
+            }
+            if drain.exit && left == 0 {
                 io.stop();
             }
             return None;

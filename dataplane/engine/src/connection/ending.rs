@@ -163,9 +163,13 @@ impl Worker {
     }
 
     pub fn close_upstream<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
-        if let Some(up) = self.upstream(upstream)
+        let Worker { upstreams, pool, .. } = self;
+        if let Some(Some(up)) = upstreams.get_mut(upstream.index())
             && up.phase != upstream::Phase::Closing
         {
+            if up.phase == upstream::Phase::Idle {
+                pool.remove(&up.key, upstream);
+            }
             up.client = None;
             up.count(false);
             up.phase = upstream::Phase::Closing;

@@ -257,12 +257,7 @@ impl Worker {
             upstream::Phase::Handshake => self.attempt_failed(io, upstream, Failure::UpstreamTls),
             upstream::Phase::Head => self.attempt_failed(io, upstream, Failure::UpstreamClosed),
             upstream::Phase::Body => self.answer_ended(io, upstream, end),
-            upstream::Phase::Idle => {
-                let key = up.key.clone();
-                up.phase = upstream::Phase::Closing;
-                self.pool.remove(&key, upstream);
-                io.close(upstream, Close::Now);
-            }
+            upstream::Phase::Idle => self.close_upstream(io, upstream),
             upstream::Phase::Tunnel => self.tunnel_upstream_ended(io, upstream, end),
             upstream::Phase::Closing => {
                 if end == End::Reset {

@@ -83,11 +83,7 @@ impl Worker {
                 self.set_upstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS)
             }
             upstream::Phase::Body => self.attempt_failed(io, socket, Failure::UpstreamTimeout),
-            upstream::Phase::Idle => {
-                let key = up.key.clone();
-                self.pool.remove(&key, socket);
-                self.close_upstream(io, socket);
-            }
+            upstream::Phase::Idle => self.close_upstream(io, socket),
             // Whoever owns the tunnel watches over it.
             upstream::Phase::Tunnel => {}
             upstream::Phase::Closing => io.close(socket, Close::Now),
