@@ -25,3 +25,6 @@ impl Violation {
         Violation { status, rule }
     }
 }
+
+#[cfg(test)]
+mod tests;

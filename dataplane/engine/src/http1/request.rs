@@ -43,7 +43,7 @@ pub fn parse<'h, 'b>(head: &'b [u8], space: &'h mut FieldSpace<'b>) -> Result<Re
     match parsed.parse_with_uninit_headers(head, space) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(Violation::bad("malformed head")),
-        Err(error) => return Err(violation(error)),
+        Err(error) => return Err(violation(error, head)),
     }
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(Violation::bad("malformed request line"));
@@ -118,14 +118,16 @@ fn is_foreign_protocol(value: &[u8]) -> bool {
         && !value.split(|byte| *byte == b',').any(http)
 }
 
-fn violation(error: httparse::Error) -> Violation {
+fn violation(error: httparse::Error, head: &[u8]) -> Violation {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or(b"");
+    let other_version = line.split(|byte| *byte == b' ').nth(2).is_some_and(|word| word.starts_with(b"HTTP/"));
     match error {
         httparse::Error::HeaderName => Violation::bad("malformed field name"),
         httparse::Error::HeaderValue => Violation::bad("malformed field value"),
         httparse::Error::NewLine => Violation::bad("line ends without CRLF"),
         httparse::Error::Token => Violation::bad("malformed request line"),
         httparse::Error::TooManyHeaders => Violation::with(431, "too many header fields"),
-        httparse::Error::Version => Violation::with(505, "HTTP version is not 1.0 or 1.1"),
+        httparse::Error::Version if other_version => Violation::with(505, "HTTP version is not 1.0 or 1.1"),
         _ => Violation::bad("malformed head"),
     }
 }
