@@ -178,7 +178,7 @@ class Interpreter:
                 self._call_helper(number)
             case CallLocal(distance):
                 callee = slot + 1 + distance
-                self._charge(lengths[callee])
+                self._charge(lengths[callee], f"calling slot {callee}")
                 self._frames.append(_Frame(slot + 1, self.registers[_KEPT]))
                 self.registers[10] -= abi.FRAME_BYTES
                 self._next = callee
@@ -226,21 +226,19 @@ class Interpreter:
     def _call_helper(self, number: int) -> None:
         helper = abi.BY_NUMBER[number]
         arguments = tuple(self.registers[1 : 1 + len(helper.arguments)])
-        self.fuel -= helper.fuel
+        self._charge(helper.fuel, f"in {helper.name}")
         self.registers[0] = self.helpers.call(number, arguments, self.memory) & MASK_64
-        if self.fuel < 0:
-            raise TrapError(Trap.FUEL, f"in {helper.name}")
 
     def _jump(self, slot: int, distance: int) -> None:
         target = slot + 1 + distance
         if target <= slot:
-            self._charge(slot - target + 1)
+            self._charge(slot - target + 1, f"jumping from slot {slot}")
         self._next = target
 
-    def _charge(self, slots: int) -> None:
-        self.fuel -= slots
+    def _charge(self, fuel: int, found: str) -> None:
+        self.fuel -= fuel
         if self.fuel < 0:
-            raise TrapError(Trap.FUEL, f"{slots} slots")
+            raise TrapError(Trap.FUEL, found)
 
     def _get(self, register: Register) -> int:
         return self.registers[register.value]

@@ -46,6 +46,7 @@ pub fn run(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
 
 fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, String> {
     let host = build_host(&execution)?;
+    machine.forget();
     let fuel =
         if execution.fuel == 0 { abi::FUEL_DEFAULT } else { execution.fuel }.min(i64::MAX as u64) as i64;
     let mut exchange = Exchange::new();

@@ -4,14 +4,14 @@ One table for all: the verifier takes argument types from it, the reference inte
 implement it, `make gen` writes the engine's `program/abi.rs`, the C header and docs/abi.md from it.
 A change of meaning raises `ABI_VERSION`; a new helper with a new number does not.
 
-Native entry: `i64 run(window: *mut u8, vm: *mut Vm, constants: *const u8, entry: u64)`, C calling
-convention. `Vm` begins with `fuel: i64` at byte 0 and the helpers' addresses from byte 16 on, by number.
-Helpers are `extern "C" fn(vm, r1, r2, r3, r4, r5) -> u64`; arguments that the table does not name are 0. A
-helper subtracts its fuel first; one that must trap sets fuel to TRAP_FUEL. Fuel below zero after a call means
-a trap. Before its jump, a back edge (target at or before the jump) subtracts the slots from target to jump,
-both included; a local call subtracts the slots of the called subprogram (from its first slot to the next
-called slot or the end), since eight levels of calls without a loop could still run for days. Both leave when
-the rest is negative.
+Native entry: `i64 run(window: *mut u8, vm: *mut Vm, constants: *const u8, entry: u64)`, C calling convention.
+`Vm` begins with `fuel: i64` at byte 0 and the helpers' addresses from byte 16 on, by number. Helpers are
+`extern "C" fn(vm, r1, r2, r3, r4, r5) -> u64`; arguments that the table does not name are 0. A helper
+subtracts its fuel first, and does nothing when the rest is negative; one that must trap sets fuel to
+TRAP_FUEL. Fuel below zero after a call means a trap. Before its jump, a back edge (target at or before the
+jump) subtracts the slots from target to jump, both included; a local call subtracts the slots of the called
+subprogram (from its first slot to the next called slot or the end), since eight levels of calls without a
+loop could still run for days. Both leave when the rest is negative.
 
 In eBPF terms: at entry r1 is CONTEXT, r2 the entry number (0: request; others: see tables), r10 the stack's
 top. Guest addresses are 32-bit offsets in the window; only CONTEXT, STACK and HEAP are mapped. `lddw rN,

@@ -162,6 +162,8 @@ def _install_helpers(vm, window):
 
         def call(_vm, *arguments, helper=helper):
             vm[0] -= helper.fuel
+            if vm[0] < 0:
+                return 0
             return mix(helper.number, arguments[: len(helper.arguments)], window)
 
         callback = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * 6)(call)

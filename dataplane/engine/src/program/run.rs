@@ -158,6 +158,15 @@ impl Machine {
         &mut self.window
     }
 
+    /// The whole window as a new machine has it: one execution must not see what another left.
+    pub(crate) fn forget(&mut self) {
+        self.window.wipe();
+        if let Some(context) = self.window.write(abi::CONTEXT, abi::CONTEXT_BYTES) {
+            context.fill(0);
+        }
+        self.last_host = std::ptr::null();
+    }
+
     /// Runs with the context as it is in the window.
     pub(crate) fn execute_prepared(
         &mut self,
