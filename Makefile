@@ -55,7 +55,7 @@ check: setup ## the static part of the tests: format, lint, types, imports, gene
 	$(call say,format and lint)
 	@$(BIN)/ruff format --check --quiet $(PYTHON_SOURCES) && $(BIN)/ruff check --quiet $(PYTHON_SOURCES)
 	$(call say,types and imports)
-	@$(BIN)/mypy --no-error-summary && $(BIN)/lint-imports --no-logo 2>/dev/null | tail -1
+	@$(BIN)/mypy --no-error-summary && $(BIN)/lint-imports --no-logo | tail -1
 	$(call say,Rust format and lint)
 	@cd $(ENGINE) && cargo fmt --check && cargo clippy --quiet --locked --release --all-targets -- -D warnings
 	@cd bench/load && cargo fmt --check && cargo clippy --quiet --locked --release --all-targets --target-dir ../../$(ENGINE)/target -- -D warnings
@@ -93,6 +93,7 @@ images: setup ## OCI archives of operator, agent and engine in dist/images
 gen: setup ## write the generated code again: protocols, ABI, documentation tables
 	@$(BIN)/python tools/protocols/generate.py
 	@$(BIN)/python tools/abi/generate.py
+	@$(BIN)/python charts/sync_crds.py
 
 .PHONY: golden
 golden: setup ## rewrite the golden files; read the diff before you commit it
@@ -102,6 +103,7 @@ golden: setup ## rewrite the golden files; read the diff before you commit it
 lock: .make/venv ## resolve requirements/*.in again
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate \
 		-o requirements/dev.txt requirements/dev.in
+	@$(BIN)/python -m images.lock
 
 .PHONY: clean
 clean: ## remove what was built here
