@@ -123,6 +123,7 @@ pub enum StaticAnswer<'a> {
     Empty,
 }
 
+mod authority;
 mod begin;
 mod changes;
 mod expanding;
@@ -133,6 +134,9 @@ pub mod rewriting;
 pub mod statuses;
 pub mod texts;
 mod writing;
+
+#[cfg(test)]
+mod tests;
 
 pub use begin::Exchange;
 pub(crate) use begin::{is_end_to_end, random};

@@ -1,5 +1,6 @@
 //! A request's head is taken in: authority, path, client, forwarding fields of strangers dropped.
 
+use super::authority::{find_host_end, normalise_authority, parse_address, strip_scheme};
 use super::fields::{Fields, is_token};
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
@@ -437,60 +438,6 @@ pub(crate) fn is_end_to_end(name: &[u8]) -> bool {
 /// Equal without case, `_` for `-`: CGI-like backends cannot tell them apart.
 fn same_twin(name: &[u8], canonical: &[u8]) -> bool {
     name.iter().zip(canonical).all(|(&a, &b)| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-'))
-}
-
-fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
-    let at = memchr::memmem::find(target, b"://")?;
-    let scheme = &target[..at];
-    (scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https")).then(|| &target[at + 3..])
-}
-
-/// Lower-cases and checks `host[:port]` (RFC 3986 3.2.2, without user information); cuts a trailing dot.
-fn normalise_authority(authority: &mut Vec<u8>) -> Result<(), Refuse> {
-    const REFUSE: Refuse = Refuse { status: 400, reason: "malformed Host" };
-    authority.make_ascii_lowercase();
-    let end = find_host_end(authority);
-    let (host, port) = authority.split_at(end);
-    let port_valid = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    let host_valid = match host {
-        [b'[', inner @ .., b']'] => {
-            std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
-        }
-        _ => {
-            host.len() <= 255
-                && host.iter().all(|&c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'))
-        }
-    };
-    if !port_valid || !host_valid || (host.is_empty() && !port.is_empty()) || host.starts_with(b".") {
-        return Err(REFUSE);
-    }
-    if host.ends_with(b".") {
-        authority.remove(end - 1);
-    }
-    Ok(())
-}
-
-/// Where the host ends and `:port` begins.
-fn find_host_end(authority: &[u8]) -> usize {
-    let from =
-        if authority.first() == Some(&b'[') { memchr::memchr(b']', authority).unwrap_or(0) } else { 0 };
-    memchr::memchr(b':', &authority[from..]).map_or(authority.len(), |at| from + at)
-}
-
-/// An address as proxies write it: bare, bracketed, with a port.
-fn parse_address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(address.to_canonical());
-    }
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(address.ip().to_canonical());
-    }
-    text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok()
 }
 
 /// A client's own id is kept from trusted peers only, when it is a short token.

@@ -136,7 +136,10 @@ impl Fields {
 
     /// Stores without surrounding white space; bytes that would end the line become spaces (Go: headerNewlineToSpace).
     fn store_safe(&mut self, text: &[u8]) -> Place {
-        let place = self.store(text.trim_ascii());
+        let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+        let start = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
+        let end = text.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+        let place = self.store(&text[start..end]);
         for byte in &mut self.bytes[place.start as usize..] {
             if matches!(byte, b'\r' | b'\n' | 0) {
                 *byte = b' ';

@@ -115,7 +115,8 @@ impl ClusterState {
                 let turn = next.fetch_add(1, Ordering::Relaxed);
                 let order: &[u16] = &self.order;
                 let at = |step: usize| &self.slots[usize::from(order[turn.wrapping_add(step) % order.len()])];
-                (0..order.len()).map(at).find(usable)
+                let turned = (0..order.len()).map(at).find(usable);
+                turned.or_else(|| self.slots.iter().find(usable))
             }
             protocol::Balancing::LeastConnections => {
                 let start = crate::exchange::random() as usize % self.slots.len().max(1);
@@ -234,18 +235,20 @@ impl EndpointRegistry {
     }
 }
 
-/// Smooth weighted round robin (nginx), as a fixed order: "aab" never comes as a burst. Equal weights: one turn.
+/// Smooth weighted round robin (nginx) of what does not drain, as a fixed order without bursts. Equal weights: one turn.
 fn order_slots(slots: &[Slot]) -> Box<[u16]> {
     /// Longer orders gain nothing: weights are scaled down to it.
     const TURNS_MAX: u64 = 1024;
-    let count = slots.len().min(usize::from(u16::MAX));
+    let serving = slots.iter().take(usize::from(u16::MAX)).enumerate().filter(|(_, slot)| !slot.draining);
+    let (indices, slots): (Vec<u16>, Vec<&Slot>) = serving.map(|(index, slot)| (index as u16, slot)).unzip();
     let greatest = slots.iter().map(|slot| u64::from(slot.weight)).max().unwrap_or(1);
     let total: u64 = slots.iter().map(|slot| u64::from(slot.weight)).sum();
     if slots.iter().all(|slot| u64::from(slot.weight) == greatest) {
-        return (0..count as u16).collect();
+        return indices.into();
     }
+    let count = slots.len();
     let scale = |weight: u32| (u64::from(weight) * TURNS_MAX.min(total)).div_ceil(total) as i64;
-    let weights: Vec<i64> = slots[..count].iter().map(|slot| scale(slot.weight)).collect();
+    let weights: Vec<i64> = slots.iter().map(|slot| scale(slot.weight)).collect();
     let turns: i64 = weights.iter().sum();
     let mut current = vec![0i64; count];
     (0..turns)
@@ -257,7 +260,7 @@ fn order_slots(slots: &[Slot]) -> Box<[u16]> {
                 .max_by_key(|(index, now)| (**now, usize::MAX - index))
                 .unwrap_or((0, &0));
             current[best] -= turns;
-            best as u16
+            indices[best]
         })
         .collect()
 }

@@ -123,6 +123,17 @@ impl Store {
         (self.images.len() as u64, self.images.values().filter(|image| image.is_native()).count() as u64)
     }
 
+    /// The handle of a cluster, for tests and tools.
+    pub fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.clusters.get(name).map(|entry| entry.handle.clone())
+    }
+
+    /// Addresses that a cluster may dial, in order.
+    pub fn cluster_addresses(&self, name: &str) -> Vec<String> {
+        let cluster = self.cluster(name);
+        cluster.map_or_else(Vec::new, |cluster| cluster.state().addresses().map(|a| a.to_string()).collect())
+    }
+
     pub fn drain_timeout_ms(&self) -> u64 {
         self.settings.drain_timeout_ms
     }

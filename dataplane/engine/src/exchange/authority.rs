@@ -1,0 +1,58 @@
+//! Host names, ports and addresses as they come in heads.
+
+use super::Refuse;
+use std::net::{IpAddr, SocketAddr};
+
+pub(super) fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::find(target, b"://")?;
+    let scheme = &target[..at];
+    (scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https")).then(|| &target[at + 3..])
+}
+
+/// Lower-cases and checks `host[:port]` (RFC 3986 3.2.2, without user information); cuts a trailing dot.
+pub(super) fn normalise_authority(authority: &mut Vec<u8>) -> Result<(), Refuse> {
+    const REFUSE: Refuse = Refuse { status: 400, reason: "malformed Host" };
+    authority.make_ascii_lowercase();
+    let end = find_host_end(authority);
+    let (host, port) = authority.split_at(end);
+    let port_valid = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let host_valid = match host {
+        [b'[', inner @ .., b']'] => {
+            std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+        }
+        _ => {
+            host.len() <= 255
+                && host.iter().all(|&c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'))
+        }
+    };
+    if !port_valid || !host_valid || (host.is_empty() && !port.is_empty()) || host.starts_with(b".") {
+        return Err(REFUSE);
+    }
+    if host.ends_with(b".") {
+        authority.remove(end - 1);
+    }
+    Ok(())
+}
+
+/// Where the host ends and `:port` begins.
+pub(super) fn find_host_end(authority: &[u8]) -> usize {
+    let from =
+        if authority.first() == Some(&b'[') { memchr::memchr(b']', authority).unwrap_or(0) } else { 0 };
+    memchr::memchr(b':', &authority[from..]).map_or(authority.len(), |at| from + at)
+}
+
+/// An address as proxies write it: bare, bracketed, with a port.
+pub(super) fn parse_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(address.ip().to_canonical());
+    }
+    text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok()
+}
