@@ -78,6 +78,8 @@ pub struct Worker {
     pub myself: WorkerSender,
     pub scratch: Scratch,
     pub drain: Option<Drain>,
+    // Boxed: they move between here and connections, and are large.
+    #[allow(clippy::vec_box)]
     exchanges: Vec<Box<Exchange>>,
     messages: WorkerReceiver,
     generation: u32,

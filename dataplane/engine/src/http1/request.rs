@@ -120,7 +120,8 @@ fn is_foreign_protocol(value: &[u8]) -> bool {
 
 fn violation(error: httparse::Error, head: &[u8]) -> Violation {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or(b"");
-    let other_version = line.split(|byte| *byte == b' ').nth(2).is_some_and(|word| word.starts_with(b"HTTP/"));
+    let other_version =
+        line.split(|byte| *byte == b' ').nth(2).is_some_and(|word| word.starts_with(b"HTTP/"));
     match error {
         httparse::Error::HeaderName => Violation::bad("malformed field name"),
         httparse::Error::HeaderValue => Violation::bad("malformed field value"),

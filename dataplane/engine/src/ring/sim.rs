@@ -99,6 +99,8 @@ pub struct Sim {
     pub sockets_max: u32,
     pub stopped: bool,
     pub woken: bool,
+    /// The most output that ever waited on one socket at the end of a turn.
+    pub pending_peak: usize,
 }
 
 impl Sim {
@@ -115,6 +117,7 @@ impl Sim {
             sockets_max: 1024,
             stopped: false,
             woken: false,
+            pending_peak: 0,
         }
     }
 
@@ -189,7 +192,10 @@ impl Sim {
         }
         let tick = u64::from(self.random.chance(10));
         self.advance_ms(tick);
-        (happened, handler.on_turn(self))
+        let wait_ms = handler.on_turn(self);
+        let pending = self.links.iter().map(|link| link.out.len()).max().unwrap_or(0);
+        self.pending_peak = self.pending_peak.max(pending);
+        (happened, wait_ms)
     }
 
     fn possible(&self) -> Vec<(usize, Event)> {

@@ -5,12 +5,15 @@
 //! the connect address while `connecting`, accept addresses for ever); a socket is closed only after both.
 #![allow(unsafe_code)]
 
+mod setup;
+mod sockets;
+
 use super::addresses::{self, RawAddress};
 use super::{BufferPool, Close, End, Handler, Io, SocketId};
 use crate::exchange::Clock;
 use crate::limits::*;
 use io_uring::types::{BufRingEntry, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, register::Restriction, squeue};
+use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -30,8 +33,6 @@ const BUFFER_GROUP: u16 = 0;
 const GENERATION_MASK: u32 = 0xff_ffff;
 /// IORING_RECVSEND_POLL_FIRST: a fresh socket has nothing to read yet, do not try.
 const POLL_FIRST: u16 = 1;
-/// IORING_REGISTER_FILES_UPDATE: the only register operation needed once the ring is enabled.
-const REGISTER_FILES_UPDATE: u8 = 6;
 
 #[derive(Default)]
 struct Socket {
@@ -105,14 +106,14 @@ impl Uring {
         let sockets_max = addresses::sockets_max();
         ring.submitter().register_files_sparse(sockets_max)?;
         let entries = usize::from(RECEIVE_BUFFERS);
-        let buffer_ring: *mut BufRingEntry = map(entries * size_of::<BufRingEntry>())?.cast();
-        let buffers = map(entries * RECEIVE_BUFFER_BYTES)?;
+        let buffer_ring: *mut BufRingEntry = setup::map(entries * size_of::<BufRingEntry>())?.cast();
+        let buffers = setup::map(entries * RECEIVE_BUFFER_BYTES)?;
         // SAFETY: the mapping has room for all entries and is never unmapped.
         unsafe {
             let submitter = ring.submitter();
             submitter.register_buf_ring_with_flags(buffer_ring as u64, RECEIVE_BUFFERS, BUFFER_GROUP, 0)?;
         }
-        restrict(&ring)?;
+        setup::restrict(&ring)?;
         let mut uring = Uring {
             ring,
             sockets: Vec::new(),
@@ -483,176 +484,10 @@ impl Uring {
     }
 }
 
-impl Io for Uring {
-    fn out(&mut self, socket: SocketId) -> &mut Vec<u8> {
-        self.mark_dirty(socket.0);
-        let socket = &mut self.sockets[socket.index()];
-        if socket.out.capacity() == 0 {
-            socket.out = self.pool.take();
-        }
-        &mut socket.out
-    }
-
-    fn pending(&self, socket: SocketId) -> usize {
-        let socket = &self.sockets[socket.index()];
-        let flying = if socket.sending { socket.flying.len() - socket.offset } else { 0 };
-        socket.out.len() + flying
-    }
-
-    fn sent(&self, socket: SocketId) -> u64 {
-        self.sockets[socket.index()].sent
-    }
-
-    fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {
-        let index = self.free.pop()?;
-        self.system_calls += 4;
-        // SETSOCKOPT on the ring would need URING_CMD, which the restrictions rightly refuse: plain calls, once a socket.
-        let registered = addresses::upstream_socket(address, 0)
-            .and_then(|fd| self.ring.submitter().register_files_update(index, &[fd.as_raw_fd()]));
-        if registered.is_err() {
-            self.free.push(index);
-            return None;
-        }
-        let raw = Box::new(RawAddress::new(address));
-        let socket = self.open(index);
-        socket.connecting = true;
-        let (pointer, length, generation) = (raw.pointer(), raw.length, socket.generation);
-        socket.address = Some(raw);
-        let entry = opcode::Connect::new(Fixed(index), pointer, length).build();
-        self.push(entry.user_data(user_data(CONNECT, generation, index)));
-        Some(SocketId(index))
-    }
-
-    fn shutdown(&mut self, socket: SocketId) {
-        self.sockets[socket.index()].shutdown = true;
-        self.mark_dirty(socket.0);
-    }
-
-    fn close(&mut self, id: SocketId, when: Close) {
-        let socket = &mut self.sockets[id.index()];
-        if !socket.open {
-            return;
-        }
-        socket.closing = true;
-        let generation = socket.generation;
-        if when == Close::Now {
-            socket.out.clear();
-            if socket.sending {
-                self.cancel(SEND, generation, id.0);
-                // Whatever the send still reports, there is no rest to send.
-                let socket = &mut self.sockets[id.index()];
-                socket.offset = socket.flying.len();
-            }
-        }
-        if self.sockets[id.index()].connecting {
-            self.cancel(CONNECT, generation, id.0);
-        }
-        self.mark_dirty(id.0);
-    }
-
-    fn pause(&mut self, id: SocketId) {
-        let socket = &mut self.sockets[id.index()];
-        socket.wants_data = false;
-        if socket.receiving {
-            let generation = socket.generation;
-            self.cancel(RECEIVE, generation, id.0);
-        }
-    }
-
-    fn resume(&mut self, id: SocketId) {
-        let socket = &mut self.sockets[id.index()];
-        socket.wants_data = true;
-        if !socket.receiving {
-            self.rearm.push(id.0);
-        }
-    }
-
-    fn notify_drained(&mut self, id: SocketId) {
-        self.sockets[id.index()].notify = true;
-    }
-
-    fn listen(&mut self, key: u32, descriptor: OwnedFd) {
-        self.unlisten(key);
-        addresses::set_no_delay(&descriptor);
-        let local = addresses::local_address(std::os::fd::AsFd::as_fd(&descriptor));
-        let listener = self.listenings.len();
-        self.listenings.push(Listening { key, descriptor: Some(descriptor), local });
-        for _ in 0..ACCEPTS_IN_FLIGHT {
-            let address = RawAddress::empty();
-            self.acceptors.push(Box::new(Acceptor { address, listener, slot: 0, armed: false }));
-        }
-    }
-
-    fn unlisten(&mut self, key: u32) {
-        for listener in 0..self.listenings.len() {
-            if self.listenings[listener].key != key || self.listenings[listener].descriptor.is_none() {
-                continue;
-            }
-            for index in 0..self.acceptors.len() {
-                if self.acceptors[index].listener == listener && self.acceptors[index].armed {
-                    self.cancel(ACCEPT, 0, index as u32);
-                }
-            }
-            // Submitted before the descriptor closes, so that the accepts let go of the socket.
-            let _ = self.ring.submit();
-            self.listenings[listener].descriptor = None;
-        }
-    }
-
-    fn set_accepting(&mut self, accepting: bool) {
-        self.accepting = accepting;
-    }
-
-    fn sockets_max(&self) -> u32 {
-        self.sockets_max
-    }
-
-    fn now(&self) -> Clock {
-        self.clock
-    }
-
-    fn system_calls(&self) -> u64 {
-        self.system_calls
-    }
-
-    fn stop(&mut self) {
-        self.stopped = true;
-    }
-}
-
 impl Drop for Uring {
     fn drop(&mut self) {
         // The kernel may still read what flies and write accepted addresses: that memory is given up, not freed.
         std::mem::forget(std::mem::take(&mut self.sockets));
         std::mem::forget(std::mem::take(&mut self.acceptors));
     }
-}
-
-/// Allows what this module submits and nothing else, then enables the ring.
-fn restrict(ring: &IoUring) -> io::Result<()> {
-    let operations = [
-        opcode::Accept::CODE,
-        opcode::AsyncCancel::CODE,
-        opcode::Close::CODE,
-        opcode::Connect::CODE,
-        opcode::PollAdd::CODE,
-        opcode::RecvMulti::CODE,
-        opcode::Send::CODE,
-        opcode::Shutdown::CODE,
-    ];
-    let flags = squeue::Flags::FIXED_FILE | squeue::Flags::BUFFER_SELECT | squeue::Flags::SKIP_SUCCESS;
-    let mut restrictions: Vec<Restriction> = operations.into_iter().map(Restriction::sqe_op).collect();
-    restrictions.push(Restriction::sqe_flags_allowed(flags.bits()));
-    restrictions.push(Restriction::register_op(REGISTER_FILES_UPDATE));
-    ring.submitter().register_restrictions(&mut restrictions)?;
-    ring.submitter().register_enable_rings()
-}
-
-/// Anonymous memory for the process' life: the kernel may write into receive buffers even after the ring is closed.
-fn map(bytes: usize) -> io::Result<*mut u8> {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a fresh anonymous mapping overlaps nothing.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
-    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
 }

@@ -7,6 +7,7 @@
 
 use super::fixture::{self, Setup};
 use crate::control::{WorkerMessage, WorkerSender};
+use crate::limits::{BUFFERED_INPUT_BYTES_MAX, PENDING_OUTPUT_BYTES_HIGH, RECEIVE_BUFFER_BYTES};
 use crate::ring::sim::{Random, Reachability, Remote, Sim};
 use crate::serve::IoChoice;
 use crate::snapshot::Snapshot;
@@ -62,6 +63,7 @@ struct Client {
 struct Backend {
     received: Vec<u8>,
     dead: bool,
+    stalled: bool,
 }
 
 struct Run {
@@ -192,6 +194,11 @@ impl Run {
                 acted = true;
                 continue;
             }
+            if self.random.chance(5) {
+                backend.stalled = !backend.stalled && self.random.chance(30);
+                self.sim.stall(remote, backend.stalled);
+            }
+            acted |= !self.faulty && backend.stalled;
             let Some((head, body, used)) = parse(&backend.received) else { continue };
             backend.received.drain(..used);
             acted = true;
@@ -253,6 +260,9 @@ impl Run {
     fn check(self) -> usize {
         assert_eq!(self.sim.open_links(), 0, "sockets left open");
         assert!(self.worker.pool.is_empty(), "pooled connections outlive the drain");
+        // What was buffered for the client and one receive buffer may follow after the mark is passed.
+        let bound = PENDING_OUTPUT_BYTES_HIGH + BUFFERED_INPUT_BYTES_MAX * 2 + RECEIVE_BUFFER_BYTES * 4;
+        assert!(self.sim.pending_peak <= bound, "{} bytes waited for one socket", self.sim.pending_peak);
         let mut whole = 0;
         for client in &self.clients {
             let mut rest = &client.received[..];
@@ -289,15 +299,15 @@ fn make_requests(random: &mut Random, next: &mut usize) -> (Vec<Request>, Vec<u8
     for _ in 0..1 + random.below(5) {
         let id = *next;
         *next += 1;
-        let size = if random.chance(10) { 400_000 } else { random.below(3_000) };
-        let kind = random.below(4);
+        let size = if random.chance(4) { 700_000 } else { random.below(3_000) };
+        let kind = random.below(5);
         let body: Vec<u8> = match kind {
-            0 => Vec::new(),
+            0 | 4 => Vec::new(),
             _ => (0..size).map(|at| b'a' + ((at + id) % 26) as u8).collect(),
         };
         match kind {
             0 => bytes.extend(format!("GET /{id} HTTP/1.1\r\nHost: shop.example\r\n\r\n").into_bytes()),
-            1 | 2 => {
+            1 | 2 | 4 => {
                 let length = body.len();
                 let head =
                     format!("POST /{id} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {length}\r\n\r\n");

@@ -1,0 +1,37 @@
+//! Making a ring: its memory and what it is allowed to do.
+#![allow(unsafe_code)]
+
+use io_uring::{IoUring, opcode, register::Restriction, squeue};
+use std::io;
+
+/// IORING_REGISTER_FILES_UPDATE: the only register operation needed once the ring is enabled.
+const REGISTER_FILES_UPDATE: u8 = 6;
+
+/// Allows what this module submits and nothing else, then enables the ring.
+pub(super) fn restrict(ring: &IoUring) -> io::Result<()> {
+    let operations = [
+        opcode::Accept::CODE,
+        opcode::AsyncCancel::CODE,
+        opcode::Close::CODE,
+        opcode::Connect::CODE,
+        opcode::PollAdd::CODE,
+        opcode::RecvMulti::CODE,
+        opcode::Send::CODE,
+        opcode::Shutdown::CODE,
+    ];
+    let flags = squeue::Flags::FIXED_FILE | squeue::Flags::BUFFER_SELECT | squeue::Flags::SKIP_SUCCESS;
+    let mut restrictions: Vec<Restriction> = operations.into_iter().map(Restriction::sqe_op).collect();
+    restrictions.push(Restriction::sqe_flags_allowed(flags.bits()));
+    restrictions.push(Restriction::register_op(REGISTER_FILES_UPDATE));
+    ring.submitter().register_restrictions(&mut restrictions)?;
+    ring.submitter().register_enable_rings()
+}
+
+/// Anonymous memory for the process' life: the kernel may write into receive buffers even after the ring is closed.
+pub(super) fn map(bytes: usize) -> io::Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a fresh anonymous mapping overlaps nothing.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
+}

@@ -1,0 +1,141 @@
+//! What handlers may do with sockets of the ring: all of it becomes submissions of the turn's end.
+#![allow(unsafe_code)]
+
+use super::*;
+
+impl Io for Uring {
+    fn out(&mut self, socket: SocketId) -> &mut Vec<u8> {
+        self.mark_dirty(socket.0);
+        let socket = &mut self.sockets[socket.index()];
+        if socket.out.capacity() == 0 {
+            socket.out = self.pool.take();
+        }
+        &mut socket.out
+    }
+
+    fn pending(&self, socket: SocketId) -> usize {
+        let socket = &self.sockets[socket.index()];
+        let flying = if socket.sending { socket.flying.len() - socket.offset } else { 0 };
+        socket.out.len() + flying
+    }
+
+    fn sent(&self, socket: SocketId) -> u64 {
+        self.sockets[socket.index()].sent
+    }
+
+    fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {
+        let index = self.free.pop()?;
+        self.system_calls += 4;
+        // SETSOCKOPT on the ring would need URING_CMD, which the restrictions rightly refuse: plain calls, once a socket.
+        let registered = addresses::upstream_socket(address, 0)
+            .and_then(|fd| self.ring.submitter().register_files_update(index, &[fd.as_raw_fd()]));
+        if registered.is_err() {
+            self.free.push(index);
+            return None;
+        }
+        let raw = Box::new(RawAddress::new(address));
+        let socket = self.open(index);
+        socket.connecting = true;
+        let (pointer, length, generation) = (raw.pointer(), raw.length, socket.generation);
+        socket.address = Some(raw);
+        let entry = opcode::Connect::new(Fixed(index), pointer, length).build();
+        self.push(entry.user_data(user_data(CONNECT, generation, index)));
+        Some(SocketId(index))
+    }
+
+    fn shutdown(&mut self, socket: SocketId) {
+        self.sockets[socket.index()].shutdown = true;
+        self.mark_dirty(socket.0);
+    }
+
+    fn close(&mut self, id: SocketId, when: Close) {
+        let socket = &mut self.sockets[id.index()];
+        if !socket.open {
+            return;
+        }
+        socket.closing = true;
+        let generation = socket.generation;
+        if when == Close::Now {
+            socket.out.clear();
+            if socket.sending {
+                self.cancel(SEND, generation, id.0);
+                // Whatever the send still reports, there is no rest to send.
+                let socket = &mut self.sockets[id.index()];
+                socket.offset = socket.flying.len();
+            }
+        }
+        if self.sockets[id.index()].connecting {
+            self.cancel(CONNECT, generation, id.0);
+        }
+        self.mark_dirty(id.0);
+    }
+
+    fn pause(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id.index()];
+        socket.wants_data = false;
+        if socket.receiving {
+            let generation = socket.generation;
+            self.cancel(RECEIVE, generation, id.0);
+        }
+    }
+
+    fn resume(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id.index()];
+        socket.wants_data = true;
+        if !socket.receiving {
+            self.rearm.push(id.0);
+        }
+    }
+
+    fn notify_drained(&mut self, id: SocketId) {
+        self.sockets[id.index()].notify = true;
+    }
+
+    fn listen(&mut self, key: u32, descriptor: OwnedFd) {
+        self.unlisten(key);
+        addresses::set_no_delay(&descriptor);
+        let local = addresses::local_address(std::os::fd::AsFd::as_fd(&descriptor));
+        let listener = self.listenings.len();
+        self.listenings.push(Listening { key, descriptor: Some(descriptor), local });
+        for _ in 0..ACCEPTS_IN_FLIGHT {
+            let address = RawAddress::empty();
+            self.acceptors.push(Box::new(Acceptor { address, listener, slot: 0, armed: false }));
+        }
+    }
+
+    fn unlisten(&mut self, key: u32) {
+        for listener in 0..self.listenings.len() {
+            if self.listenings[listener].key != key || self.listenings[listener].descriptor.is_none() {
+                continue;
+            }
+            for index in 0..self.acceptors.len() {
+                if self.acceptors[index].listener == listener && self.acceptors[index].armed {
+                    self.cancel(ACCEPT, 0, index as u32);
+                }
+            }
+            // Submitted before the descriptor closes, so that the accepts let go of the socket.
+            let _ = self.ring.submit();
+            self.listenings[listener].descriptor = None;
+        }
+    }
+
+    fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
+    }
+
+    fn sockets_max(&self) -> u32 {
+        self.sockets_max
+    }
+
+    fn now(&self) -> Clock {
+        self.clock
+    }
+
+    fn system_calls(&self) -> u64 {
+        self.system_calls
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
