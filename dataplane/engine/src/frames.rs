@@ -52,7 +52,7 @@ impl FrameReader {
     }
 
     /// The next complete frame. Err: the bytes are none; the connection is of no use any more.
-    pub fn next(&mut self) -> io::Result<Option<frame::Frame>> {
+    pub fn take(&mut self) -> io::Result<Option<frame::Frame>> {
         let rest = &self.bytes[self.read..];
         let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
@@ -68,7 +68,7 @@ impl FrameReader {
     /// Reads until a frame is complete (blocking sockets). None: the other side is gone.
     pub fn wait(&mut self, socket: BorrowedFd<'_>) -> io::Result<Option<frame::Frame>> {
         loop {
-            if let Some(frame) = self.next()? {
+            if let Some(frame) = self.take()? {
                 return Ok(Some(frame));
             }
             if self.fill(socket)? == Fill::End {
@@ -225,7 +225,7 @@ mod tests {
         fn any_bytes_are_frames_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             let mut reader = FrameReader { bytes, ..FrameReader::default() };
             for _ in 0..256 {
-                match reader.next() {
+                match reader.take() {
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => break,
                 }

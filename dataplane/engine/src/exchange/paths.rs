@@ -100,7 +100,7 @@ fn is_normal(raw: &[u8]) -> bool {
     let mut before = 0u8;
     for &byte in raw {
         let class = CLASS[byte as usize];
-        if class != PLAIN && (class >= ENCODE || class == PERCENT || (before == b'/' && class != PLAIN)) {
+        if class != PLAIN && (class >= ENCODE || class == PERCENT || before == b'/') {
             return false;
         }
         before = byte;

@@ -26,7 +26,7 @@ pub struct Code {
 impl Code {
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let count = bytes.len() / 8;
-        if bytes.is_empty() || bytes.len() % 8 != 0 || count > abi::INSTRUCTIONS_MAX as usize {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(8) || count > abi::INSTRUCTIONS_MAX as usize {
             return Err(format!(
                 "{} bytes are no byte code of at most {} instructions",
                 bytes.len(),
@@ -126,7 +126,7 @@ impl Code {
                 }
                 let saved = [registers[6], registers[7], registers[8], registers[9], registers[10]];
                 callers.push((saved, frame.pc));
-                registers[10] -= abi::FRAME_BYTES;
+                registers[10] = registers[10].wrapping_sub(abi::FRAME_BYTES);
                 frame.pc = callee;
             }
             _ => return Err(trap),

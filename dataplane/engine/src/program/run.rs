@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::snapshot::VirtualHost;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 /// What the program asks for. Rows exist in the host's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +78,8 @@ pub struct Machine {
     window: Box<Window>,
     vm: Box<Vm>,
     recovery: Box<Recovery>,
-    /// Host of the last run, only to be compared.
-    last_host: *const VirtualHost,
+    /// Whose bytes a written window may hold. Held, so that no other host's can come to lie at its address.
+    last_constants: Option<Arc<[u8]>>,
 }
 
 // SAFETY: no pointer in it is followed but during `run`, on the thread that calls it.
@@ -91,7 +92,7 @@ impl Machine {
             window: Box::new(Window::new()?),
             vm: Box::new(Vm::new()),
             recovery: Box::new(Recovery::new()),
-            last_host: std::ptr::null(),
+            last_constants: None,
         })
     }
 
@@ -134,12 +135,18 @@ impl Machine {
         entry: u32,
         fuel: i64,
     ) -> Result<Outcome, Trap> {
-        if !std::ptr::eq(self.last_host, host) {
-            self.window.wipe();
-            self.last_host = host;
-        }
+        self.wipe_for(host);
         self.write_context(exchange, entry);
         self.execute_prepared(host, exchange, entry, fuel)
+    }
+
+    /// Every host has constants of its own, and keeps them when its tables change.
+    fn wipe_for(&mut self, host: &VirtualHost) {
+        let same = |last: &Arc<[u8]>| Arc::ptr_eq(last, &host.constants);
+        if self.window.is_dirty() && !self.last_constants.as_ref().is_some_and(same) {
+            self.window.wipe();
+            self.last_constants = Some(host.constants.clone());
+        }
     }
 
     fn write_context(&mut self, exchange: &Exchange, entry: u32) {
@@ -164,7 +171,7 @@ impl Machine {
         if let Some(context) = self.window.write(abi::CONTEXT, abi::CONTEXT_BYTES) {
             context.fill(0);
         }
-        self.last_host = std::ptr::null();
+        self.last_constants = None;
     }
 
     /// Runs with the context as it is in the window.

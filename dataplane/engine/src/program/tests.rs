@@ -194,6 +194,19 @@ fn one_host_never_sees_what_another_left_on_its_heap() {
 }
 
 #[test]
+fn a_host_at_the_address_of_one_that_is_gone_sees_nothing_of_it() {
+    let mut machine = Machine::new().unwrap();
+    let heap = instruction(MOV, 1, 0, 0, abi::HEAP as i32);
+    let exit = instruction(EXIT, 0, 0, 0, 0);
+    for _ in 0..100 {
+        let write = [heap, instruction(0x7a, 1, 0, 0, 7), instruction(MOV, 0, 0, 0, 7), exit];
+        assert_eq!(machine.run(&Box::new(interpreted(&write)), &mut exchange("/"), 0), Ok(Decision::Empty));
+        let read = Box::new(interpreted(&[heap, instruction(0x79, 0, 1, 0, 0), exit]));
+        assert_eq!(machine.run(&read, &mut exchange("/"), 0), Ok(Decision::NotFound));
+    }
+}
+
+#[test]
 fn helpers_trap_on_rows_and_pointers_that_are_not_there() {
     let mut machine = Machine::new().unwrap();
     for (number, first, reason) in [

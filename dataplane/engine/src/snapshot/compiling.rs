@@ -223,7 +223,7 @@ pub fn compile_path(text: &str) -> PathPattern {
     }
 }
 
-fn compile_strings(values: &[String]) -> Box<[Box<[u8]>]> {
+fn compile_strings(values: &[String]) -> Alternatives {
     values.iter().map(|value| value.as_bytes().into()).collect()
 }
 
@@ -235,7 +235,7 @@ fn compile_header_match(row: &protocol::HeaderMatch) -> HeaderMatch {
     }
 }
 
-fn compile_query_match(row: &protocol::KeyValues) -> Box<[(Box<[u8]>, Box<[Box<[u8]>]>)]> {
+fn compile_query_match(row: &protocol::KeyValues) -> QueryMatch {
     row.entries.iter().map(|entry| (entry.key.as_bytes().into(), compile_strings(&entry.values))).collect()
 }
 
@@ -255,7 +255,7 @@ fn compile_credentials(row: &protocol::Credentials) -> Credentials {
     }
 }
 
-fn compile_assignments(row: &protocol::Assignments) -> Box<[(Box<[u8]>, Text)]> {
+fn compile_assignments(row: &protocol::Assignments) -> Assignments {
     let rows = row.assignments.iter();
     rows.map(|a| (a.name.as_bytes().into(), Text::compile(a.value.as_ref()))).collect()
 }

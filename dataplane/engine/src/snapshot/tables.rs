@@ -9,15 +9,25 @@ use regex::bytes::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Text of any encoding.
+type Bytes = Box<[u8]>;
+/// Text that any of fits.
+pub type Alternatives = Box<[Bytes]>;
+/// Keys and what each may be.
+pub type QueryMatch = Box<[(Bytes, Alternatives)]>;
+/// Names and what they become.
+pub type Assignments = Box<[(Bytes, Text)]>;
+type Map = HashMap<Bytes, u32, ahash::RandomState>;
+
 #[derive(Default)]
 pub struct Tables {
     pub name: Box<str>,
     pub paths: Box<[Box<[PathPattern]>]>,
     pub regexps: Box<[Regexp]>,
-    pub hosts: Box<[Box<[Box<[u8]>]>]>,
-    pub methods: Box<[Box<[Box<[u8]>]>]>,
+    pub hosts: Box<[Alternatives]>,
+    pub methods: Box<[Alternatives]>,
     pub headers: Box<[HeaderMatch]>,
-    pub queries: Box<[Box<[(Box<[u8]>, Box<[Box<[u8]>]>)]>]>,
+    pub queries: Box<[QueryMatch]>,
     pub protocols: Box<[Box<str>]>,
     pub addresses: Box<[AddressSet]>,
     pub variables: Box<[VariableMatch]>,
@@ -26,7 +36,7 @@ pub struct Tables {
     pub responses: Box<[ResponseRow]>,
     pub proxies: Box<[ProxyCall]>,
     pub credentials: Box<[Credentials]>,
-    pub assignments: Box<[Box<[(Box<[u8]>, Text)]>]>,
+    pub assignments: Box<[Assignments]>,
     pub tries: Box<[PathTrie]>,
 }
 
@@ -62,13 +72,13 @@ pub struct Regexp {
 
 pub struct HeaderMatch {
     pub field: Box<[u8]>,
-    pub values: Box<[Box<[u8]>]>,
+    pub values: Alternatives,
     pub absent: bool,
 }
 
 pub struct VariableMatch {
     pub subject: Text,
-    pub values: Box<[Box<[u8]>]>,
+    pub values: Alternatives,
 }
 
 pub struct HeaderChanges {
@@ -119,7 +129,7 @@ impl ProxyCall {
 
 pub struct Credentials {
     pub realm: Box<[u8]>,
-    pub accounts: Box<[(Box<[u8]>, Box<str>)]>,
+    pub accounts: Box<[(Bytes, Box<str>)]>,
 }
 
 impl Credentials {
@@ -131,9 +141,9 @@ impl Credentials {
 
 /// Many Ingress paths of one host. Work per request is bounded by the longest configured path, not by the request's.
 pub struct PathTrie {
-    exact: HashMap<Box<[u8]>, u32, ahash::RandomState>,
+    exact: Map,
     /// Without trailing slash: "/" is "".
-    prefix: HashMap<Box<[u8]>, u32, ahash::RandomState>,
+    prefix: Map,
     prefix_bytes_max: usize,
 }
 

@@ -44,7 +44,7 @@ impl Engine {
         match self.reader.fill(self.socket.as_fd()) {
             Ok(Fill::End) => self.kill()?,
             Ok(_) => {
-                while let Some(frame) = self.reader.next()? {
+                while let Some(frame) = self.reader.take()? {
                     frames.push(frame);
                 }
             }

@@ -384,7 +384,7 @@ impl Supervisor {
     fn take_agent_frames(&mut self) -> io::Result<()> {
         while self.pending.is_none() {
             let Some(agent) = &mut self.agent else { return Ok(()) };
-            let Some(frame) = agent.reader.next()? else { return Ok(()) };
+            let Some(frame) = agent.reader.take()? else { return Ok(()) };
             match frame {
                 frame::Frame::Hello(_) => {}
                 frame::Frame::Put(put) => {
