@@ -13,7 +13,6 @@ pub mod execute;
 pub mod frames;
 pub mod http1;
 pub mod limits;
-pub mod listener;
 pub mod metrics;
 pub mod passwords;
 pub mod program;

@@ -1,7 +1,7 @@
 //! The end of an exchange and of a connection: log line, metrics, keep-alive, lingering, closing.
 
 use super::accepting::or_default;
-use super::{Phase, Serving, Waiting};
+use super::{Phase, Waiting};
 use crate::access_log::Outcome;
 use crate::error::Failure;
 use crate::limits::*;
@@ -175,12 +175,5 @@ impl Worker {
             up.phase = upstream::Phase::Closing;
             io.close(upstream, Close::Now);
         }
-    }
-}
-
-impl Serving {
-    /// Nothing of an answer is due any more.
-    pub fn is_idle(&self) -> bool {
-        self.upstream.is_none() && self.waiting == Waiting::Decision
     }
 }

@@ -34,11 +34,7 @@ impl BodyDecoder {
                 *left -= data as u64;
                 Ok(Piece { consumed: data, data, done: *left == 0 })
             }
-            BodyDecoder::Chunked(chunks) => {
-                let piece = chunks.next(input)?;
-                // The last data bytes and the end are two steps; the caller loops while input is left.
-                Ok(piece)
-            }
+            BodyDecoder::Chunked(chunks) => chunks.next(input),
             BodyDecoder::UntilClose => Ok(Piece { consumed: input.len(), data: input.len(), done: false }),
         }
     }
