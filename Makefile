@@ -46,6 +46,19 @@ setup: .make/engine .make/python ## install everything into .venv: locked Python
 	@mkdir -p .make/bin && cd tools/echo && CGO_ENABLED=0 go build -trimpath -o ../../.make/bin/echo .
 	@touch $@
 
+# The engine for arm64, for the tests under qemu-user: unoptimised, since they only run programs by it.
+ARM64 := aarch64-unknown-linux-gnu
+.make/engine-arm64: $(ENGINE_SOURCES) | .make/tools
+ifneq ($(shell uname -m),aarch64)
+	$(call say,the engine for arm64 (run under qemu by tests))
+	@tools/install-debian-packages qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	@test -d "$$(rustc --print sysroot)/lib/rustlib/$(ARM64)" || rustup target add $(ARM64)
+	@cd $(ENGINE) && CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+		cargo build --locked --target $(ARM64) --bin zeroserve-engine
+endif
+	@mkdir -p .make && touch $@
+
 .PHONY: serve
 serve: setup .make/echo ## serve examples/quickstart on loopback, with a backend of its own, until Ctrl-C
 	@exec $(BIN)/python examples/quickstart/serve.py .make/bin/echo
@@ -63,7 +76,7 @@ check: setup ## the static part of the tests: format, lint, types, imports, gene
 	@$(BIN)/pytest -q tests/static
 
 .PHONY: unit
-unit: setup .make/echo ## unit, golden, property, differential and feature tests, without a cluster
+unit: setup .make/echo .make/engine-arm64 ## unit, golden, property, differential and feature tests, without a cluster
 	$(call say,Rust tests)
 	@cd $(ENGINE) && cargo test --quiet --locked --release
 	@cd bench/load && cargo test --quiet --locked --release --target-dir ../../$(ENGINE)/target

@@ -11,6 +11,7 @@ MEMORY_BYTES = 256
 _SCRATCH = (R0, R1, R2, R3, R4, R5)
 _EDGES = (0, 1, -1, 7, 31, 32, 63, 64, 255, 1 << 15, (1 << 31) - 1, -(1 << 31))
 _WIDE_EDGES = (1 << 31, 1 << 32, (1 << 32) - 1, 1 << 63, (1 << 63) - 1, (1 << 64) - 1)
+_MEMORY = ("log_message", "read_request_header", "write_request_header", "write_response_header")
 _ROWS = [helper for helper in abi.HELPERS if helper.arguments[0] in {abi.Argument.ROW, abi.Argument.SCALAR}]
 
 
@@ -24,16 +25,17 @@ class Generated:
     fuel: int
 
 
-def generate(random):
-    """Return a program; equal seeds give equal programs."""
-    return _Generator(random).generate()
+def generate(random, *, helpers=_ROWS):
+    """Return a program; equal seeds give equal programs. `helpers` take a number."""
+    return _Generator(random, helpers).generate()
 
 
 class _Generator:
     """Registers: r6 context, r7 constants, r8 loop counter, r9 a pointer in the making; the rest numbers."""
 
-    def __init__(self, random):
+    def __init__(self, random, helpers):
         self.random = random
+        self.helpers = helpers
         self.assembler = Assembler()
         self.labels = 0
         self.subprograms = random.randint(0, 3)
@@ -184,20 +186,25 @@ class _Generator:
             self.assembler.atomic(name, R9, self.random.randint(-64, 64), source, size, fetch=fetch)
 
     def _helper(self):
-        helper = self.random.choice(_ROWS)
+        helper = self.random.choice(self.helpers)
         self.assembler.call(helper.name)
-        self._fill(_SCRATCH[1:])
+        self._keep()
 
     def _memory_helper(self):
         self._argument(R1, R2)
-        helper = self.random.choice(("log_message", "read_request_header", "write_response_header"))
+        helper = self.random.choice(_MEMORY)
         if helper == "read_request_header":
             self.assembler.mov(R3, R10)
             self.assembler.alu("add", R3, -self.random.randint(32, abi.FRAME_BYTES))
             self.assembler.mov(R4, self.random.randint(0, 32))
-        elif helper == "write_response_header":
+        elif helper != "log_message":
             self._argument(R3, R4)
         self.assembler.call(helper)
+        self._keep()
+
+    def _keep(self):
+        """Store what a helper gave where the outcome shows it."""
+        self.assembler.store(R6, self.random.randrange(MEMORY_BYTES - 8), R0, 8)
         self._fill(_SCRATCH[1:])
 
     def _argument(self, pointer, length):

@@ -1,5 +1,6 @@
 """Every vector of tests/golden/program means the same to the reference interpreter and to native code."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -7,41 +8,20 @@ from zeroserve_dataplane.interpreter import Interpreter, Memory
 from zeroserve_dataplane.jit.emitting import emit
 from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
 from zeroserve_dataplane.jit.translating import translate
-from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_ir.program import abi
-from zeroserve_ir.program.assembly import assemble
 
-VECTORS = sorted((Path(__file__).parents[2] / "golden" / "program").glob("*.bpf"))
-
-
-class Vector:
-    def __init__(self, path):
-        sections, name = {}, None
-        for line in path.read_text().splitlines():
-            if line.startswith("-- "):
-                name = line[3:]
-            else:
-                sections[name] = sections.get(name, "") + line + "\n"
-        self.code = assemble(sections["asm"]).code
-        self.memory = bytes.fromhex(sections.get("memory", ""))
-        self.constants = bytes.fromhex(sections.get("constants", ""))
-        self.fuel = int(sections.get("fuel", abi.FUEL_DEFAULT))
-        self.trap = sections["trap"].strip() if "trap" in sections else None
-        self.result = None if self.trap else int(sections["result"], 0)
-
-    def verify(self):
-        program = verify(self.code, len(self.constants))
-        assert isinstance(program, Verified), program
-        return program
+_SPEC = importlib.util.spec_from_file_location("vectors", Path(__file__).with_name("vectors.py"))
+vectors = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(vectors)
 
 
-@pytest.fixture(params=VECTORS, ids=lambda path: path.stem)
+@pytest.fixture(params=vectors.PATHS, ids=lambda path: path.stem)
 def vector(request):
-    return Vector(request.param)
+    return vectors.Vector(request.param)
 
 
 def test_there_are_vectors():
-    assert len(VECTORS) >= 100
+    assert len(vectors.PATHS) >= 100
 
 
 def test_reference_interpreter_gives_the_expected_result(vector, execution):
