@@ -1,5 +1,6 @@
 //! A real supervisor and engine as processes: what was committed is served, and goes on being served.
 
+#[allow(dead_code)]
 mod agent;
 
 use agent::{
