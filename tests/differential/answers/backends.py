@@ -1,0 +1,71 @@
+"""Backends that answer with what they were sent, so that comparing answers compares that too."""
+
+import contextlib
+import http.server
+import threading
+
+VARYING = {"via", "accept-encoding", "x-request-id", "x-real-ip", "x-forwarded-port", "connection"}
+"""Fields that exactly one of the two proxies adds (docs/compatibility.md), and the connection's own."""
+
+
+class EchoHandler(http.server.BaseHTTPRequestHandler):
+    """Answers 200, or the status in the field X-Answer, with the request as text."""
+
+    protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self):
+        self.raw_requestline = self.rfile.readline(65537)
+        if not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        self.answer()
+
+    def answer(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(length)
+        fields = sorted(
+            f"{name.lower()}: {value}" for name, value in self.headers.items() if name.lower() not in VARYING
+        )
+        text = "\n".join([self.server.name, self.requestline, *fields, "", body.decode("latin-1")])
+        payload = text.encode("latin-1")
+        self.send_response_only(int(self.headers.get("X-Answer", "200")))
+        for name, value in (
+            ("Content-Type", "text/plain"),
+            ("X-Backend", self.server.name),
+            ("X-Powered-By", "Echo/1.0"),
+            ("Cache-Control", "max-age=60"),
+            ("Set-Cookie", "a=1"),
+            ("Set-Cookie", "b=2"),
+            ("Content-Length", str(len(payload))),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(payload)
+        self.wfile.flush()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def backend(name):
+    """Serve a backend; its port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EchoHandler)
+    server.daemon_threads = True
+    server.name = name
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
