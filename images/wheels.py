@@ -99,7 +99,9 @@ def _write_commands(info: Path, root: Path) -> None:
         module, _, function = place.partition(":")
         command = root / "usr/local/bin" / name
         command.parent.mkdir(parents=True, exist_ok=True)
-        call = f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        # Guarded, as processes that multiprocessing spawns import this file again.
+        call = f"import sys\nfrom {module} import {function}\n"
+        call += f'if __name__ == "__main__":\n    sys.exit({function}())\n'
         command.write_text(f"#!/usr/bin/python3.11\n{call}")
         command.chmod(0o755)
 
