@@ -41,7 +41,9 @@ def archive_in(folder: Path, component: str, tag: str) -> Path:
     return target
 
 
-def import_images(client: Client, components: Sequence[str] = COMPONENTS, tags: Sequence[str] = TAGS) -> None:
+def import_images(
+    client: Client, components: Sequence[str] = COMPONENTS, tags: Sequence[str] = TAGS[:1]
+) -> None:
     """Give the node these images of the product."""
     for component in components:
         for tag in tags:

@@ -13,7 +13,7 @@ from traffic import Target, fetch, load
 @pytest.fixture(scope="module")
 def installed(cluster: Client, release: Release) -> Iterator[Release]:
     """A second installation beside the shared one, with a class of its own."""
-    import_images(cluster)
+    import_images(cluster, tags=TAGS)
     second = Release(cluster.within("zeroserve-second"), "second", "second", "198.51.100.20")
     second.install("--set", "operator.replicas=2")
     yield second
