@@ -7,7 +7,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 500
-GENERATED = ("ir/zeroserve_ir/_pb/", "dataplane/engine/src/protocol/messages.rs", "dataplane/engine/src/program/abi.rs")
+GENERATED = (
+    "ir/zeroserve_ir/_pb/",
+    "dataplane/engine/src/protocol/messages.rs",
+    "dataplane/engine/src/program/abi.rs",
+)
 SOURCE_SUFFIXES = (".py", ".rs", ".go")
 REGISTRY_HOSTS = tuple(
     ".".join(parts)

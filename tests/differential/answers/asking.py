@@ -6,7 +6,16 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-VARYING = {"date", "server", "via", "alt-svc", "connection", "keep-alive", "x-request-id", "transfer-encoding"}
+VARYING = {
+    "date",
+    "server",
+    "via",
+    "alt-svc",
+    "connection",
+    "keep-alive",
+    "x-request-id",
+    "transfer-encoding",
+}
 """Fields that name the server or the connection (docs/compatibility.md)."""
 
 
@@ -20,7 +29,12 @@ class Answer:
 
     def lines(self):
         """Return the answer as text, for people."""
-        return [str(self.status), *(f"{name}: {value}" for name, value in self.fields), "", *self.body.splitlines()]
+        return [
+            str(self.status),
+            *(f"{name}: {value}" for name, value in self.fields),
+            "",
+            *self.body.splitlines(),
+        ]
 
 
 class _Bytes:
@@ -39,7 +53,9 @@ def ask(port, request):
     method = request.payload.split(b" ", 1)[0].decode("latin-1")
     reply = http.client.HTTPResponse(_Bytes(data), method=method)
     reply.begin()
-    fields = sorted((name.lower(), value) for name, value in reply.getheaders() if name.lower() not in VARYING)
+    fields = sorted(
+        (name.lower(), value) for name, value in reply.getheaders() if name.lower() not in VARYING
+    )
     return Answer(reply.status, tuple(fields), reply.read().decode("latin-1"))
 
 

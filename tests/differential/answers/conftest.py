@@ -40,7 +40,11 @@ def make_certificate(folder):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a.example")])
     now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("a.example"), x509.DNSName("*.a.example"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [
+        x509.DNSName("a.example"),
+        x509.DNSName("*.a.example"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -52,7 +52,10 @@ def _read_request(case, line):
     if "body" in options:
         fields.append(("Content-Length", str(len(body))))
     fields.append(("Connection", "close"))
-    head = [f"{method} {target} HTTP/{options.get('proto', '1.1')}", *(f"{name}: {value}" for name, value in fields)]
+    head = [
+        f"{method} {target} HTTP/{options.get('proto', '1.1')}",
+        *(f"{name}: {value}" for name, value in fields),
+    ]
     # "\xNN" in a table stands for that byte.
     text = "\r\n".join(head).encode("latin-1").decode("unicode_escape").encode("latin-1")
     payload = text + b"\r\n\r\n" + body

@@ -208,9 +208,7 @@ impl EndpointRegistry {
         let policy = tls.as_ref().map_or(0, |(_, policy)| *policy);
         let mut slots = Vec::with_capacity(endpoints.endpoints.len());
         for endpoint in &endpoints.endpoints {
-            let address: IpAddr =
-                endpoint.address.parse().map_err(|_| format!("{:?} is no address", endpoint.address))?;
-            let port = u16::try_from(endpoint.port).map_err(|_| format!("{} is no port", endpoint.port))?;
+            let (address, port) = parse_endpoint(endpoint)?;
             if denied.contains(address) {
                 continue;
             }
@@ -233,6 +231,13 @@ impl EndpointRegistry {
             slots: slots.into(),
         })
     }
+}
+
+/// Address and port of an endpoint.
+pub(super) fn parse_endpoint(endpoint: &protocol::Endpoint) -> Result<(IpAddr, u16), String> {
+    let address = endpoint.address.parse().map_err(|_| format!("{:?} is no address", endpoint.address))?;
+    let port = u16::try_from(endpoint.port).map_err(|_| format!("{} is no port", endpoint.port))?;
+    Ok((address, port))
 }
 
 /// Smooth weighted round robin (nginx) of what does not drain, as a fixed order without bursts. Equal weights: one turn.

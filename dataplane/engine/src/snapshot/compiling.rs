@@ -31,7 +31,6 @@ impl Compiler {
         find_cluster: &dyn Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Compiled<Tables> {
         Ok(Tables {
-            name: message.name.as_str().into(),
             paths: message
                 .paths
                 .iter()

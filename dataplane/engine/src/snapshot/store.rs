@@ -2,7 +2,7 @@
 //! be used is refused and what refers to it keeps its former version; all else of the commit holds.
 
 use super::certificates::{CertificateIndex, CertificateResolver, LoadedCertificate};
-use super::clusters::{Cluster, EndpointRegistry};
+use super::clusters::{Cluster, EndpointRegistry, parse_endpoint};
 use super::compiling::Compiler;
 use super::hosts::{HostIndex, Snapshot, VirtualHost};
 use super::settings::{Listener, Settings};
@@ -12,7 +12,7 @@ use crate::exchange::ListenerId;
 use crate::program::image::Image;
 use crate::protocol::{self, ResourceType};
 use prost::Message;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -31,14 +31,17 @@ pub struct Refusal {
     pub reason: String,
 }
 
+/// Messages are kept encoded: a third of the memory, and read again only when what they depend on changes.
 struct ClusterEntry {
     handle: Arc<Cluster>,
-    message: Box<protocol::Cluster>,
+    endpoints: Name,
+    payload: Box<[u8]>,
 }
 
 struct EndpointsEntry {
-    message: protocol::Endpoints,
-    users: BTreeSet<Name>,
+    payload: Box<[u8]>,
+    /// Clusters that name it.
+    users: Vec<Name>,
 }
 
 #[derive(Default)]
@@ -73,6 +76,10 @@ const ORDER: [ResourceType; 8] = [
     ResourceType::Tables,
     ResourceType::VirtualHost,
 ];
+
+fn decode<M: Message + Default>(payload: &[u8]) -> Result<M, String> {
+    M::decode(payload).map_err(|error| format!("payload: {error}"))
+}
 
 impl Store {
     /// Applies changes; the snapshot is what all workers are to serve next.
@@ -149,15 +156,12 @@ impl Store {
         payload: &[u8],
         fd: Option<OwnedFd>,
     ) -> Result<(), String> {
-        fn decode<M: Message + Default>(payload: &[u8]) -> Result<M, String> {
-            M::decode(payload).map_err(|error| format!("payload: {error}"))
-        }
         match kind {
             ResourceType::Settings => self.put_settings(&decode(payload)?),
             ResourceType::Listener => self.put_listener(&decode(payload)?),
             ResourceType::Certificate => self.put_certificate(name, &decode(payload)?),
-            ResourceType::Endpoints => self.put_endpoints(name, decode(payload)?),
-            ResourceType::Cluster => self.put_cluster(name, decode(payload)?),
+            ResourceType::Endpoints => self.put_endpoints(name, &decode(payload)?),
+            ResourceType::Cluster => self.put_cluster(name, &decode(payload)?),
             ResourceType::Image => self.put_image(name, &decode(payload)?, fd),
             ResourceType::Tables => self.put_tables(name, &decode(payload)?),
             ResourceType::VirtualHost => self.put_host(name, decode(payload)?),
@@ -177,7 +181,7 @@ impl Store {
             ResourceType::Endpoints => self.remove_endpoints(name),
             ResourceType::Cluster => {
                 if let Some(former) = self.clusters.remove(name) {
-                    self.release_endpoints(&former.message.endpoints, name);
+                    self.release_endpoints(&former.endpoints, name);
                 }
             }
             ResourceType::Image => drop(self.images.remove(name)),
@@ -224,24 +228,22 @@ impl Store {
         Ok(())
     }
 
-    fn put_endpoints(&mut self, name: &str, message: protocol::Endpoints) -> Result<(), String> {
-        if let Some(bad) =
-            message.endpoints.iter().find(|endpoint| endpoint.address.parse::<std::net::IpAddr>().is_err())
-        {
-            return Err(format!("{:?} is no address", bad.address));
+    fn put_endpoints(&mut self, name: &str, message: &protocol::Endpoints) -> Result<(), String> {
+        for endpoint in &message.endpoints {
+            parse_endpoint(endpoint)?;
         }
         let users = match self.endpoints.remove(name) {
             Some(former) => former.users,
             None => self.find_users(name),
         };
-        let names: Vec<Name> = users.iter().cloned().collect();
-        self.endpoints.insert(name.into(), EndpointsEntry { message, users });
+        let names = users.clone();
+        self.endpoints.insert(name.into(), EndpointsEntry { payload: message.encode_to_vec().into(), users });
         names.iter().try_for_each(|name| self.refresh_cluster(name))
     }
 
     /// Clusters that named endpoints before those came.
-    fn find_users(&self, endpoints: &str) -> BTreeSet<Name> {
-        let using = self.clusters.iter().filter(|(_, entry)| entry.message.endpoints == endpoints);
+    fn find_users(&self, endpoints: &str) -> Vec<Name> {
+        let using = self.clusters.iter().filter(|(_, entry)| *entry.endpoints == *endpoints);
         using.map(|(name, _)| name.clone()).collect()
     }
 
@@ -254,16 +256,15 @@ impl Store {
         }
     }
 
-    fn put_cluster(&mut self, name: &str, message: protocol::Cluster) -> Result<(), String> {
-        let state = self.build_state(&message)?;
+    fn put_cluster(&mut self, name: &str, message: &protocol::Cluster) -> Result<(), String> {
+        let state = self.build_state(message)?;
         let former = self.clusters.remove(name);
-        if let Some(former) = &former
-            && former.message.endpoints != message.endpoints
-        {
-            self.release_endpoints(&former.message.endpoints, name);
+        let moved = former.as_ref().is_none_or(|former| *former.endpoints != *message.endpoints);
+        if let Some(former) = former.as_ref().filter(|_| moved) {
+            self.release_endpoints(&former.endpoints, name);
         }
-        if let Some(entry) = self.endpoints.get_mut(message.endpoints.as_str()) {
-            entry.users.insert(name.into());
+        if let Some(entry) = self.endpoints.get_mut(message.endpoints.as_str()).filter(|_| moved) {
+            entry.users.push(name.into());
         }
         let handle = match former {
             Some(former) => {
@@ -272,30 +273,32 @@ impl Store {
             }
             None => Cluster::new(name, state),
         };
-        self.clusters.insert(name.into(), ClusterEntry { handle, message: Box::new(message) });
+        let endpoints = message.endpoints.as_str().into();
+        let payload = message.encode_to_vec().into();
+        self.clusters.insert(name.into(), ClusterEntry { handle, endpoints, payload });
         Ok(())
     }
 
     fn release_endpoints(&mut self, endpoints: &str, cluster: &str) {
         if let Some(entry) = self.endpoints.get_mut(endpoints) {
-            entry.users.remove(cluster);
+            entry.users.retain(|user| **user != *cluster);
         }
     }
 
     fn refresh_cluster(&mut self, name: &str) -> Result<(), String> {
-        let Some(message) = self.clusters.get(name).map(|entry| entry.message.clone()) else { return Ok(()) };
-        let state = self.build_state(&message)?;
-        if let Some(entry) = self.clusters.get(name) {
-            entry.handle.set_state(state);
-        }
+        let Some(entry) = self.clusters.get(name) else { return Ok(()) };
+        let handle = entry.handle.clone();
+        let state = self.build_state(&decode(&entry.payload)?)?;
+        handle.set_state(state);
         Ok(())
     }
 
     fn build_state(&mut self, message: &protocol::Cluster) -> Result<super::ClusterState, String> {
         let tls = message.tls.as_ref().map(|tls| self.policies.get(tls)).transpose()?;
-        let none = protocol::Endpoints::default();
-        let endpoints = self.endpoints.get(message.endpoints.as_str()).map_or(&none, |entry| &entry.message);
-        self.registry.build(message, endpoints, tls, &self.settings.denied_upstreams)
+        let entry = self.endpoints.get(message.endpoints.as_str());
+        let endpoints =
+            entry.map_or_else(|| Ok(protocol::Endpoints::default()), |entry| decode(&entry.payload))?;
+        self.registry.build(message, &endpoints, tls, &self.settings.denied_upstreams)
     }
 
     fn put_image(

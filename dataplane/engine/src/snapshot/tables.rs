@@ -21,7 +21,6 @@ type Map = HashMap<Bytes, u32, ahash::RandomState>;
 
 #[derive(Default)]
 pub struct Tables {
-    pub name: Box<str>,
     pub paths: Box<[Box<[PathPattern]>]>,
     pub regexps: Box<[Regexp]>,
     pub hosts: Box<[Alternatives]>,
