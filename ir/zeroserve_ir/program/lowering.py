@@ -31,6 +31,8 @@ from zeroserve_ir.sources import Span
 REQUEST_ENTRY = 0
 ERROR_ENTRY = 1
 FIRST_RESUME_ENTRY = 2
+ERROR_MESSAGE = "http.error.message"
+"""The variable that the engine expands the placeholder of this name from."""
 
 _Groups = frozenset[str]
 _Block = tuple[int, int, _Groups, str]
@@ -224,7 +226,9 @@ class _SiteLowering:
             case tree.StaticResponse():
                 emitter.finish_with(abi.Action.RESPOND, tables.add_response(handler))
                 return True
-            case tree.RaiseError(status=status):
+            case tree.RaiseError(status=status, message=message):
+                if message:
+                    emitter.call_row("assign_variables", tables.add_assignments(((ERROR_MESSAGE, message),)))
                 emitter.finish_with(abi.Action.ERROR, detail=int(status) if status.isdigit() else 500)
                 return True
             case tree.ReverseProxy():

@@ -2,6 +2,7 @@
 
 use super::{Phase, Waiting};
 use crate::error::Failure;
+use crate::exchange::texts::USER_VARIABLE;
 use crate::exchange::{Connection, Refuse, StaticAnswer};
 use crate::metrics::Counter;
 use crate::program::run::{Decision, Operation};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 enum Answer {
     Row(u32),
     Status(u16),
+    /// A status without a body, as Caddy answers errors.
+    Bare(u16),
     Denied,
     Empty,
 }
@@ -66,13 +69,13 @@ impl Worker {
         }
     }
 
-    /// An error status: the host's error routes answer it, once, else the engine's own page.
+    /// An error status: the host's error routes answer it, once, else the status alone.
     pub fn answer_error<I: Io>(&mut self, io: &mut I, socket: SocketId, status: u16, reason: &'static str) {
         let Some(down) = self.downstream(socket) else { return };
         down.serving.reason = reason;
         let entry = down.serving.host.as_ref().map_or(0, |host| host.error_entry);
         if entry == 0 || down.serving.in_error_routes {
-            return self.answer(io, socket, Answer::Status(status));
+            return self.answer(io, socket, Answer::Bare(status));
         }
         down.serving.in_error_routes = true;
         if let Some(exchange) = down.exchange.as_mut() {
@@ -105,6 +108,9 @@ impl Worker {
         down.serving.waiting = Waiting::Decision;
         if let Some(exchange) = down.exchange.as_mut() {
             exchange.set_resume_result(u32::from(right));
+            if let Some((user, _)) = exchange.credentials().filter(|_| right) {
+                exchange.variables.push(USER_VARIABLE.to_vec(), user);
+            }
         }
         self.run_program(io, socket, entry);
         self.advance_input(io, socket);
@@ -125,6 +131,7 @@ impl Worker {
             (Answer::Row(_), Some(row), _) => StaticAnswer::Row(row),
             (Answer::Denied, _, Some(host)) => StaticAnswer::Text(503, host.deny().unwrap_or("")),
             (Answer::Status(status), ..) => StaticAnswer::Status(status),
+            (Answer::Bare(status), ..) => StaticAnswer::Bare(status),
             (Answer::Empty, ..) => StaticAnswer::Empty,
             (Answer::Row(_) | Answer::Denied, ..) => StaticAnswer::Status(500),
         };

@@ -143,7 +143,7 @@ impl Exchange {
                 out.extend_from_slice(self.variables.get(name).unwrap_or_default())
             }
             Placeholder::UserId => {
-                out.extend_from_slice(self.variables.get(b"http.auth.user.id").unwrap_or_default())
+                out.extend_from_slice(self.variables.get(super::texts::USER_VARIABLE).unwrap_or_default())
             }
             Placeholder::Regexp(key) => out.extend_from_slice(self.captures.get(key).unwrap_or_default()),
             Placeholder::ErrorStatus if self.status != 0 => drop(write!(out, "{}", self.status)),

@@ -2,6 +2,11 @@
 
 use crate::protocol;
 
+/// The variable of the name that `basic_auth` let in.
+pub const USER_VARIABLE: &[u8] = b"http.auth.user.id";
+/// The variable of the message of `error`; the program sets it.
+const ERROR_MESSAGE_VARIABLE: &[u8] = b"http.error.message";
+
 /// Literal bytes and placeholders, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
@@ -172,6 +177,7 @@ impl Placeholder {
             "http.vars.client_ip" => Placeholder::ClientIp,
             "http.auth.user.id" => Placeholder::UserId,
             "http.error.status_code" => Placeholder::ErrorStatus,
+            "http.error.message" => Placeholder::Variable(ERROR_MESSAGE_VARIABLE.into()),
             "http.error.status_text" => Placeholder::ErrorText,
             "http.reverse_proxy.upstream.hostport" => Placeholder::UpstreamHostPort,
             "http.reverse_proxy.upstream.host" => Placeholder::UpstreamHost,

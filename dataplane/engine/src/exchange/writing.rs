@@ -197,8 +197,8 @@ impl Exchange {
         if !self.scratch.contains(b"date") {
             push_date_field(self.now.unix_ms, out);
         }
-        // RFC 9110 8.6: none with 204 and 1xx; 304 has no body either.
-        let bodiless = status < 200 || status == 204 || status == 304;
+        // RFC 9110 8.6: none with 204 and 1xx; 304 has no body either; HEAD may leave it out.
+        let bodiless = status < 200 || status == 204 || status == 304 || (self.is_head() && body.is_empty());
         let length = if bodiless { Body::Unframed } else { Body::Length(body.len() as u64) };
         push_framing(Framing { body: length, connection, expect_continue: false }, out);
         out.extend_from_slice(b"\r\n");

@@ -2,6 +2,7 @@
 
 use super::{HelperResult, Vm, row};
 use crate::exchange::Unknown;
+use crate::exchange::texts::USER_VARIABLE;
 use crate::passwords;
 
 /// A guest pointer and a length.
@@ -49,7 +50,7 @@ pub fn check_password(vm: &mut Vm, index: u64) -> HelperResult {
     let found = credentials.find(&user);
     Ok(match passwords::cache().find(found.unwrap_or(passwords::UNKNOWN_ACCOUNT), &password) {
         Some(true) if found.is_some() => {
-            exchange.variables.push(b"http.auth.user.id".to_vec(), user);
+            exchange.variables.push(USER_VARIABLE.to_vec(), user);
             1
         }
         Some(_) => 0,

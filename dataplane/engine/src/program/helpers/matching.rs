@@ -231,7 +231,7 @@ pub fn matches_host(pattern: &[u8], host: &[u8]) -> bool {
 pub fn match_method(vm: &mut Vm, index: u64) -> HelperResult {
     let methods = row(&vm.tables().methods, index)?;
     let method = &vm.exchange().method;
-    Ok(u64::from(methods.iter().any(|allowed| allowed.eq_ignore_ascii_case(method))))
+    Ok(u64::from(methods.iter().any(|allowed| allowed[..] == method[..])))
 }
 
 pub fn match_header(vm: &mut Vm, index: u64) -> HelperResult {
