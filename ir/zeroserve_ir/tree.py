@@ -262,7 +262,7 @@ class SetVariables:
 
     variables: tuple[tuple[str, str], ...]
     literals: tuple[str, ...] = ()
-    """Names whose values stood unquoted and are numbers or booleans in Caddy's JSON; same text at run time."""
+    """Names whose unquoted values are numbers or booleans in Caddy's JSON; the same text at run time."""
 
 
 class Selection(Enum):

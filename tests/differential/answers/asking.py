@@ -61,7 +61,8 @@ def ask(port, request):
 
 def _exchange(port, payload, sni):
     data = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+        connection = plain
         try:
             if sni is not None:
                 context = ssl._create_unverified_context()

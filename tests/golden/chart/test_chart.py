@@ -1,5 +1,4 @@
-"""The chart as Helm renders it: values in NAME.in.yaml, manifests in NAME.out.yaml; `make golden` rewrites the
-latter.
+"""The chart as Helm renders it: values in NAME.in.yaml, manifests in NAME.out.yaml (`make golden` rewrites).
 
 Values in refused/ must be refused by the schema, with NAME.out.txt as the reason.
 """

@@ -82,7 +82,7 @@ impl Run {
     fn new(seed: u64, snapshot: Arc<Snapshot>) -> Run {
         let mut random = Random(seed ^ 0x5eed);
         let mut sim = Sim::new(seed);
-        let faulty = seed % 4 != 0;
+        let faulty = !seed.is_multiple_of(4);
         sim.reach(endpoint(1), Reachability::Accepts);
         sim.reach(endpoint(2), Reachability::Accepts);
         if faulty {
