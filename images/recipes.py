@@ -122,7 +122,7 @@ def build_engine(order: Order, target: Path) -> str:
 
 
 def engine_program(architecture: Architecture) -> Path:
-    """Build the engine for an architecture; return the program ($ZEROSERVE_ENGINE names one that is built)."""
+    """Build the engine for an architecture; return the program ($ZEROSERVE_ENGINE names a built one)."""
     if built := os.environ.get("ZEROSERVE_ENGINE"):
         return Path(built)
     command = ["cargo", "build", "--release", "--locked"]

@@ -38,6 +38,6 @@ def test_the_engine_serves_by_epoll_and_says_why(
     with load(namespace, target) as report:
         report.wait_for(300)
     assert report.failures == []
-    assert installed.metric("zeroserve_engine_io_info", io="epoll") >= 1
+    assert installed.metric("zeroserve_engine_io_backend", backend="epoll") >= 1
     assert installed.metric("zeroserve_engine_program_executions_total", mode="native") >= 300
     assert installed.metric("zeroserve_engine_program_executions_total", mode="interpreted") == 0

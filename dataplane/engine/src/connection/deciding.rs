@@ -44,6 +44,8 @@ impl Worker {
         let (Some(host), Some(exchange)) = (down.serving.host.as_ref(), down.exchange.as_mut()) else {
             return;
         };
+        let mode = if host.image.is_native() { Counter::ProgramNative } else { Counter::ProgramInterpreted };
+        self.metrics.add(mode, 1);
         let decision = self.machine.run(host, exchange, entry);
         if let Some(limit) = exchange.request_body_bytes_max() {
             down.serving.body_bytes_max = limit;

@@ -169,6 +169,9 @@ impl Worker {
         let interim = std::mem::take(&mut serving.expects_continue);
         let done = serving.request_done();
         let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else { return };
+        if let Some(address) = serving.upstream_address {
+            exchange.set_upstream(address);
+        }
         exchange.write_upstream_head(host.proxy(serving.row), framing, &mut message);
         let sent = io.sent(upstream);
         if let Some(up) = self.upstream(upstream) {
