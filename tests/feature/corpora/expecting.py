@@ -1,0 +1,151 @@
+"""What an Ingress asks for, said again apart from the implementation: probes and the answers allowed.
+
+In: raw Ingresses of one manifest. Out: `Probe`s: one for each rule's path and scheme, with the statuses that
+the Ingress specification and the annotations allow.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from re import _constants as constants
+from re import _parser as parser
+
+PREFIX = "nginx.ingress.kubernetes.io/"
+RESTRICTING = re.compile(
+    r"auth-(url|signin|snippet|method|tls-.*|response-headers)|.*-snippet|enable-modsecurity|modsecurity-.*"
+    r"|denylist-source-range|satisfy|enable-owasp-core-rules"
+)
+OFF = ("", "false", "off", "all")
+REGEX_SIGNS = re.compile(r"[(|*+?\[\\^$]")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A request, and what may come of it."""
+
+    host: str
+    path: str
+    tls: bool
+    statuses: frozenset[int]
+    upstream_path: str | None
+    """What the backend must see where it answers; None is not foretold."""
+
+
+def annotations_of(raw):
+    """Return the annotations of ingress-nginx, without their prefix."""
+    given = (raw.get("metadata") or {}).get("annotations") or {}
+    return {key.removeprefix(PREFIX): str(value) for key, value in given.items() if key.startswith(PREFIX)}
+
+
+def is_restricted(raw):
+    """Say whether an annotation restricts access that is not honoured."""
+    return any(
+        RESTRICTING.fullmatch(key) and value.strip().lower() not in OFF
+        for key, value in annotations_of(raw).items()
+    )
+
+
+def rules_of(raw):
+    """Return (host, path, path type, backend) of each path; hosts and paths as written."""
+    for rule in (raw.get("spec") or {}).get("rules") or []:
+        for path in ((rule or {}).get("http") or {}).get("paths") or []:
+            yield (
+                rule.get("host") or "",
+                path.get("path") or "/",
+                path.get("pathType"),
+                path.get("backend") or {},
+            )
+
+
+def probes_of(raw, faulty):
+    """Return the probes of an Ingress; `faulty` ones, which a diagnostic of an error names, may be closed."""
+    annotations = annotations_of(raw)
+    regex = annotations.get("use-regex") == "true" or "rewrite-target" in annotations
+    secured = {
+        host
+        for entry in (raw.get("spec") or {}).get("tls") or []
+        for host in (entry or {}).get("hosts") or [""]
+    }
+    for host, path, _, _ in rules_of(raw):
+        name = (host.replace("*", "wild", 1) if host else "any.example").lower()
+        # ingress-nginx makes a pattern of every path of such an object, Exact ones too (buildLocation).
+        sent = sample(path) if regex else path
+        redirected = annotations.get("force-ssl-redirect") == "true" or (
+            annotations.get("ssl-redirect") != "false" and ({host, ""} & secured or _covered(host, secured))
+        )
+        served = _outcome(raw, annotations, faulty)
+        upstream = None if "rewrite-target" in annotations else sent
+        for tls in (False, True):
+            allowed = set(served)
+            if redirected and not tls:
+                allowed = {308} | (allowed - {200, 401, 403})
+            if not tls and annotations.get("permanent-redirect"):
+                allowed |= {308}
+            yield Probe(name, sent, tls, frozenset(allowed), upstream)
+
+
+def _outcome(raw, annotations, faulty):
+    if is_restricted(raw):
+        return {503, 404} if faulty else {503}
+    closed = {404, 503} if faulty else set()
+    ranges = annotations.get("whitelist-source-range") or annotations.get("allowlist-source-range")
+    if ranges and not _admits(ranges):
+        return {403, 503}
+    if "auth-type" in annotations:
+        return {401, 503}
+    return {200} | closed
+
+
+def _admits(ranges):
+    client = ipaddress.ip_address("127.0.0.1")
+    try:
+        return any(
+            client in ipaddress.ip_network(one.strip(), strict=False)
+            for one in ranges.split(",")
+            if one.strip()
+        )
+    except ValueError:
+        return False
+
+
+def _covered(host, secured):
+    return any(one.startswith("*.") and host.partition(".")[2] == one[2:] for one in secured)
+
+
+def sample(pattern):
+    """Return a path that a pattern matches from its start."""
+    try:
+        text = _sample(parser.parse(pattern))
+    except re.error:
+        return pattern
+    return text if text.startswith("/") else "/" + text
+
+
+def _sample(parsed):
+    out = ""
+    for operation, argument in parsed:
+        if operation is constants.LITERAL:
+            out += chr(argument)
+        elif operation in (constants.MAX_REPEAT, constants.MIN_REPEAT):
+            low, high, inner = argument
+            out += _sample(inner) * (low or min(high, 1))
+        elif operation is constants.SUBPATTERN:
+            out += _sample(argument[3])
+        elif operation is constants.BRANCH:
+            out += _sample(argument[1][0])
+        elif operation is constants.IN:
+            out += _sample_set(argument)
+        elif operation is constants.ANY:
+            out += "x"
+    return out
+
+
+def _sample_set(items):
+    first, value = items[0]
+    if first is constants.LITERAL:
+        return chr(value)
+    if first is constants.RANGE:
+        return chr(value[0])
+    if first is constants.CATEGORY and value is constants.CATEGORY_DIGIT:
+        return "1"
+    return "x"
