@@ -68,13 +68,11 @@ class Archive:
 
     def describe(self, names: Sequence[str]) -> str:
         """Return names and versions of packages, with all that they depend on."""
-        return "".join(f"{package.name} {package.version}\n" for package in self._closure(names))
+        return "".join(f"{package.name} {package.version}\n" for package in self._available(names))
 
     def unpack(self, names: Sequence[str], target: Path) -> None:
         """Unpack packages, with all that they depend on, into a folder."""
-        packages = self._closure(names)
-        self._download(packages)
-        for package in packages:
+        for package in self._available(names):
             self._run("dpkg-deb", "-x", str(self._file(package)), str(target))
             note = target / "var/lib/dpkg/status.d" / package.name
             note.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +93,19 @@ class Archive:
         if not any(lists.glob("*_Packages*")):
             self._run("apt-get", "-qq", *self._options, *options, "update")
         return options
+
+    def _available(self, names: Sequence[str]) -> list[Package]:
+        """Return packages whose files are here, with all that they depend on."""
+        try:
+            packages = self._closure(names)
+            self._download(packages)
+        except ImageError:  # the lists are not there at all, or older than the archive
+            if os.geteuid() != 0:
+                raise
+            self._run("apt-get", "-qq", *self._options, "update")
+            packages = self._closure(names)
+            self._download(packages)
+        return packages
 
     def _closure(self, names: Sequence[str]) -> list[Package]:
         found: dict[str, Package] = {}

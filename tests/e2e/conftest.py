@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,27 @@ for folder in (HERE.parents[1], HERE):
 import releases  # noqa: E402
 from cluster import processes, running  # noqa: E402
 from cluster.certificates import Authority  # noqa: E402
-from cluster.clients import Client  # noqa: E402
-from cluster.places import Places  # noqa: E402
+from cluster.clients import Client, CommandError  # noqa: E402
+from cluster.places import ClusterError, Places  # noqa: E402
 
 # The first test waits for the cluster, which the first run on a machine builds from source.
 TIMEOUT_SECONDS = 2400
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail what skips without E2E=0, and add to a failure's report what the product's Pods say."""
+    report = yield
+    if report.skipped and os.environ.get("E2E") != "0":
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which only E2E=0 may do: {report.longrepr}"
+    places = Places.from_environment()
+    if report.failed and HERE in item.path.parents and processes.started(places, "kubelet"):
+        with suppress(ClusterError, CommandError):  # the cluster may be what failed
+            report.sections += releases.tell(running.attach(places))
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,6 +95,8 @@ def release(cluster: Client) -> Iterator[releases.Release]:
     """Install the product once for all tests that do not change the installation itself."""
     releases.import_images(cluster)
     shared = releases.Release(cluster.within("zeroserve-system"), "zeroserve", "zeroserve", "198.51.100.10")
-    shared.install()
-    yield shared
-    shared.client.helm("uninstall", shared.name, "--wait")
+    try:
+        shared.install()
+        yield shared
+    finally:
+        shared.client.helm("uninstall", shared.name, "--wait")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from cluster import node, running
-from cluster.clients import Client
+from cluster.clients import Client, CommandError
 from cluster.places import REPOSITORY, cache_folder
 from traffic import Target, fetch
 
@@ -21,6 +22,7 @@ CHART = REPOSITORY / "charts" / "zeroserve-ingress"
 REGISTRY = "zeroserve.test"
 # Two builds of the same sources, apart by a label and so by digest: what `helm upgrade` goes from and to.
 TAGS = ("e2e-1", "e2e-2")
+LOG_LINES = 40
 COMPONENTS = ("operator", "agent", "engine")
 
 
@@ -39,6 +41,17 @@ def archive_in(folder: Path, component: str, tag: str) -> Path:
     except ImageError as error:
         raise AssertionError(f"the image of {component} cannot be built: {error}") from error
     return target
+
+
+def tell(client: Client) -> list[tuple[str, str]]:
+    """Return the states of all Pods and the product's last lines, by title, for the report of a failure."""
+    found = [("Pods", client.kubectl("get", "pods", "--all-namespaces", "-o", "wide"))]
+    for pod in client.items("pods", "--all-namespaces", "-l", "app.kubernetes.io/name=zeroserve-ingress"):
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        wanted = ("logs", name, "--all-containers", "--prefix", f"--tail={LOG_LINES}")
+        with suppress(CommandError):  # of a container that has not started
+            found.append((f"{namespace}/{name}", client.within(namespace).kubectl(*wanted)))
+    return found
 
 
 def import_images(

@@ -25,6 +25,7 @@ from .places import (
     NODE_NAME,
     POD_CIDR,
     POD_RANGE_START,
+    REPOSITORY,
     ClusterError,
     Places,
 )
@@ -35,7 +36,14 @@ CGROUPS = Path("/sys/fs/cgroup")
 PLUGINS = Path("/usr/lib/cni")
 UNUSED_SNAPSHOTTERS = ("btrfs", "zfs", "aufs", "devmapper")
 # Programs and the Debian packages that they come from.
-NEEDED = {"containerd": "containerd", "runc": "runc", "iptables": "iptables", "conntrack": "conntrack"}
+NEEDED = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+}
 # Paths that are not ours to choose, hidden below a tmpfs in the node's mount namespace.
 OWN_FOLDERS = ("/run/containerd", "/var/lib/cni", "/var/log/containers")
 # kubelet sets these for the whole machine unless it finds them so; it is let to find them so.
@@ -56,19 +64,10 @@ def prepare() -> None:
         missing.append("containernetworking-plugins")
     if not missing:
         return
-    if os.geteuid() != 0:
-        raise ClusterError(f"a node needs root and the Debian packages {' '.join(missing)}")
-    if shutil.which("apt-get") is None:
-        raise ClusterError(f"a node needs these programs, and there is no apt-get here: {' '.join(missing)}")
-    print(f"installing {' '.join(missing)} ...", file=sys.stderr, flush=True)
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-    done = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:  # the lists may be old or not there at all
-        subprocess.run(["apt-get", "update", "-qq"], env=environment, capture_output=True, check=False)
-        done = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
+    install = [str(REPOSITORY / "tools" / "install-debian-packages"), *missing]
+    done = subprocess.run(install, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise ClusterError(f"cannot install {' '.join(missing)}:\n{done.stderr.strip()}")
+        raise ClusterError(f"a node needs {' '.join(missing)}: {done.stderr.strip()}")
 
 
 def up(places: Places, tools: Mapping[str, Path], pause_archive: Path) -> None:
