@@ -79,8 +79,6 @@ def probes_of(raw, faulty):
             allowed = set(served)
             if redirected and not tls:
                 allowed = {308} | (allowed - {200, 401, 403})
-            if not tls and annotations.get("permanent-redirect"):
-                allowed |= {308}
             yield Probe(name, sent, tls, frozenset(allowed), upstream)
 
 
