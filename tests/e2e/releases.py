@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cluster import node, running
 from cluster.clients import Client, CommandError
-from cluster.places import REPOSITORY, cache_folder
+from cluster.places import REPOSITORY, Places, cache_folder
 from traffic import Target, fetch
 
 from images import recipes
@@ -60,7 +60,13 @@ def import_images(
     """Give the node these images of the product."""
     for component in components:
         for tag in tags:
-            node.import_image(client.places, archive(component, tag))
+            _import_image(client.places, component, tag)
+
+
+@cache
+def _import_image(places: Places, component: str, tag: str) -> None:
+    """Import once for the session: some 280 MB each."""
+    node.import_image(places, archive(component, tag))
 
 
 @dataclass(frozen=True, slots=True)
