@@ -123,11 +123,13 @@ pub enum StaticAnswer<'a> {
     Empty,
 }
 
+mod answering;
 mod authority;
 mod begin;
 mod changes;
 mod expanding;
 pub mod fields;
+pub mod filtering;
 pub mod paths;
 pub mod queries;
 pub mod rewriting;
@@ -138,6 +140,7 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
+pub use answering::is_bodiless;
 pub use begin::Exchange;
 pub(crate) use begin::{is_end_to_end, random};
 pub use changes::{HeaderChange, HeaderOperation};

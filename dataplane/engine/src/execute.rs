@@ -187,7 +187,7 @@ fn describe(outcome: &mut Outcome, host: &VirtualHost, exchange: &mut Exchange, 
         }
     };
     let mut out = Vec::new();
-    let (status, body_bytes) = exchange.write_response(answer, Connection::Default, &mut out);
+    let (status, body_bytes) = exchange.write_response(answer, &mut out);
     outcome.status = status.into();
     outcome.response_fields = split_head(&out).1;
     outcome.body = out[out.len() - body_bytes..].to_vec().into();

@@ -4,11 +4,11 @@
 //! the middle; never bytes that the upstream's framing does not account for.
 
 use super::Phase;
-use super::deciding::connection_line;
+use super::responding::Origin;
 use crate::error::Failure;
-use crate::exchange::{Body, Connection, Framing, HeaderSpan, ResponseHead};
+use crate::exchange::{Body, HeaderSpan, ResponseHead};
 use crate::http1::body::BodyDecoder;
-use crate::http1::{Violation, chunked, request, response};
+use crate::http1::{Violation, request, response};
 use crate::limits::*;
 use crate::metrics::{Counter, Histogram};
 use crate::ring::{Close, End, Io, SocketId};
@@ -100,9 +100,8 @@ impl Worker {
         self.scratch.message = message;
         match result {
             Err(failure) => {
-                // What this call wrote was not sent.
-                if let Some(down) = self.downstream(client) {
-                    down.serving.answered = answered;
+                if !answered {
+                    self.take_back_answer(client);
                 }
                 self.attempt_failed(io, upstream, failure);
             }
@@ -158,7 +157,6 @@ impl Worker {
         head: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<bool, Failure> {
-        let draining = self.drain.is_some();
         let mut spans: Vec<HeaderSpan<'_>> = self.scratch.take_spans();
         let now_ns = self.now().monotonic_ns;
         let Worker { upstreams, downstreams, metrics, .. } = self;
@@ -167,7 +165,7 @@ impl Worker {
         else {
             return Err(Failure::UpstreamClosed);
         };
-        let serving = &mut down.serving;
+        let serving = &down.serving;
         let mut space = request::field_space();
         let asked = response::Asked { head: serving.head_method, upgrade: serving.upgrade.is_some() };
         let answer = response::parse(head, asked, &mut space).map_err(bad)?;
@@ -187,32 +185,20 @@ impl Worker {
             (BodyDecoder::Empty, Some(length)) if answer.status != 204 => Body::Length(length),
             (BodyDecoder::Empty, _) => Body::Unframed,
             (BodyDecoder::Length(length), _) => Body::Length(*length),
-            (BodyDecoder::Chunked(_) | BodyDecoder::UntilClose, _) if serving.http_minor >= 1 => {
-                Body::Chunked
-            }
-            _ => Body::Unframed,
-        };
-        let until_close = body == Body::Unframed && !answer.body.is_done();
-        serving.persistent &= !draining && serving.request_done() && !until_close;
-        let connection = match answer.upgrade.filter(|_| switches) {
-            Some(protocol) => Connection::Upgrade(protocol),
-            None => connection_line(serving.persistent, serving.http_minor),
+            (BodyDecoder::Chunked(_) | BodyDecoder::UntilClose, _) => Body::Chunked,
         };
         up.body = answer.body;
         up.persistent = answer.persistent;
         up.phase = upstream::Phase::Body;
-        serving.answered = true;
-        serving.status = answer.status;
-        serving.answer_chunked = body == Body::Chunked;
+        metrics.observe(Histogram::UpstreamResponse, now_ns - up.requested_ns);
         let parsed = ResponseHead {
             status: answer.status,
             reason: answer.reason,
             http_minor: answer.minor,
             headers: &spans,
         };
-        let Some(exchange) = down.exchange.as_mut() else { return Err(Failure::ClientGone) };
-        exchange.write_downstream_head(&parsed, Framing { body, connection, expect_continue: false }, out);
-        metrics.observe(Histogram::UpstreamResponse, now_ns - up.requested_ns);
+        let protocol = answer.upgrade.filter(|_| switches);
+        self.write_answer_head(client, Origin::Upstream { head: &parsed, body, switches: protocol }, out);
         self.scratch.give_spans(spans);
         Ok(switches)
     }
@@ -231,24 +217,16 @@ impl Worker {
         else {
             return Err(Failure::UpstreamClosed);
         };
-        let serving = &mut down.serving;
         let mut at = from;
         while at < bytes.len() && !up.body.is_done() {
             let piece = up.body.next(&bytes[at..]).map_err(bad)?;
-            let data = piece.body(&bytes[at..]);
-            serving.response_bytes += data.len() as u64;
-            match serving.answer_chunked {
-                true => chunked::write_chunk(data, out),
-                false => out.extend_from_slice(data),
-            }
+            down.serving.write_data(piece.body(&bytes[at..]), out);
             at += piece.consumed;
         }
         if !up.body.is_done() {
             return Ok(Step::More);
         }
-        if serving.answer_chunked {
-            out.extend_from_slice(chunked::LAST_CHUNK);
-        }
+        down.serving.write_end(out);
         Ok(Step::Done(at))
     }
 
@@ -293,9 +271,7 @@ impl Worker {
         }
         up.body = BodyDecoder::Empty;
         up.persistent = false;
-        if self.downstream(client).is_some_and(|down| down.serving.answer_chunked) {
-            self.send_downstream(io, client, chunked::LAST_CHUNK);
-        }
+        self.send_written(io, client, |worker, out| worker.write_answer_end(client, out));
         self.answer_done(io, client, upstream, true);
     }
 

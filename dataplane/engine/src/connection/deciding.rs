@@ -1,9 +1,10 @@
 //! What becomes of a request: its virtual host, that host's program, and the answers that need no upstream.
 
+use super::responding::Origin;
 use super::{Phase, Waiting};
 use crate::error::Failure;
 use crate::exchange::texts::USER_VARIABLE;
-use crate::exchange::{Connection, Refuse, StaticAnswer};
+use crate::exchange::{Refuse, StaticAnswer};
 use crate::metrics::Counter;
 use crate::program::run::{Decision, Operation};
 use crate::ring::{Io, SocketId};
@@ -119,35 +120,20 @@ impl Worker {
     }
 
     fn answer<I: Io>(&mut self, io: &mut I, socket: SocketId, answer: Answer) {
-        let draining = self.drain.is_some();
-        let mut message = std::mem::take(&mut self.scratch.message);
-        message.clear();
         let Some(down) = self.downstream(socket) else { return };
-        let serving = &mut down.serving;
-        let host = serving.host.clone();
-        let row = match (answer, &host) {
-            (Answer::Row(row), Some(host)) => Some(host.response(row)),
-            _ => None,
+        let host = down.serving.host.clone();
+        let answer = match (answer, &host) {
+            (Answer::Row(row), Some(host)) => StaticAnswer::Row(host.response(row)),
+            (Answer::Denied, Some(host)) => StaticAnswer::Text(503, host.deny().unwrap_or("")),
+            (Answer::Status(status), _) => StaticAnswer::Status(status),
+            (Answer::Bare(status), _) => StaticAnswer::Bare(status),
+            (Answer::Empty, _) => StaticAnswer::Empty,
+            (Answer::Row(_) | Answer::Denied, None) => StaticAnswer::Status(500),
         };
-        let answer = match (answer, row, &host) {
-            (Answer::Row(_), Some(row), _) => StaticAnswer::Row(row),
-            (Answer::Denied, _, Some(host)) => StaticAnswer::Text(503, host.deny().unwrap_or("")),
-            (Answer::Status(status), ..) => StaticAnswer::Status(status),
-            (Answer::Bare(status), ..) => StaticAnswer::Bare(status),
-            (Answer::Empty, ..) => StaticAnswer::Empty,
-            (Answer::Row(_) | Answer::Denied, ..) => StaticAnswer::Status(500),
-        };
-        let close = row.is_some_and(|row| row.close) || draining || !serving.request_done();
-        serving.persistent &= !close;
-        let connection = connection_line(serving.persistent, serving.http_minor);
-        let Some(exchange) = down.exchange.as_mut() else { return };
-        let (status, body_bytes) = exchange.write_response(answer, connection, &mut message);
-        let serving = &mut down.serving;
-        serving.status = status;
-        serving.answered = true;
-        serving.response_bytes = body_bytes as u64;
-        self.send_downstream(io, socket, &message);
-        self.scratch.message = message;
+        self.send_written(io, socket, |worker, out| {
+            worker.write_answer_head(socket, Origin::Static(answer), out);
+            worker.write_answer_end(socket, out);
+        });
         self.finish_exchange(io, socket);
     }
 
@@ -189,15 +175,6 @@ impl Worker {
             self.metrics.add(Counter::UpstreamErrors, 1);
         }
         self.answer_error(io, socket, failure.status(), failure.reason());
-    }
-}
-
-/// What the Connection line of an answer says (RFC 9112 9.3).
-pub fn connection_line(persistent: bool, http_minor: u8) -> Connection<'static> {
-    match (persistent, http_minor) {
-        (false, _) => Connection::Close,
-        (true, 0) => Connection::KeepAlive,
-        (true, _) => Connection::Default,
     }
 }
 

@@ -2,8 +2,8 @@
 //! `Worker`, called from the ring's events:
 //!
 //! `accepting` a socket, PROXY header and TLS -> `receiving` heads and bodies -> `deciding` by the host's program ->
-//! `proxying` to an endpoint, with retries -> `answering` from the upstream or by ourselves -> `ending` the exchange
-//! and then the connection. `timing` watches over all of it.
+//! `proxying` to an endpoint, with retries -> `answering` from the upstream -> `responding`, the one way of every
+//! answer to the client -> `ending` the exchange and then the connection. `timing` watches over all of it.
 //!
 //! Rule: a connection serves one request at a time; pipelined bytes wait in `input`, bounded. HTTP/2 will be another
 //! `receiving`/`answering` pair over the same phases.
@@ -14,9 +14,11 @@ pub mod deciding;
 pub mod ending;
 pub mod proxying;
 pub mod receiving;
+pub mod responding;
 pub mod timing;
 
 use crate::error::Failure;
+use crate::exchange::filtering::BodyFilters;
 use crate::exchange::{Exchange, Peer};
 use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
@@ -118,6 +120,8 @@ pub struct Serving {
     pub answered: bool,
     /// The answer's body is re-framed as chunks.
     pub answer_chunked: bool,
+    /// What the answer's body passes before it is framed.
+    pub filters: BodyFilters,
     /// Body bytes wait because the upstream does not take them.
     pub blocked: bool,
     pub started_ns: u64,
@@ -185,6 +189,7 @@ impl Default for Serving {
             last_failure: None,
             answered: false,
             answer_chunked: false,
+            filters: BodyFilters::default(),
             blocked: false,
             started_ns: 0,
             status: 0,

@@ -2,6 +2,7 @@
 
 use super::authority::{find_host_end, normalise_authority, parse_address, strip_scheme};
 use super::fields::{Fields, is_token};
+use super::filtering::FilterChoice;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
 use crate::program::abi;
@@ -51,6 +52,8 @@ pub struct Exchange {
     pub(crate) deferred: Vec<(Arc<Tables>, u32)>,
     /// The proxy call whose response header changes apply.
     pub(crate) answering_call: Option<(Arc<Tables>, u32)>,
+    /// What may filter the answer's body, outermost handler first.
+    pub(crate) filter_choices: Vec<Arc<dyn FilterChoice>>,
     pub(crate) variables: Pairs,
     pub(crate) captures: Pairs,
     pub(crate) scratch: Fields,
@@ -97,6 +100,7 @@ impl Exchange {
             answer: Fields::default(),
             deferred: Vec::new(),
             answering_call: None,
+            filter_choices: Vec::new(),
             variables: Pairs::default(),
             captures: Pairs::default(),
             scratch: Fields::default(),
@@ -160,6 +164,7 @@ impl Exchange {
         self.answer.clear();
         self.deferred.clear();
         self.answering_call = None;
+        self.filter_choices.clear();
         self.variables.0.clear();
         self.captures.0.clear();
         self.writing_answer = false;

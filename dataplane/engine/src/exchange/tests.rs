@@ -264,8 +264,7 @@ fn static_answers_have_a_length_a_type_and_no_body_where_none_may_be() {
     let mut exchange = begin("/x?y", &[]);
     exchange.variables.push(b"code".to_vec(), b"308".to_vec());
     let mut out = Vec::new();
-    let (status, _) =
-        exchange.write_response(StaticAnswer::Row(&tables.responses[0]), Connection::Default, &mut out);
+    let (status, _) = exchange.write_response(StaticAnswer::Row(&tables.responses[0]), &mut out);
     let shown = String::from_utf8(out).unwrap();
     assert_eq!(status, 308);
     assert!(
@@ -280,7 +279,7 @@ fn static_answers_have_a_length_a_type_and_no_body_where_none_may_be() {
         (StaticAnswer::Empty, "HTTP/1.1 200 OK\r\n", ""),
     ] {
         let mut out = Vec::new();
-        begin("/", &[]).write_response(answer, Connection::Default, &mut out);
+        begin("/", &[]).write_response(answer, &mut out);
         let shown = String::from_utf8(out).unwrap();
         assert!(shown.starts_with(head) && shown.ends_with(&format!("\r\n\r\n{body}")), "{shown}");
         assert!(shown.contains(&format!("Content-Length: {}\r\n", body.len())), "{shown}");
@@ -324,7 +323,9 @@ fn an_answer_loses_hop_by_hop_fields_and_gains_what_programs_set() {
     ];
     let head = ResponseHead { status: 200, reason: b"Fine", http_minor: 1, headers: &headers };
     let mut out = Vec::new();
-    exchange.write_downstream_head(&head, Framing { body: Body::Length(5), ..FRAMING }, &mut out);
+    assert!(exchange.changes_answers());
+    exchange.take_upstream_answer(&head);
+    exchange.write_answer_head(200, head.reason, Framing { body: Body::Length(5), ..FRAMING }, &mut out);
     let expected = "HTTP/1.1 200 Fine\r\nX-Now: 1\r\nDate: then\r\nX-End: 2\r\nContent-Length: 5\r\n\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }

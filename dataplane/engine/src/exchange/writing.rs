@@ -1,11 +1,10 @@
-//! Heads are written: the request's for the upstream, the answer's for the client.
+//! The request's head is written for the upstream; what `answering` needs to write the answer's is here too.
 
 use super::begin::{Kind, is_request_id};
-use super::expanding::Unknown;
 use super::fields::Fields;
 use super::statuses::{push_date, reason};
-use super::{Body, Connection, Exchange, Framing, HeaderSpan, ResponseHead, StaticAnswer};
-use crate::snapshot::{ProxyCall, ResponseRow};
+use super::{Body, Connection, Exchange, Framing, HeaderSpan, ResponseHead};
+use crate::snapshot::ProxyCall;
 use std::io::Write;
 
 impl Exchange {
@@ -101,150 +100,9 @@ impl Exchange {
             push(b"Forwarded", value);
         }
     }
-
-    /// Appends the response head for the client: the upstream's, with what programs changed.
-    pub fn write_downstream_head(&mut self, head: &ResponseHead, framing: Framing, out: &mut Vec<u8>) {
-        self.upstream_status = head.status;
-        push_status_line(head.status, head.reason, out);
-        let mut dated = false;
-        if self.answer.is_empty() && self.deferred.is_empty() && self.answering_call.is_none() {
-            each_response_field(head, |field| {
-                dated |= field.name.len() == 4 && field.name.eq_ignore_ascii_case(b"date");
-                push_field(field.name, field.value, out);
-            });
-        } else {
-            self.scratch.clear();
-            let mut fields = std::mem::take(&mut self.scratch);
-            each_response_field(head, |field| fields.push_checked(field.name, field.value));
-            self.scratch = fields;
-            self.writing_answer = true;
-            if let Some((tables, row)) = self.answering_call.clone() {
-                self.change_scratch(tables.proxies[row as usize].response_changes());
-            }
-            // What was set before the answer came stands before the upstream's fields (Caddy: copyHeader adds).
-            let upstream = std::mem::replace(&mut self.scratch, self.answer.clone());
-            for field in upstream.iter() {
-                self.scratch.push_checked(field.name, field.value);
-            }
-            self.apply_deferred();
-            self.writing_answer = false;
-            dated = self.scratch.contains(b"date");
-            push_end_to_end(&self.scratch, out);
-        }
-        if !dated && head.status >= 200 {
-            push_date_field(self.now.unix_ms, out);
-        }
-        push_framing(framing, out);
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn apply_deferred(&mut self) {
-        for (tables, row) in std::mem::take(&mut self.deferred) {
-            self.change_scratch(&tables.header_changes[row as usize].changes);
-        }
-    }
-
-    /// Appends a static answer with its body; returns its status and the body's bytes (0 for HEAD).
-    pub fn write_response(
-        &mut self,
-        answer: StaticAnswer,
-        connection: Connection,
-        out: &mut Vec<u8>,
-    ) -> (u16, usize) {
-        self.writing_answer = true;
-        self.scratch = self.answer.clone();
-        let mut body = Vec::new();
-        let mut close = false;
-        let status = match answer {
-            StaticAnswer::Row(row) => {
-                close = row.close;
-                self.build_row(row, &mut body)
-            }
-            StaticAnswer::Status(status) => {
-                // Writing to a Vec cannot fail.
-                let _ = writeln!(body, "{status} {}", reason(status));
-                status
-            }
-            StaticAnswer::Text(status, text) => {
-                let _ = writeln!(body, "{status} {}: {text}", reason(status));
-                status
-            }
-            StaticAnswer::Bare(status) => status,
-            StaticAnswer::Empty => 200,
-        };
-        if !body.is_empty() && !self.scratch.contains(b"content-type") {
-            let json = matches!(answer, StaticAnswer::Row(_)) && is_json(&body);
-            let kind: &[u8] = if json { b"application/json" } else { b"text/plain; charset=utf-8" };
-            self.scratch.push_checked(b"Content-Type", kind);
-        }
-        if matches!(answer, StaticAnswer::Row(_) | StaticAnswer::Empty) {
-            self.apply_deferred();
-        }
-        self.writing_answer = false;
-        let connection = if close { Connection::Close } else { connection };
-        self.write_static(status, &body, connection, out)
-    }
-
-    fn write_static(
-        &self,
-        status: u16,
-        body: &[u8],
-        connection: Connection,
-        out: &mut Vec<u8>,
-    ) -> (u16, usize) {
-        push_status_line(status, b"", out);
-        push_end_to_end(&self.scratch, out);
-        if !self.scratch.contains(b"date") {
-            push_date_field(self.now.unix_ms, out);
-        }
-        // RFC 9110 8.6: none with 204 and 1xx; 304 has no body either; HEAD may leave it out.
-        let bodiless = status < 200 || status == 204 || status == 304 || (self.is_head() && body.is_empty());
-        let length = if bodiless { Body::Unframed } else { Body::Length(body.len() as u64) };
-        push_framing(Framing { body: length, connection, expect_continue: false }, out);
-        out.extend_from_slice(b"\r\n");
-        if bodiless || self.is_head() {
-            return (status, 0);
-        }
-        out.extend_from_slice(body);
-        (status, body.len())
-    }
-
-    /// Expands a row into scratch and body; returns its status.
-    fn build_row(&mut self, row: &ResponseRow, body: &mut Vec<u8>) -> u16 {
-        let mut set: Vec<Vec<u8>> = Vec::new();
-        for change in &row.headers {
-            let (mut name, mut value) = (Vec::new(), Vec::new());
-            self.expand(&change.name, Unknown::Empty, &mut name);
-            self.expand(&change.value, Unknown::Empty, &mut value);
-            name.make_ascii_lowercase();
-            let mut shown = Vec::new();
-            self.expand(&change.name, Unknown::Empty, &mut shown);
-            if set.contains(&name) {
-                self.scratch.add(&shown, &value);
-            } else {
-                self.scratch.set(&shown, &value);
-                set.push(name);
-            }
-        }
-        self.expand(&row.body, Unknown::Keep, body);
-        let mut text = Vec::new();
-        self.expand(&row.status, Unknown::Empty, &mut text);
-        let default = if self.status == 0 { 200 } else { self.status };
-        if text.is_empty() {
-            return default;
-        }
-        let status = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<u16>().ok());
-        status.filter(|status| (200..=599).contains(status)).unwrap_or(500)
-    }
 }
 
-fn is_json(body: &[u8]) -> bool {
-    let content = body.trim_ascii();
-    let bracketed = matches!(content, [b'{', .., b'}'] | [b'[', .., b']']);
-    content.len() > 2 && bracketed && serde_json::from_slice::<serde_json::Value>(content).is_ok()
-}
-
-fn push_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn push_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -252,13 +110,13 @@ fn push_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn push_date_field(unix_ms: u64, out: &mut Vec<u8>) {
+pub(super) fn push_date_field(unix_ms: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Date: ");
     push_date(unix_ms, out);
     out.extend_from_slice(b"\r\n");
 }
 
-fn push_status_line(status: u16, told: &[u8], out: &mut Vec<u8>) {
+pub(super) fn push_status_line(status: u16, told: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     let digits =
         [b'0' + (status / 100 % 10) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
@@ -269,7 +127,7 @@ fn push_status_line(status: u16, told: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Everything but hop-by-hop fields and framing, which no program may set.
-fn push_end_to_end(fields: &Fields, out: &mut Vec<u8>) {
+pub(super) fn push_end_to_end(fields: &Fields, out: &mut Vec<u8>) {
     for field in fields.iter().filter(|field| Kind::of(field.name) != Kind::Hop || is_challenge(field.name)) {
         push_field(field.name, field.value, out);
     }
@@ -279,7 +137,7 @@ fn is_challenge(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"proxy-authenticate")
 }
 
-fn push_framing(framing: Framing, out: &mut Vec<u8>) {
+pub(super) fn push_framing(framing: Framing, out: &mut Vec<u8>) {
     match framing.body {
         Body::Unframed => {}
         // Writing to a Vec cannot fail.
@@ -301,7 +159,7 @@ fn push_framing(framing: Framing, out: &mut Vec<u8>) {
 }
 
 /// Upstream fields that go on to the client.
-fn each_response_field<'a>(head: &ResponseHead<'a>, mut push: impl FnMut(HeaderSpan<'a>)) {
+pub(super) fn each_response_field<'a>(head: &ResponseHead<'a>, mut push: impl FnMut(HeaderSpan<'a>)) {
     let connection =
         |field: &&HeaderSpan| field.name.len() == 10 && field.name.eq_ignore_ascii_case(b"connection");
     let nominated: Vec<&[u8]> = head.headers.iter().filter(connection).map(|field| field.value).collect();

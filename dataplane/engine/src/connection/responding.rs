@@ -1,0 +1,206 @@
+//! The one way of an answer to the client, wherever it comes from: changes of its head, body filters, framing.
+//!
+//! `begin_answer`, then `answer_data` as often as there is body, then `end_answer`. The `write_…` forms append to a buffer
+//! instead of sending: callers that have head and body at once send them as one record. The client's protocol is known
+//! here and in `ending` only.
+//!
+//! Rule: an upstream's answer that nothing changes goes down by spans: no copy of its fields, no allocation.
+
+use crate::exchange::fields::Fields;
+use crate::exchange::filtering::BodyFilters;
+use crate::exchange::{Body, Connection, Exchange, Framing, ResponseHead, StaticAnswer, is_bodiless};
+use crate::http1::chunked;
+use crate::ring::{Io, SocketId};
+use crate::worker::Worker;
+
+use super::Serving;
+
+/// Where an answer comes from.
+#[derive(Clone, Copy)]
+pub enum Origin<'a> {
+    /// An upstream's head. `body`: what follows it; `Chunked` where its length is not known.
+    /// `switches`: the protocol of a 101.
+    Upstream { head: &'a ResponseHead<'a>, body: Body, switches: Option<&'a [u8]> },
+    /// Our own answer; its body goes out with its head.
+    Static(StaticAnswer<'a>),
+    /// A file or generated content: `fields` replace what was set before; `body` as for an upstream.
+    File { status: u16, fields: &'a Fields, body: Body },
+}
+
+impl Worker {
+    /// Sends the head of the client's answer (and a static one's body).
+    pub fn begin_answer<I: Io>(&mut self, io: &mut I, client: SocketId, origin: Origin) {
+        self.send_written(io, client, |worker, out| worker.write_answer_head(client, origin, out));
+    }
+
+    /// Sends body bytes; they are dropped where the answer has no body (HEAD, 304).
+    pub fn answer_data<I: Io>(&mut self, io: &mut I, client: SocketId, data: &[u8]) {
+        self.send_written(io, client, |worker, out| worker.write_answer_data(client, data, out));
+    }
+
+    /// The body is complete: sends what filters and framing still hold, and ends the exchange.
+    pub fn end_answer<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        self.send_written(io, client, |worker, out| worker.write_answer_end(client, out));
+        self.finish_exchange(io, client);
+    }
+
+    /// Sends what `write` appends as one piece.
+    pub fn send_written<I: Io>(
+        &mut self,
+        io: &mut I,
+        client: SocketId,
+        write: impl FnOnce(&mut Worker, &mut Vec<u8>),
+    ) {
+        let mut message = std::mem::take(&mut self.scratch.message);
+        message.clear();
+        write(self, &mut message);
+        if !message.is_empty() {
+            self.send_downstream(io, client, &message);
+        }
+        self.scratch.message = message;
+    }
+
+    /// Appends the head. Until it is sent, the answer may still be taken back (`Worker::take_back_answer`).
+    pub fn write_answer_head(&mut self, client: SocketId, origin: Origin, out: &mut Vec<u8>) {
+        let draining = self.drain.is_some();
+        let Some(down) = self.downstream(client) else { return };
+        let serving = &mut down.serving;
+        let Some(exchange) = down.exchange.as_mut() else { return };
+        serving.answered = true;
+        if draining || !serving.request_done() {
+            serving.persistent = false;
+        }
+        match origin {
+            Origin::Upstream { head, body, switches } => {
+                serving.status = head.status;
+                if exchange.changes_answers() {
+                    exchange.take_upstream_answer(head);
+                    let framing = filter_and_frame(serving, exchange, body, switches);
+                    exchange.write_answer_head(head.status, head.reason, framing, out);
+                } else {
+                    let framing = frame(serving, body, switches);
+                    exchange.write_unchanged_head(head, framing, out);
+                }
+            }
+            Origin::File { status, fields, body } => {
+                serving.status = status;
+                exchange.take_file_answer(fields);
+                let body = if is_bodiless(status) { Body::Unframed } else { body };
+                let framing = filter_and_frame(serving, exchange, body, None);
+                exchange.write_answer_head(status, b"", framing, out);
+            }
+            Origin::Static(answer) => {
+                let mut content = Vec::new();
+                serving.status = exchange.take_static_answer(answer, &mut content);
+                serving.persistent &= !matches!(answer, StaticAnswer::Row(row) if row.close);
+                let body = exchange.frame_own_answer(serving.status, content.len());
+                let framing = filter_and_frame(serving, exchange, body, None);
+                exchange.write_answer_head(serving.status, b"", framing, out);
+                self.write_answer_data(client, &content, out);
+            }
+        }
+    }
+
+    /// Appends body bytes, filtered and framed.
+    pub fn write_answer_data(&mut self, client: SocketId, data: &[u8], out: &mut Vec<u8>) {
+        if let Some(down) = self.downstream(client) {
+            down.serving.write_data(data, out);
+        }
+    }
+
+    /// Appends the end of the body.
+    pub fn write_answer_end(&mut self, client: SocketId, out: &mut Vec<u8>) {
+        if let Some(down) = self.downstream(client) {
+            down.serving.write_end(out);
+        }
+    }
+
+    /// What was written of an answer was not sent: another may take its place.
+    pub fn take_back_answer(&mut self, client: SocketId) {
+        if let Some(down) = self.downstream(client) {
+            down.serving.answered = false;
+            down.serving.answer_chunked = false;
+            down.serving.filters = BodyFilters::default();
+            down.serving.response_bytes = 0;
+        }
+    }
+}
+
+impl Serving {
+    /// Appends body bytes of the answer, filtered and framed; none where it has no body.
+    pub fn write_data(&mut self, data: &[u8], out: &mut Vec<u8>) {
+        if data.is_empty() || self.head_method || is_bodiless(self.status) {
+            return;
+        }
+        if self.filters.is_empty() {
+            return self.frame_data(data, out);
+        }
+        let mut filtered = Vec::new();
+        self.filters.filter(data, &mut filtered);
+        self.frame_data(&filtered, out);
+    }
+
+    /// Appends the end of the answer's body.
+    pub fn write_end(&mut self, out: &mut Vec<u8>) {
+        if !self.filters.is_empty() {
+            let mut left = Vec::new();
+            std::mem::take(&mut self.filters).finish(&mut left);
+            self.frame_data(&left, out);
+        }
+        if self.answer_chunked {
+            out.extend_from_slice(chunked::LAST_CHUNK);
+        }
+    }
+
+    fn frame_data(&mut self, data: &[u8], out: &mut Vec<u8>) {
+        if data.is_empty() {
+            return;
+        }
+        self.response_bytes += data.len() as u64;
+        match self.answer_chunked {
+            true => chunked::write_chunk(data, out),
+            false => out.extend_from_slice(data),
+        }
+    }
+}
+
+/// The fields are in `exchange.scratch`: filters choose, then what is left is framed.
+fn filter_and_frame<'a>(
+    serving: &mut Serving,
+    exchange: &mut Exchange,
+    body: Body,
+    switches: Option<&'a [u8]>,
+) -> Framing<'a> {
+    let mut body = body;
+    if switches.is_none() && !is_bodiless(serving.status) && !exchange.filter_choices.is_empty() {
+        serving.filters = BodyFilters::choose(exchange, serving.status);
+        if !serving.filters.is_empty() {
+            body = Body::Chunked;
+        }
+    }
+    frame(serving, body, switches)
+}
+
+/// Framing and Connection line by the client's version; a body of unknown length ends a connection of HTTP/1.0.
+fn frame<'a>(serving: &mut Serving, body: Body, switches: Option<&'a [u8]>) -> Framing<'a> {
+    let mut body = body;
+    if body == Body::Chunked && serving.http_minor == 0 {
+        body = Body::Unframed;
+        serving.persistent &= serving.head_method;
+    }
+    serving.answer_chunked = body == Body::Chunked && !serving.head_method;
+    let connection = match switches {
+        Some(protocol) => Connection::Upgrade(protocol),
+        None => connection_line(serving.persistent, serving.http_minor),
+    };
+    Framing { body, connection, expect_continue: false }
+}
+
+/// What the Connection line of an answer says (RFC 9112 9.3).
+fn connection_line(persistent: bool, http_minor: u8) -> Connection<'static> {
+    match (persistent, http_minor) {
+        (false, _) => Connection::Close,
+        (true, 0) => Connection::KeepAlive,
+        (true, _) => Connection::Default,
+    }
+}

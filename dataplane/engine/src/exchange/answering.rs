@@ -1,0 +1,182 @@
+//! The answer's head: the upstream's, a file's or our own, changed by programs and written for the client.
+//!
+//! `scratch` holds the fields of an answer that anything changes; an upstream's answer that nothing changes is written
+//! straight from the parser's spans. `connection::responding` calls all of this, in the order of the functions here.
+
+use super::expanding::Unknown;
+use super::fields::Fields;
+use super::statuses::reason;
+use super::writing::{
+    each_response_field, push_date_field, push_end_to_end, push_field, push_framing, push_status_line,
+};
+use super::{Body, Connection, Exchange, Framing, ResponseHead, StaticAnswer};
+use crate::snapshot::ResponseRow;
+use std::io::Write;
+
+impl Exchange {
+    /// False: an upstream's answer may go down as it came.
+    pub fn changes_answers(&self) -> bool {
+        !(self.answer.is_empty()
+            && self.deferred.is_empty()
+            && self.answering_call.is_none()
+            && self.filter_choices.is_empty())
+    }
+
+    /// Appends the head of an upstream's answer that nothing changes.
+    pub fn write_unchanged_head(&mut self, head: &ResponseHead, framing: Framing, out: &mut Vec<u8>) {
+        self.upstream_status = head.status;
+        push_status_line(head.status, head.reason, out);
+        let mut dated = false;
+        each_response_field(head, |field| {
+            dated |= field.name.len() == 4 && field.name.eq_ignore_ascii_case(b"date");
+            push_field(field.name, field.value, out);
+        });
+        if !dated && head.status >= 200 {
+            push_date_field(self.now.unix_ms, out);
+        }
+        push_framing(framing, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Takes an upstream's fields into `scratch`, with every change that programs asked for.
+    pub fn take_upstream_answer(&mut self, head: &ResponseHead) {
+        self.upstream_status = head.status;
+        self.scratch.clear();
+        let mut fields = std::mem::take(&mut self.scratch);
+        each_response_field(head, |field| fields.push_checked(field.name, field.value));
+        self.scratch = fields;
+        self.writing_answer = true;
+        if let Some((tables, row)) = self.answering_call.clone() {
+            self.change_scratch(tables.proxies[row as usize].response_changes());
+        }
+        // What was set before the answer came stands before the upstream's fields (Caddy: copyHeader adds).
+        let upstream = std::mem::replace(&mut self.scratch, self.answer.clone());
+        for field in upstream.iter() {
+            self.scratch.push_checked(field.name, field.value);
+        }
+        self.apply_deferred();
+        self.writing_answer = false;
+    }
+
+    /// Takes a file's fields into `scratch`: each replaces what was set before it.
+    pub fn take_file_answer(&mut self, fields: &Fields) {
+        self.writing_answer = true;
+        self.scratch.clone_from(&self.answer);
+        for field in fields.iter() {
+            self.scratch.set(field.name, field.value);
+        }
+        self.apply_deferred();
+        self.writing_answer = false;
+    }
+
+    /// Takes a static answer into `scratch` and its body into `body`; returns its status.
+    pub fn take_static_answer(&mut self, answer: StaticAnswer, body: &mut Vec<u8>) -> u16 {
+        self.writing_answer = true;
+        self.scratch.clone_from(&self.answer);
+        // Writing to a Vec cannot fail.
+        let status = match answer {
+            StaticAnswer::Row(row) => self.build_row(row, body),
+            StaticAnswer::Status(status) => {
+                let _ = writeln!(body, "{status} {}", reason(status));
+                status
+            }
+            StaticAnswer::Text(status, text) => {
+                let _ = writeln!(body, "{status} {}: {text}", reason(status));
+                status
+            }
+            StaticAnswer::Bare(status) => status,
+            StaticAnswer::Empty => 200,
+        };
+        if !body.is_empty() && !self.scratch.contains(b"content-type") {
+            let json = matches!(answer, StaticAnswer::Row(_)) && is_json(body);
+            let kind: &[u8] = if json { b"application/json" } else { b"text/plain; charset=utf-8" };
+            self.scratch.push_checked(b"Content-Type", kind);
+        }
+        if matches!(answer, StaticAnswer::Row(_) | StaticAnswer::Empty) {
+            self.apply_deferred();
+        }
+        self.writing_answer = false;
+        status
+    }
+
+    fn apply_deferred(&mut self) {
+        for (tables, row) in std::mem::take(&mut self.deferred) {
+            self.change_scratch(&tables.header_changes[row as usize].changes);
+        }
+    }
+
+    /// Appends the head of the answer whose fields are in `scratch`. `told`: the upstream's reason phrase, "" for ours.
+    pub fn write_answer_head(&self, status: u16, told: &[u8], framing: Framing, out: &mut Vec<u8>) {
+        push_status_line(status, told, out);
+        push_end_to_end(&self.scratch, out);
+        if status >= 200 && !self.scratch.contains(b"date") {
+            push_date_field(self.now.unix_ms, out);
+        }
+        push_framing(framing, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// How an answer of our own with `length` bytes of body is framed (RFC 9110 8.6: HEAD may leave the length out).
+    pub fn frame_own_answer(&self, status: u16, length: usize) -> Body {
+        match is_bodiless(status) || (self.is_head() && length == 0) {
+            true => Body::Unframed,
+            false => Body::Length(length as u64),
+        }
+    }
+
+    /// Appends a static answer with its body, outside of traffic; returns its status and the body's bytes (0 for HEAD).
+    pub fn write_response(&mut self, answer: StaticAnswer, out: &mut Vec<u8>) -> (u16, usize) {
+        let mut content = Vec::new();
+        let status = self.take_static_answer(answer, &mut content);
+        let body = self.frame_own_answer(status, content.len());
+        let connection = match answer {
+            StaticAnswer::Row(row) if row.close => Connection::Close,
+            _ => Connection::Default,
+        };
+        self.write_answer_head(status, b"", Framing { body, connection, expect_continue: false }, out);
+        if body == Body::Unframed || self.is_head() {
+            return (status, 0);
+        }
+        out.extend_from_slice(&content);
+        (status, content.len())
+    }
+
+    /// Expands a row into scratch and body; returns its status.
+    fn build_row(&mut self, row: &ResponseRow, body: &mut Vec<u8>) -> u16 {
+        let mut set: Vec<Vec<u8>> = Vec::new();
+        for change in &row.headers {
+            let (mut name, mut value) = (Vec::new(), Vec::new());
+            self.expand(&change.name, Unknown::Empty, &mut name);
+            self.expand(&change.value, Unknown::Empty, &mut value);
+            name.make_ascii_lowercase();
+            let mut shown = Vec::new();
+            self.expand(&change.name, Unknown::Empty, &mut shown);
+            if set.contains(&name) {
+                self.scratch.add(&shown, &value);
+            } else {
+                self.scratch.set(&shown, &value);
+                set.push(name);
+            }
+        }
+        self.expand(&row.body, Unknown::Keep, body);
+        let mut text = Vec::new();
+        self.expand(&row.status, Unknown::Empty, &mut text);
+        let default = if self.status == 0 { 200 } else { self.status };
+        if text.is_empty() {
+            return default;
+        }
+        let status = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<u16>().ok());
+        status.filter(|status| (200..=599).contains(status)).unwrap_or(500)
+    }
+}
+
+/// Answers of these have no body, whatever their fields say (RFC 9110 6.4.1).
+pub fn is_bodiless(status: u16) -> bool {
+    status < 200 || status == 204 || status == 304
+}
+
+fn is_json(body: &[u8]) -> bool {
+    let content = body.trim_ascii();
+    let bracketed = matches!(content, [b'{', .., b'}'] | [b'[', .., b']']);
+    content.len() > 2 && bracketed && serde_json::from_slice::<serde_json::Value>(content).is_ok()
+}
