@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.caddyfile.listening import ServedSite, Server, listen_address, pair_sites
+from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
@@ -90,6 +90,8 @@ class _Drafting:
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
         self.servers = pair_sites(self.sites)
         self.listener_names: dict[str, str] = {}
+        self.lowered: dict[tuple[tuple[tree.Route, ...], tuple[tree.Route, ...]], LoweredSite] = {}
+        """By routes and error routes: sites that differ in nothing but their names are lowered once."""
 
     def add_listeners(self) -> None:
         """Add a Listener for each address; TLS where its sites are https."""
@@ -124,8 +126,9 @@ class _Drafting:
         listeners = [self.listener_names[one] for one in server.listen if one in self.listener_names]
         hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
         by_body: dict[tuple[tuple[int, str], ...], list[str]] = {}
+        answering = _AnsweringSites(server)
         for host in hosts:
-            by_body.setdefault(tuple(_find_answering(server, host)), []).append(host)
+            by_body.setdefault(answering.find(host), []).append(host)
         for body, names in by_body.items():
             self._add_host(self._join_sites(body), names, listeners)
 
@@ -185,7 +188,7 @@ class _Drafting:
             name=f"{scheme}://{readable}@{','.join(listeners)}", hosts=sorted(hosts), listeners=listeners
         )
         try:
-            lowered = lower_site(site)
+            lowered = self._lower(site)
         except DiagnosticError as error:
             self.diagnostics += error.diagnostics
             host.deny = True
@@ -195,6 +198,13 @@ class _Drafting:
         self._add_lowered(host, lowered)
         for source in lowered.endpoints:
             self.resources.append(make_resource(self._make_endpoints(source, site)))
+
+    def _lower(self, site: tree.Site) -> LoweredSite:
+        names: dict[str, str] = {"": ""}
+        body = _number_groups(site.routes, names), _number_groups(site.errors, names)
+        if body not in self.lowered:
+            self.lowered[body] = lower_site(site)
+        return self.lowered[body]
 
     def _add_lowered(self, host: pb.VirtualHost, lowered: LoweredSite) -> None:
         program = pb.Program(
@@ -260,25 +270,39 @@ def _read_local_file(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-def _find_answering(server: Server, host: str) -> list[tuple[int, str]]:
-    """Return (site, path) for all that may answer for a host, up to the first that takes every path."""
-    answering: list[tuple[int, str]] = []
-    for served in server.sites:
-        paths = sorted(_find_paths(served, host), key=len, reverse=True)
-        for path in paths:
-            answering.append((served.index, path))
+def _number_groups(routes: tuple[tree.Route, ...], names: dict[str, str]) -> tuple[tree.Route, ...]:
+    """Number the groups from 0: their names count through all sites, as in Caddy, and mean nothing else."""
+    numbered = []
+    for route in routes:
+        handlers = tuple(
+            tree.Subroute(_number_groups(one.routes, names), _number_groups(one.errors, names))
+            if isinstance(one, tree.Subroute)
+            else one
+            for one in route.handlers
+        )
+        group = names.setdefault(route.group, f"group{len(names) - 1}")
+        numbered.append(tree.Route(handlers, route.matchers, group, route.terminal, route.span))
+    return tuple(numbered)
+
+
+class _AnsweringSites:
+    """The sites of a server by the hosts they take: equal, any, or `*.` for one label (Caddy: MatchHost)."""
+
+    def __init__(self, server: Server) -> None:
+        self._places: dict[str, list[tuple[int, int, str]]] = {}
+        """By host pattern: (place in the server, index of the site, path of the address)."""
+        for place, served in enumerate(server.sites):
+            for address in dict.fromkeys(served.addresses):
+                entry = (place, served.index, address.path)
+                self._places.setdefault(address.host, []).append(entry)
+
+    def find(self, host: str) -> tuple[tuple[int, str], ...]:
+        """Return (site, path) for all that may answer for a host, up to the first that takes every path."""
+        patterns = {"", host, "*." + host.partition(".")[2]}
+        places = {entry for pattern in patterns for entry in self._places.get(pattern, ())}
+        answering: list[tuple[int, str]] = []
+        for _, index, path in sorted(places, key=lambda entry: (entry[0], -len(entry[2]), entry[2])):
+            answering.append((index, path))
             if not path:
-                return answering
-    return answering
-
-
-def _find_paths(served: ServedSite, host: str) -> set[str]:
-    return {address.path for address in served.addresses if _covers(address.host, host)}
-
-
-def _covers(pattern: str, host: str) -> bool:
-    """Whether a site address takes a host: equal, any, or `*.` for one label (Caddy: MatchHost)."""
-    if pattern in {"", host}:
-        return True
-    suffix = pattern.removeprefix("*")
-    return pattern.startswith("*.") and host.endswith(suffix) and "." not in host.removesuffix(suffix)
+                break
+        return tuple(answering)

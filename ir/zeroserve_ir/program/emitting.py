@@ -7,8 +7,10 @@ Registers: r6 context, r7 path length while paths are compared, r9 constants; r1
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembling import Assembler
@@ -19,14 +21,17 @@ from zeroserve_ir.sources import Span
 PATH_OFFSET = abi.Field.PATH_BYTES.offset
 
 
-@dataclass(slots=True)
-class _Operation:
+Operand = Register | int | str
+
+
+class _Operation(NamedTuple):
     """One instruction to be written, where it may jump to, and whether control goes on behind it."""
 
-    write: Callable[[Assembler], None]
+    name: str
+    """Method of `Assembler`."""
+    operands: tuple[Operand, ...]
     target: str = ""
     falls_through: bool = True
-    span: Span | None = None
 
 
 @dataclass(slots=True)
@@ -34,6 +39,8 @@ class Emitter:
     """Collects operations, labels and constants of one program."""
 
     operations: list[_Operation] = field(default_factory=list)
+    spans: list[Span | None] = field(default_factory=list)
+    """Where each operation comes from."""
     labels: dict[str, int] = field(default_factory=dict)
     constants: bytearray = field(default_factory=bytearray)
     count: int = 0
@@ -51,12 +58,12 @@ class Emitter:
 
     def begin(self) -> None:
         """Write what every entry needs: context and constants in their registers."""
-        self._add(lambda a: a.mov(R6, R1))
-        self._add(lambda a: a.load_constants(R9, 0))
+        self._add("mov", R6, R1)
+        self._add("load_constants", R9, 0)
 
     def jump(self, label: str) -> None:
         """Go to a label."""
-        self._add(lambda a: a.jump(label), label, falls_through=False)
+        self._add("jump", label, target=label, falls_through=False)
 
     def jump_if_entry(self, entry: int, label: str) -> None:
         """Go to a label when the program was called for an entry."""
@@ -80,54 +87,54 @@ class Emitter:
 
     def call_row(self, helper: str, row: int) -> None:
         """Call a helper with a table row."""
-        self._add(lambda a: a.mov(R1, row))
-        self._add(lambda a: a.call(helper))
+        self._add("mov", R1, row)
+        self._add("call", helper)
 
     def call_constant(self, helper: str, value: int) -> None:
         """Call a helper with a 64-bit number kept in the constants."""
         offset = self.add_constants(struct.pack("<Q", value))
         self._load_constant(R1, offset)
-        self._add(lambda a: a.call(helper))
+        self._add("call", helper)
 
     def load_context(self, name: abi.Field) -> None:
         """Load a context field of four bytes to r0."""
-        self._add(lambda a: a.load(R0, R6, name.offset, 4))
+        self._add("load", R0, R6, name.offset, 4)
 
     def compare_path(self, constants: PathConstants, fail: str) -> None:
         """Go to `fail` unless the request path fits."""
         offset = self.add_constants(constants.encode())
-        self._add(lambda a: a.load(R7, R6, abi.Field.PATH_LENGTH.offset, 4))
+        self._add("load", R7, R6, abi.Field.PATH_LENGTH.offset, 4)
         self._load_constant(R2, offset)
         self._compare("jgt", R7, R2, fail)
         for word in range(len(constants.words)):
             self._compare_word(PATH_OFFSET + 8 * word, offset + 8 + 16 * word, fail)
 
     def _compare_word(self, path_offset: int, offset: int, fail: str) -> None:
-        self._add(lambda a: a.load(R3, R6, path_offset, 8))
+        self._add("load", R3, R6, path_offset, 8)
         self._load_constant(R4, offset)
         self._load_constant(R5, offset + 8)
-        self._add(lambda a: a.alu("and", R3, R5))
+        self._add("alu", "and", R3, R5)
         self._compare("jne", R3, R4, fail)
 
     def finish_with(self, action: abi.Action, index: int = 0, detail: int = 0) -> None:
         """Return an action."""
         value = abi.encode_action(action, index, detail)
-        self._add(lambda a: a.load_immediate(R0, value))
+        self._add("load_immediate", R0, value)
         self._exit()
 
     def finish_with_index_of_result(self, action: abi.Action, base: int) -> None:
         """Return an action whose index is r0 + base."""
         if base:
-            self._add(lambda a: a.alu("add", R0, base))
-        self._add(lambda a: a.alu("lsh", R0, 32))
-        self._add(lambda a: a.alu("or", R0, int(action)))
+            self._add("alu", "add", R0, base)
+        self._add("alu", "lsh", R0, 32)
+        self._add("alu", "or", R0, int(action))
         self._exit()
 
     def finish_with_status_of_error(self) -> None:
         """Return ERROR with the status that the error routes were called for."""
         self.load_context(abi.Field.STATUS)
-        self._add(lambda a: a.alu("lsh", R0, 8))
-        self._add(lambda a: a.alu("or", R0, int(abi.Action.ERROR)))
+        self._add("alu", "lsh", R0, 8)
+        self._add("alu", "or", R0, int(abi.Action.ERROR))
         self._exit()
 
     def branch_by_result(self, targets: Sequence[str], first: int = 1) -> None:
@@ -150,61 +157,75 @@ class Emitter:
 
     def assemble(self) -> tuple[bytes, tuple[tuple[int, Span], ...]]:
         """Return the code and its debug lines."""
-        reachable = self._find_reachable()
-        names: dict[int, list[str]] = {}
-        for label, position in self.labels.items():
-            names.setdefault(position, []).append(label)
-        assembler = Assembler()
+        code, positions = _assemble(tuple(self.operations), tuple(self.labels.items()))
         lines: list[tuple[int, Span]] = []
-        for position, operation in enumerate(self.operations):
-            for label in names.get(position, ()):
-                assembler.label(label)
-            if position not in reachable or self._is_idle_jump(position, reachable):
-                continue
-            if operation.span is not None and (not lines or lines[-1][1] is not operation.span):
-                lines.append((assembler.position, operation.span))
-            operation.write(assembler)
-        return assembler.finish(), tuple(lines)
-
-    def _is_idle_jump(self, position: int, reachable: set[int]) -> bool:
-        operation = self.operations[position]
-        if operation.falls_through or not operation.target:
-            return False
-        target = self.labels[operation.target]
-        return target > position and not reachable & set(range(position + 1, target))
-
-    def _find_reachable(self) -> set[int]:
-        reachable: set[int] = set()
-        waiting = [0]
-        while waiting:
-            position = waiting.pop()
-            while position not in reachable:
-                reachable.add(position)
-                operation = self.operations[position]
-                if operation.target:
-                    waiting.append(self.labels[operation.target])
-                if not operation.falls_through:
-                    break
-                position += 1
-        return reachable
+        for operation, position in positions:
+            span = self.spans[operation]
+            if span is not None and (not lines or lines[-1][1] is not span):
+                lines.append((position, span))
+        return code, tuple(lines)
 
     def _load_constant(self, register: Register, offset: int) -> None:
         if offset < 1 << 15:
-            self._add(lambda a: a.load(register, R9, offset, 8))
+            self._add("load", register, R9, offset, 8)
             return
-        self._add(lambda a: a.load_constants(register, offset))
-        self._add(lambda a: a.load(register, register, 0, 8))
+        self._add("load_constants", register, offset)
+        self._add("load", register, register, 0, 8)
 
     def _compare(self, name: str, left: Register, right: Register | int, label: str) -> None:
-        self._add(lambda a: a.jump_if(name, left, right, label), label)
+        self._add("jump_if", name, left, right, label, target=label)
 
     def _exit(self) -> None:
-        self._add(lambda a: a.exit(), falls_through=False)
+        self._add("exit", falls_through=False)
 
-    def _add(
-        self, write: Callable[[Assembler], object], target: str = "", *, falls_through: bool = True
-    ) -> None:
-        def run(assembler: Assembler) -> None:
-            write(assembler)
+    def _add(self, name: str, *operands: Operand, target: str = "", falls_through: bool = True) -> None:
+        self.operations.append(_Operation(name, operands, target, falls_through))
+        self.spans.append(self.span)
 
-        self.operations.append(_Operation(run, target, falls_through, self.span))
+
+# Sites of one shape have equal operations: thousands of them are assembled once.
+@lru_cache(maxsize=1024)
+def _assemble(
+    operations: tuple[_Operation, ...], labels: tuple[tuple[str, int], ...]
+) -> tuple[bytes, tuple[tuple[int, int], ...]]:
+    """Return the code and, for each operation in it, (operation, instruction)."""
+    places = dict(labels)
+    names: dict[int, list[str]] = {}
+    for label, position in labels:
+        names.setdefault(position, []).append(label)
+    reachable = _find_reachable(operations, places)
+    assembler = Assembler()
+    positions: list[tuple[int, int]] = []
+    for position, operation in enumerate(operations):
+        for label in names.get(position, ()):
+            assembler.label(label)
+        if position not in reachable or _is_idle_jump(operation, position, reachable, places):
+            continue
+        positions.append((position, assembler.position))
+        getattr(assembler, operation.name)(*operation.operands)
+    return assembler.finish(), tuple(positions)
+
+
+def _is_idle_jump(
+    operation: _Operation, position: int, reachable: set[int], places: Mapping[str, int]
+) -> bool:
+    if operation.falls_through or not operation.target:
+        return False
+    target = places[operation.target]
+    return target > position and not any(between in reachable for between in range(position + 1, target))
+
+
+def _find_reachable(operations: Sequence[_Operation], places: Mapping[str, int]) -> set[int]:
+    reachable: set[int] = set()
+    waiting = [0]
+    while waiting:
+        position = waiting.pop()
+        while position not in reachable:
+            reachable.add(position)
+            operation = operations[position]
+            if operation.target:
+                waiting.append(places[operation.target])
+            if not operation.falls_through:
+                break
+            position += 1
+    return reachable
