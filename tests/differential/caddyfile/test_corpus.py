@@ -22,6 +22,7 @@ REFUSED_BY_CADDY_ALONE = {
 }
 
 
+@pytest.mark.corpora
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_fixture(case, monkeypatch):
     monkeypatch.chdir(CORPUS)

@@ -139,7 +139,7 @@ def test_own_manifests_answer_as_they_say(node_settings, ports):
     check(files, node_settings, ports)
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpora lie beside the repository in development only")
+@pytest.mark.corpora
 def test_real_manifests_answer_as_they_say(node_settings, ports):
     files = sorted(CORPUS.glob("*.yaml"))
     check(files, node_settings, ports)

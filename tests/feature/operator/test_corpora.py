@@ -27,7 +27,7 @@ def walk(routes):
                 yield from walk(handler.routes)
 
 
-@pytest.mark.skipif(not FILES, reason="the corpora lie beside the repository in development only")
+@pytest.mark.corpora
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_real_manifest_loads(file):
     loaded = PIPELINE.load_directory(file)
@@ -53,7 +53,7 @@ def test_a_real_manifest_loads(file):
             assert not [handler for handler in opened if isinstance(handler, tree.ReverseProxy)]
 
 
-@pytest.mark.skipif(not FILES, reason="the corpora lie beside the repository in development only")
+@pytest.mark.corpora
 def test_all_of_them_load_as_one_directory():
     loaded = Pipeline().load_directory(CORPUS)
     assert len(loaded.sites) > 100
