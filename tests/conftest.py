@@ -1,7 +1,7 @@
 """Settings of all tests: property tests draw the same examples in every run (HYPOTHESIS=random: new ones).
 
-No test skips: what cannot run is a failure, but for E2E=0, which leaves out what needs a cluster or its tools.
-Tests marked `corpora` read collections that lie beside the repository; where they are not, there are no such tests.
+No test skips: what cannot run is a failure, but for E2E=0, which leaves out what needs a cluster or its
+tools. Tests marked `corpora` read collections that lie beside the repository; without those there are none.
 """
 
 import os

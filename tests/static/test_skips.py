@@ -12,7 +12,7 @@ CONFTEST = Path(__file__).parents[1] / "conftest.py"
 SKIPPING = "import pytest\n@pytest.mark.skip(reason='lazy')\ndef test_it():\n    pass\n"
 SKIPPING_MODULE = "import pytest\npytest.importorskip('no_such_module')\n"
 EMPTY = "import pytest\n@pytest.mark.parametrize('case', [])\ndef test_it(case):\n    pass\n"
-CORPORA = "import pytest\n@pytest.mark.corpora\n@pytest.mark.parametrize('case', [])\ndef test_it(case):\n    pass\n"
+CORPORA = EMPTY.replace("@pytest", "@pytest.mark.corpora\n@pytest")
 PASSING = "def test_other():\n    pass\n"
 
 
