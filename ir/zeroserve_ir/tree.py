@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from zeroserve_ir.sources import NOWHERE, Origin, Span
+from zeroserve_ir.tree_files import FileServer, MatchFile
 
 
 class Scheme(Enum):
@@ -155,6 +156,7 @@ Matcher = (
     | MatchClientIp
     | MatchVars
     | MatchNot
+    | MatchFile
     | MatchPathExact
     | MatchPathPrefix
 )
@@ -362,6 +364,7 @@ Handler = (
     | RequestBody
     | BasicAuth
     | SetVariables
+    | FileServer
 )
 
 

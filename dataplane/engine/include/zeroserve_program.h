@@ -54,6 +54,7 @@ typedef unsigned long long u64;
 #define ZS_ACTION_SUSPEND 6
 #define ZS_ACTION_EMPTY 7
 #define ZS_OPERATION_CHECK_PASSWORD 1
+#define ZS_OPERATION_MATCH_FILE 2
 
 #define ZS_RETURN(action, index, detail) ((u64)(action) | (u64)(detail) << 8 | (u64)(index) << 32)
 /* 1 when a pattern of Tables.paths[row] fits the decoded path */
@@ -92,6 +93,8 @@ static u64 (*const zs_check_password)(u64) = (void *)20;
 static u64 (*const zs_assign_variables)(u64) = (void *)21;
 /* adds WWW-Authenticate of Tables.credentials[row] to the answer */
 static u64 (*const zs_require_authentication)(u64) = (void *)22;
+/* Tables.file_matches[row]: 0 no file, 1 found, 2 not known yet (suspend), 3 raises its status */
+static u64 (*const zs_match_file)(u64) = (void *)24;
 /* copies the first value of the named field; its length (which may exceed the room), or -1 */
 static u64 (*const zs_read_request_header)(const void *, u64, void *, u64) = (void *)64;
 /* sets a field of the request; 0, or -1 when name or value is not allowed */

@@ -144,6 +144,28 @@ HEADER_DEFAULT: HeaderOperation.ValueType  # 3
 HEADER_REPLACE: HeaderOperation.ValueType  # 4
 Global___HeaderOperation: _TypeAlias = HeaderOperation  # noqa: Y015
 
+class _TryPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TryPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TryPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIRST_EXIST: _TryPolicy.ValueType  # 0
+    FIRST_EXIST_FALLBACK: _TryPolicy.ValueType  # 1
+    SMALLEST_SIZE: _TryPolicy.ValueType  # 2
+    LARGEST_SIZE: _TryPolicy.ValueType  # 3
+    MOST_RECENTLY_MODIFIED: _TryPolicy.ValueType  # 4
+
+class TryPolicy(_TryPolicy, metaclass=_TryPolicyEnumTypeWrapper):
+    """Caddy's `file` matcher."""
+
+FIRST_EXIST: TryPolicy.ValueType  # 0
+FIRST_EXIST_FALLBACK: TryPolicy.ValueType  # 1
+SMALLEST_SIZE: TryPolicy.ValueType  # 2
+LARGEST_SIZE: TryPolicy.ValueType  # 3
+MOST_RECENTLY_MODIFIED: TryPolicy.ValueType  # 4
+Global___TryPolicy: _TypeAlias = TryPolicy  # noqa: Y015
+
 @_typing.final
 class Resource(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -637,6 +659,8 @@ class Tables(_message.Message):
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     TEXTS_FIELD_NUMBER: _builtins.int
     TRIES_FIELD_NUMBER: _builtins.int
+    FILE_SERVERS_FIELD_NUMBER: _builtins.int
+    FILE_MATCHES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathPatterns]: ...
@@ -674,6 +698,10 @@ class Tables(_message.Message):
     def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]: ...
     @_builtins.property
     def tries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathTrie]: ...
+    @_builtins.property
+    def file_servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileServer]: ...
+    @_builtins.property
+    def file_matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileMatch]: ...
     def __init__(
         self,
         *,
@@ -695,10 +723,12 @@ class Tables(_message.Message):
         assignments: _abc.Iterable[Global___Assignments] | None = ...,
         texts: _abc.Iterable[Global___Text] | None = ...,
         tries: _abc.Iterable[Global___PathTrie] | None = ...,
+        file_servers: _abc.Iterable[Global___FileServer] | None = ...,
+        file_matches: _abc.Iterable[Global___FileMatch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "regexps", b"regexps", "responses", b"responses", "rewrites", b"rewrites", "texts", b"texts", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "regexps", b"regexps", "responses", b"responses", "rewrites", b"rewrites", "texts", b"texts", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1292,3 +1322,158 @@ class PathTrieEntry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PathTrieEntry: _TypeAlias = PathTrieEntry  # noqa: Y015
+
+@_typing.final
+class FileServer(_message.Message):
+    """Caddy's file_server. Paths are the machine's; relative ones are of the engine's working directory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROOT_FIELD_NUMBER: _builtins.int
+    HIDE_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    HAS_BROWSE_FIELD_NUMBER: _builtins.int
+    BROWSE_FIELD_NUMBER: _builtins.int
+    PRECOMPRESSED_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    KEEP_URIS_FIELD_NUMBER: _builtins.int
+    PASS_THRU_FIELD_NUMBER: _builtins.int
+    ETAG_EXTENSIONS_FIELD_NUMBER: _builtins.int
+    has_browse: _builtins.bool
+    keep_uris: _builtins.bool
+    """no redirects to canonical URIs"""
+    pass_thru: _builtins.bool
+    """not found: run on at the action's detail"""
+    @_builtins.property
+    def root(self) -> Global___Text: ...
+    @_builtins.property
+    def hide(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]: ...
+    @_builtins.property
+    def index(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]:
+        """none: no index files"""
+
+    @_builtins.property
+    def browse(self) -> Global___Browse: ...
+    @_builtins.property
+    def precompressed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """encodings with sidecar files, in order of preference"""
+
+    @_builtins.property
+    def status(self) -> Global___Text:
+        """empty: as the answer is"""
+
+    @_builtins.property
+    def etag_extensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        root: Global___Text | None = ...,
+        hide: _abc.Iterable[Global___Text] | None = ...,
+        index: _abc.Iterable[Global___Text] | None = ...,
+        has_browse: _builtins.bool = ...,
+        browse: Global___Browse | None = ...,
+        precompressed: _abc.Iterable[_builtins.str] | None = ...,
+        status: Global___Text | None = ...,
+        keep_uris: _builtins.bool = ...,
+        pass_thru: _builtins.bool = ...,
+        etag_extensions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["browse", b"browse", "root", b"root", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["browse", b"browse", "etag_extensions", b"etag_extensions", "has_browse", b"has_browse", "hide", b"hide", "index", b"index", "keep_uris", b"keep_uris", "pass_thru", b"pass_thru", "precompressed", b"precompressed", "root", b"root", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileServer: _TypeAlias = FileServer  # noqa: Y015
+
+@_typing.final
+class Browse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVEAL_SYMLINKS_FIELD_NUMBER: _builtins.int
+    SORT_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    FILE_LIMIT_FIELD_NUMBER: _builtins.int
+    reveal_symlinks: _builtins.bool
+    sort: _builtins.str
+    """"", "name", "namedirfirst", "size", "time" """
+    order: _builtins.str
+    """"", "asc", "desc" """
+    file_limit: _builtins.int
+    """0 is the default"""
+    def __init__(
+        self,
+        *,
+        reveal_symlinks: _builtins.bool = ...,
+        sort: _builtins.str = ...,
+        order: _builtins.str = ...,
+        file_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_limit", b"file_limit", "order", b"order", "reveal_symlinks", b"reveal_symlinks", "sort", b"sort"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Browse: _TypeAlias = Browse  # noqa: Y015
+
+@_typing.final
+class FileMatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROOT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    SPLIT_PATH_FIELD_NUMBER: _builtins.int
+    policy: Global___TryPolicy.ValueType
+    @_builtins.property
+    def root(self) -> Global___Text: ...
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilePattern]: ...
+    @_builtins.property
+    def split_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        root: Global___Text | None = ...,
+        files: _abc.Iterable[Global___FilePattern] | None = ...,
+        policy: Global___TryPolicy.ValueType = ...,
+        split_path: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["root", b"root"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "policy", b"policy", "root", b"root", "split_path", b"split_path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileMatch: _TypeAlias = FileMatch  # noqa: Y015
+
+@_typing.final
+class FilePattern(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    IS_DIRECTORY_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    is_directory: _builtins.bool
+    """written with a slash at its end"""
+    status: _builtins.int
+    """"=404": no name, the request fails with it"""
+    @_builtins.property
+    def name(self) -> Global___Text:
+        """globs in what is literal"""
+
+    def __init__(
+        self,
+        *,
+        name: Global___Text | None = ...,
+        is_directory: _builtins.bool = ...,
+        status: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_directory", b"is_directory", "name", b"name", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FilePattern: _TypeAlias = FilePattern  # noqa: Y015

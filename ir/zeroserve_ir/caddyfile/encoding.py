@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from zeroserve_ir.caddyfile.encoding_files import encode_file_matcher, encode_file_server
 from zeroserve_ir.caddyfile.meaning.matchers import MODULES
 from zeroserve_ir.tree import (
     BasicAuth,
@@ -43,6 +44,7 @@ from zeroserve_ir.tree import (
     StaticResponse,
     Subroute,
 )
+from zeroserve_ir.tree_files import FileServer, MatchFile
 
 Json = dict[str, Any]
 
@@ -137,6 +139,8 @@ def _encode_matcher(matcher: Matcher) -> Any:
             return {name: list(values) for name, values in variables}
         case MatchNot(sets):
             return encode_sets(sets)
+        case MatchFile():
+            return encode_file_matcher(matcher)
 
 
 # Handlers
@@ -317,6 +321,7 @@ def _encode_transport(transport: HttpTransport) -> Json:
 
 _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     BasicAuth: ("authentication", _encode_auth),
+    FileServer: ("file_server", encode_file_server),
     Headers: ("headers", _encode_headers),
     RaiseError: ("error", _encode_error),
     RequestBody: ("request_body", _encode_body),

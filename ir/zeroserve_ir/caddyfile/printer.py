@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from zeroserve_ir.caddyfile.meaning.ordering import DIRECTIVE_ORDER, Placed, merge_routes, sort_routes
+from zeroserve_ir.caddyfile.printer_files import tried_files, try_files_lines
 from zeroserve_ir.caddyfile.printer_handlers import Directive, print_handler, print_set, split_handler
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
 from zeroserve_ir.tree import (
@@ -166,7 +167,9 @@ class _RoutePrinter:
         for route in routes:
             for handler in route.handlers:
                 single = replace(route, handlers=(handler,))
-                if not isinstance(handler, Subroute):
+                if tried_files(single) is not None:
+                    name = "try_files"
+                elif not isinstance(handler, Subroute):
                     name = print_handler(handler).name
                 elif route.group or (
                     free
@@ -183,6 +186,8 @@ class _RoutePrinter:
 
     def directive(self, placed: Placed) -> list[str]:
         route = placed.route
+        if placed.directive == "try_files":
+            return try_files_lines(route)
         matcher = self.matcher(route.matchers)
         (handler,) = route.handlers
         if not isinstance(handler, Subroute):
@@ -269,6 +274,8 @@ def _settle_route(route: Route) -> Route:
     blocks = [isinstance(handler, Subroute) for handler in handlers]
     if any(isinstance(handler, Subroute) and handler.errors for handler in handlers):
         raise UnprintableError("error routes of a nested block have no directive")
+    if tried_files(route) is not None:
+        return route
     # A rewrite without a group would get one, and be matched apart from what stands beside it.
     whole = all(rewrites) or all(variables) or all(blocks) if route.group else not any(rewrites)
     if whole:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from zeroserve_ir.caddyfile.encoding import escape_regexp, exact_pattern, prefix_pattern
 from zeroserve_ir.caddyfile.meaning.reading import is_status
 from zeroserve_ir.caddyfile.meaning.responding import browser_redirect_target
+from zeroserve_ir.caddyfile.printer_files import file_matcher_lines, file_server_words
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
 from zeroserve_ir.tree import (
     BasicAuth,
@@ -43,6 +44,7 @@ from zeroserve_ir.tree import (
     SetVariables,
     StaticResponse,
 )
+from zeroserve_ir.tree_files import FileServer, MatchFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ def print_handler(handler: Handler) -> Directive:
             return _print_variables(handler)
         case ReverseProxy():
             return _print_proxy(handler)
+        case FileServer():
+            return Directive("file_server", *file_server_words(handler))
         case _:
             raise UnprintableError(f"{type(handler).__name__} is no single directive")
 
@@ -327,6 +331,8 @@ def _matcher_lines(matcher: Matcher) -> list[str]:
                 line("vars", word(name), *(word(one, quoted=True) for one in values))
                 for name, values in variables
             ]
+        case MatchFile():
+            return file_matcher_lines(matcher)
         case MatchNot(sets):
             return [one for inner in sets for one in block("not", print_set(inner))]
 

@@ -5,6 +5,7 @@ Written by the parser, read by `meaning`. Nothing here knows what a directive me
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zeroserve_ir.caddyfile.lexer import Token
@@ -23,6 +24,14 @@ class Segment:
     def span(self) -> Span:
         """Where the name stands."""
         return self.name.span
+
+    def files(self) -> Iterator[str]:
+        """Yield the file of every token, at any depth."""
+        yield self.name.span.file
+        for token in self.arguments:
+            yield token.span.file
+        for inner in self.block or ():
+            yield from inner.files()
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ class Action(IntEnum):
     PROXY = 2
     """index: row of Tables.proxies."""
     FILE = 3
-    """Reserved for the file server."""
+    """index: row of Tables.file_servers; detail: entry to run on at where it passes the request on, or 0."""
     ABORT = 4
     """Close the connection without an answer."""
     ERROR = 5
@@ -122,6 +122,8 @@ class Operation(IntEnum):
 
     CHECK_PASSWORD = 1
     """Row of Tables.credentials; RESUME_RESULT 1 when the password is right, else 0."""
+    MATCH_FILE = 2
+    """Row of Tables.file_matches; RESUME_RESULT 0, 1 or 3 as `match_file` gives it."""
 
 
 class Argument(Enum):
@@ -181,6 +183,13 @@ HELPERS: tuple[Helper, ...] = (
         _ROW,
         8,
         "adds WWW-Authenticate of Tables.credentials[row] to the answer",
+    ),
+    Helper(
+        24,
+        "match_file",
+        _ROW,
+        128,
+        "Tables.file_matches[row]: 0 no file, 1 found, 2 not known yet (suspend), 3 raises its status",
     ),
     Helper(
         64,

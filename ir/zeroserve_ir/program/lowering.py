@@ -26,7 +26,9 @@ from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.paths import PathMatch, choose_width
 from zeroserve_ir.program.tables import TableBuilder
+from zeroserve_ir.program.tables_files import add_file_server
 from zeroserve_ir.sources import Span
+from zeroserve_ir.tree_files import FileServer
 
 REQUEST_ENTRY = 0
 ERROR_ENTRY = 1
@@ -69,7 +71,7 @@ class _SiteLowering:
         self.tables = TableBuilder()
         compared = [*_compared_paths(site.routes), *_compared_paths(site.errors)]
         width = choose_width(compared) if compared else None
-        self.matchers = MatcherLowering(self.emitter, self.tables, width)
+        self.matchers = MatcherLowering(self.emitter, self.tables, width, self._add_resume)
         self.pending: deque[Callable[[], None]] = deque()
         self.blocks: dict[_Block, str] = {}
         self.written: set[_Block] = set()
@@ -231,9 +233,27 @@ class _SiteLowering:
                     emitter.call_row("assign_variables", tables.add_assignments(((ERROR_MESSAGE, message),)))
                 emitter.finish_with(abi.Action.ERROR, detail=int(status) if status.isdigit() else 500)
                 return True
+            case FileServer():
+                return self._lower_file_server(handler)
             case tree.ReverseProxy():
                 emitter.finish_with(abi.Action.PROXY, tables.add_proxy(handler))
                 return True
+        return False
+
+    def _add_resume(self, label: str) -> int:
+        """Return the entry at which a suspended program goes on at `label`."""
+        entry = FIRST_RESUME_ENTRY + len(self.resumes)
+        self.resumes.append((entry, label))
+        return entry
+
+    def _lower_file_server(self, handler: FileServer) -> bool:
+        row = add_file_server(self.tables, handler)
+        if not handler.pass_thru:
+            self.emitter.finish_with(abi.Action.FILE, row)
+            return True
+        passed = self.emitter.new_label()
+        self.emitter.finish_with(abi.Action.FILE, row, detail=self._add_resume(passed))
+        self.emitter.place(passed)
         return False
 
     def _lower_subroute(self, routes: Sequence[tree.Route]) -> bool:
@@ -254,9 +274,8 @@ class _SiteLowering:
         """Check at once where the answer is cached, else suspend until the password was hashed."""
         emitter = self.emitter
         row = self.tables.add_credentials(handler)
-        entry = FIRST_RESUME_ENTRY + len(self.resumes)
         granted, denied, resumed = (emitter.new_label() for _ in range(3))
-        self.resumes.append((entry, resumed))
+        entry = self._add_resume(resumed)
         emitter.call_row("check_password", row)
         emitter.jump_if_result(1, granted)
         emitter.jump_if_zero(denied)

@@ -6,22 +6,31 @@ code; every other matcher is a helper with a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.paths import PathMatch, encode_path
 from zeroserve_ir.program.tables import TableBuilder
+from zeroserve_ir.program.tables_files import add_file_match, raised_status
+from zeroserve_ir.tree_files import MatchFile
 
 
 class MatcherLowering:
-    """Lowers matcher sets; `width` is the site's width of compared paths (None: by trie)."""
+    """Lowers matcher sets; `width` is the site's width of compared paths (None: by trie).
 
-    def __init__(self, emitter: Emitter, tables: TableBuilder, width: int | None) -> None:
+    `add_resume` gives the entry at which a suspended program goes on at a label.
+    """
+
+    def __init__(
+        self, emitter: Emitter, tables: TableBuilder, width: int | None, add_resume: Callable[[str], int]
+    ) -> None:
         self.emitter = emitter
         self.tables = tables
         self.width = width
+        self.add_resume = add_resume
 
     def lower_sets(self, sets: Sequence[tree.MatcherSet], fail: str) -> None:
         """Go on when one of the sets applies, else leave to `fail`."""
@@ -42,6 +51,8 @@ class MatcherLowering:
                 self._lower_path(matcher, fail)
             case tree.MatchNot(sets=sets):
                 self._lower_not(sets, fail)
+            case MatchFile():
+                self._lower_file(matcher, fail)
             case tree.MatchHeader(fields=fields):
                 for field, values in fields:
                     self._require("match_header", self.tables.add_header(field, values), fail)
@@ -79,6 +90,26 @@ class MatcherLowering:
     def _require(self, helper: str, row: int, fail: str) -> None:
         self.emitter.call_row(helper, row)
         self.emitter.jump_if_zero(fail)
+
+    def _lower_file(self, matcher: MatchFile, fail: str) -> None:
+        """Look at once where the kernel need not wait, else suspend; `=404` raises that status."""
+        emitter = self.emitter
+        matched, raised, resumed = (emitter.new_label() for _ in range(3))
+        status = raised_status(matcher)
+        row = add_file_match(self.tables, matcher)
+        emitter.call_row("match_file", row)
+        emitter.jump_if_result(1, matched)
+        emitter.jump_if_zero(fail)
+        emitter.jump_if_result(3, raised)
+        operation = abi.Operation.MATCH_FILE | row << 8
+        emitter.finish_with(abi.Action.SUSPEND, operation, detail=self.add_resume(resumed))
+        emitter.place(resumed)
+        emitter.load_context(abi.Field.RESUME_RESULT)
+        emitter.jump_if_result(1, matched)
+        emitter.jump_if_zero(fail)
+        emitter.place(raised)
+        emitter.finish_with(abi.Action.ERROR, detail=status)
+        emitter.place(matched)
 
     def _lower_path(self, matcher: PathMatch, fail: str) -> None:
         if self.width is not None:

@@ -50,6 +50,7 @@ pub const ACTION_ERROR: u64 = 5;
 pub const ACTION_SUSPEND: u64 = 6;
 pub const ACTION_EMPTY: u64 = 7;
 pub const OPERATION_CHECK_PASSWORD: u64 = 1;
+pub const OPERATION_MATCH_FILE: u64 = 2;
 /// 1 when a pattern of Tables.paths[row] fits the decoded path.
 pub const HELPER_MATCH_PATH: u32 = 1;
 /// 1 when Tables.regexps[row] fits; its captures are kept.
@@ -86,6 +87,8 @@ pub const HELPER_CHECK_PASSWORD: u32 = 20;
 pub const HELPER_ASSIGN_VARIABLES: u32 = 21;
 /// adds WWW-Authenticate of Tables.credentials[row] to the answer.
 pub const HELPER_REQUIRE_AUTHENTICATION: u32 = 22;
+/// Tables.file_matches[row]: 0 no file, 1 found, 2 not known yet (suspend), 3 raises its status.
+pub const HELPER_MATCH_FILE: u32 = 24;
 /// copies the first value of the named field; its length (which may exceed the room), or -1.
 pub const HELPER_READ_REQUEST_HEADER: u32 = 64;
 /// sets a field of the request; 0, or -1 when name or value is not allowed.
@@ -114,6 +117,7 @@ pub const HELPERS: &[(u32, &str, usize, i64)] = &[
     (20, "check_password", 1, 64),
     (21, "assign_variables", 1, 16),
     (22, "require_authentication", 1, 8),
+    (24, "match_file", 1, 128),
     (64, "read_request_header", 4, 32),
     (65, "write_request_header", 4, 32),
     (66, "write_response_header", 4, 32),

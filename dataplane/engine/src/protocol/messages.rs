@@ -213,6 +213,10 @@ pub struct Tables {
     pub texts: ::prost::alloc::vec::Vec<Text>,
     #[prost(message, repeated, tag = "18")]
     pub tries: ::prost::alloc::vec::Vec<PathTrie>,
+    #[prost(message, repeated, tag = "20")]
+    pub file_servers: ::prost::alloc::vec::Vec<FileServer>,
+    #[prost(message, repeated, tag = "21")]
+    pub file_matches: ::prost::alloc::vec::Vec<FileMatch>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Strings {
@@ -410,6 +414,60 @@ pub struct PathTrieEntry {
     #[prost(uint32, tag = "3")]
     pub value: u32,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FileServer {
+    #[prost(message, optional, tag = "1")]
+    pub root: ::core::option::Option<Text>,
+    #[prost(message, repeated, tag = "2")]
+    pub hide: ::prost::alloc::vec::Vec<Text>,
+    #[prost(message, repeated, tag = "3")]
+    pub index: ::prost::alloc::vec::Vec<Text>,
+    #[prost(bool, tag = "4")]
+    pub has_browse: bool,
+    #[prost(message, optional, tag = "5")]
+    pub browse: ::core::option::Option<Browse>,
+    #[prost(string, repeated, tag = "6")]
+    pub precompressed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "7")]
+    pub status: ::core::option::Option<Text>,
+    #[prost(bool, tag = "8")]
+    pub keep_uris: bool,
+    #[prost(bool, tag = "9")]
+    pub pass_thru: bool,
+    #[prost(string, repeated, tag = "10")]
+    pub etag_extensions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Browse {
+    #[prost(bool, tag = "1")]
+    pub reveal_symlinks: bool,
+    #[prost(string, tag = "2")]
+    pub sort: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub order: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub file_limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FileMatch {
+    #[prost(message, optional, tag = "1")]
+    pub root: ::core::option::Option<Text>,
+    #[prost(message, repeated, tag = "2")]
+    pub files: ::prost::alloc::vec::Vec<FilePattern>,
+    #[prost(enumeration = "TryPolicy", tag = "3")]
+    pub policy: i32,
+    #[prost(string, repeated, tag = "4")]
+    pub split_path: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FilePattern {
+    #[prost(message, optional, tag = "1")]
+    pub name: ::core::option::Option<Text>,
+    #[prost(bool, tag = "2")]
+    pub is_directory: bool,
+    #[prost(uint32, tag = "3")]
+    pub status: u32,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ResourceType {
@@ -596,6 +654,41 @@ impl HeaderOperation {
             "HEADER_ADD" => Some(Self::HeaderAdd),
             "HEADER_DEFAULT" => Some(Self::HeaderDefault),
             "HEADER_REPLACE" => Some(Self::HeaderReplace),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TryPolicy {
+    FirstExist = 0,
+    FirstExistFallback = 1,
+    SmallestSize = 2,
+    LargestSize = 3,
+    MostRecentlyModified = 4,
+}
+impl TryPolicy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::FirstExist => "FIRST_EXIST",
+            Self::FirstExistFallback => "FIRST_EXIST_FALLBACK",
+            Self::SmallestSize => "SMALLEST_SIZE",
+            Self::LargestSize => "LARGEST_SIZE",
+            Self::MostRecentlyModified => "MOST_RECENTLY_MODIFIED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FIRST_EXIST" => Some(Self::FirstExist),
+            "FIRST_EXIST_FALLBACK" => Some(Self::FirstExistFallback),
+            "SMALLEST_SIZE" => Some(Self::SmallestSize),
+            "LARGEST_SIZE" => Some(Self::LargestSize),
+            "MOST_RECENTLY_MODIFIED" => Some(Self::MostRecentlyModified),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from zeroserve_ir.caddyfile.meaning.files import read_file_server, read_try_files
 from zeroserve_ir.caddyfile.meaning.headers import read_header, read_request_header
 from zeroserve_ir.caddyfile.meaning.matchers import define_matcher, split_matcher
 from zeroserve_ir.caddyfile.meaning.ordering import Placed, group_routes, sort_routes
@@ -60,6 +61,8 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
         raise refusal(Code.ZS0101, f"{name} stands at the level of the site only", segment.name, cure)
     if name == "handle_path":
         return [Placed("handle", _read_handle_path(segment, scope))]
+    if name == "try_files":
+        return [Placed(name, route) for route in read_try_files(segment, scope.reading)]
     # These two have one argument at least, which may look like a matcher (rewrite/caddyfile.go).
     if name in ("rewrite", "root") and len(segment.arguments) == 1:
         matchers: tuple[MatcherSet, ...] = ()
@@ -115,6 +118,7 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "basic_auth": read_basic_auth,
     "basicauth": read_basic_auth,
     "error": read_error,
+    "file_server": read_file_server,
     "method": read_method,
     "redir": read_redir,
     "request_body": read_request_body,

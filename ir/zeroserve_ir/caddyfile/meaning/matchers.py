@@ -16,6 +16,7 @@ import re2
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.limits import DEPTH_MAX
 from zeroserve_ir.caddyfile.meaning.fields import canonical_field
+from zeroserve_ir.caddyfile.meaning.file_matching import read_file_matcher
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.reading import PRIVATE_RANGES, Reading, Scope, refusal, texts, wrong_count
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -38,9 +39,11 @@ from zeroserve_ir.tree import (
     MatchRemoteIp,
     MatchVars,
 )
+from zeroserve_ir.tree_files import MatchFile
 
 MODULES: dict[type[Matcher], str] = {
     MatchClientIp: "client_ip",
+    MatchFile: "file",
     MatchHeader: "header",
     MatchHeaderRegexp: "header_regexp",
     MatchHost: "host",
@@ -106,7 +109,7 @@ def _read_set(
     for module in sorted(modules):
         for segment in modules[module]:
             check(reading, Kind.MATCHER, module, segment.name)
-            if segment.block is not None and module != "not":
+            if segment.block is not None and module not in ("file", "not"):
                 raise refusal(
                     Code.ZS0001, f"matcher {module} takes no block", segment.name, "remove the block"
                 )
@@ -142,6 +145,8 @@ def _read_module(
             return [_read_query(arguments)]
         case "vars":
             return [_read_vars(segments)]
+        case "file":
+            return [read_file_matcher(segments, reading)]
         case _:
             return [_read_not(segments, reading, depth)]
 

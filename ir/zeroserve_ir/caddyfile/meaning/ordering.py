@@ -116,7 +116,9 @@ def group_routes(placed: list[Placed], next_group: Callable[[], str]) -> tuple[R
         count = sum(1 for one in placed if one.directive == directive)
         if count > 1 or directive == "rewrite":
             groups[directive] = next_group()
-    return merge_routes(replace(one.route, group=groups.get(one.directive, "")) for one in placed)
+    return merge_routes(
+        replace(one.route, group=groups.get(one.directive, one.route.group)) for one in placed
+    )
 
 
 def merge_routes(routes: Iterable[Route]) -> tuple[Route, ...]:

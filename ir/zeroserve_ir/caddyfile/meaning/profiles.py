@@ -141,6 +141,15 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _LATER, Kind.SUBDIRECTIVE, "random_choose weighted_round_robin query header cookie", "lb_policy "
     ),
+    **_rows(
+        _OWNER,
+        Kind.SUBDIRECTIVE,
+        "browse disable_canonical_uris etag_file_extensions hide index pass_thru precompressed root status",
+        "file_server ",
+    ),
+    **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "fs", "file_server "),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "file_limit reveal_symlinks sort", "browse "),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "root split_path try_files try_policy", "file "),
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "max_size", "request_body "),
     **_rows(_LATER, Kind.SUBDIRECTIVE, "set", "request_body "),
     **_rows(_LATER, Kind.SUBDIRECTIVE, "match", "header "),

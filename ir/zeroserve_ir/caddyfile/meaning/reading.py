@@ -58,6 +58,8 @@ class Reading:
     tenancy: Tenancy | None = None
     diagnostics: list[Diagnostic] = field(default_factory=list)
     groups: int = 0
+    files: tuple[str, ...] = ()
+    """Files that the text of the site at hand comes from; `file_server` hides them."""
 
     def next_group(self) -> str:
         """Return the next group's name, numbered as Caddy's adapter does."""

@@ -87,6 +87,7 @@ class _Draft:
 
 def _read_site(block: SiteBlock, options: Options, reading: Reading) -> _Draft:
     segments = [expand_segment(segment) for segment in block.segments]
+    reading.files = tuple(sorted({file for segment in block.segments for file in segment.files()}))
     if not block.braces:
         _hint_at_braces(segments, reading)
     site = Site((), (), span=block.keys[0].span)
