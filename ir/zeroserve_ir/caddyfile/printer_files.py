@@ -1,7 +1,7 @@
 """`file_server`, `try_files` and the `file` matcher as text.
 
-In: values of the tree. Out: words and lines of a directive, or lines of a matcher. Called by the printer. The end
-of a hide list that reading a file called Caddyfile adds by itself is not printed.
+In: values of the tree. Out: words and lines of a directive, or lines of a matcher. For the printer. What
+reading a file called Caddyfile adds to a hide list by itself is not printed.
 """
 
 from __future__ import annotations
