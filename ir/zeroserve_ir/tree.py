@@ -17,6 +17,13 @@ from enum import Enum
 
 from zeroserve_ir.sources import NOWHERE, Origin, Span
 from zeroserve_ir.tree_files import FileServer, MatchFile
+from zeroserve_ir.tree_requests import AppendLog as AppendLog
+from zeroserve_ir.tree_requests import Mapping as Mapping
+from zeroserve_ir.tree_requests import MapValues as MapValues
+from zeroserve_ir.tree_requests import MatchExpression as MatchExpression
+from zeroserve_ir.tree_requests import MatchVarsRegexp as MatchVarsRegexp
+from zeroserve_ir.tree_requests import NameLoggers as NameLoggers
+from zeroserve_ir.tree_requests import Trace as Trace
 
 
 class Scheme(Enum):
@@ -155,6 +162,8 @@ Matcher = (
     | MatchRemoteIp
     | MatchClientIp
     | MatchVars
+    | MatchVarsRegexp
+    | MatchExpression
     | MatchNot
     | MatchFile
     | MatchPathExact
@@ -365,6 +374,10 @@ Handler = (
     | BasicAuth
     | SetVariables
     | FileServer
+    | MapValues
+    | AppendLog
+    | NameLoggers
+    | Trace
 )
 
 

@@ -93,6 +93,12 @@ static u64 (*const zs_check_password)(u64) = (void *)20;
 static u64 (*const zs_assign_variables)(u64) = (void *)21;
 /* adds WWW-Authenticate of Tables.credentials[row] to the answer */
 static u64 (*const zs_require_authentication)(u64) = (void *)22;
+/* placeholders of Tables.maps[row] are defined from here on */
+static u64 (*const zs_map_values)(u64) = (void *)37;
+/* adds Tables.log_fields[row] to the access log line */
+static u64 (*const zs_append_log)(u64) = (void *)38;
+/* takes part in the request's W3C trace, by Tables.traces[row] */
+static u64 (*const zs_trace_request)(u64) = (void *)39;
 /* Tables.file_matches[row]: 0 no file, 1 found, 2 not known yet (suspend), 3 raises its status */
 static u64 (*const zs_match_file)(u64) = (void *)24;
 /* copies the first value of the named field; its length (which may exceed the room), or -1 */

@@ -144,6 +144,25 @@ HEADER_DEFAULT: HeaderOperation.ValueType  # 3
 HEADER_REPLACE: HeaderOperation.ValueType  # 4
 Global___HeaderOperation: _TypeAlias = HeaderOperation  # noqa: Y015
 
+class _ValueKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ValueKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ValueKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VALUE_TEXT: _ValueKind.ValueType  # 0
+    VALUE_BOOLEAN: _ValueKind.ValueType  # 1
+    VALUE_INTEGER: _ValueKind.ValueType  # 2
+    VALUE_DOUBLE: _ValueKind.ValueType  # 3
+
+class ValueKind(_ValueKind, metaclass=_ValueKindEnumTypeWrapper): ...
+
+VALUE_TEXT: ValueKind.ValueType  # 0
+VALUE_BOOLEAN: ValueKind.ValueType  # 1
+VALUE_INTEGER: ValueKind.ValueType  # 2
+VALUE_DOUBLE: ValueKind.ValueType  # 3
+Global___ValueKind: _TypeAlias = ValueKind  # noqa: Y015
+
 class _TryPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -661,6 +680,11 @@ class Tables(_message.Message):
     TRIES_FIELD_NUMBER: _builtins.int
     FILE_SERVERS_FIELD_NUMBER: _builtins.int
     FILE_MATCHES_FIELD_NUMBER: _builtins.int
+    MAPS_FIELD_NUMBER: _builtins.int
+    LOG_FIELDS_FIELD_NUMBER: _builtins.int
+    TRACES_FIELD_NUMBER: _builtins.int
+    EXPRESSIONS_FIELD_NUMBER: _builtins.int
+    RATE_LIMITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathPatterns]: ...
@@ -702,6 +726,16 @@ class Tables(_message.Message):
     def file_servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileServer]: ...
     @_builtins.property
     def file_matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileMatch]: ...
+    @_builtins.property
+    def maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___MapValues]: ...
+    @_builtins.property
+    def log_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogField]: ...
+    @_builtins.property
+    def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trace]: ...
+    @_builtins.property
+    def expressions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expression]: ...
+    @_builtins.property
+    def rate_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimit]: ...
     def __init__(
         self,
         *,
@@ -725,10 +759,15 @@ class Tables(_message.Message):
         tries: _abc.Iterable[Global___PathTrie] | None = ...,
         file_servers: _abc.Iterable[Global___FileServer] | None = ...,
         file_matches: _abc.Iterable[Global___FileMatch] | None = ...,
+        maps: _abc.Iterable[Global___MapValues] | None = ...,
+        log_fields: _abc.Iterable[Global___LogField] | None = ...,
+        traces: _abc.Iterable[Global___Trace] | None = ...,
+        expressions: _abc.Iterable[Global___Expression] | None = ...,
+        rate_limits: _abc.Iterable[Global___RateLimit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "regexps", b"regexps", "responses", b"responses", "rewrites", b"rewrites", "texts", b"texts", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "expressions", b"expressions", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "responses", b"responses", "rewrites", b"rewrites", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -736,19 +775,25 @@ Global___Tables: _TypeAlias = Tables  # noqa: Y015
 
 @_typing.final
 class Strings(_message.Message):
+    """`texts` stands for `values` where one of them has a placeholder."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VALUES_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]: ...
     def __init__(
         self,
         *,
         values: _abc.Iterable[_builtins.str] | None = ...,
+        texts: _abc.Iterable[Global___Text] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["texts", b"texts", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -808,16 +853,20 @@ class PathPatterns(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PATTERNS_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def patterns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]: ...
     def __init__(
         self,
         *,
         patterns: _abc.Iterable[_builtins.str] | None = ...,
+        texts: _abc.Iterable[Global___Text] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["patterns", b"patterns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["patterns", b"patterns", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -831,6 +880,7 @@ class Regexp(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     pattern: _builtins.str
     """RE2 syntax"""
     name: _builtins.str
@@ -838,6 +888,10 @@ class Regexp(_message.Message):
     subject: Global___Subject.ValueType
     field: _builtins.str
     """header field or variable"""
+    @_builtins.property
+    def text(self) -> Global___Text:
+        """VARIABLE: the placeholder that is matched, where it is none"""
+
     def __init__(
         self,
         *,
@@ -845,10 +899,11 @@ class Regexp(_message.Message):
         name: _builtins.str = ...,
         subject: Global___Subject.ValueType = ...,
         field: _builtins.str = ...,
+        text: Global___Text | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "name", b"name", "pattern", b"pattern", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "name", b"name", "pattern", b"pattern", "subject", b"subject", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -861,22 +916,26 @@ class HeaderMatch(_message.Message):
     FIELD_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     ABSENT_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
     field: _builtins.str
     absent: _builtins.bool
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """`*` at either end; none with present: any value"""
 
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]: ...
     def __init__(
         self,
         *,
         field: _builtins.str = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
         absent: _builtins.bool = ...,
+        texts: _abc.Iterable[Global___Text] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "field", b"field", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "field", b"field", "texts", b"texts", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -908,18 +967,26 @@ class KeyValue(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    KEY_TEXT_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]: ...
+    @_builtins.property
+    def key_text(self) -> Global___Text: ...
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
+        texts: _abc.Iterable[Global___Text] | None = ...,
+        key_text: Global___Text | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key_text", b"key_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "key_text", b"key_text", "texts", b"texts", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -931,19 +998,23 @@ class VariableMatch(_message.Message):
 
     SUBJECT_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def subject(self) -> Global___Text: ...
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]: ...
     def __init__(
         self,
         *,
         subject: Global___Text | None = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
+        texts: _abc.Iterable[Global___Text] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "texts", b"texts", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1259,22 +1330,369 @@ class Assignment(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_TEXT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    kind: Global___ValueKind.ValueType
+    """what expressions take the value for"""
     @_builtins.property
     def value(self) -> Global___Text: ...
+    @_builtins.property
+    def name_text(self) -> Global___Text:
+        """stands for name where it has a placeholder"""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         value: Global___Text | None = ...,
+        kind: Global___ValueKind.ValueType = ...,
+        name_text: Global___Text | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name_text", b"name_text", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "name_text", b"name_text", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
+
+@_typing.final
+class MapValues(_message.Message):
+    """`map`: placeholders that are evaluated where they are used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DESTINATIONS_FIELD_NUMBER: _builtins.int
+    MAPPINGS_FIELD_NUMBER: _builtins.int
+    DEFAULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def source(self) -> Global___Text: ...
+    @_builtins.property
+    def destinations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names without braces"""
+
+    @_builtins.property
+    def mappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mapping]: ...
+    @_builtins.property
+    def defaults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]:
+        """one for each destination, or none"""
+
+    def __init__(
+        self,
+        *,
+        source: Global___Text | None = ...,
+        destinations: _abc.Iterable[_builtins.str] | None = ...,
+        mappings: _abc.Iterable[Global___Mapping] | None = ...,
+        defaults: _abc.Iterable[Global___Text] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "destinations", b"destinations", "mappings", b"mappings", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MapValues: _TypeAlias = MapValues  # noqa: Y015
+
+@_typing.final
+class Mapping(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    input: _builtins.str
+    pattern: _builtins.str
+    """stands for input where it is not empty; RE2 syntax"""
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___MapOutput]:
+        """one for each destination"""
+
+    def __init__(
+        self,
+        *,
+        input: _builtins.str = ...,
+        pattern: _builtins.str = ...,
+        outputs: _abc.Iterable[Global___MapOutput] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "outputs", b"outputs", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mapping: _TypeAlias = Mapping  # noqa: Y015
+
+@_typing.final
+class MapOutput(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ABSENT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    absent: _builtins.bool
+    """the next mapping, or the default, gives it"""
+    template: _builtins.str
+    """with a pattern: $1 and ${name} are captures"""
+    @_builtins.property
+    def text(self) -> Global___Text: ...
+    def __init__(
+        self,
+        *,
+        absent: _builtins.bool = ...,
+        text: Global___Text | None = ...,
+        template: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "template", b"template", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MapOutput: _TypeAlias = MapOutput  # noqa: Y015
+
+@_typing.final
+class LogField(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    EARLY_FIELD_NUMBER: _builtins.int
+    VARIABLE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    early: _builtins.bool
+    """evaluated at once, not when the line is written"""
+    variable: _builtins.str
+    """where such a variable is set, it stands for value"""
+    @_builtins.property
+    def value(self) -> Global___Text: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: Global___Text | None = ...,
+        early: _builtins.bool = ...,
+        variable: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["early", b"early", "key", b"key", "value", b"value", "variable", b"variable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogField: _TypeAlias = LogField  # noqa: Y015
+
+@_typing.final
+class Trace(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def span(self) -> Global___Text: ...
+    def __init__(
+        self,
+        *,
+        span: Global___Text | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trace: _TypeAlias = Trace  # noqa: Y015
+
+@_typing.final
+class Expression(_message.Message):
+    """A checked CEL expression in postorder: operands before what uses them; the last node is the result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExpressionNode]: ...
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[Global___ExpressionNode] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Expression: _TypeAlias = Expression  # noqa: Y015
+
+@_typing.final
+class ExpressionNode(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOLEAN_FIELD_NUMBER: _builtins.int
+    INTEGER_FIELD_NUMBER: _builtins.int
+    UNSIGNED_FIELD_NUMBER: _builtins.int
+    DOUBLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    NULL_FIELD_NUMBER: _builtins.int
+    PLACEHOLDER_FIELD_NUMBER: _builtins.int
+    VARIABLE_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
+    MACRO_FIELD_NUMBER: _builtins.int
+    boolean: _builtins.bool
+    integer: _builtins.int
+    unsigned: _builtins.int
+    double: _builtins.float
+    text: _builtins.str
+    bytes: _builtins.bytes
+    null: _builtins.bool
+    placeholder: _builtins.str
+    """long form without braces"""
+    variable: _builtins.str
+    """bound by a macro around it"""
+    @_builtins.property
+    def call(self) -> Global___ExpressionCall: ...
+    @_builtins.property
+    def match(self) -> Global___ExpressionMatch: ...
+    @_builtins.property
+    def macro(self) -> Global___ExpressionMacro: ...
+    def __init__(
+        self,
+        *,
+        boolean: _builtins.bool = ...,
+        integer: _builtins.int = ...,
+        unsigned: _builtins.int = ...,
+        double: _builtins.float = ...,
+        text: _builtins.str = ...,
+        bytes: _builtins.bytes = ...,
+        null: _builtins.bool = ...,
+        placeholder: _builtins.str = ...,
+        variable: _builtins.str = ...,
+        call: Global___ExpressionCall | None = ...,
+        match: Global___ExpressionMatch | None = ...,
+        macro: Global___ExpressionMacro | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "bytes", b"bytes", "call", b"call", "double", b"double", "integer", b"integer", "macro", b"macro", "match", b"match", "node", b"node", "null", b"null", "placeholder", b"placeholder", "text", b"text", "unsigned", b"unsigned", "variable", b"variable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "bytes", b"bytes", "call", b"call", "double", b"double", "integer", b"integer", "macro", b"macro", "match", b"match", "node", b"node", "null", b"null", "placeholder", b"placeholder", "text", b"text", "unsigned", b"unsigned", "variable", b"variable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_node: _TypeAlias = _typing.Literal["boolean", "integer", "unsigned", "double", "text", "bytes", "null", "placeholder", "variable", "call", "match", "macro"]  # noqa: Y015
+    _WhichOneofArgType_node: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_node) -> _WhichOneofReturnType_node | None: ...
+
+Global___ExpressionNode: _TypeAlias = ExpressionNode  # noqa: Y015
+
+@_typing.final
+class ExpressionCall(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    OPERANDS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    function: _builtins.str
+    name: _builtins.str
+    @_builtins.property
+    def operands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        function: _builtins.str = ...,
+        operands: _abc.Iterable[_builtins.int] | None = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "name", b"name", "operands", b"operands"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpressionCall: _TypeAlias = ExpressionCall  # noqa: Y015
+
+@_typing.final
+class ExpressionMatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELPER_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
+    helper: _builtins.int
+    row: _builtins.int
+    def __init__(
+        self,
+        *,
+        helper: _builtins.int = ...,
+        row: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["helper", b"helper", "row", b"row"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpressionMatch: _TypeAlias = ExpressionMatch  # noqa: Y015
+
+@_typing.final
+class ExpressionMacro(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MACRO_FIELD_NUMBER: _builtins.int
+    VARIABLE_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    macro: _builtins.str
+    variable: _builtins.str
+    range: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        macro: _builtins.str = ...,
+        variable: _builtins.str = ...,
+        range: _builtins.int = ...,
+        steps: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["macro", b"macro", "range", b"range", "steps", b"steps", "variable", b"variable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpressionMacro: _TypeAlias = ExpressionMacro  # noqa: Y015
+
+@_typing.final
+class RateLimit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    WINDOW_MS_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    events: _builtins.int
+    window_ms: _builtins.int
+    burst: _builtins.int
+    """0: a sliding window of events; else a bucket of that size"""
+    @_builtins.property
+    def key(self) -> Global___Text: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        key: Global___Text | None = ...,
+        events: _builtins.int = ...,
+        window_ms: _builtins.int = ...,
+        burst: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "events", b"events", "key", b"key", "name", b"name", "window_ms", b"window_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
 
 @_typing.final
 class PathTrie(_message.Message):

@@ -10,17 +10,22 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from zeroserve_ir.caddyfile import encoding_requests as requests
 from zeroserve_ir.caddyfile.encoding_files import encode_file_matcher, encode_file_server
+from zeroserve_ir.caddyfile.encoding_requests import literal
 from zeroserve_ir.caddyfile.meaning.matchers import MODULES
 from zeroserve_ir.tree import (
+    AppendLog,
     BasicAuth,
     Handler,
     HeaderOperations,
     Headers,
     HttpTransport,
+    MapValues,
     MatchClientIp,
     Matcher,
     MatcherSet,
+    MatchExpression,
     MatchHeader,
     MatchHeaderRegexp,
     MatchHost,
@@ -34,6 +39,8 @@ from zeroserve_ir.tree import (
     MatchQuery,
     MatchRemoteIp,
     MatchVars,
+    MatchVarsRegexp,
+    NameLoggers,
     RaiseError,
     RequestBody,
     ReverseProxy,
@@ -43,6 +50,7 @@ from zeroserve_ir.tree import (
     SetVariables,
     StaticResponse,
     Subroute,
+    Trace,
 )
 from zeroserve_ir.tree_files import FileServer, MatchFile
 
@@ -85,7 +93,7 @@ def encode_set(matchers: MatcherSet) -> Json:
     for matcher in matchers:
         module = MODULES[type(matcher)]
         value = _encode_matcher(matcher)
-        if module == "header_regexp" or (module == "header" and module in encoded):
+        if module in ("header_regexp", "vars_regexp") or (module == "header" and module in encoded):
             encoded.setdefault(module, {}).update(value)
         elif module == "not":
             encoded.setdefault(module, []).extend(value)
@@ -137,6 +145,10 @@ def _encode_matcher(matcher: Matcher) -> Any:
             return {"ranges": list(ranges)}
         case MatchVars(variables):
             return {name: list(values) for name, values in variables}
+        case MatchVarsRegexp():
+            return requests.encode_vars_regexp(matcher)
+        case MatchExpression():
+            return requests.encode_expression(matcher)
         case MatchNot(sets):
             return encode_sets(sets)
         case MatchFile():
@@ -253,13 +265,6 @@ def _encode_variables(handler: SetVariables) -> Json:
     return {name: literal(value) if name in handler.literals else value for name, value in handler.variables}
 
 
-def literal(text: str) -> Any:
-    """Return the JSON value of an unquoted number or boolean."""
-    if text in ("true", "false"):
-        return text == "true"
-    return float(text) if "." in text else int(text)
-
-
 def _nanoseconds(milliseconds: int) -> int:
     return milliseconds * 1_000_000 if milliseconds >= 0 else milliseconds
 
@@ -320,9 +325,12 @@ def _encode_transport(transport: HttpTransport) -> Json:
 
 
 _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
+    AppendLog: ("log_append", requests.encode_log_field),
     BasicAuth: ("authentication", _encode_auth),
     FileServer: ("file_server", encode_file_server),
     Headers: ("headers", _encode_headers),
+    MapValues: ("map", requests.encode_map),
+    NameLoggers: ("vars", requests.encode_loggers),
     RaiseError: ("error", _encode_error),
     RequestBody: ("request_body", _encode_body),
     ReverseProxy: ("reverse_proxy", _encode_proxy),
@@ -330,4 +338,5 @@ _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     SetVariables: ("vars", _encode_variables),
     StaticResponse: ("static_response", _encode_response),
     Subroute: ("subroute", _encode_subroute),
+    Trace: ("tracing", requests.encode_trace),
 }

@@ -166,6 +166,10 @@ class _Lexer:
         text, start, line = self.text, self.position, self.line
         value: list[str] = []
         self.position += 1
+        if self.escaped and quote == '"' and text[self.position : self.position + 1] == '"':
+            # A backslash before the quotes escapes what comes after them (Caddy: lexer.go).
+            value.append('"')
+            self.position += 1
         while self.position < len(text):
             char = text[self.position]
             self.position += 1

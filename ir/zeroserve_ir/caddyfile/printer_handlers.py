@@ -13,16 +13,20 @@ from zeroserve_ir.caddyfile.encoding import escape_regexp, exact_pattern, prefix
 from zeroserve_ir.caddyfile.meaning.reading import is_status
 from zeroserve_ir.caddyfile.meaning.responding import browser_redirect_target
 from zeroserve_ir.caddyfile.printer_files import file_matcher_lines, file_server_words
+from zeroserve_ir.caddyfile.printer_requests import expression_line, print_request_handler, vars_regexp_line
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
 from zeroserve_ir.tree import (
+    AppendLog,
     BasicAuth,
     Handler,
     HeaderOperations,
     Headers,
     HttpTransport,
+    MapValues,
     MatchClientIp,
     Matcher,
     MatcherSet,
+    MatchExpression,
     MatchHeader,
     MatchHeaderRegexp,
     MatchHost,
@@ -36,6 +40,8 @@ from zeroserve_ir.tree import (
     MatchQuery,
     MatchRemoteIp,
     MatchVars,
+    MatchVarsRegexp,
+    NameLoggers,
     RaiseError,
     RequestBody,
     ReverseProxy,
@@ -43,6 +49,7 @@ from zeroserve_ir.tree import (
     Selection,
     SetVariables,
     StaticResponse,
+    Trace,
 )
 from zeroserve_ir.tree_files import FileServer, MatchFile
 
@@ -118,6 +125,8 @@ def print_handler(handler: Handler) -> Directive:
             return _print_proxy(handler)
         case FileServer():
             return Directive("file_server", *file_server_words(handler))
+        case MapValues() | AppendLog() | NameLoggers() | Trace():
+            return Directive(*print_request_handler(handler))
         case _:
             raise UnprintableError(f"{type(handler).__name__} is no single directive")
 
@@ -333,6 +342,10 @@ def _matcher_lines(matcher: Matcher) -> list[str]:
             ]
         case MatchFile():
             return file_matcher_lines(matcher)
+        case MatchVarsRegexp():
+            return [vars_regexp_line(matcher)]
+        case MatchExpression():
+            return [expression_line(matcher)]
         case MatchNot(sets):
             return [one for inner in sets for one in block("not", print_set(inner))]
 

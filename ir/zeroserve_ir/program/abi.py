@@ -184,6 +184,9 @@ HELPERS: tuple[Helper, ...] = (
         8,
         "adds WWW-Authenticate of Tables.credentials[row] to the answer",
     ),
+    Helper(37, "map_values", _ROW, 16, "placeholders of Tables.maps[row] are defined from here on"),
+    Helper(38, "append_log", _ROW, 16, "adds Tables.log_fields[row] to the access log line"),
+    Helper(39, "trace_request", _ROW, 32, "takes part in the request's W3C trace, by Tables.traces[row]"),
     Helper(
         24,
         "match_file",

@@ -20,6 +20,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.program import abi
+from zeroserve_ir.program import tables_requests as requests
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
 from zeroserve_ir.program.emitting import Emitter
@@ -218,8 +219,16 @@ class _SiteLowering:
                 self._lower_headers(handler)
             case tree.RequestBody(size_bytes_max=size):
                 emitter.call_constant("limit_request_body", size)
-            case tree.SetVariables(variables=variables):
-                emitter.call_row("assign_variables", tables.add_assignments(variables))
+            case tree.SetVariables():
+                emitter.call_row("assign_variables", requests.add_assignments(tables.tables, handler))
+            case tree.NameLoggers():
+                emitter.call_row("assign_variables", requests.add_logger_names(tables.tables, handler))
+            case tree.MapValues():
+                emitter.call_row("map_values", requests.add_map(tables.tables, handler))
+            case tree.AppendLog():
+                emitter.call_row("append_log", requests.add_log_field(tables.tables, handler))
+            case tree.Trace():
+                emitter.call_row("trace_request", requests.add_trace(tables.tables, handler))
             case tree.BasicAuth():
                 self._lower_basic_auth(handler)
             case tree.StaticResponse(abort=True):

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
+from zeroserve_ir.program.tables_requests import parse_texts, subject_text
 from zeroserve_ir.program.texts import parse_text
 
 _QUERY = {
@@ -42,7 +43,7 @@ class TableBuilder:
 
     def add_paths(self, match: tree.MatchPath) -> int:
         """Add a `path` matcher."""
-        self.tables.paths.add(patterns=match.patterns)
+        self.tables.paths.add(patterns=match.patterns, texts=parse_texts(match.patterns))
         return len(self.tables.paths) - 1
 
     def add_regexp(self, pattern: str, name: str, subject: pb.Subject.ValueType, field: str = "") -> int:
@@ -52,7 +53,7 @@ class TableBuilder:
 
     def add_hosts(self, match: tree.MatchHost) -> int:
         """Add a `host` matcher."""
-        self.tables.hosts.add(values=match.hosts)
+        self.tables.hosts.add(values=match.hosts, texts=parse_texts(match.hosts))
         return len(self.tables.hosts) - 1
 
     def add_methods(self, match: tree.MatchMethod) -> int:
@@ -62,12 +63,18 @@ class TableBuilder:
 
     def add_header(self, field: str, values: tuple[str, ...] | None) -> int:
         """Add one field of a `header` matcher; None asks for its absence."""
-        self.tables.headers.add(field=field, values=values or (), absent=values is None)
+        texts = parse_texts(values or ())
+        self.tables.headers.add(field=field, values=values or (), absent=values is None, texts=texts)
         return len(self.tables.headers) - 1
 
     def add_query(self, match: tree.MatchQuery) -> int:
         """Add a `query` matcher."""
-        entries = [pb.KeyValue(key=key, values=values) for key, values in match.keys]
+        entries = [
+            pb.KeyValue(
+                key=key, values=values, texts=parse_texts(values), key_text=(*parse_texts((key,)), None)[0]
+            )
+            for key, values in match.keys
+        ]
         self.tables.queries.add(entries=entries)
         return len(self.tables.queries) - 1
 
@@ -83,8 +90,7 @@ class TableBuilder:
 
     def add_variable(self, subject: str, values: tuple[str, ...]) -> int:
         """Add one entry of a `vars` matcher; a bare name is a variable."""
-        name = subject if "{" in subject else f"{{http.vars.{subject}}}"
-        self.tables.variables.add(subject=parse_text(name), values=values)
+        self.tables.variables.add(subject=subject_text(subject), values=values, texts=parse_texts(values))
         return len(self.tables.variables) - 1
 
     def add_trie(self, entries: Iterable[tuple[str, bool, int]]) -> int:

@@ -87,6 +87,12 @@ pub const HELPER_CHECK_PASSWORD: u32 = 20;
 pub const HELPER_ASSIGN_VARIABLES: u32 = 21;
 /// adds WWW-Authenticate of Tables.credentials[row] to the answer.
 pub const HELPER_REQUIRE_AUTHENTICATION: u32 = 22;
+/// placeholders of Tables.maps[row] are defined from here on.
+pub const HELPER_MAP_VALUES: u32 = 37;
+/// adds Tables.log_fields[row] to the access log line.
+pub const HELPER_APPEND_LOG: u32 = 38;
+/// takes part in the request's W3C trace, by Tables.traces[row].
+pub const HELPER_TRACE_REQUEST: u32 = 39;
 /// Tables.file_matches[row]: 0 no file, 1 found, 2 not known yet (suspend), 3 raises its status.
 pub const HELPER_MATCH_FILE: u32 = 24;
 /// copies the first value of the named field; its length (which may exceed the room), or -1.
@@ -117,6 +123,9 @@ pub const HELPERS: &[(u32, &str, usize, i64)] = &[
     (20, "check_password", 1, 64),
     (21, "assign_variables", 1, 16),
     (22, "require_authentication", 1, 8),
+    (37, "map_values", 1, 16),
+    (38, "append_log", 1, 16),
+    (39, "trace_request", 1, 32),
     (24, "match_file", 1, 128),
     (64, "read_request_header", 4, 32),
     (65, "write_request_header", 4, 32),

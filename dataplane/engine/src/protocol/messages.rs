@@ -217,11 +217,23 @@ pub struct Tables {
     pub file_servers: ::prost::alloc::vec::Vec<FileServer>,
     #[prost(message, repeated, tag = "21")]
     pub file_matches: ::prost::alloc::vec::Vec<FileMatch>,
+    #[prost(message, repeated, tag = "28")]
+    pub maps: ::prost::alloc::vec::Vec<MapValues>,
+    #[prost(message, repeated, tag = "29")]
+    pub log_fields: ::prost::alloc::vec::Vec<LogField>,
+    #[prost(message, repeated, tag = "30")]
+    pub traces: ::prost::alloc::vec::Vec<Trace>,
+    #[prost(message, repeated, tag = "31")]
+    pub expressions: ::prost::alloc::vec::Vec<Expression>,
+    #[prost(message, repeated, tag = "36")]
+    pub rate_limits: ::prost::alloc::vec::Vec<RateLimit>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Strings {
     #[prost(string, repeated, tag = "1")]
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "2")]
+    pub texts: ::prost::alloc::vec::Vec<Text>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Text {
@@ -243,12 +255,14 @@ pub mod part {
         Placeholder(::prost::alloc::string::String),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PathPatterns {
     #[prost(string, repeated, tag = "1")]
     pub patterns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "2")]
+    pub texts: ::prost::alloc::vec::Vec<Text>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Regexp {
     #[prost(string, tag = "1")]
     pub pattern: ::prost::alloc::string::String,
@@ -258,8 +272,10 @@ pub struct Regexp {
     pub subject: i32,
     #[prost(string, tag = "4")]
     pub field: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub text: ::core::option::Option<Text>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HeaderMatch {
     #[prost(string, tag = "1")]
     pub field: ::prost::alloc::string::String,
@@ -267,18 +283,24 @@ pub struct HeaderMatch {
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(bool, tag = "3")]
     pub absent: bool,
+    #[prost(message, repeated, tag = "4")]
+    pub texts: ::prost::alloc::vec::Vec<Text>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KeyValues {
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<KeyValue>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KeyValue {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "2")]
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "3")]
+    pub texts: ::prost::alloc::vec::Vec<Text>,
+    #[prost(message, optional, tag = "4")]
+    pub key_text: ::core::option::Option<Text>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VariableMatch {
@@ -286,6 +308,8 @@ pub struct VariableMatch {
     pub subject: ::core::option::Option<Text>,
     #[prost(string, repeated, tag = "2")]
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "3")]
+    pub texts: ::prost::alloc::vec::Vec<Text>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Rewrite {
@@ -399,6 +423,135 @@ pub struct Assignment {
     pub name: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub value: ::core::option::Option<Text>,
+    #[prost(enumeration = "ValueKind", tag = "3")]
+    pub kind: i32,
+    #[prost(message, optional, tag = "4")]
+    pub name_text: ::core::option::Option<Text>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MapValues {
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Text>,
+    #[prost(string, repeated, tag = "2")]
+    pub destinations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "3")]
+    pub mappings: ::prost::alloc::vec::Vec<Mapping>,
+    #[prost(message, repeated, tag = "4")]
+    pub defaults: ::prost::alloc::vec::Vec<Text>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Mapping {
+    #[prost(string, tag = "1")]
+    pub input: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub pattern: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub outputs: ::prost::alloc::vec::Vec<MapOutput>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MapOutput {
+    #[prost(bool, tag = "1")]
+    pub absent: bool,
+    #[prost(message, optional, tag = "2")]
+    pub text: ::core::option::Option<Text>,
+    #[prost(string, tag = "3")]
+    pub template: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LogField {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub value: ::core::option::Option<Text>,
+    #[prost(bool, tag = "3")]
+    pub early: bool,
+    #[prost(string, tag = "4")]
+    pub variable: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Trace {
+    #[prost(message, optional, tag = "1")]
+    pub span: ::core::option::Option<Text>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Expression {
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<ExpressionNode>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExpressionNode {
+    #[prost(oneof = "expression_node::Node", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    pub node: ::core::option::Option<expression_node::Node>,
+}
+/// Nested message and enum types in `ExpressionNode`.
+pub mod expression_node {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Node {
+        #[prost(bool, tag = "1")]
+        Boolean(bool),
+        #[prost(int64, tag = "2")]
+        Integer(i64),
+        #[prost(uint64, tag = "3")]
+        Unsigned(u64),
+        #[prost(double, tag = "4")]
+        Double(f64),
+        #[prost(string, tag = "5")]
+        Text(::prost::alloc::string::String),
+        #[prost(bytes, tag = "6")]
+        Bytes(::prost::bytes::Bytes),
+        #[prost(bool, tag = "7")]
+        Null(bool),
+        #[prost(string, tag = "8")]
+        Placeholder(::prost::alloc::string::String),
+        #[prost(string, tag = "9")]
+        Variable(::prost::alloc::string::String),
+        #[prost(message, tag = "10")]
+        Call(super::ExpressionCall),
+        #[prost(message, tag = "11")]
+        Match(super::ExpressionMatch),
+        #[prost(message, tag = "12")]
+        Macro(super::ExpressionMacro),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpressionCall {
+    #[prost(string, tag = "1")]
+    pub function: ::prost::alloc::string::String,
+    #[prost(uint32, repeated, tag = "2")]
+    pub operands: ::prost::alloc::vec::Vec<u32>,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpressionMatch {
+    #[prost(uint32, tag = "1")]
+    pub helper: u32,
+    #[prost(uint32, tag = "2")]
+    pub row: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpressionMacro {
+    #[prost(string, tag = "1")]
+    pub r#macro: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub variable: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub range: u32,
+    #[prost(uint32, repeated, tag = "4")]
+    pub steps: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimit {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<Text>,
+    #[prost(uint32, tag = "3")]
+    pub events: u32,
+    #[prost(uint32, tag = "4")]
+    pub window_ms: u32,
+    #[prost(uint32, tag = "5")]
+    pub burst: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PathTrie {
@@ -654,6 +807,38 @@ impl HeaderOperation {
             "HEADER_ADD" => Some(Self::HeaderAdd),
             "HEADER_DEFAULT" => Some(Self::HeaderDefault),
             "HEADER_REPLACE" => Some(Self::HeaderReplace),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ValueKind {
+    ValueText = 0,
+    ValueBoolean = 1,
+    ValueInteger = 2,
+    ValueDouble = 3,
+}
+impl ValueKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::ValueText => "VALUE_TEXT",
+            Self::ValueBoolean => "VALUE_BOOLEAN",
+            Self::ValueInteger => "VALUE_INTEGER",
+            Self::ValueDouble => "VALUE_DOUBLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VALUE_TEXT" => Some(Self::ValueText),
+            "VALUE_BOOLEAN" => Some(Self::ValueBoolean),
+            "VALUE_INTEGER" => Some(Self::ValueInteger),
+            "VALUE_DOUBLE" => Some(Self::ValueDouble),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from zeroserve_ir.caddyfile.meaning.directives import build_routes, read_directive, read_error_block
+from zeroserve_ir.caddyfile.meaning.mapping import find_destinations
 from zeroserve_ir.caddyfile.meaning.matchers import define_matcher
 from zeroserve_ir.caddyfile.meaning.ordering import DIRECTIVE_ORDER, Placed
 from zeroserve_ir.caddyfile.meaning.profiles import check_placeholders
@@ -48,6 +49,7 @@ def read_site_body(
 def read_body(segments: Sequence[Segment], scope: Scope) -> tuple[list[Placed], tuple[Route, ...]]:
     """Read what bodies of objects and of site blocks share: matchers, handlers, error blocks."""
     reading = scope.reading
+    reading.defined |= find_destinations(segments)
     for segment in segments:
         check_placeholders(reading, segment)
         if segment.name.text.startswith("@"):

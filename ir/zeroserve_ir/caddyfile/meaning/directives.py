@@ -11,6 +11,13 @@ from collections.abc import Callable, Sequence
 
 from zeroserve_ir.caddyfile.meaning.files import read_file_server, read_try_files
 from zeroserve_ir.caddyfile.meaning.headers import read_header, read_request_header
+from zeroserve_ir.caddyfile.meaning.mapping import (
+    read_log_append,
+    read_log_name,
+    read_log_skip,
+    read_map,
+    read_tracing,
+)
 from zeroserve_ir.caddyfile.meaning.matchers import define_matcher, split_matcher
 from zeroserve_ir.caddyfile.meaning.ordering import Placed, group_routes, sort_routes
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
@@ -119,6 +126,10 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "basicauth": read_basic_auth,
     "error": read_error,
     "file_server": read_file_server,
+    "log_append": read_log_append,
+    "log_name": read_log_name,
+    "log_skip": read_log_skip,
+    "map": read_map,
     "method": read_method,
     "redir": read_redir,
     "request_body": read_request_body,
@@ -127,6 +138,8 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "reverse_proxy": read_reverse_proxy,
     "rewrite": read_rewrite,
     "root": read_root,
+    "skip_log": read_log_skip,
+    "tracing": read_tracing,
     "uri": read_uri,
     "vars": read_vars,
 }

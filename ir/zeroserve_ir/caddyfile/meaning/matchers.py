@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import re2
 
-from zeroserve_ir.caddyfile.lexer import Token
+from zeroserve_ir.caddyfile.lexer import Quote, Token
 from zeroserve_ir.caddyfile.limits import DEPTH_MAX
 from zeroserve_ir.caddyfile.meaning.fields import canonical_field
 from zeroserve_ir.caddyfile.meaning.file_matching import read_file_matcher
@@ -25,6 +25,7 @@ from zeroserve_ir.tree import (
     MatchClientIp,
     Matcher,
     MatcherSet,
+    MatchExpression,
     MatchHeader,
     MatchHeaderRegexp,
     MatchHost,
@@ -38,12 +39,14 @@ from zeroserve_ir.tree import (
     MatchQuery,
     MatchRemoteIp,
     MatchVars,
+    MatchVarsRegexp,
 )
 from zeroserve_ir.tree_files import MatchFile
 
 MODULES: dict[type[Matcher], str] = {
     MatchClientIp: "client_ip",
     MatchFile: "file",
+    MatchExpression: "expression",
     MatchHeader: "header",
     MatchHeaderRegexp: "header_regexp",
     MatchHost: "host",
@@ -57,6 +60,7 @@ MODULES: dict[type[Matcher], str] = {
     MatchQuery: "query",
     MatchRemoteIp: "remote_ip",
     MatchVars: "vars",
+    MatchVarsRegexp: "vars_regexp",
 }
 """The matcher module of Caddy that a type of the tree stands for."""
 
@@ -147,6 +151,10 @@ def _read_module(
             return [_read_vars(segments)]
         case "file":
             return [read_file_matcher(segments, reading)]
+        case "vars_regexp":
+            return list(_read_vars_regexps(segments, name))
+        case "expression":
+            return [_read_expression(segments[0], name)]
         case _:
             return [_read_not(segments, reading, depth)]
 
@@ -283,6 +291,33 @@ def _read_vars(segments: list[Segment]) -> MatchVars:
         name, *values = texts(segment.arguments)
         variables[name] = (*variables.get(name, ()), *values)
     return MatchVars(tuple(sorted(variables.items())))
+
+
+def _read_vars_regexps(segments: list[Segment], name: str) -> list[MatchVarsRegexp]:
+    found: dict[str, MatchVarsRegexp] = {}
+    for segment in segments:
+        arguments = segment.arguments
+        if len(arguments) not in (2, 3):
+            raise wrong_count(segment, "vars_regexp [NAME] VARIABLE PATTERN")
+        subject = arguments[-2].text
+        given = arguments[0].text if len(arguments) == 3 else ""
+        found[subject] = MatchVarsRegexp(subject, check_regexp(arguments[-1]), given or name)
+    return [found[subject] for subject in sorted(found)]
+
+
+def _read_expression(segment: Segment, name: str) -> MatchExpression:
+    """Read CEL: one word is the expression, of several the quotes are part of it (celmatcher.go)."""
+    tokens = (segment.name, *segment.arguments) if segment.name.quoted else segment.arguments
+    if not tokens:
+        raise wrong_count(segment, "expression CEL")
+    if len(tokens) == 1:
+        return MatchExpression(tokens[0].text, name)
+    return MatchExpression(" ".join(_with_quotes(token) for token in tokens))
+
+
+def _with_quotes(token: Token) -> str:
+    quote = "" if token.quote is Quote.HEREDOC else token.quote.value
+    return f"{quote}{token.text}{quote}"
 
 
 def _read_not(segments: list[Segment], reading: Reading, depth: int) -> MatchNot:

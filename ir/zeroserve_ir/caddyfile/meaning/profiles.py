@@ -65,17 +65,16 @@ ROWS: dict[tuple[Kind, str], Row] = {
         _BOTH,
         Kind.DIRECTIVE,
         "abort basic_auth basicauth error handle handle_errors "
-        "handle_path header method redir request_body "
-        "request_header respond reverse_proxy rewrite route uri vars",
+        "handle_path header map method redir request_body "
+        "request_header respond reverse_proxy rewrite route tracing uri vars",
     ),
-    **_rows(_OWNER, Kind.DIRECTIVE, "bind log root tls"),
-    **_rows(_IGNORED, Kind.DIRECTIVE, "encode push tracing"),
-    **_rows(_IGNORED_OWNER, Kind.DIRECTIVE, "log_append log_name log_skip skip_log"),
+    **_rows(_OWNER, Kind.DIRECTIVE, "bind log log_append log_name log_skip root skip_log tls"),
+    **_rows(_IGNORED, Kind.DIRECTIVE, "encode push"),
     **_rows(
         _LATER,
         Kind.DIRECTIVE,
         "copy_response copy_response_headers forward_auth intercept "
-        "invoke map timeouts zeroserve_call rate_limit",
+        "invoke timeouts zeroserve_call rate_limit",
     ),
     **_rows(
         _LATER_OWNER, Kind.DIRECTIVE, "acme_server file_server fs metrics php_fastcgi templates try_files"
@@ -171,9 +170,10 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _BOTH,
         Kind.MATCHER,
-        "client_ip header header_regexp host method not path path_regexp protocol query remote_ip vars",
+        "client_ip header header_regexp host method not path path_regexp protocol query remote_ip vars "
+        "vars_regexp",
     ),
-    **_rows(_LATER, Kind.MATCHER, "expression tls url_pattern vars_regexp"),
+    **_rows(_LATER, Kind.MATCHER, "expression tls url_pattern"),
     **_rows(_LATER_OWNER, Kind.MATCHER, "file"),
     **_rows(
         _OWNER,
@@ -262,6 +262,8 @@ def check_placeholders(reading: Reading, segment: Segment) -> None:
 
 def _check_placeholder(reading: Reading, name: str, token: Token) -> None:
     row_name = placeholder_row(name)
+    if name in reading.defined:
+        return
     if row_name is not None:
         check(reading, Kind.PLACEHOLDER, row_name, token)
     elif reading.profile is Profile.TENANT:

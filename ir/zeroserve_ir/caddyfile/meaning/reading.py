@@ -60,6 +60,8 @@ class Reading:
     groups: int = 0
     files: tuple[str, ...] = ()
     """Files that the text of the site at hand comes from; `file_server` hides them."""
+    defined: set[str] = field(default_factory=set)
+    """Placeholders that `map` defines."""
 
     def next_group(self) -> str:
         """Return the next group's name, numbered as Caddy's adapter does."""

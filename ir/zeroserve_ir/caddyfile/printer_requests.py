@@ -1,0 +1,61 @@
+"""Expressions, `vars_regexp`, `map`, log fields and traces as lines of a Caddyfile.
+
+In: values of `zeroserve_ir.tree_requests`. Out: words and lines. Called by `printer_handlers`.
+"""
+
+from __future__ import annotations
+
+from zeroserve_ir.caddyfile.printer_words import block, line, word
+from zeroserve_ir.tree_requests import (
+    AppendLog,
+    Mapping,
+    MapValues,
+    MatchExpression,
+    MatchVarsRegexp,
+    NameLoggers,
+    Trace,
+)
+
+Words = tuple[str, tuple[str, ...], tuple[str, ...] | None]
+"""A directive's name, its words, the lines of its block."""
+
+
+def expression_line(matcher: MatchExpression) -> str:
+    """Return the line of an expression; one quoted word takes the matcher's name, several do not."""
+    if matcher.name:
+        return line("expression", word(matcher.expression, quoted=True))
+    # Caddy joins the words of the line again: two make it leave out the name.
+    return f"expression {matcher.expression}"
+
+
+def vars_regexp_line(matcher: MatchVarsRegexp) -> str:
+    """Return the line of a pattern on a variable."""
+    name = word(matcher.name) if matcher.name else ""
+    return line("vars_regexp", name, word(matcher.subject), word(matcher.pattern, quoted=True))
+
+
+def print_request_handler(handler: MapValues | AppendLog | NameLoggers | Trace) -> Words:
+    """Return the directive of a handler."""
+    match handler:
+        case MapValues(source, destinations, mappings, defaults):
+            lines = [_mapping_line(mapping) for mapping in mappings]
+            if defaults:
+                lines.append(line("default", *(word(one, quoted=True) for one in defaults)))
+            return "map", (word(source, quoted=True), *map(word, destinations)), tuple(lines)
+        case AppendLog(key, value, early):
+            return "log_append", (word("<" + key if early else key), word(value, quoted=True)), None
+        case NameLoggers(names):
+            return "log_name", tuple(map(word, names)), None
+        case Trace(span, attributes):
+            lines = [f"span {word(span, quoted=True)}"] if span else []
+            pairs = [line(word(name), word(value, quoted=True)) for name, value in attributes]
+            lines += block("span_attributes", pairs) if pairs else []
+            return "tracing", (), tuple(lines) or None
+
+
+def _mapping_line(mapping: Mapping) -> str:
+    outputs = [
+        "-" if output is None else output if index in mapping.literals else word(output, quoted=True)
+        for index, output in enumerate(mapping.outputs)
+    ]
+    return line(word(("~" if mapping.regexp else "") + mapping.input, quoted=True), *outputs)

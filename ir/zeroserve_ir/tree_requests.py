@@ -1,0 +1,71 @@
+"""Types of the tree about what is known of a request: expressions, maps, log fields, traces, rates.
+
+Re-exported by `tree`; they follow the shape of Caddy's JSON (`rate_limit`: ours alone).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MatchVarsRegexp:
+    """`vars_regexp`: RE2 pattern on a variable, or on the placeholder that `subject` is."""
+
+    subject: str
+    pattern: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchExpression:
+    """`expression`: CEL; `name` is that of the regular expressions in it which have none."""
+
+    expression: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A line of `map`: `input` is text, or an RE2 pattern; an output of None leaves its destination alone."""
+
+    input: str
+    outputs: tuple[str | None, ...]
+    regexp: bool = False
+    literals: tuple[int, ...] = ()
+    """Positions of outputs that are numbers or booleans in Caddy's JSON; the same text at run time."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapValues:
+    """`map`: destinations become placeholders, evaluated where they are used (Caddy: map.go)."""
+
+    source: str
+    destinations: tuple[str, ...]
+    """With their braces."""
+    mappings: tuple[Mapping, ...]
+    defaults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendLog:
+    """`log_append`: a field of the access log line; `early` takes the value at once, not at the end."""
+
+    key: str
+    value: str
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NameLoggers:
+    """`log_name`: the access loggers that this request goes to instead of the site's."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """`tracing`: the W3C trace context is taken on, passed up and shown as `{http.vars.trace_id}`."""
+
+    span: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
