@@ -64,7 +64,8 @@ impl AccessLog {
 
     /// Buffers a line; never blocks. `flush` once per loop turn hands them to the writer.
     pub fn line(&mut self, exchange: &Exchange, outcome: &Outcome) {
-        if self.writer.is_none() {
+        // What `log_skip` set (Caddy: server.go, shouldLogRequest).
+        if self.writer.is_none() || exchange.variables.get(b"log_skip") == Some(b"true") {
             return;
         }
         push_line(exchange, outcome, &mut self.buffer);
@@ -116,12 +117,26 @@ fn push_line(exchange: &Exchange, outcome: &Outcome, out: &mut Vec<u8>) {
     if let Some(upstream) = outcome.upstream {
         let _ = write!(out, ",\"upstream\":\"{upstream}\",\"tries\":{}", outcome.tries);
     }
+    for (key, value) in exchange.log_values.iter() {
+        push_field(key, value, out);
+    }
+    for (tables, row) in &exchange.log_rows {
+        let (key, value) = exchange.log_value(tables, *row);
+        push_field(&key, &value, out);
+    }
     let _ = writeln!(
         out,
         ",\"scheme\":\"{}\",\"protocol\":\"HTTP/1.{}\"}}",
         exchange.scheme(),
         exchange.http_minor
     );
+}
+
+fn push_field(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.push(b',');
+    push_string(key, out);
+    out.push(b':');
+    push_string(value, out);
 }
 
 /// A JSON string. Bytes that are no ASCII text become `\u00XX`: a line is always one line, and valid.

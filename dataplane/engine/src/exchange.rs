@@ -130,6 +130,7 @@ mod changes;
 mod expanding;
 pub mod fields;
 pub mod filtering;
+mod mapping;
 pub mod paths;
 pub mod queries;
 pub mod rewriting;

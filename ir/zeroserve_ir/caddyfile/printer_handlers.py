@@ -220,6 +220,8 @@ def _print_auth(handler: BasicAuth) -> Directive:
 def _print_variables(handler: SetVariables) -> Directive:
     if len(handler.variables) == 1 and handler.variables[0][0] == "root" and not handler.literals:
         return Directive("root", (word(handler.variables[0][1], quoted=True),))
+    if handler == SetVariables((("log_skip", "true"),), ("log_skip",)):
+        return Directive("log_skip")
     lines = (
         line(word(name), value if name in handler.literals else word(value, quoted=True))
         for name, value in handler.variables

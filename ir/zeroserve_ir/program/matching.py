@@ -39,8 +39,11 @@ class MatcherLowering:
         for number, matchers in enumerate(sets):
             is_last = number == len(sets) - 1
             missed = fail if is_last else self.emitter.new_label()
+            patterns = [matcher for matcher in matchers if isinstance(matcher, tree.MatchVarsRegexp)]
             for matcher in matchers:
-                self._lower(matcher, missed)
+                if not isinstance(matcher, tree.MatchVarsRegexp):
+                    self._lower(matcher, missed)
+            self._require_any([self._add_row(pattern) for pattern in patterns], missed)
             if not is_last:
                 self.emitter.jump(matched)
                 self.emitter.place(missed)
@@ -58,8 +61,8 @@ class MatcherLowering:
                 for field, values in fields:
                     self._require("match_header", self.tables.add_header(field, values), fail)
             case tree.MatchVars(variables=variables):
-                for subject, values in variables:
-                    self._require("match_variable", self.tables.add_variable(subject, values), fail)
+                rows = [self.tables.add_variable(subject, values) for subject, values in variables]
+                self._require_any([("match_variable", row) for row in rows], fail)
             case _:
                 helper, row = self._add_row(matcher)
                 self._require(helper, row, fail)
@@ -89,6 +92,16 @@ class MatcherLowering:
                 return "match_client_ip", tables.add_addresses(ranges)
             case _:
                 raise AssertionError(f"no lowering for {type(matcher).__name__}")
+
+    def _require_any(self, rows: Sequence[tuple[str, int]], fail: str) -> None:
+        """Go on when one of the rows fits: entries of `vars` and `vars_regexp` are alternatives (vars.go)."""
+        fits = self.emitter.new_label()
+        for helper, row in rows[:-1]:
+            self.emitter.call_row(helper, row)
+            self.emitter.jump_unless_zero(fits)
+        for helper, row in rows[-1:]:
+            self._require(helper, row, fail)
+        self.emitter.place(fits)
 
     def _require(self, helper: str, row: int, fail: str) -> None:
         self.emitter.call_row(helper, row)

@@ -14,7 +14,7 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
 from zeroserve_ir.program.tables_requests import parse_texts, subject_text
-from zeroserve_ir.program.texts import parse_text
+from zeroserve_ir.program.texts import parse_text, placeholders
 
 _QUERY = {
     "set": pb.QUERY_SET,
@@ -71,7 +71,10 @@ class TableBuilder:
         """Add a `query` matcher."""
         entries = [
             pb.KeyValue(
-                key=key, values=values, texts=parse_texts(values), key_text=(*parse_texts((key,)), None)[0]
+                key=key,
+                values=values,
+                texts=parse_texts(values),
+                key_text=parse_text(key) if placeholders(key) else None,
             )
             for key, values in match.keys
         ]

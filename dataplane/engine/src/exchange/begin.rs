@@ -6,7 +6,7 @@ use super::filtering::FilterChoice;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
 use crate::program::abi;
-use crate::snapshot::{Settings, Tables};
+use crate::snapshot::{Settings, Tables, ValueKind};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -56,6 +56,13 @@ pub struct Exchange {
     pub(crate) filter_choices: Vec<Arc<dyn FilterChoice>>,
     pub(crate) variables: Pairs,
     pub(crate) captures: Pairs,
+    /// What `vars` set as numbers and booleans, by name; the last counts.
+    pub(crate) variable_kinds: Vec<(Vec<u8>, ValueKind)>,
+    /// Rows of Tables.maps that define placeholders.
+    pub(crate) maps: Vec<(Arc<Tables>, u32)>,
+    /// Fields of the log line, and rows of such that are evaluated when it is written.
+    pub(crate) log_values: Pairs,
+    pub(crate) log_rows: Vec<(Arc<Tables>, u32)>,
     pub(crate) scratch: Fields,
     pub(crate) writing_answer: bool,
     pub(crate) listener: ListenerId,
@@ -103,6 +110,10 @@ impl Exchange {
             filter_choices: Vec::new(),
             variables: Pairs::default(),
             captures: Pairs::default(),
+            variable_kinds: Vec::new(),
+            maps: Vec::new(),
+            log_values: Pairs::default(),
+            log_rows: Vec::new(),
             scratch: Fields::default(),
             writing_answer: false,
             listener: ListenerId(0),
@@ -167,6 +178,10 @@ impl Exchange {
         self.filter_choices.clear();
         self.variables.0.clear();
         self.captures.0.clear();
+        self.variable_kinds.clear();
+        self.maps.clear();
+        self.log_values.0.clear();
+        self.log_rows.clear();
         self.writing_answer = false;
         self.upstream = None;
         self.upstream_status = 0;

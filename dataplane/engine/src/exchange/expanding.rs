@@ -36,7 +36,7 @@ impl Exchange {
     /// Appends the value. Groups: the URI, the connection, the rest.
     pub fn expand_placeholder(&self, placeholder: &Placeholder, unknown: Unknown, out: &mut Vec<u8>) {
         if let Placeholder::Unknown(name) = placeholder {
-            if unknown == Unknown::Keep {
+            if !self.expand_mapped(name, out) && unknown == Unknown::Keep {
                 out.push(b'{');
                 out.extend_from_slice(name);
                 out.push(b'}');

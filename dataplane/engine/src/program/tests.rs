@@ -318,7 +318,7 @@ fn native_code_calls_helpers_through_the_vm_block() {
     code.extend_from_slice(&[
         0x48, 0x69, 0xc0, 0x94, 0x01, 0, 0, 0x48, 0xc1, 0xe0, 8, 0x48, 0x83, 0xc8, 5, 0xc3,
     ]);
-    let patterns = protocol::PathPatterns { patterns: vec!["/API/*".into()] };
+    let patterns = protocol::PathPatterns { patterns: vec!["/API/*".into()], texts: vec![] };
     let tables = protocol::Tables { paths: vec![patterns], ..protocol::Tables::default() };
     let host = host(&code, TARGET, &tables);
     let mut machine = Machine::new().unwrap();

@@ -1,6 +1,7 @@
 //! Tables messages become tables. Refused with a reason: what this engine could not apply as written.
 
 use super::clusters::Cluster;
+use super::requests::{self, Values};
 use super::tables::*;
 use crate::addresses::AddressSet;
 use crate::exchange::fields::Search;
@@ -31,19 +32,15 @@ impl Compiler {
         find_cluster: &dyn Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Compiled<Tables> {
         Ok(Tables {
-            paths: message
-                .paths
-                .iter()
-                .map(|row| row.patterns.iter().map(|text| compile_path(text)).collect())
-                .collect(),
+            paths: message.paths.iter().map(compile_paths).collect(),
             regexps: message.regexps.iter().map(|row| self.compile_regexp(row)).collect::<Compiled<_>>()?,
-            hosts: message.hosts.iter().map(|row| compile_strings(&row.values)).collect(),
+            hosts: message.hosts.iter().map(|row| Values::compile(&row.values, &row.texts)).collect(),
             methods: message.methods.iter().map(|row| compile_strings(&row.values)).collect(),
             headers: message.headers.iter().map(compile_header_match).collect(),
             queries: message.queries.iter().map(compile_query_match).collect(),
             protocols: message.protocols.iter().map(|text| text.as_str().into()).collect(),
             addresses: message.addresses.iter().map(compile_addresses).collect::<Compiled<_>>()?,
-            variables: message.variables.iter().map(compile_variable_match).collect(),
+            variables: message.variables.iter().map(requests::compile_variable_match).collect(),
             rewrites: message
                 .rewrites
                 .iter()
@@ -69,10 +66,13 @@ impl Compiler {
             credentials: message.credentials.iter().map(compile_credentials).collect(),
             assignments: message.assignments.iter().map(compile_assignments).collect(),
             tries: message.tries.iter().map(compile_trie).collect(),
+            maps: message.maps.iter().map(|row| requests::compile_map(self, row)).collect::<Compiled<_>>()?,
+            log_fields: message.log_fields.iter().map(requests::compile_log_field).collect(),
+            traces: message.traces.len(),
         })
     }
 
-    fn pattern(&mut self, text: &str) -> Compiled<Arc<Regex>> {
+    pub(super) fn pattern(&mut self, text: &str) -> Compiled<Arc<Regex>> {
         if let Some(pattern) = self.patterns.get(text).and_then(Weak::upgrade) {
             return Ok(pattern);
         }
@@ -96,6 +96,7 @@ impl Compiler {
             name: row.name.as_bytes().into(),
             subject,
             field: row.field.as_bytes().into(),
+            text: row.text.as_ref().map(|text| Text::compile(Some(text))),
         })
     }
 
@@ -198,15 +199,26 @@ fn compile_query_change(change: &protocol::QueryChange) -> QueryChange {
     }
 }
 
+fn compile_paths(row: &protocol::PathPatterns) -> Box<[PathPattern]> {
+    if row.texts.is_empty() {
+        return row.patterns.iter().map(|text| compile_path(text)).collect();
+    }
+    row.texts.iter().map(|text| PathPattern::Dynamic(Text::compile(Some(text)))).collect()
+}
+
 /// The form of a `path` pattern; lower case but for its escapes, as Caddy provisions it.
 pub fn compile_path(text: &str) -> PathPattern {
-    let text = text.to_lowercase();
+    compile_folded_path(&text.to_lowercase())
+}
+
+/// The form of a pattern that is in lower case already, or is compared as it is.
+pub fn compile_folded_path(text: &str) -> PathPattern {
     let bytes = |text: &str| -> Box<[u8]> { text.as_bytes().into() };
     let stars = text.matches('*').count();
     if text == "*" {
         PathPattern::Any
     } else if text.contains('%') {
-        PathPattern::Escaped(bytes(&text))
+        PathPattern::Escaped(bytes(text))
     } else if text.contains("//") {
         PathPattern::Never
     } else if stars == 2 && text.starts_with('*') && text.ends_with('*') {
@@ -216,9 +228,9 @@ pub fn compile_path(text: &str) -> PathPattern {
     } else if stars == 1 && text.ends_with('*') {
         PathPattern::Prefix(bytes(&text[..text.len() - 1]))
     } else if text.contains(['*', '?', '[', '\\']) {
-        PathPattern::Glob(bytes(&text))
+        PathPattern::Glob(bytes(text))
     } else {
-        PathPattern::Exact(bytes(&text))
+        PathPattern::Exact(bytes(text))
     }
 }
 
@@ -229,21 +241,21 @@ fn compile_strings(values: &[String]) -> Alternatives {
 fn compile_header_match(row: &protocol::HeaderMatch) -> HeaderMatch {
     HeaderMatch {
         field: row.field.as_bytes().into(),
-        values: compile_strings(&row.values),
+        values: Values::compile(&row.values, &row.texts),
         absent: row.absent,
     }
 }
 
 fn compile_query_match(row: &protocol::KeyValues) -> QueryMatch {
-    row.entries.iter().map(|entry| (entry.key.as_bytes().into(), compile_strings(&entry.values))).collect()
+    let key = |entry: &protocol::KeyValue| match &entry.key_text {
+        Some(text) => Text::compile(Some(text)),
+        None => Text::Literal(entry.key.as_bytes().into()),
+    };
+    row.entries.iter().map(|entry| (key(entry), Values::compile(&entry.values, &entry.texts))).collect()
 }
 
 fn compile_addresses(row: &protocol::Strings) -> Compiled<AddressSet> {
     AddressSet::parse(&row.values).map_err(|text| format!("{text:?} is no CIDR"))
-}
-
-fn compile_variable_match(row: &protocol::VariableMatch) -> VariableMatch {
-    VariableMatch { subject: Text::compile(row.subject.as_ref()), values: compile_strings(&row.values) }
 }
 
 fn compile_credentials(row: &protocol::Credentials) -> Credentials {
@@ -255,8 +267,7 @@ fn compile_credentials(row: &protocol::Credentials) -> Credentials {
 }
 
 fn compile_assignments(row: &protocol::Assignments) -> Assignments {
-    let rows = row.assignments.iter();
-    rows.map(|a| (a.name.as_bytes().into(), Text::compile(a.value.as_ref()))).collect()
+    row.assignments.iter().map(requests::compile_assignment).collect()
 }
 
 fn compile_trie(row: &protocol::PathTrie) -> PathTrie {

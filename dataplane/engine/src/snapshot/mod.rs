@@ -5,6 +5,7 @@ mod certificates;
 mod clusters;
 mod compiling;
 mod hosts;
+mod requests;
 mod settings;
 mod sharded;
 mod store;
@@ -13,8 +14,9 @@ mod upstream_tls;
 
 pub use certificates::{CertificateResolver, LoadedCertificate};
 pub use clusters::{Cluster, ClusterState, Endpoint, EndpointKey, EndpointRef, Picker, UpstreamTls};
-pub use compiling::{Compiler, compile_path};
+pub use compiling::{Compiler, compile_folded_path, compile_path};
 pub use hosts::{Snapshot, VirtualHost};
+pub use requests::{LogField, MapInput, MapOutput, Mapping, ValueKind, ValueMap, Values};
 pub use settings::{Listener, Settings};
 pub use store::{Change, Refusal, Store};
 pub use tables::*;

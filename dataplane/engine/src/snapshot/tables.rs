@@ -1,6 +1,7 @@
 //! Tables, compiled once from their message: what programs refer to by row.
 
 use super::clusters::Cluster;
+use super::requests::{LogField, ValueKind, ValueMap, Values};
 use crate::addresses::AddressSet;
 use crate::exchange::HeaderChange;
 use crate::exchange::rewriting::Rewrite;
@@ -14,16 +15,16 @@ type Bytes = Box<[u8]>;
 /// Text that any of fits.
 pub type Alternatives = Box<[Bytes]>;
 /// Keys and what each may be.
-pub type QueryMatch = Box<[(Bytes, Alternatives)]>;
+pub type QueryMatch = Box<[(Text, Values)]>;
 /// Names and what they become.
-pub type Assignments = Box<[(Bytes, Text)]>;
+pub type Assignments = Box<[Assignment]>;
 type Map = HashMap<Bytes, u32, ahash::RandomState>;
 
 #[derive(Default)]
 pub struct Tables {
     pub paths: Box<[Box<[PathPattern]>]>,
     pub regexps: Box<[Regexp]>,
-    pub hosts: Box<[Alternatives]>,
+    pub hosts: Box<[Values]>,
     pub methods: Box<[Alternatives]>,
     pub headers: Box<[HeaderMatch]>,
     pub queries: Box<[QueryMatch]>,
@@ -37,6 +38,10 @@ pub struct Tables {
     pub credentials: Box<[Credentials]>,
     pub assignments: Box<[Assignments]>,
     pub tries: Box<[PathTrie]>,
+    pub maps: Box<[ValueMap]>,
+    pub log_fields: Box<[LogField]>,
+    /// How many rows Tables.traces has: they say nothing but that there is one.
+    pub traces: usize,
 }
 
 /// A pattern of Caddy's `path` matcher, in the form that its stars give it (matchers.go).
@@ -52,6 +57,8 @@ pub enum PathPattern {
     Glob(Box<[u8]>),
     /// Has `//`: no normalised path fits, unless `%2F%2F` is in it.
     Never,
+    /// Has placeholders: takes its form per request.
+    Dynamic(Text),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +74,26 @@ pub struct Regexp {
     pub name: Box<[u8]>,
     pub subject: Subject,
     pub field: Box<[u8]>,
+    /// The placeholder that is matched, where `field` is no variable.
+    pub text: Option<Text>,
 }
 
 pub struct HeaderMatch {
     pub field: Box<[u8]>,
-    pub values: Alternatives,
+    pub values: Values,
     pub absent: bool,
 }
 
 pub struct VariableMatch {
     pub subject: Text,
-    pub values: Alternatives,
+    pub values: Values,
+}
+
+/// An entry of Tables.assignments.
+pub struct Assignment {
+    pub name: Text,
+    pub value: Text,
+    pub kind: ValueKind,
 }
 
 pub struct HeaderChanges {

@@ -74,12 +74,35 @@ pub fn require_authentication(vm: &mut Vm, index: u64) -> HelperResult {
 }
 
 pub fn assign_variables(vm: &mut Vm, index: u64) -> HelperResult {
-    for (name, text) in row(&vm.tables().assignments, index)? {
+    for assignment in row(&vm.tables().assignments, index)? {
         let exchange = vm.exchange();
-        let mut value = Vec::new();
-        exchange.expand(text, Unknown::Empty, &mut value);
-        exchange.variables.push(name.to_vec(), value);
+        let (mut name, mut value) = (Vec::new(), Vec::new());
+        exchange.expand(&assignment.name, Unknown::Empty, &mut name);
+        exchange.expand(&assignment.value, Unknown::Empty, &mut value);
+        exchange.assign_variable(name, value, assignment.kind);
     }
+    Ok(0)
+}
+
+pub fn map_values(vm: &mut Vm, index: u64) -> HelperResult {
+    row(&vm.tables().maps, index)?;
+    let tables = vm.host().tables.clone();
+    vm.exchange().add_map(tables, index as u32);
+    Ok(0)
+}
+
+pub fn append_log(vm: &mut Vm, index: u64) -> HelperResult {
+    row(&vm.tables().log_fields, index)?;
+    let tables = vm.host().tables.clone();
+    vm.exchange().append_log(tables, index as u32);
+    Ok(0)
+}
+
+pub fn trace_request(vm: &mut Vm, index: u64) -> HelperResult {
+    if index >= vm.tables().traces as u64 {
+        return Err("no such row");
+    }
+    vm.exchange().trace();
     Ok(0)
 }
 

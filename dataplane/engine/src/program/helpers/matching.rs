@@ -1,25 +1,36 @@
 //! Matchers with the meaning of Caddy's (caddyhttp/matchers.go): pure predicates on the request as it is now.
 
 use super::{HelperResult, Vm, row};
-use crate::exchange::{Unknown, paths, queries};
-use crate::snapshot::{PathPattern, Subject};
+use crate::exchange::{Exchange, Unknown, paths, queries};
+use crate::snapshot::{PathPattern, Subject, compile_folded_path};
 
 pub fn match_path(vm: &mut Vm, index: u64) -> HelperResult {
     let patterns = row(&vm.tables().paths, index)?;
     fold_path(vm);
     let path = std::mem::take(&mut vm.folded.text);
-    let fits = patterns.iter().any(|pattern| match pattern {
-        PathPattern::Any => true,
-        PathPattern::Contains(text) => text.is_empty() || memchr::memmem::find(&path, text).is_some(),
-        PathPattern::Suffix(text) => path.ends_with(text),
-        PathPattern::Prefix(text) => path.starts_with(text),
-        PathPattern::Exact(text) => path[..] == text[..],
-        PathPattern::Glob(text) => matches_glob(text, &path),
-        PathPattern::Escaped(text) => matches_escaped(text, &vm.exchange().path),
-        PathPattern::Never => false,
-    });
+    let fits = patterns.iter().any(|pattern| matches_path(pattern, &path, vm.exchange()));
     vm.folded.text = path;
     Ok(u64::from(fits))
+}
+
+/// `path` is decoded, cleaned and in lower case.
+fn matches_path(pattern: &PathPattern, path: &[u8], exchange: &Exchange) -> bool {
+    match pattern {
+        PathPattern::Any => true,
+        PathPattern::Contains(text) => text.is_empty() || memchr::memmem::find(path, text).is_some(),
+        PathPattern::Suffix(text) => path.ends_with(text),
+        PathPattern::Prefix(text) => path.starts_with(text),
+        PathPattern::Exact(text) => *path == text[..],
+        PathPattern::Glob(text) => matches_glob(text, path),
+        PathPattern::Escaped(text) => matches_escaped(text, &exchange.path),
+        PathPattern::Never => false,
+        PathPattern::Dynamic(text) => {
+            let mut pattern = Vec::new();
+            exchange.expand(text, Unknown::Empty, &mut pattern);
+            // Not dynamic again: what a client sent is never expanded.
+            matches_path(&compile_folded_path(&String::from_utf8_lossy(&pattern)), path, exchange)
+        }
+    }
 }
 
 fn fold_path(vm: &mut Vm) {
@@ -177,9 +188,10 @@ pub fn match_regexp(vm: &mut Vm, index: u64) -> HelperResult {
     match regexp.subject {
         Subject::NormalisedPath => subject.extend_from_slice(&exchange.path),
         Subject::Path => paths::clean(&exchange.decoded_path(), &mut subject),
-        Subject::Variable => {
-            subject.extend_from_slice(exchange.variables.get(&regexp.field).unwrap_or_default())
-        }
+        Subject::Variable => match &regexp.text {
+            Some(text) => exchange.expand(text, Unknown::Empty, &mut subject),
+            None => subject.extend_from_slice(exchange.variables.get(&regexp.field).unwrap_or_default()),
+        },
         Subject::Header => {
             let values: Vec<Vec<u8>> = exchange.request.all(&regexp.field).map(<[u8]>::to_vec).collect();
             let fits = values.iter().any(|value| capture(vm, index, value));
@@ -211,9 +223,10 @@ fn capture(vm: &mut Vm, index: u64, subject: &[u8]) -> bool {
 
 pub fn match_host(vm: &mut Vm, index: u64) -> HelperResult {
     let patterns = row(&vm.tables().hosts, index)?;
-    let host = vm.exchange().host();
+    let exchange = vm.exchange();
+    let host = exchange.host();
     let host = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
-    Ok(u64::from(patterns.iter().any(|pattern| matches_host(pattern, host))))
+    Ok(u64::from(patterns.any(exchange, |pattern| matches_host(pattern, host))))
 }
 
 /// Caddy's host matcher: `*` stands for one whole label anywhere.
@@ -238,7 +251,7 @@ pub fn match_header(vm: &mut Vm, index: u64) -> HelperResult {
     let matcher = row(&vm.tables().headers, index)?;
     let exchange = vm.exchange();
     if matcher.field.eq_ignore_ascii_case(b"host") {
-        let fits = matcher.values.iter().any(|value| matches_value(value, &exchange.authority));
+        let fits = matcher.values.any(exchange, |value| matches_value(value, &exchange.authority));
         return Ok(u64::from(!matcher.absent && fits));
     }
     let mut values = exchange.request.all(&matcher.field).peekable();
@@ -248,7 +261,7 @@ pub fn match_header(vm: &mut Vm, index: u64) -> HelperResult {
     if matcher.values.is_empty() {
         return Ok(u64::from(values.peek().is_some()));
     }
-    Ok(u64::from(values.any(|value| matcher.values.iter().any(|wanted| matches_value(wanted, value)))))
+    Ok(u64::from(values.any(|value| matcher.values.any(exchange, |wanted| matches_value(wanted, value)))))
 }
 
 /// `*` at either end of a value is any text; case counts.
@@ -264,7 +277,8 @@ fn matches_value(wanted: &[u8], value: &[u8]) -> bool {
 
 pub fn match_query(vm: &mut Vm, index: u64) -> HelperResult {
     let wanted = row(&vm.tables().queries, index)?;
-    let query = &vm.exchange().query;
+    let exchange = vm.exchange();
+    let query = &exchange.query;
     if wanted.is_empty() {
         return Ok(u64::from(queries::parse(query).is_empty()));
     }
@@ -273,10 +287,10 @@ pub fn match_query(vm: &mut Vm, index: u64) -> HelperResult {
     }
     let pairs = queries::parse(query);
     let fits = wanted.iter().all(|(key, values)| {
-        let mut found = pairs.iter().filter(|(name, _)| name[..] == key[..]).peekable();
-        found.peek().is_some()
-            && found
-                .any(|(_, value)| values.iter().any(|wanted| **wanted == *b"*" || wanted[..] == value[..]))
+        let mut expected = Vec::new();
+        exchange.expand(key, Unknown::Empty, &mut expected);
+        let mut found = pairs.iter().filter(|(name, _)| *name == expected);
+        found.any(|(_, value)| values.any(exchange, |wanted| wanted == b"*" || wanted == value))
     });
     Ok(u64::from(fits))
 }
@@ -313,8 +327,9 @@ pub fn match_client_ip(vm: &mut Vm, index: u64) -> HelperResult {
 pub fn match_variable(vm: &mut Vm, index: u64) -> HelperResult {
     let matcher = row(&vm.tables().variables, index)?;
     let mut value = Vec::new();
-    vm.exchange().expand(&matcher.subject, Unknown::Empty, &mut value);
-    Ok(u64::from(matcher.values.iter().any(|wanted| wanted[..] == value[..])))
+    let exchange = vm.exchange();
+    exchange.expand(&matcher.subject, Unknown::Empty, &mut value);
+    Ok(u64::from(matcher.values.any(exchange, |wanted| wanted == value)))
 }
 
 pub fn find_path(vm: &mut Vm, index: u64) -> HelperResult {

@@ -43,7 +43,7 @@ impl Vm {
         register! {
             HELPER_MATCH_PATH HELPER_MATCH_REGEXP HELPER_MATCH_HOST HELPER_MATCH_METHOD HELPER_MATCH_HEADER
             HELPER_MATCH_QUERY HELPER_MATCH_PROTOCOL HELPER_MATCH_REMOTE_IP HELPER_MATCH_CLIENT_IP
-            HELPER_MATCH_VARIABLE HELPER_FIND_PATH HELPER_REWRITE HELPER_CHANGE_REQUEST_HEADERS
+            HELPER_MATCH_VARIABLE HELPER_FIND_PATH HELPER_MAP_VALUES HELPER_APPEND_LOG HELPER_TRACE_REQUEST HELPER_REWRITE HELPER_CHANGE_REQUEST_HEADERS
             HELPER_CHANGE_RESPONSE_HEADERS HELPER_LIMIT_REQUEST_BODY HELPER_CHECK_PASSWORD HELPER_ASSIGN_VARIABLES
             HELPER_REQUIRE_AUTHENTICATION HELPER_READ_REQUEST_HEADER HELPER_WRITE_REQUEST_HEADER
             HELPER_WRITE_RESPONSE_HEADER HELPER_LOG_MESSAGE
@@ -175,6 +175,9 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_LIMIT_REQUEST_BODY => acting::limit_request_body(vm, r1),
         abi::HELPER_CHECK_PASSWORD => acting::check_password(vm, r1),
         abi::HELPER_ASSIGN_VARIABLES => acting::assign_variables(vm, r1),
+        abi::HELPER_MAP_VALUES => acting::map_values(vm, r1),
+        abi::HELPER_APPEND_LOG => acting::append_log(vm, r1),
+        abi::HELPER_TRACE_REQUEST => acting::trace_request(vm, r1),
         abi::HELPER_REQUIRE_AUTHENTICATION => acting::require_authentication(vm, r1),
         abi::HELPER_READ_REQUEST_HEADER => acting::read_request_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_WRITE_REQUEST_HEADER => acting::write_request_header(vm, (r1, r2), (r3, r4)),
