@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+from pathlib import Path
 
 from zeroserve_operator.cluster_client import ClusterClient
 from zeroserve_operator.hosting import HostingSettings, host_operator
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-access-log", action="store_true", help="nodes log no requests")
     parser.add_argument("--listen", default="[::]:9443", help="address of the discovery service")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        default=HostingSettings().token_file,
+        help="token that other replicas know us by",
+    )
     parser.add_argument("--metrics-port", type=int, default=9180, help="port of probes and metrics")
     parser.add_argument("--log-level", default="INFO", help="least severe messages to log")
 
@@ -48,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(level=arguments.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    asyncio.run(_run(make_settings(arguments), HostingSettings(listen=arguments.listen)))
+    asyncio.run(_run(make_settings(arguments), HostingSettings(arguments.listen, arguments.token_file)))
     return 0
 
 

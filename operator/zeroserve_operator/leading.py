@@ -51,13 +51,18 @@ class Election:
         *,
         duration_s: int = 15,
         steady: Callable[[], float] = time.monotonic,
+        reached: Callable[[], None] = lambda: None,
     ) -> None:
+        """`reached` hears of each answer of the API server."""
         self._client = client
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._name = name
         self.identity = identity
         self.duration_s = duration_s
         self._steady = steady
+        self._reached = reached
+        self.holder = ""
+        """Who holds the Lease, as last read."""
         self._observed: Observed | None = None
         self._renewed_s = float("-inf")
 
@@ -104,9 +109,11 @@ class Election:
         path = f"{self._collection}/{self._name}"
         try:
             lease = self._client.request("GET", path)
+            self._reached()
         except ClusterError as error:
             if error.status != 404:
                 raise
+            self._reached()
             body = {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
@@ -115,7 +122,7 @@ class Election:
             }
             return self._write("POST", self._collection, body)
         spec = lease.get("spec") or {}
-        holder = spec.get("holderIdentity") or ""
+        holder = self.holder = spec.get("holderIdentity") or ""
         transitions = int(spec.get("leaseTransitions") or 0)
         mark = (holder, str(spec.get("renewTime")), transitions)
         if self._observed is None or self._observed.mark != mark:

@@ -1,7 +1,7 @@
-"""Whose token an agent shows: the API server says which Pod, and the Pod says which node.
+"""Whose token a client shows: the API server says which Pod, and the Pod says which node and what it is.
 
-In: a bearer token. Out: the node's identity, or `UnauthenticatedError`. Rule: the token must be for our
-audience and belong to a Pod of our own namespace that lives and has the labels of the data plane.
+In: a bearer token. Out: the identity, or `UnauthenticatedError`. Rule: the token must be for our audience and
+belong to a Pod of our own namespace that lives and has the labels of the data plane or of an operator.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import asyncio
 from typing import Any, Protocol
 
 from zeroserve_operator.cluster_client import ClusterError
-from zeroserve_operator.publishing.serving import NodeIdentity, UnauthenticatedError
+from zeroserve_operator.publishing.serving import Component, NodeIdentity, UnauthenticatedError
 
 AUDIENCE = "zeroserve-operator"
 COMPONENT_LABEL = "app.kubernetes.io/component"
-COMPONENT = "dataplane"
 POD_NAME_KEY = "authentication.kubernetes.io/pod-name"
 POD_UID_KEY = "authentication.kubernetes.io/pod-uid"
 ENDED_PHASES = ("Succeeded", "Failed")
@@ -70,9 +69,11 @@ class TokenReviewer:
         metadata = pod.get("metadata") or {}
         if metadata.get("uid") != uid or (pod.get("status") or {}).get("phase") in ENDED_PHASES:
             raise UnauthenticatedError(f"Pod {name} has ended")
-        if (metadata.get("labels") or {}).get(COMPONENT_LABEL) != COMPONENT:
-            raise UnauthenticatedError(f"Pod {name} is not of the data plane")
-        return NodeIdentity(str((pod.get("spec") or {}).get("nodeName") or ""), name)
+        label = (metadata.get("labels") or {}).get(COMPONENT_LABEL)
+        component = next((one for one in Component if one.value == label), None)
+        if component is None:
+            raise UnauthenticatedError(f"Pod {name} is neither of the data plane nor of an operator")
+        return NodeIdentity(str((pod.get("spec") or {}).get("nodeName") or ""), name, component)
 
 
 def _first(extra: dict[str, Any], key: str) -> str:

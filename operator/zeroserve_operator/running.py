@@ -1,7 +1,8 @@
 """Running: the operator process, from watches to published snapshots and statuses.
 
-In: `OperatorSettings` and a publisher. Out: nothing; runs until stopped. Rule: nothing is published before
-all objects were listed once; while building fails, what was published stays.
+In: `OperatorSettings`, a publisher and the election. Out: nothing; runs until stopped. Rules: nothing is
+published before all objects were listed once; while building fails, what was published stays; a replica that
+was cut off from the API server serves nobody until it knows again what the cluster holds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from zeroserve_operator.building_process import BuildProcess, BuildProcessError
 from zeroserve_operator.cluster_client import ClusterClient, ClusterError
 from zeroserve_operator.coalescing import Coalescer
 from zeroserve_operator.default_secrets import ensure_default_certificate
+from zeroserve_operator.freshness import Freshness
 from zeroserve_operator.handlers import run_watches
 from zeroserve_operator.kinds import API_KINDS
 from zeroserve_operator.leading import Election
@@ -46,6 +48,11 @@ logger = logging.getLogger(__name__)
 
 STATUS_INTERVAL_S = 1.0
 RETRY_S = 1.0
+FRESHNESS_INTERVAL_S = 1.0
+RESYNC_CUT_OFF_S = 2.0
+"""How often a replica that was cut off tries to compare."""
+FORWARDED_WITHIN_S = 6.0
+"""So soon after the Lease changed hands the others forward to its new holder; counts wait for that."""
 
 
 class Publisher(Protocol):
@@ -60,11 +67,26 @@ class Publisher(Protocol):
         """Serve a snapshot from now on."""
         ...
 
+    async def suspend(self) -> None:
+        """Serve nobody until `resume`."""
+        ...
+
+    async def resume(self) -> None:
+        """Serve again."""
+        ...
+
 
 class Operator:
     """One replica."""
 
-    def __init__(self, settings: OperatorSettings, publisher: Publisher, client: ClusterClient) -> None:
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        publisher: Publisher,
+        client: ClusterClient,
+        election: Election,
+        freshness: Freshness,
+    ) -> None:
         self.settings = settings
         self.publisher = publisher
         self.client = client
@@ -72,13 +94,8 @@ class Operator:
         self.process = BuildProcess(settings.build)
         self.coalescer = Coalescer(settings.holdoff_ms / 1000, settings.holdoff_max_ms / 1000)
         self.patcher = Patcher(client)
-        self.election = Election(
-            client,
-            settings.namespace,
-            settings.lease_name,
-            settings.identity,
-            duration_s=settings.lease_duration_s,
-        )
+        self.election = election
+        self.freshness = freshness
         self.stop = asyncio.Event()
         self.is_synced = False
         self._versions: dict[ObjectKey, str] = {}
@@ -88,6 +105,8 @@ class Operator:
         self._secrets_wanted = asyncio.Event()
         self._beat_s = time.monotonic()
         self._has_built = False
+        self._is_serving = True
+        self._led_since_s = float("inf")
 
     @property
     def is_alive(self) -> bool:
@@ -97,7 +116,7 @@ class Operator:
     @property
     def is_ready(self) -> bool:
         """Whether a snapshot of all objects is served."""
-        return self._has_built
+        return self._has_built and self._is_serving
 
     def observe(self, kind: Kind, raw: Mapping[str, Any], gone: bool) -> None:
         """Take a watch event."""
@@ -120,6 +139,7 @@ class Operator:
             asyncio.create_task(self._build_forever(), name="building"),
             asyncio.create_task(self._resync_forever(), name="resyncing"),
             asyncio.create_task(self._fetch_forever(), name="fetching"),
+            asyncio.create_task(self._judge_freshness_forever(), name="judging"),
             asyncio.create_task(self._tell_forever(), name="telling"),
             asyncio.create_task(self.election.run(self._change_leader), name="leading"),
             asyncio.create_task(self.stop.wait(), name="stopping"),
@@ -202,6 +222,23 @@ class Operator:
         BUILD_SECONDS.observe(time.monotonic() - begun_s)
         await self.publisher.publish(built.draft)
         self._has_built = True
+        if self.coalescer.pending is Effect.NOTHING:
+            self.freshness.note_built()
+
+    async def _judge_freshness_forever(self) -> None:
+        """Stop serving when we may know an older cluster than our siblings, and begin again."""
+        while True:
+            await asyncio.sleep(FRESHNESS_INTERVAL_S)
+            fresh = self.freshness.is_fresh
+            if fresh == self._is_serving:
+                continue
+            self._is_serving = fresh
+            if fresh:
+                logger.info("all objects are known again; serving agents")
+                await self.publisher.resume()
+            else:
+                logger.warning("watches may be stale; agents are sent to other replicas")
+                await self.publisher.suspend()
 
     def _measure(self) -> None:
         RESOURCES.set(len(self.process.built.draft.resources))
@@ -221,7 +258,7 @@ class Operator:
     async def _resync_forever(self) -> None:
         last_s = time.monotonic()
         while True:
-            await asyncio.sleep(self.settings.resync_s)
+            await self._await_resync(last_s)
             try:
                 differences = await asyncio.to_thread(
                     find_differences, self.client, self.settings.watch_namespaces, self._seen
@@ -237,8 +274,16 @@ class Operator:
                 self._take(*self.store.remove(key))
             for kind, raw in missed:
                 self.observe(kind, raw, False)
+            self.freshness.note_compared(missed=self.coalescer.pending is not Effect.NOTHING)
             report_missed(differences, time.monotonic() - last_s)
             last_s = time.monotonic()
+
+    async def _await_resync(self, last_s: float) -> None:
+        """Wait until the next comparison is due: soon, for a replica that was cut off."""
+        while True:
+            await asyncio.sleep(min(RESYNC_CUT_OFF_S, self.settings.resync_s))
+            if not self.freshness.is_fresh or time.monotonic() - last_s >= self.settings.resync_s:
+                return
 
     def _seen(self) -> dict[ObjectKey, str]:
         return dict(self._versions)
@@ -281,6 +326,7 @@ class Operator:
 
     def _change_leader(self, leading: bool) -> None:
         LEADING.set(leading)
+        self._led_since_s = time.monotonic() if leading else float("inf")
         self.patcher.forget()
 
     async def _tell_forever(self) -> None:
@@ -308,6 +354,8 @@ class Operator:
             addresses = view.addresses if isinstance(view, Ingress) else ()
             nodes = NodeCount(0, 0)
             if key.kind is Kind.ZEROSERVE_ROUTE:
+                if time.monotonic() - self._led_since_s < FORWARDED_WITHIN_S:
+                    continue
                 nodes = count_nodes(
                     self.publisher.acknowledgements, self.process.built.draft, outcome.resources
                 )
@@ -339,14 +387,11 @@ def count_nodes(
     return NodeCount(len(serving), len(nodes), tuple(sorted(codes)))
 
 
-async def run_operator(
-    settings: OperatorSettings, publisher: Publisher, stop: asyncio.Event | None = None
-) -> None:
+async def run_operator(operator: Operator, stop: asyncio.Event) -> None:
     """Run one replica until `stop` is set."""
-    operator = Operator(settings, publisher, ClusterClient())
-    if stop is not None:
-        operator.stop = stop
-    probes = Probes(settings.metrics_port, lambda: operator.is_alive, lambda: operator.is_ready)
+    operator.stop = stop
+    port = operator.settings.metrics_port
+    probes = Probes(port, lambda: operator.is_alive, lambda: operator.is_ready)
     probes.start()
     try:
         await operator.run()

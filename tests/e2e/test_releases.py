@@ -1,5 +1,6 @@
 """The life of an installation: install, upgrade to new images under load, roll back, uninstall."""
 
+import time
 from collections.abc import Iterator
 
 import manifests
@@ -8,6 +9,8 @@ from cluster.certificates import Authority
 from cluster.clients import Client
 from releases import TAGS, Release, import_images
 from traffic import Target, fetch, load
+
+LEASE_SECONDS = 15
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,35 @@ def test_two_operators_elect_one_that_writes(installed: Release, site: Target) -
     pods = {pod["metadata"]["name"] for pod in installed.client.pods("app.kubernetes.io/component=operator")}
     (lease,) = installed.client.items("leases")
     assert len(pods) == 2 and lease["spec"]["holderIdentity"] in pods
+
+
+def test_the_one_that_writes_counts_the_nodes_of_the_other(namespace: Client, installed: Release) -> None:
+    """The only agent holds a stream to one operator; the Lease is given to the other one."""
+    operators = installed.client.pods("app.kubernetes.io/component=operator")
+    logs = {
+        (name := pod["metadata"]["name"]): installed.client.kubectl("logs", name, "--tail=-1")
+        for pod in operators
+    }
+    (serving,) = (
+        name for name, log in logs.items() if log.count(" subscribed, ") > log.count("the stream of")
+    )
+    (other,) = logs.keys() - {serving}
+    patch = f'{{"spec":{{"holderIdentity":"{other}"}}}}'
+    installed.client.kubectl("patch", "lease", "second-operator", "--type=merge", "-p", patch)
+    # Who held it writes until its own deadline.
+    time.sleep(LEASE_SECONDS)
+    (lease,) = installed.client.items("leases")
+    assert lease["spec"]["holderIdentity"] == other
+    text = manifests.zeroserve_route(
+        "counted", "counted.example", 'respond "counted"', "none", installed.ingress_class
+    )
+    namespace.apply(text)
+
+    def counted() -> bool:
+        status = namespace.get("zeroserveroute", "counted").get("status", {})
+        return bool(status.get("nodes") == {"acked": 1, "total": 1})
+
+    assert namespace.eventually(counted, 30)
 
 
 def test_an_upgrade_to_new_images_fails_no_request(

@@ -25,25 +25,35 @@ _sym_db = _symbol_database.Default()
 from zeroserve_ir._pb import resources_pb2 as zeroserve_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1czeroserve/v1/discovery.proto\x12\x0czeroserve.v1\x1a\x1czeroserve/v1/resources.proto\"Z\n\x0fResourceVersion\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.zeroserve.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\"}\n\x10\x44iscoveryRequest\x12,\n\tsubscribe\x18\x01 \x01(\x0b\x32\x17.zeroserve.v1.SubscribeH\x00\x12\x30\n\x0b\x61\x63knowledge\x18\x02 \x01(\x0b\x32\x19.zeroserve.v1.AcknowledgeH\x00\x42\t\n\x07request\"z\n\tSubscribe\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12\x0b\n\x03\x61\x62i\x18\x03 \x01(\r\x12\x0e\n\x06target\x18\x04 \x01(\t\x12+\n\x04held\x18\x05 \x03(\x0b\x32\x1d.zeroserve.v1.ResourceVersion\"W\n\x0b\x41\x63knowledge\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\t\x12\'\n\x08refusals\x18\x03 \x03(\x0b\x32\x15.zeroserve.v1.Refusal\"q\n\x07Refusal\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.zeroserve.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x9d\x01\n\x11\x44iscoveryResponse\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\t\x12)\n\tresources\x18\x03 \x03(\x0b\x32\x16.zeroserve.v1.Resource\x12.\n\x07removed\x18\x04 \x03(\x0b\x32\x1d.zeroserve.v1.ResourceVersion\x12\x0c\n\x04last\x18\x05 \x01(\x08\x32Z\n\tDiscovery\x12M\n\x06Stream\x12\x1e.zeroserve.v1.DiscoveryRequest\x1a\x1f.zeroserve.v1.DiscoveryResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1czeroserve/v1/discovery.proto\x12\x0czeroserve.v1\x1a\x1czeroserve/v1/resources.proto\"|\n\rAnswersReport\x12\x31\n\tsnapshots\x18\x01 \x03(\x0b\x32\x1e.zeroserve.v1.SnapshotVersions\x12)\n\x07\x61nswers\x18\x02 \x03(\x0b\x32\x18.zeroserve.v1.NodeAnswer\x12\r\n\x05\x65nded\x18\x03 \x03(\x04\"\x84\x01\n\x10SnapshotVersions\x12\x10\n\x08snapshot\x18\x01 \x01(\t\x12.\n\x07\x63hanged\x18\x02 \x03(\x0b\x32\x1d.zeroserve.v1.ResourceVersion\x12.\n\x07removed\x18\x03 \x03(\x0b\x32\x1d.zeroserve.v1.ResourceVersion\"e\n\nNodeAnswer\x12\x0e\n\x06stream\x18\x01 \x01(\x04\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x10\n\x08snapshot\x18\x03 \x01(\t\x12\'\n\x08refusals\x18\x04 \x03(\x0b\x32\x15.zeroserve.v1.Refusal\"\x0e\n\x0c\x41nswersTaken\"Z\n\x0fResourceVersion\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.zeroserve.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\"}\n\x10\x44iscoveryRequest\x12,\n\tsubscribe\x18\x01 \x01(\x0b\x32\x17.zeroserve.v1.SubscribeH\x00\x12\x30\n\x0b\x61\x63knowledge\x18\x02 \x01(\x0b\x32\x19.zeroserve.v1.AcknowledgeH\x00\x42\t\n\x07request\"z\n\tSubscribe\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12\x0b\n\x03\x61\x62i\x18\x03 \x01(\r\x12\x0e\n\x06target\x18\x04 \x01(\t\x12+\n\x04held\x18\x05 \x03(\x0b\x32\x1d.zeroserve.v1.ResourceVersion\"W\n\x0b\x41\x63knowledge\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\t\x12\'\n\x08refusals\x18\x03 \x03(\x0b\x32\x15.zeroserve.v1.Refusal\"q\n\x07Refusal\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.zeroserve.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x9d\x01\n\x11\x44iscoveryResponse\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\t\x12)\n\tresources\x18\x03 \x03(\x0b\x32\x16.zeroserve.v1.Resource\x12.\n\x07removed\x18\x04 \x03(\x0b\x32\x1d.zeroserve.v1.ResourceVersion\x12\x0c\n\x04last\x18\x05 \x01(\x08\x32Z\n\tDiscovery\x12M\n\x06Stream\x12\x1e.zeroserve.v1.DiscoveryRequest\x1a\x1f.zeroserve.v1.DiscoveryResponse(\x01\x30\x01\x32Q\n\x07\x41nswers\x12\x46\n\x07\x46orward\x12\x1b.zeroserve.v1.AnswersReport\x1a\x1a.zeroserve.v1.AnswersTaken(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zeroserve_ir._pb.discovery_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESOURCEVERSION']._serialized_start=76
-  _globals['_RESOURCEVERSION']._serialized_end=166
-  _globals['_DISCOVERYREQUEST']._serialized_start=168
-  _globals['_DISCOVERYREQUEST']._serialized_end=293
-  _globals['_SUBSCRIBE']._serialized_start=295
-  _globals['_SUBSCRIBE']._serialized_end=417
-  _globals['_ACKNOWLEDGE']._serialized_start=419
-  _globals['_ACKNOWLEDGE']._serialized_end=506
-  _globals['_REFUSAL']._serialized_start=508
-  _globals['_REFUSAL']._serialized_end=621
-  _globals['_DISCOVERYRESPONSE']._serialized_start=624
-  _globals['_DISCOVERYRESPONSE']._serialized_end=781
-  _globals['_DISCOVERY']._serialized_start=783
-  _globals['_DISCOVERY']._serialized_end=873
+  _globals['_ANSWERSREPORT']._serialized_start=76
+  _globals['_ANSWERSREPORT']._serialized_end=200
+  _globals['_SNAPSHOTVERSIONS']._serialized_start=203
+  _globals['_SNAPSHOTVERSIONS']._serialized_end=335
+  _globals['_NODEANSWER']._serialized_start=337
+  _globals['_NODEANSWER']._serialized_end=438
+  _globals['_ANSWERSTAKEN']._serialized_start=440
+  _globals['_ANSWERSTAKEN']._serialized_end=454
+  _globals['_RESOURCEVERSION']._serialized_start=456
+  _globals['_RESOURCEVERSION']._serialized_end=546
+  _globals['_DISCOVERYREQUEST']._serialized_start=548
+  _globals['_DISCOVERYREQUEST']._serialized_end=673
+  _globals['_SUBSCRIBE']._serialized_start=675
+  _globals['_SUBSCRIBE']._serialized_end=797
+  _globals['_ACKNOWLEDGE']._serialized_start=799
+  _globals['_ACKNOWLEDGE']._serialized_end=886
+  _globals['_REFUSAL']._serialized_start=888
+  _globals['_REFUSAL']._serialized_end=1001
+  _globals['_DISCOVERYRESPONSE']._serialized_start=1004
+  _globals['_DISCOVERYRESPONSE']._serialized_end=1161
+  _globals['_DISCOVERY']._serialized_start=1163
+  _globals['_DISCOVERY']._serialized_end=1253
+  _globals['_ANSWERS']._serialized_start=1255
+  _globals['_ANSWERS']._serialized_end=1336
 # @@protoc_insertion_point(module_scope)

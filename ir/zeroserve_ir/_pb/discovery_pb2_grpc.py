@@ -96,3 +96,80 @@ class Discovery:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class AnswersStub:
+    """Between replicas: to the holder of the Lease, which writes statuses.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Forward = channel.stream_stream(
+                '/zeroserve.v1.Answers/Forward',
+                request_serializer=zeroserve_dot_v1_dot_discovery__pb2.AnswersReport.SerializeToString,
+                response_deserializer=zeroserve_dot_v1_dot_discovery__pb2.AnswersTaken.FromString,
+                _registered_method=True)
+
+
+class AnswersServicer:
+    """Between replicas: to the holder of the Lease, which writes statuses.
+    """
+
+    def Forward(self, request_iterator, context):
+        """Metadata: as above; the token is of an operator's Pod. A replica that does not hold the Lease refuses with
+        FAILED_PRECONDITION. One report is under way at a time: the next one tells all that changed meanwhile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_AnswersServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Forward': grpc.stream_stream_rpc_method_handler(
+                    servicer.Forward,
+                    request_deserializer=zeroserve_dot_v1_dot_discovery__pb2.AnswersReport.FromString,
+                    response_serializer=zeroserve_dot_v1_dot_discovery__pb2.AnswersTaken.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'zeroserve.v1.Answers', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('zeroserve.v1.Answers', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Answers:
+    """Between replicas: to the holder of the Lease, which writes statuses.
+    """
+
+    @staticmethod
+    def Forward(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/zeroserve.v1.Answers/Forward',
+            zeroserve_dot_v1_dot_discovery__pb2.AnswersReport.SerializeToString,
+            zeroserve_dot_v1_dot_discovery__pb2.AnswersTaken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

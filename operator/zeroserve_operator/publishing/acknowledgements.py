@@ -1,12 +1,13 @@
 """Who serves what: the answers of nodes to what was published.
 
-In: streams that open, acknowledge and end. Out: by resource and version, the nodes that serve it, that
-refused it, that have not answered. Who calls: `serving` writes, the status writer reads through its callback.
+In: streams that open, acknowledge and end; what other replicas tell of theirs. Out: by resource and version,
+the nodes that serve it, that refused it, that have not answered. Who calls: `serving` writes, the status
+writer and `forwarding` read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from zeroserve_ir._pb import discovery_pb2 as discovery
@@ -47,10 +48,11 @@ class Tally:
 
 
 class Acknowledgements:
-    """The states of all connected nodes."""
+    """The states of all connected nodes, of this replica and, by source, of others."""
 
     def __init__(self) -> None:
         self._states: dict[int, NodeState] = {}
+        self._heard: dict[int, tuple[NodeState, ...]] = {}
 
     def open(self, stream: int, node: str) -> NodeState:
         """Note a connected node that has not answered yet."""
@@ -76,17 +78,30 @@ class Acknowledgements:
         """Forget a stream that ended."""
         self._states.pop(stream, None)
 
+    def hear(self, source: int, states: Iterable[NodeState]) -> None:
+        """Note all that another replica tells of its nodes."""
+        self._heard[source] = tuple(states)
+
+    def unhear(self, source: int) -> None:
+        """Forget what a replica told that went away: its nodes connect to others."""
+        self._heard.pop(source, None)
+
+    @property
+    def own(self) -> tuple[NodeState, ...]:
+        """The nodes that are connected to this replica, in the order in which they connected."""
+        return tuple(self._states.values())
+
     @property
     def nodes(self) -> tuple[NodeState, ...]:
-        """All connected nodes, in the order in which they connected."""
-        return tuple(self._states.values())
+        """All connected nodes, our own first."""
+        return (*self._states.values(), *(state for states in self._heard.values() for state in states))
 
     def tally(self, key: ResourceKey, version: str) -> Tally:
         """Count answers; during a rollout a node with two agents serves a version only when both do."""
         served: set[str] = set()
         refused: dict[str, RefusedVersion] = {}
         pending: set[str] = set()
-        for state in self._states.values():
+        for state in self.nodes:
             if state.serves(key, version):
                 served.add(state.node)
             elif (refusal := state.refusals.get(key)) is not None and refusal.version == version:

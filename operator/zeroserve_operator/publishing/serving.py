@@ -1,9 +1,10 @@
 """The Discovery server: every agent's stream, from one published snapshot.
 
-In: snapshots by `publish`, agents' streams. Out: deltas, one in flight for each stream, so that a slow agent
-gets the newest state when it is ready and never a queue; acknowledgements, by callback. Who calls: the
-operator's `main`. Rules: nothing is sent before the first `publish` (never an empty configuration by
-accident); without a reviewer of tokens only a loopback address is served.
+In: snapshots by `publish`, agents' streams, what other replicas tell of theirs. Out: deltas, one in flight
+for each stream, so that a slow agent gets the newest state when it is ready and never a queue;
+acknowledgements, by callback. Who calls: `hosting` and `running`. Rules: nothing is sent before the first
+`publish` (never an empty configuration by accident), nor while suspended: streams end then, so that agents go
+to replicas that know more; without a reviewer of tokens only a loopback address is served.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 
 import grpc
 from zeroserve_ir._pb import discovery_pb2 as discovery
@@ -23,6 +25,7 @@ from zeroserve_ir.program.abi import ABI_VERSION
 
 from zeroserve_operator.publishing.acknowledgements import Acknowledgements
 from zeroserve_operator.publishing.deltas import DeltaCache, Published, Versions, seal_part
+from zeroserve_operator.publishing.telling import Listener, TellingError
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +41,21 @@ SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),
 )
 
+SUSPENDED = "this replica was cut off from the cluster; another one may know more"
+
 _Stream = grpc.aio.ServicerContext[discovery.DiscoveryRequest, bytes]
+_AnswersStream = grpc.aio.ServicerContext[discovery.AnswersReport, discovery.AnswersTaken]
 
 
 class UnauthenticatedError(Exception):
-    """The token is not one of a live data-plane Pod."""
+    """The token is not one of a live Pod of ours."""
+
+
+class Component(Enum):
+    """What a Pod of ours is, by its label."""
+
+    DATAPLANE = "dataplane"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,7 @@ class NodeIdentity:
 
     node: str
     pod: str = ""
+    component: Component = Component.DATAPLANE
 
 
 Reviewer = Callable[[str], Awaitable[NodeIdentity]]
@@ -64,11 +78,17 @@ class DiscoveryServer:
         self,
         reviewer: Reviewer | None = None,
         on_changed: Callable[[Acknowledgements], None] = lambda acknowledgements: None,
+        is_holder: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`reviewer` None admits anyone, on loopback only; `on_changed` hears of every answer."""
+        """`reviewer` None admits anyone, on loopback only; `on_changed` hears of every answer.
+
+        `is_holder` tells whether this replica counts the nodes of all.
+        """
         self.acknowledgements = Acknowledgements()
         self._reviewer = reviewer
         self._on_changed = on_changed
+        self._is_holder = is_holder
+        self._is_suspended = False
         self._published: Published | None = None
         self._changed = asyncio.Condition()
         self._deltas = DeltaCache()
@@ -87,8 +107,16 @@ class DiscoveryServer:
         handler = grpc.stream_stream_rpc_method_handler(
             self._serve_stream, request_deserializer=discovery.DiscoveryRequest.FromString
         )
-        service = grpc.method_handlers_generic_handler("zeroserve.v1.Discovery", {"Stream": handler})
-        server.add_generic_rpc_handlers((service,))
+        answers = grpc.stream_stream_rpc_method_handler(
+            self._serve_answers,
+            request_deserializer=discovery.AnswersReport.FromString,
+            response_serializer=discovery.AnswersTaken.SerializeToString,
+        )
+        services = (
+            grpc.method_handlers_generic_handler("zeroserve.v1.Discovery", {"Stream": handler}),
+            grpc.method_handlers_generic_handler("zeroserve.v1.Answers", {"Forward": answers}),
+        )
+        server.add_generic_rpc_handlers(services)
         try:
             if leaf is None:
                 port = server.add_insecure_port(address)
@@ -112,6 +140,17 @@ class DiscoveryServer:
         async with self._changed:
             self._published = Published.of(draft)
             self._changed.notify_all()
+
+    async def suspend(self) -> None:
+        """End the agents' streams and open none, until `resume`; agents go on serving what they have."""
+        async with self._changed:
+            self._is_suspended = True
+            self._changed.notify_all()
+
+    async def resume(self) -> None:
+        """Serve the published snapshot again."""
+        async with self._changed:
+            self._is_suspended = False
 
     async def stop(self) -> None:
         """End all streams; agents go on serving what they have."""
@@ -138,7 +177,9 @@ class DiscoveryServer:
     async def _serve_stream(
         self, requests: AsyncIterator[discovery.DiscoveryRequest], context: _Stream
     ) -> AsyncIterator[bytes]:
-        identity = await self._authenticate(context)
+        identity = await self._authenticate(context, Component.DATAPLANE)
+        if self._is_suspended:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, SUSPENDED)
         subscribe = await self._receive_subscribe(requests, context)
         if identity is not None and identity.node != subscribe.node:
             await context.abort(
@@ -153,6 +194,8 @@ class DiscoveryServer:
             held = {(int(entry.type), entry.name): entry.version for entry in subscribe.held}
             async for message in self._send_changes(stream, held, requests):
                 yield message
+            if self._is_suspended:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, SUSPENDED)
         finally:
             self.acknowledgements.close(stream)
             self._on_changed(self.acknowledgements)
@@ -172,6 +215,8 @@ class DiscoveryServer:
                 if not waiting.done():
                     return
                 published = waiting.result()
+                if published is None:
+                    return
                 sent = published.draft.version
                 parts = self._deltas.encode(held, digest, published)
                 for index, part in enumerate(parts):
@@ -199,22 +244,49 @@ class DiscoveryServer:
         self._on_changed(self.acknowledgements)
         return True
 
-    async def _await_other_than(self, version: str) -> Published:
+    async def _await_other_than(self, version: str) -> Published | None:
+        """Return another snapshot than this, None when there shall be none."""
         async with self._changed:
             await self._changed.wait_for(
-                lambda: self._published is not None and self._published.draft.version != version
+                lambda: (
+                    self._is_suspended
+                    or (self._published is not None and self._published.draft.version != version)
+                )
             )
-            assert self._published is not None
-            return self._published
+            return None if self._is_suspended else self._published
 
-    async def _authenticate(self, context: _Stream) -> NodeIdentity | None:
+    async def _serve_answers(
+        self, reports: AsyncIterator[discovery.AnswersReport], context: _AnswersStream
+    ) -> AsyncIterator[discovery.AnswersTaken]:
+        """Take what another replica tells of its nodes, while this one holds the Lease."""
+        await self._authenticate(context, Component.OPERATOR)
+        source, listener = next(self._streams), Listener()
+        try:
+            async for report in reports:
+                if not self._is_holder():
+                    await context.abort(
+                        grpc.StatusCode.FAILED_PRECONDITION, "this replica does not hold the Lease"
+                    )
+                self.acknowledgements.hear(source, listener.take(report))
+                yield discovery.AnswersTaken()
+        except TellingError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        finally:
+            self.acknowledgements.unhear(source)
+
+    async def _authenticate(
+        self, context: _Stream | _AnswersStream, component: Component
+    ) -> NodeIdentity | None:
         if self._reviewer is None:
             return None
         token = read_token(tuple(context.invocation_metadata() or ()))
         try:
             if not token:
                 raise UnauthenticatedError("no bearer token")
-            return await self._reviewer(token)
+            identity = await self._reviewer(token)
+            if identity.component is not component:
+                raise UnauthenticatedError(f"Pod {identity.pod} is not of the {component.value}")
+            return identity
         except UnauthenticatedError as error:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         except Exception as error:

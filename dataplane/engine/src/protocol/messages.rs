@@ -1041,6 +1041,38 @@ impl MetricKind {
         }
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AnswersReport {
+    #[prost(message, repeated, tag = "1")]
+    pub snapshots: ::prost::alloc::vec::Vec<SnapshotVersions>,
+    #[prost(message, repeated, tag = "2")]
+    pub answers: ::prost::alloc::vec::Vec<NodeAnswer>,
+    #[prost(uint64, repeated, tag = "3")]
+    pub ended: ::prost::alloc::vec::Vec<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SnapshotVersions {
+    #[prost(string, tag = "1")]
+    pub snapshot: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub changed: ::prost::alloc::vec::Vec<ResourceVersion>,
+    #[prost(message, repeated, tag = "3")]
+    pub removed: ::prost::alloc::vec::Vec<ResourceVersion>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeAnswer {
+    #[prost(uint64, tag = "1")]
+    pub stream: u64,
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub snapshot: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub refusals: ::prost::alloc::vec::Vec<Refusal>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnswersTaken {
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResourceVersion {
     #[prost(enumeration = "ResourceType", tag = "1")]

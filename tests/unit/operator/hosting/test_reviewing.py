@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from zeroserve_operator.cluster_client import ClusterError
-from zeroserve_operator.publishing.serving import NodeIdentity, UnauthenticatedError
+from zeroserve_operator.publishing.serving import Component, NodeIdentity, UnauthenticatedError
 from zeroserve_operator.reviewing import AUDIENCE, TokenReviewer
 
 NAMESPACE = "zeroserve-system"
@@ -52,6 +52,12 @@ def test_a_live_pod_of_the_data_plane_is_its_node() -> None:
     assert server.asked == {"token": "token", "audiences": [AUDIENCE]}
 
 
+def test_a_pod_of_an_operator_is_no_node_but_a_replica() -> None:
+    labels = {"app.kubernetes.io/component": "operator"}
+    found = review(ApiServer(REVIEW, {**POD, "metadata": {"uid": "uid-1", "labels": labels}}))
+    assert found.component is Component.OPERATOR
+
+
 @pytest.mark.parametrize(
     ("status", "pod"),
     [
@@ -65,7 +71,7 @@ def test_a_live_pod_of_the_data_plane_is_its_node() -> None:
         (REVIEW, {**POD, "metadata": {**POD["metadata"], "uid": "uid-2"}}),
         (
             REVIEW,
-            {**POD, "metadata": {"uid": "uid-1", "labels": {"app.kubernetes.io/component": "operator"}}},
+            {**POD, "metadata": {"uid": "uid-1", "labels": {"app.kubernetes.io/component": "other"}}},
         ),
         (REVIEW, {**POD, "status": {"phase": "Failed"}}),
     ],
