@@ -148,6 +148,9 @@ class NodeCollector(Collector):
         yield _counter(
             "zeroserve_agent_program_defects", "Programs without native code", images.counts.defects
         )
+        yield _counter(
+            "zeroserve_native_compilations", "Programs compiled to native code", images.native_compilations
+        )
         yield _counter("zeroserve_agent_programs_refused", "Programs refused", images.counts.refused)
         tiers = GaugeMetricFamily("zeroserve_agent_images", "Images by tier", labels=["tier"])
         for tier, count in images.tiers.items():

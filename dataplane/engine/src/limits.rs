@@ -47,6 +47,8 @@ pub const ACCEPTS_IN_FLIGHT: usize = 16;
 
 /// Sockets of one worker, both sides: a direct-descriptor table of 32 Ki entries costs 256 KiB.
 pub const SOCKETS_PER_WORKER_MAX: u32 = 32 << 10;
+/// Private keys that are kept parsed: about 5 KiB each; the rest costs a parse (50 us) at its next handshake.
+pub const LOADED_CERTIFICATES_MAX: usize = 1024;
 /// Descriptors left to the process for everything that is no connection (control, logs, images, health).
 pub const DESCRIPTORS_RESERVED: u64 = 128;
 /// Share of a worker's sockets that clients may take, in percent; upstreams need the others.

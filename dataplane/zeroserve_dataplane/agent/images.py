@@ -107,6 +107,11 @@ class ImageStore:
         self._refused = {version: why for version, why in self._refused.items() if version in kept}
 
     @property
+    def native_compilations(self) -> int:
+        """Jobs that a compile worker gave code for; an image from the cache is none."""
+        return self._compiler.native_compilations
+
+    @property
     def tiers(self) -> Mapping[str, int]:
         """Number of images by tier."""
         counts = {"fast": 0, "optimised": 0, "interpreted": 0}

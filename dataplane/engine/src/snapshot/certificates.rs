@@ -1,23 +1,31 @@
 //! Certificates by server name: a resolver that always answers from what was committed last.
 
 use super::sharded::Sharded;
+use crate::limits::LOADED_CERTIFICATES_MAX;
 use crate::protocol;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// A certificate that rustls accepted, with the names that it is served for.
+/// A certificate that rustls accepted, with the names that it is served for. Its key is kept as bytes until a
+/// handshake asks for it: a parsed key takes several times their memory, and most names of many are rarely asked for.
 pub struct LoadedCertificate {
     pub name: Box<str>,
     pub hosts: Box<[Box<str>]>,
-    key: Arc<CertifiedKey>,
+    chain: Box<[Box<[u8]>]>,
+    key: Box<[u8]>,
+    parsed: ArcSwapOption<CertifiedKey>,
     tls13_only: bool,
 }
+
+/// Certificates whose keys are parsed, oldest first.
+type ParsedCertificates = Mutex<VecDeque<Weak<LoadedCertificate>>>;
 
 /// Certificates by SNI name: exact, ".suffix" for wildcards. More than one of a name: in order of their names.
 #[derive(Clone, Default)]
@@ -29,26 +37,50 @@ pub struct CertificateIndex {
 #[derive(Default)]
 pub struct CertificateResolver {
     current: ArcSwap<CertificateIndex>,
+    parsed: ParsedCertificates,
 }
 
 impl LoadedCertificate {
+    /// Refuses what rustls could not serve, once and for all: a handshake finds no bad key.
     pub fn load(message: &protocol::Certificate) -> Result<Self, String> {
-        let chain: Vec<_> = message.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        if chain.is_empty() {
-            return Err("the certificate is empty".into());
-        }
-        let key = load_key(&message.key)?;
-        let certified = CertifiedKey::new(chain, key);
-        match certified.keys_match() {
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-            Err(error) => return Err(format!("certificate and key: {error}")),
-        }
-        Ok(Self {
+        let loaded = Self {
             name: message.name.as_str().into(),
             hosts: message.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
-            key: Arc::new(certified),
+            chain: message.chain.iter().map(|der| der[..].into()).collect(),
+            key: message.key[..].into(),
+            parsed: ArcSwapOption::empty(),
             tls13_only: message.tls_version_min == "1.3",
-        })
+        };
+        loaded.parse().map(|_| loaded)
+    }
+
+    fn parse(&self) -> Result<CertifiedKey, String> {
+        if self.chain.is_empty() {
+            return Err("the certificate is empty".into());
+        }
+        let chain = self.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        let certified = CertifiedKey::new(chain, load_key(&self.key)?);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+            Err(error) => Err(format!("certificate and key: {error}")),
+        }
+    }
+
+    /// The parsed key; the one parsed longest ago makes room for it.
+    fn certified(self: &Arc<Self>, parsed: &ParsedCertificates) -> Option<Arc<CertifiedKey>> {
+        if let Some(key) = self.parsed.load_full() {
+            return Some(key);
+        }
+        let key = Arc::new(self.parse().ok()?);
+        self.parsed.store(Some(key.clone()));
+        let mut queue = parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.push_back(Arc::downgrade(self));
+        while queue.len() > LOADED_CERTIFICATES_MAX {
+            if let Some(oldest) = queue.pop_front().and_then(|weak| weak.upgrade()) {
+                oldest.parsed.store(None);
+            }
+        }
+        Some(key)
     }
 }
 
@@ -120,7 +152,7 @@ impl ResolvesServerCert for CertificateResolver {
         if found.tls13_only && !hello.cipher_suites().iter().any(|&suite| is_tls13(suite)) {
             return None;
         }
-        Some(found.key.clone())
+        found.certified(&self.parsed)
     }
 }
 
@@ -132,5 +164,28 @@ fn is_tls13(suite: rustls::CipherSuite) -> bool {
 impl fmt::Debug for CertificateResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CertificateResolver")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parsed_keys_are_bounded_and_the_others_are_parsed_again() {
+        let made = rcgen::generate_simple_self_signed(vec!["a.test".into()]).unwrap();
+        let message = protocol::Certificate {
+            chain: vec![made.cert.der().to_vec().into()],
+            key: made.signing_key.serialize_der().into(),
+            ..Default::default()
+        };
+        let parsed = ParsedCertificates::default();
+        let load = || Arc::new(LoadedCertificate::load(&message).unwrap());
+        let all: Vec<_> = (0..LOADED_CERTIFICATES_MAX + 2).map(|_| load()).collect();
+        assert!(all.iter().all(|certificate| certificate.certified(&parsed).is_some()));
+        let held = all.iter().filter(|certificate| certificate.parsed.load().is_some()).count();
+        assert_eq!((held, all[0].parsed.load().is_some()), (LOADED_CERTIFICATES_MAX, false));
+        assert!(all[0].certified(&parsed).is_some());
+        assert!(all[0].parsed.load().is_some());
     }
 }
