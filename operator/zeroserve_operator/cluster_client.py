@@ -7,7 +7,7 @@ client, which knows where the cluster is and who we are. Synchronous: callers ar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import kubernetes.client
@@ -69,6 +69,26 @@ class ClusterClient:
         decoded = json.loads(data)
         return decoded if isinstance(decoded, dict) else {}
 
+    def watch(self, path: str, query: Mapping[str, str], timeout_s: int) -> Iterator[dict[str, Any]]:
+        """Yield the events of a watch until the API server ends it after `timeout_s`; ClusterError."""
+        asked = {**query, "watch": "true", "timeoutSeconds": str(timeout_s)}
+        prepared = self._api.param_serialize(
+            "GET", path, query_params=list(asked.items()), auth_settings=["BearerToken"]
+        )
+        try:
+            answer = self._api.call_api(*prepared, _request_timeout=(TIMEOUT_S[0], timeout_s + TIMEOUT_S[1]))
+            response = answer.response
+            try:
+                if answer.status >= 300:
+                    raise ClusterError(answer.status, response.read(300).decode("utf-8", "replace"))
+                yield from (json.loads(line) for line in _read_lines(response.stream(1 << 16)))
+            finally:
+                response.close()
+        except kubernetes.client.ApiException as error:
+            raise ClusterError(error.status or 0, error.reason or str(error)) from error
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise ClusterError(0, f"the watch broke off: {error}") from error
+
     def list_items(
         self, path: str, *, field_selector: str = "", accept: str = "application/json"
     ) -> Iterator[dict[str, Any]]:
@@ -83,3 +103,11 @@ class ClusterClient:
             if not following:
                 return
             query["continue"] = following
+
+
+def _read_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield whole lines, each as soon as it is there."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line for line in lines if line)

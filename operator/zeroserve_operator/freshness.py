@@ -36,11 +36,19 @@ class Freshness:
         self._reached_s = self._steady()
 
     def note_compared(self, *, missed: bool) -> None:
-        """Note that all objects were compared with listings; `missed`: what was found is not built yet."""
+        """Note that all objects were compared with listings; `missed`: what was found is not built yet.
+
+        Only who was cut off waits for that build: what a live watch missed is built at once anyway.
+        """
         self.note_reached()
+        self._has_missed = missed and self._was_cut_off
         self._was_cut_off = False
-        self._has_missed = missed
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether what was missed waits for a build that begins now or later."""
+        return self._has_missed
 
     def note_built(self) -> None:
-        """Note that all that is known is built."""
+        """Note that what was missed is built."""
         self._has_missed = False

@@ -23,7 +23,6 @@ from zeroserve_operator.coalescing import Coalescer
 from zeroserve_operator.default_secrets import ensure_default_certificate
 from zeroserve_operator.freshness import Freshness
 from zeroserve_operator.handlers import run_watches
-from zeroserve_operator.kinds import API_KINDS
 from zeroserve_operator.leading import Election
 from zeroserve_operator.metrics import (
     BUILD_SECONDS,
@@ -35,6 +34,7 @@ from zeroserve_operator.metrics import (
     RESOURCES,
     Probes,
 )
+from zeroserve_operator.named_secrets import NamedSecrets
 from zeroserve_operator.patching import ObjectReport, Patcher
 from zeroserve_operator.publishing.acknowledgements import Acknowledgements
 from zeroserve_operator.resources.ingresses import Ingress
@@ -94,15 +94,19 @@ class Operator:
         self.process = BuildProcess(settings.build)
         self.coalescer = Coalescer(settings.holdoff_ms / 1000, settings.holdoff_max_ms / 1000)
         self.patcher = Patcher(client)
+        self.secrets = NamedSecrets(
+            client,
+            lambda: {key for key in self.store.secrets_named() if key not in self._versions},
+            self.store.accounts_named,
+            self._take_secret,
+        )
         self.election = election
         self.freshness = freshness
         self.stop = asyncio.Event()
         self.is_synced = False
         self._versions: dict[ObjectKey, str] = {}
-        self._fetched: set[ObjectKey] = set()
         self._pending: dict[ObjectKey, Change] = {}
         self._woken = asyncio.Event()
-        self._secrets_wanted = asyncio.Event()
         self._beat_s = time.monotonic()
         self._has_built = False
         self._is_serving = True
@@ -138,7 +142,10 @@ class Operator:
             asyncio.create_task(run_watches(self.settings, self.observe, self.stop, ready), name="watches"),
             asyncio.create_task(self._build_forever(), name="building"),
             asyncio.create_task(self._resync_forever(), name="resyncing"),
-            asyncio.create_task(self._fetch_forever(), name="fetching"),
+            asyncio.create_task(
+                self.secrets.run(self.settings.secret_refresh_s, self.settings.holdoff_ms / 1000),
+                name="following Secrets",
+            ),
             asyncio.create_task(self._judge_freshness_forever(), name="judging"),
             asyncio.create_task(self._tell_forever(), name="telling"),
             asyncio.create_task(self.election.run(self._change_leader), name="leading"),
@@ -175,7 +182,7 @@ class Operator:
         # An empty cluster is a snapshot too: listeners, and 404 for everything.
         self.coalescer.notice(Effect.REBUILD, time.monotonic())
         with contextlib.suppress(ClusterError):
-            await self._fetch_secrets()
+            await self.secrets.read()
         self.is_synced = True
         self._woken.set()
 
@@ -185,7 +192,7 @@ class Operator:
         CHANGES.labels(effect.name.lower()).inc()
         self.coalescer.notice(effect, time.monotonic())
         if effect is Effect.REBUILD:
-            self._secrets_wanted.set()
+            self.secrets.want()
         if effect is not Effect.NOTHING:
             self._woken.set()
 
@@ -204,6 +211,7 @@ class Operator:
 
     async def _build(self, begun_s: float) -> None:
         effect = self.coalescer.take(begun_s)
+        had_missed = self.freshness.has_missed
         changes = list(self.store.all()) if self.process.is_fresh else list(self._pending.values())
         self._pending.clear()
         building = asyncio.create_task(self.process.build(changes, datetime.now(UTC)))
@@ -222,7 +230,7 @@ class Operator:
         BUILD_SECONDS.observe(time.monotonic() - begun_s)
         await self.publisher.publish(built.draft)
         self._has_built = True
-        if self.coalescer.pending is Effect.NOTHING:
+        if had_missed:
             self.freshness.note_built()
 
     async def _judge_freshness_forever(self) -> None:
@@ -288,41 +296,10 @@ class Operator:
     def _seen(self) -> dict[ObjectKey, str]:
         return dict(self._versions)
 
-    async def _fetch_forever(self) -> None:
-        """Read the Secrets that no watch covers when they are first named, and from time to time."""
-        while True:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._secrets_wanted.wait(), self.settings.secret_refresh_s)
-                await asyncio.sleep(self.settings.holdoff_ms / 1000)
-            self._secrets_wanted.clear()
-            try:
-                await self._fetch_secrets()
-            except ClusterError as error:
-                logger.warning("Secrets cannot be read: %s", error)
-
-    async def _fetch_secrets(self) -> None:
-        names = {ObjectKey(Kind.SECRET, space, name) for space, name in self.store.secrets_named() if name}
-        wanted = {key for key in names if key not in self._versions}
-        for key in self._fetched - wanted:
-            if key not in self._versions:
-                self._take(*self.store.remove(key))
-        self._fetched &= wanted
-        for key in sorted(wanted, key=lambda key: key.order):
-            raw = await asyncio.to_thread(self._read_secret, key)
-            if raw is not None:
-                self._fetched.add(key)
-                self._take(*self.store.put(key, raw))
-            elif key in self._fetched:
-                self._fetched.discard(key)
-                self._take(*self.store.remove(key))
-
-    def _read_secret(self, key: ObjectKey) -> dict[str, Any] | None:
-        try:
-            return self.client.request("GET", API_KINDS[Kind.SECRET].path(key))
-        except ClusterError as error:
-            if error.status == 404:
-                return None
-            raise
+    def _take_secret(self, key: ObjectKey, raw: Mapping[str, Any] | None) -> None:
+        """Take a Secret that was read by name, unless its kind's watch tells of it by now."""
+        if key not in self._versions:
+            self._take(*(self.store.remove(key) if raw is None else self.store.put(key, raw)))
 
     def _change_leader(self, leading: bool) -> None:
         LEADING.set(leading)

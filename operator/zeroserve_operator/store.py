@@ -8,7 +8,7 @@ nothing, nor does an object that nobody refers to. The build process keeps an eq
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -57,6 +57,7 @@ class Store:
         self._slices: dict[tuple[str, str], dict[ObjectKey, EndpointSlice]] = {}
         self._services_named: Counter[tuple[str, str]] = Counter()
         self._secrets_named: Counter[tuple[str, str]] = Counter()
+        self._accounts_named: Counter[tuple[str, str]] = Counter()
         self._claims: Claims | None = None
         self._changed: set[ObjectKey] = set()
 
@@ -137,9 +138,13 @@ class Store:
         view = self.views.get(key)
         return view if isinstance(view, Secret) else None
 
-    def secrets_named(self) -> Iterable[tuple[str, str]]:
-        """Return (namespace, name) of the Secrets that claimed or unclaimed objects refer to."""
-        return [name for name, count in self._secrets_named.items() if count > 0]
+    def secrets_named(self) -> set[ObjectKey]:
+        """Return the Secrets that claimed or unclaimed objects refer to."""
+        return _named(self._secrets_named)
+
+    def accounts_named(self) -> set[ObjectKey]:
+        """Return those that hold accounts for basic auth."""
+        return _named(self._accounts_named)
 
     def _replace(self, key: ObjectKey, old: View | None, new: View | None) -> None:
         if old is not None:
@@ -165,6 +170,8 @@ class Store:
                     self._services_named[namespace, name] += step
                 for secret in _secrets_of(view):
                     self._secrets_named[secret] += step
+                for secret in _accounts_of(view):
+                    self._accounts_named[secret] += step
             case ZeroserveRoute():
                 # Its Services are known once its Caddyfile is read: any of the namespace may be one.
                 self._services_named[namespace, ""] += step
@@ -219,11 +226,18 @@ def _services_of(ingress: Ingress) -> set[str]:
 
 def _secrets_of(ingress: Ingress) -> set[tuple[str, str]]:
     namespace = ingress.meta.key.namespace
-    found = {(namespace, entry.secret) for entry in ingress.tls if entry.secret}
+    return {(namespace, entry.secret) for entry in ingress.tls if entry.secret} | _accounts_of(ingress)
+
+
+def _accounts_of(ingress: Ingress) -> set[tuple[str, str]]:
+    namespace = ingress.meta.key.namespace
     named = next((text.strip() for key, text in ingress.meta.annotations if key == AUTH_SECRET), "")
-    if named:
-        space, slash, name = named.rpartition("/")
-        # Secrets of other namespaces are refused, so they are not read either.
-        if not slash or space == namespace:
-            found.add((namespace, name))
-    return found
+    space, slash, name = named.rpartition("/")
+    # Secrets of other namespaces are refused, so they are not read either.
+    return {(namespace, name)} if name and (not slash or space == namespace) else set()
+
+
+def _named(counts: Counter[tuple[str, str]]) -> set[ObjectKey]:
+    return {
+        ObjectKey(Kind.SECRET, space, name) for (space, name), count in counts.items() if name and count > 0
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import Any
 
 import yaml
@@ -82,6 +83,13 @@ def tls_secret(name: str, pair: Pair) -> str:
             "data": encoded,
         }
     )
+
+
+def accounts(name: str, user: str, password: str) -> dict[str, Any]:
+    """Return a Secret with an account for basic auth."""
+    digest = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
+    data = {"auth": base64.b64encode(f"{user}:{{SHA}}{digest}\n".encode()).decode()}
+    return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name}, "data": data}
 
 
 def ingress(name: str, host: str, backend_name: str, secret: str, ingress_class: str) -> str:

@@ -1,9 +1,11 @@
 """The product's first promise: apply a manifest, get the answer over TLS, by native code."""
 
+import base64
 import time
 
 import manifests
 import pytest
+import yaml
 from cluster.certificates import Authority
 from cluster.clients import Client, CommandError
 from releases import Release
@@ -87,6 +89,31 @@ def test_a_routes_status_counts_the_nodes_that_serve_it(namespace: Client, relea
         return bool(found["status"]["nodes"] == {"acked": 1, "total": 1})
 
     assert namespace.eventually(acknowledged, 30)
+
+
+def test_a_changed_password_is_asked_for(
+    namespace: Client, release: Release, shop: Target, authority: Authority
+) -> None:
+    pair = authority.issue("guarded", alternatives=("guarded.example",))
+    namespace.apply(manifests.tls_secret("guarded-tls", pair))
+    text = manifests.ingress("guarded", "guarded.example", "shop", "guarded-tls", release.ingress_class)
+    guarded = yaml.safe_load(text)
+    prefix = "nginx.ingress.kubernetes.io/auth"
+    guarded["metadata"]["annotations"] = {f"{prefix}-type": "basic", f"{prefix}-secret": "guarded-users"}
+    namespace.apply(manifests.dump(manifests.accounts("guarded-users", "alice", "first"), guarded))
+    target = release.target("guarded.example", authority.pair.certificate)
+
+    def status(password: str) -> int:
+        token = base64.b64encode(f"alice:{password}".encode()).decode()
+        return fetch(namespace, target, Authorization=f"Basic {token}").status
+
+    namespace.eventually(lambda: status("first") == 200, SERVED_SECONDS)
+    for former, password in (("first", "second"), ("second", "third")):
+        namespace.apply(manifests.dump(manifests.accounts("guarded-users", "alice", password)))
+        namespace.eventually(lambda password=password: status(password) == 200, SERVED_SECONDS)
+        assert status(former) == 401
+    namespace.kubectl("delete", "secret", "guarded-users")
+    namespace.eventually(lambda: status("third") == 503, SERVED_SECONDS)
 
 
 def test_a_definition_refuses_what_no_controller_could_serve(namespace: Client, release: Release) -> None:
