@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +29,6 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.site_certificates import (
-    LOCAL_NAMES,
     LocalCertificates,
     ReadFile,
     find_local_certificates,
@@ -90,6 +89,8 @@ class _Drafting:
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
         self.servers = pair_sites(self.sites)
         self.listener_names: dict[str, str] = {}
+        self.default_certificate = ""
+        self.certificates_by_name: dict[str, pb.Certificate] = {}
         self.lowered: dict[tuple[tuple[tree.Route, ...], tuple[tree.Route, ...]], LoweredSite] = {}
         """By routes and error routes: sites that differ in nothing but their names are lowered once."""
 
@@ -134,27 +135,46 @@ class _Drafting:
 
     def add_certificates(self) -> None:
         """Add a Certificate for each `tls` with files, one of the local authority for other https names."""
+        from_files: dict[tuple[tree.CertificateFiles, str], pb.Certificate] = {}
         covered: set[str] = set()
         local: set[str] = set()
         for site in self.sites:
-            hosts = {address.host for address in site.addresses if address.scheme is tree.Scheme.HTTPS} - {""}
-            files = site.tls.files if site.tls is not None else ()
-            for pair in files:
-                found = read_certificate(pair, hosts, self.read_file, site.span, self.now)
-                if isinstance(found, Diagnostic):
-                    self.diagnostics.append(found)
-                    continue
-                if site.tls is not None and site.tls.protocol_min:
-                    found.tls_version_min = site.tls.protocol_min.removeprefix("tls")
-                self.resources.append(make_resource(found))
-                covered |= hosts
-            local |= hosts
+            named = {address.host for address in site.addresses if address.scheme is tree.Scheme.HTTPS}
+            for certificate in self._read_certificates(site, from_files):
+                certificate.hosts[:] = sorted({*certificate.hosts, *named} - {""})
+                if "" in named:
+                    self.default_certificate = self.default_certificate or certificate.name
+                covered |= named
+            local |= named - {""}
+        self.resources += [make_resource(certificate) for certificate in self.certificates_by_name.values()]
         for host in sorted(local - covered):
             certificate = make_local_certificate(f"local/{host}", [host], self.certificates, self.now)
             self.resources.append(make_resource(certificate))
 
+    def _read_certificates(
+        self, site: tree.Site, known: dict[tuple[tree.CertificateFiles, str], pb.Certificate]
+    ) -> Iterator[pb.Certificate]:
+        """Yield what a site's `tls` names; sites that share files share the Certificate."""
+        if site.tls is None:
+            return
+        version_min = site.tls.protocol_min.removeprefix("tls")
+        for pair in site.tls.files:
+            if (pair, version_min) not in known:
+                found = read_certificate(pair, self.read_file, site.span, self.now)
+                if isinstance(found, Diagnostic):
+                    self.diagnostics.append(found)
+                    continue
+                if version_min:
+                    found.name += f"/{version_min}"
+                    found.tls_version_min = version_min
+                known[pair, version_min] = self.certificates_by_name.setdefault(found.name, found)
+            yield known[pair, version_min]
+
     def add_settings(self) -> None:
-        """Add the Settings, and the certificate for unknown or missing SNI where anything is https."""
+        """Add the Settings, and the certificate for unknown or missing SNI where anything is https.
+
+        It is the one of the first site for any host that has one, as in Caddy.
+        """
         options = self.options
         settings = pb.Settings(
             trusted_proxies=options.trusted_proxies,
@@ -163,10 +183,10 @@ class _Drafting:
         )
         addresses = [address for site in self.sites for address in site.addresses]
         if any(address.scheme is tree.Scheme.HTTPS for address in addresses):
-            settings.default_certificate = DEFAULT_CERTIFICATE
-            issued = self.certificates.find(LOCAL_NAMES, self.now)
-            certificate = pb.Certificate(name=DEFAULT_CERTIFICATE, chain=list(issued.chain), key=issued.key)
-            self.resources.append(make_resource(certificate))
+            settings.default_certificate = self.default_certificate or DEFAULT_CERTIFICATE
+            if not self.default_certificate:
+                certificate = make_local_certificate(DEFAULT_CERTIFICATE, (), self.certificates, self.now)
+                self.resources.append(make_resource(certificate))
         self.resources.append(make_resource(settings))
 
     def _join_sites(self, body: tuple[tuple[int, str], ...]) -> tree.Site:

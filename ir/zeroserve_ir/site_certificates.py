@@ -100,9 +100,9 @@ def make_local_certificate(
 
 
 def read_certificate(
-    files: CertificateFiles, hosts: Iterable[str], read_file: ReadFile, span: Span, now: datetime.datetime
+    files: CertificateFiles, read_file: ReadFile, span: Span, now: datetime.datetime
 ) -> pb.Certificate | Diagnostic:
-    """Return the certificate of a `tls CERT KEY`, served for `hosts`, or what is wrong with it."""
+    """Return the certificate of a `tls CERT KEY`, served for no host yet, or what is wrong with it."""
     texts = []
     for path in (files.certificate, files.key):
         try:
@@ -130,4 +130,4 @@ def read_certificate(
         )
     ders = [certificate.public_bytes(Encoding.DER) for certificate in chain]
     name = hashlib.sha256(b"".join(ders)).hexdigest()
-    return pb.Certificate(name=name, hosts=sorted(set(hosts)), chain=ders, key=encoded)
+    return pb.Certificate(name=name, chain=ders, key=encoded)

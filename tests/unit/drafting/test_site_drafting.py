@@ -88,6 +88,29 @@ def test_certificates_come_from_files(draft):
     assert drafted.diagnostics == ()
 
 
+def issue_files():
+    issued = Authority.create("test", NOW, 100 * DAY).issue(["*.example"], NOW, 10 * DAY)
+    return {"c.pem": issued.chain_pem, "k.pem": issued.key_pem, "copy.pem": issued.chain_pem}
+
+
+def test_sites_that_share_files_share_a_certificate_with_all_their_hosts(draft):
+    text = "a.example {\n tls c.pem k.pem\n}\nb.example {\n tls copy.pem k.pem\n}"
+    drafted = draft(text, issue_files().__getitem__)
+    assert [list(one.hosts) for one in messages(drafted, pb.CERTIFICATE).values()] == [
+        ["a.example", "b.example"],
+        [],
+    ]
+
+
+def test_the_certificate_of_a_site_for_any_host_is_the_default_one(draft):
+    text = "a.example {\n tls c.pem k.pem\n}\nhttps:// {\n tls c.pem k.pem\n}"
+    drafted = draft(text, issue_files().__getitem__)
+    (certificate,) = messages(drafted, pb.CERTIFICATE).values()
+    (settings,) = messages(drafted, pb.SETTINGS).values()
+    assert settings.default_certificate == certificate.name
+    assert list(certificate.hosts) == ["a.example"]
+
+
 def certificate_files(case):
     authority = Authority.create("test", NOW - 50 * DAY, 100 * DAY)
     issued = authority.issue(["shop.example"], NOW, 10 * DAY)
