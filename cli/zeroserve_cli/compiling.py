@@ -9,6 +9,8 @@ from pathlib import Path
 
 from zeroserve_dataplane.jit.inspecting import print_llvm, print_machine_code, verify_source
 from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
+from zeroserve_ir.caddyfile.invoking import expand_named_routes
+from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
 from zeroserve_ir.caddyfile.printer import print_site
 from zeroserve_ir.diagnostics import Severity
@@ -47,10 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the stage of each site; fails where the Caddyfile has an error."""
     read = read_configuration_with_texts(arguments.config, environment=os.environ)
-    print_diagnostics(read.diagnostics, read.texts)
-    if any(diagnostic.severity is Severity.ERROR for diagnostic in read.diagnostics):
+    findings = (*read.diagnostics, *find_unsupported(read.configuration))
+    print_diagnostics(findings, read.texts)
+    if any(diagnostic.severity is Severity.ERROR for diagnostic in findings):
         return EXIT_FAILED
-    for site in read.configuration.sites:
+    for site in expand_named_routes(read.configuration).sites:
         if not arguments.site or any(address.host == arguments.site for address in site.addresses):
             print(_emit(site, arguments))
     return 0

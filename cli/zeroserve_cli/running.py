@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
 from zeroserve_ir.drafting_sites import draft_sites
 
@@ -29,11 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
 def load(path: Path) -> Loaded:
     """Read a Caddyfile and draft its snapshot."""
     read = read_configuration_with_texts(path, environment=os.environ)
-    loaded = Loaded(None, read.diagnostics, read.texts)
+    known = (*read.diagnostics, *find_unsupported(read.configuration))
+    loaded = Loaded(None, known, read.texts)
     if loaded.errors:
         return loaded
     drafted = draft_sites(read.configuration)
-    findings = (*read.diagnostics, *drafted.diagnostics)
+    findings = (*known, *drafted.diagnostics)
     loaded = Loaded(drafted.draft, findings, read.texts, f"{len(read.configuration.sites)} sites of {path}")
     return loaded if not loaded.errors else Loaded(None, findings, read.texts)
 

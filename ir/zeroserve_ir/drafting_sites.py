@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
@@ -59,7 +60,7 @@ def draft_sites(
     the authority kept for this user.
     """
     drafting = _Drafting(
-        add_redirects(configuration),
+        add_redirects(expand_named_routes(configuration)),
         read_file or _read_local_file,
         certificates or find_local_certificates(),
         now or datetime.datetime.now(datetime.UTC),

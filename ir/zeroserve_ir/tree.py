@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from zeroserve_ir.sources import NOWHERE, Origin, Span
+from zeroserve_ir.tree_carried import NOTHING_CARRIED, Carried, CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_files import FileServer, MatchFile
+from zeroserve_ir.tree_logging import Logger
 from zeroserve_ir.tree_requests import AppendLog as AppendLog
 from zeroserve_ir.tree_requests import Mapping as Mapping
 from zeroserve_ir.tree_requests import MapValues as MapValues
@@ -168,6 +170,7 @@ Matcher = (
     | MatchFile
     | MatchPathExact
     | MatchPathPrefix
+    | CarriedMatcher
 )
 MatcherSet = tuple[Matcher, ...]
 
@@ -363,6 +366,13 @@ class Subroute:
     errors: tuple[Route, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """`invoke`: runs a named route of the configuration."""
+
+    name: str
+
+
 Handler = (
     Subroute
     | StaticResponse
@@ -378,6 +388,8 @@ Handler = (
     | AppendLog
     | NameLoggers
     | Trace
+    | Invoke
+    | CarriedHandler
 )
 
 
@@ -410,6 +422,8 @@ class SiteTls:
     internal: bool = False
     protocol_min: str = ""
     protocol_max: str = ""
+    directives: tuple[Carried, ...] = ()
+    """One object for each `tls`, where the fields above do not say all (`caddyfile.meaning.securing`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,8 +436,12 @@ class Site:
     tls: SiteTls | None = None
     bind: tuple[str, ...] = ()
     """Addresses to listen on; none is all."""
+    protocols: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """`bind … { protocols … }`: addresses of `bind` with their protocols, where these are named."""
     access_log: bool = False
     """`log`: whether requests to this site are logged."""
+    loggers: tuple[Logger, ...] = ()
+    """One for each `log`; none where `access_log` came from elsewhere."""
     origins: tuple[Origin, ...] = field(default=(), compare=False)
     span: Span = field(default=NOWHERE, compare=False)
 
@@ -442,9 +460,20 @@ class Options:
     trusted_proxies: tuple[str, ...] = ()
     access_log: bool = False
     debug: bool = False
+    loggers: tuple[Logger, ...] = ()
+    others: Carried = NOTHING_CARRIED
+    """Options that are adapted and not acted upon: an object by name, in the shapes of Caddy's JSON."""
 
 
 DEFAULT_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRoute:
+    """`&(name) { … }`: routes that `invoke name` runs."""
+
+    name: str
+    routes: tuple[Route, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,3 +482,4 @@ class Configuration:
 
     sites: tuple[Site, ...]
     options: Options = DEFAULT_OPTIONS
+    named_routes: tuple[NamedRoute, ...] = ()

@@ -2,19 +2,27 @@
 
 In: a `Configuration`. Out: Caddy's config as plain data: servers by listener, site routes behind their
 host matchers, TLS policies, logs, admin. Called by the command `adapt` and compared with stock Caddy by
-the differential tests (httpcaddyfile/httptype.go, tlsapp.go).
+the differential tests (httpcaddyfile/httptype.go, tlsapp.go). TLS is in `adapting_connections` and
+`adapting_certificates`, loggers are in `adapting_logs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from zeroserve_ir.caddyfile.encoding import Json, encode_route, encode_routes
+from zeroserve_ir.caddyfile.adapting_certificates import build_tls_app
+from zeroserve_ir.caddyfile.adapting_connections import connection_policies
+from zeroserve_ir.caddyfile.adapting_logs import list_loggers, server_logs
+from zeroserve_ir.caddyfile.encoding import encode_route, encode_routes
 from zeroserve_ir.caddyfile.listening import ServedSite, Server, pair_sites
+from zeroserve_ir.caddyfile.meaning.authorities import DEFAULT_AUTHORITY
 from zeroserve_ir.caddyfile.meaning.ordering import EXCLUSIVE, merge_routes
+from zeroserve_ir.caddyfile.meaning.securing import simple_directive
 from zeroserve_ir.tree import (
+    DEFAULT_OPTIONS,
     Configuration,
+    Invoke,
     MatcherSet,
     MatchHost,
     MatchPath,
@@ -24,23 +32,30 @@ from zeroserve_ir.tree import (
     SetVariables,
     Subroute,
 )
+from zeroserve_ir.tree_carried import CarriedHandler, Json
 
 
 def adapt_configuration(configuration: Configuration) -> Json:
     """Return Caddy's JSON for the configuration, as `caddy adapt` would."""
     adapter = _Adapter(configuration)
     adapted: Json = {}
-    if configuration.options.admin == "off":
-        adapted["admin"] = {"disabled": True}
-    elif configuration.options.admin != "localhost:2019":
-        adapted["admin"] = {"listen": configuration.options.admin}
-    if configuration.options.debug:
-        adapted["logging"] = {"logs": {"default": {"level": "DEBUG"}}}
+    if admin := adapter.admin():
+        adapted["admin"] = admin
+    if loggers := list_loggers(configuration, adapter.servers):
+        adapted["logging"] = {"logs": loggers}
+    if "storage" in adapter.others:
+        adapted["storage"] = adapter.others["storage"]
     apps: Json = {}
     if configuration.sites:
         apps["http"] = adapter.http_app()
     if tls := adapter.tls_app():
         apps["tls"] = tls
+    if authorities := adapter.authorities():
+        apps["pki"] = {"certificate_authorities": authorities}
+    if "filesystem" in adapter.others:
+        apps["caddy.filesystems"] = {"filesystems": adapter.others["filesystem"]}
+    if "events" in adapter.others:
+        apps["events"] = adapter.others["events"]
     if apps:
         adapted["apps"] = apps
     return adapted
@@ -50,30 +65,71 @@ class _Adapter:
     def __init__(self, configuration: Configuration) -> None:
         self.sites = configuration.sites
         self.options = configuration.options
+        self.others: Json = configuration.options.others.value()
+        self.named_routes = {one.name: one for one in configuration.named_routes}
         self.servers = pair_sites(self.sites)
         self.groups = sum(_nested_groups(site.routes) + _nested_groups(site.errors) for site in self.sites)
+        self.directives = [self._tls_directives(index) for index in range(len(self.sites))]
         self.tags = self._tag_certificates()
+
+    def _tls_directives(self, index: int) -> list[Json]:
+        tls = self.sites[index].tls
+        if tls is None:
+            return []
+        if tls.directives:
+            return [directive.value() for directive in tls.directives]
+        return [simple_directive(tls)]
 
     def _tag_certificates(self) -> dict[str, str]:
         """Name each certificate file once, in the order of the text."""
-        files = (pair.certificate for site in self.sites if site.tls for pair in site.tls.files)
+        files = (
+            certificate
+            for found in self.directives
+            for directive in found
+            for certificate, _ in directive.get("files", ())
+        )
         return {file: f"cert{index}" for index, file in enumerate(dict.fromkeys(files))}
+
+    def admin(self) -> Json:
+        """Return the admin endpoint's settings, as far as they are not Caddy's own."""
+        found: Json = dict(self.others.get("admin", {}))
+        listen = self.options.admin
+        if not found and listen != DEFAULT_OPTIONS.admin:
+            found = {"disabled": True} if listen == "off" else {"listen": listen}
+        return found | ({"config": {"persist": False}} if "persist_config" in self.others else {})
 
     # The http app
 
     def http_app(self) -> Json:
         app: Json = {}
-        if self.options.http_port != 80:
-            app["http_port"] = self.options.http_port
-        if self.options.https_port != 443:
-            app["https_port"] = self.options.https_port
+        for name in ("http_port", "https_port"):
+            port = getattr(self.options, name)
+            if port != getattr(DEFAULT_OPTIONS, name) or name in self.others:
+                app[name] = port
         if self.options.grace_period_ms:
             app["grace_period"] = self.options.grace_period_ms * 1_000_000
-        app["servers"] = {f"srv{index}": self.server(server) for index, server in enumerate(self.servers)}
+        if self.others.get("shutdown_delay"):
+            app["shutdown_delay"] = self.others["shutdown_delay"]
+        servers: Json = {}
+        metrics: Json | None = self.others.get("metrics")
+        for index, server in enumerate(self.servers):
+            name, encoded = self.server(server)
+            own: Json | None = encoded.pop("metrics", None)
+            if own is not None:
+                # Metrics of a server hold for all of them (httptype.go).
+                per_host = bool((metrics or {}).get("per_host") or own.get("per_host"))
+                metrics = {"per_host": True} if per_host else {}
+            servers[name or f"srv{index}"] = encoded
+        if metrics is not None:
+            app["metrics"] = metrics
+        app["servers"] = servers
         return app
 
-    def server(self, server: Server) -> Json:
+    def server(self, server: Server) -> tuple[str, Json]:
+        """Return a server with the name that the options give it, or ""."""
         encoded: Json = {"listen": list(server.listen)}
+        if server.protocols:
+            encoded["listen_protocols"] = [list(names) if names else None for names in server.protocols]
         routes: list[Route] = []
         errors: list[Route] = []
         alone = len(server.sites) == 1
@@ -87,15 +143,45 @@ class _Adapter:
             encoded["routes"] = encode_routes(merge_routes(routes))
         if errors:
             encoded["errors"] = {"routes": [encode_route(route) for route in errors]}
-        if policies := self.connection_policies(server):
+        if named := self.invoked(server):
+            encoded["named_routes"] = named
+        policies = connection_policies(
+            server, self.directives.__getitem__, self.tags, self.options, self.others
+        )
+        if policies:
             encoded["tls_connection_policies"] = policies
         if automation := self.automation(server):
             encoded["automatic_https"] = automation
-        if any(self.sites[served.index].access_log for served in server.sites):
-            encoded["logs"] = self.logs(server)
-        if self.options.trusted_proxies:
-            encoded["trusted_proxies"] = {"source": "static", "ranges": list(self.options.trusted_proxies)}
-        return encoded
+        logs = server_logs(server, self.sites)
+        name, settings, more_logs = self.settings(server)
+        if logs is not None or more_logs:
+            encoded["logs"] = (logs or {}) | more_logs
+        return name, encoded | settings
+
+    def settings(self, server: Server) -> tuple[str, Json, Json]:
+        """Return name, fields and log settings that the option `servers` gives a server."""
+        for one in self.others.get("servers", ()):
+            if not one["listener"] or one["listener"] in server.listen:
+                return one.get("name", ""), one["server"], one.get("logs", {})
+        ranges = self.options.trusted_proxies
+        if ranges and "servers" not in self.others:
+            return "", {"trusted_proxies": {"source": "static", "ranges": list(ranges)}}, {}
+        return "", {}, {}
+
+    def invoked(self, server: Server) -> Json:
+        """Return the named routes that the server's sites invoke, directly or through others."""
+        wanted: list[str] = []
+        for served in server.sites:
+            site = self.sites[served.index]
+            wanted += _find_invoked((*site.routes, *site.errors))
+        found: Json = {}
+        while wanted:
+            name = wanted.pop(0)
+            if name not in found and name in self.named_routes:
+                routes = self.named_routes[name].routes
+                found[name] = encode_route(_single_route(routes))
+                wanted += _find_invoked(routes)
+        return found
 
     def _numbered(self, routes: Sequence[Route]) -> tuple[Route, ...]:
         """Number a site's own groups as if it were built now: once for each server that it is in."""
@@ -113,10 +199,15 @@ class _Adapter:
 
     def automation(self, server: Server) -> Json:
         automation: Json = {}
+        modes = self.others.get("auto_https", ())
         if not self.options.auto_https:
             automation["disable"] = True
         if not self.options.redirects:
             automation["disable_redirects"] = True
+        if "disable_certs" in modes:
+            automation["disable_certificates"] = True
+        if "ignore_loaded_certs" in modes:
+            automation["ignore_loaded_certificates"] = True
         if any(not listener.endswith(f":{self.options.http_port}") for listener in server.listen):
             skip = [
                 address.host
@@ -128,156 +219,46 @@ class _Adapter:
                 automation["skip"] = list(dict.fromkeys(skip))
         return automation
 
-    def connection_policies(self, server: Server) -> list[Json]:
-        """Return the TLS policies that Caddy's adapter writes down (the rest it makes when it starts)."""
-        policies: list[Json] = []
-        catch_all = qualifies = False
-        automatic = self.options.auto_https
-        for served in server.sites:
-            tls = self.sites[served.index].tls
-            if tls is not None:
-                policy: Json = {}
-                if tls.files:
-                    tags = [self.tags[pair.certificate] for pair in tls.files]
-                    policy["certificate_selection"] = {"any_tag": list(dict.fromkeys(tags))}
-                if tls.protocol_min:
-                    policy["protocol_min"] = tls.protocol_min
-                if tls.protocol_max:
-                    policy["protocol_max"] = tls.protocol_max
-                if policy:
-                    if served.hosts:
-                        policy["match"] = {"sni": sorted(served.hosts)}
-                    policies.append(policy)
-                    catch_all = not served.hosts
-            for address in served.addresses:
-                named = bool(address.host) or tls is not None
-                qualifies = qualifies or (address.scheme is Scheme.HTTPS and named)
-                port = address.port
-                on_https = port == self.options.https_port
-                automatic = automatic and (
-                    on_https or (port != self.options.http_port and bool(address.host))
-                )
-        if qualifies and not catch_all and (policies or not automatic):
-            policies.append({})
-        return _join_connection_policies(policies)
-
-    def logs(self, server: Server) -> Json:
-        logs: Json = {}
-        names: dict[str, list[str]] = {}
-        skipped: list[str] = []
-        for served in server.sites:
-            hosts = sorted({_log_host(address.host, address.port) for address in served.addresses} - {""})
-            if not self.sites[served.index].access_log:
-                if not served.hosts:
-                    logs["skip_unmapped_hosts"] = True
-                skipped += hosts
-            elif served.hosts:
-                names |= {address.host: [""] for address in served.addresses}
-        if names:
-            logs["logger_names"] = names
-        if skipped:
-            logs["skip_hosts"] = sorted(skipped)
-        return logs
-
-    # The tls app
+    # Other apps
 
     def tls_app(self) -> Json:
-        loaded: dict[str, Json] = {}
-        policies: list[_AutomationPolicy] = []
-        for server in self.servers:
-            for served in server.sites:
-                site = self.sites[served.index]
-                if all(one.scheme is Scheme.HTTP for one in served.addresses):
-                    continue
-                internal = site.tls is not None and site.tls.internal
-                if internal or served.hosts:
-                    policies.append(_automation_policy(served, internal=internal))
-                if site.tls is None:
-                    continue
-                for pair in site.tls.files:
-                    entry = {
-                        "certificate": pair.certificate,
-                        "key": pair.key,
-                        "tags": [self.tags[pair.certificate]],
-                    }
-                    loaded.setdefault(pair.certificate, entry)
-        app: Json = {}
-        if loaded:
-            app["certificates"] = {"load_files": list(loaded.values())}
-        if automate := self.shared_with_any_host():
-            app.setdefault("certificates", {})["automate"] = automate
-        if joined := _join_automation_policies(policies):
-            app["automation"] = {"policies": joined}
-        return app
+        return build_tls_app(self.servers, self.sites, self.directives.__getitem__, self.tags, self.options)
 
-    def shared_with_any_host(self) -> list[str]:
-        """Return hosts whose site also takes any host: no matcher names them, so this list must."""
-        if not self.options.auto_https:
-            return []
-        hosts = {
-            address.host
-            for server in self.servers
-            for served in server.sites
-            if any(not one.host for one in served.addresses)
-            for address in served.addresses
-            if address.host and address.scheme is Scheme.HTTPS
-        }
-        return sorted(hosts)
+    def authorities(self) -> Json:
+        """Return the authorities of the option `pki`, and those that `acme_server` names (pkiapp.go)."""
+        found: Json = dict(self.others.get("pki", {}))
+        for site in self.sites:
+            for handler in _find_handlers((*site.routes, *site.errors)):
+                if isinstance(handler, CarriedHandler) and handler.module == "acme_server":
+                    name = handler.settings.value().get("ca")
+                    if name:
+                        found.setdefault(name, {})
+        if "skip_install_trust" in self.others:
+            if not found and self.options.auto_https:
+                found[DEFAULT_AUTHORITY] = {}
+            found = {name: {**authority, "install_trust": False} for name, authority in found.items()}
+        return found
 
 
-def _log_host(host: str, port: int) -> str:
-    return f"{host}:{port}" if host and port not in (80, 443) else host
+def _single_route(routes: Sequence[Route]) -> Route:
+    """Return a named route: its only handler where it has no matcher, else all in a subroute."""
+    if len(routes) == 1 and not routes[0].matchers:
+        return Route(routes[0].handlers[:1])
+    return Route((Subroute(tuple(routes)),))
 
 
-def _join_connection_policies(policies: list[Json]) -> list[Json]:
-    """Join neighbours that differ in their server names only; the one for all names goes last."""
-    joined: list[Json] = []
-    for policy in sorted(policies, key=lambda one: "match" not in one):
-        settings = {key: value for key, value in policy.items() if key != "match"}
-        if joined and settings == {key: value for key, value in joined[-1].items() if key != "match"}:
-            if "match" in joined[-1] and "match" in policy:
-                joined[-1]["match"]["sni"] += policy["match"]["sni"]
-                continue
-            if policy == joined[-1]:
-                continue
-        joined.append(policy)
-    return joined
+def _find_handlers(routes: Sequence[Route]) -> list[object]:
+    found: list[object] = []
+    for route in routes:
+        for handler in route.handlers:
+            found.append(handler)
+            if isinstance(handler, Subroute):
+                found += _find_handlers((*handler.routes, *handler.errors))
+    return found
 
 
-@dataclass(slots=True)
-class _AutomationPolicy:
-    subjects: list[str]
-    internal: bool
-
-    def encode(self) -> Json:
-        encoded: Json = {"subjects": self.subjects} if self.subjects else {}
-        return encoded | ({"issuers": [{"module": "internal"}]} if self.internal else {})
-
-
-def _automation_policy(served: ServedSite, *, internal: bool) -> _AutomationPolicy:
-    hosts = {address.host for address in served.addresses if address.scheme is Scheme.HTTPS}
-    return _AutomationPolicy(sorted(hosts) if served.hosts else [], internal)
-
-
-def _join_automation_policies(policies: list[_AutomationPolicy]) -> list[Json]:
-    """Sort and join policies; without a setting in any of them there is nothing to write."""
-    policies = sorted(policies, key=lambda one: -len(one.subjects))
-    if not any(one.internal for one in policies):
-        return []
-    if not policies[-1].internal:
-        policies.pop()
-    joined: list[_AutomationPolicy] = []
-    for policy in policies:
-        same = [one for one in joined if one.internal == policy.internal]
-        if not policy.subjects:
-            # Whatever the policy for all subjects says, those before it need not repeat.
-            joined = [one for one in joined if one.internal != policy.internal]
-            joined.append(policy)
-        elif same:
-            same[0].subjects += [one for one in policy.subjects if one not in same[0].subjects]
-        else:
-            joined.append(policy)
-    return [one.encode() for one in joined]
+def _find_invoked(routes: Sequence[Route]) -> list[str]:
+    return [handler.name for handler in _find_handlers(routes) if isinstance(handler, Invoke)]
 
 
 def _site_matchers(served: ServedSite) -> tuple[MatcherSet, ...]:

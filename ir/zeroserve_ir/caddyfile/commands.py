@@ -14,6 +14,7 @@ from pathlib import Path
 
 from zeroserve_ir.caddyfile.adapting import adapt_configuration
 from zeroserve_ir.caddyfile.formatter import format_text
+from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
@@ -50,8 +51,9 @@ def adapt(path: Path, environment: Mapping[str, str] | None = None) -> CommandRe
 def validate(path: Path, environment: Mapping[str, str] | None = None) -> CommandResult:
     """Report all findings of the Caddyfile at `path`."""
     read = read_configuration_with_texts(path, environment=environment)
-    result = CommandResult("", read.diagnostics, read.texts)
-    return result if result.failed else CommandResult("Valid configuration\n", read.diagnostics, read.texts)
+    findings = (*read.diagnostics, *find_unsupported(read.configuration))
+    result = CommandResult("", findings, read.texts)
+    return result if result.failed else CommandResult("Valid configuration\n", findings, read.texts)
 
 
 def fmt(path: Path, *, overwrite: bool = False, diff: bool = False) -> CommandResult:

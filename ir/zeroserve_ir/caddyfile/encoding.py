@@ -21,6 +21,7 @@ from zeroserve_ir.tree import (
     HeaderOperations,
     Headers,
     HttpTransport,
+    Invoke,
     MapValues,
     MatchClientIp,
     Matcher,
@@ -52,6 +53,7 @@ from zeroserve_ir.tree import (
     Subroute,
     Trace,
 )
+from zeroserve_ir.tree_carried import CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_files import FileServer, MatchFile
 
 Json = dict[str, Any]
@@ -91,7 +93,7 @@ def encode_set(matchers: MatcherSet) -> Json:
     """Encode a set; a second `path_regexp` goes in as a doubly negated one, as a set is a map."""
     encoded: Json = {}
     for matcher in matchers:
-        module = MODULES[type(matcher)]
+        module = matcher.module if isinstance(matcher, CarriedMatcher) else MODULES[type(matcher)]
         value = _encode_matcher(matcher)
         if module in ("header_regexp", "vars_regexp") or (module == "header" and module in encoded):
             encoded.setdefault(module, {}).update(value)
@@ -151,6 +153,8 @@ def _encode_matcher(matcher: Matcher) -> Any:
             return requests.encode_expression(matcher)
         case MatchNot(sets):
             return encode_sets(sets)
+        case CarriedMatcher(settings=settings):
+            return settings.value()
         case MatchFile():
             return encode_file_matcher(matcher)
 
@@ -160,6 +164,8 @@ def _encode_matcher(matcher: Matcher) -> Any:
 
 def encode_handler(handler: Handler) -> Json:
     """Encode one handler under its module's name."""
+    if isinstance(handler, CarriedHandler):
+        return {"handler": handler.module, **handler.settings.value()}
     name, encode = _ENCODERS[type(handler)]
     return {"handler": name, **encode(handler)}
 
@@ -197,7 +203,8 @@ def _header_map(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return fields
 
 
-def _encode_operations(operations: HeaderOperations) -> Json:
+def encode_operations(operations: HeaderOperations) -> Json:
+    """Encode changes of header fields."""
     replace: dict[str, list[Json]] = {}
     for one in operations.replace:
         key = "search_regexp" if one.regexp else "search"
@@ -213,12 +220,12 @@ def _encode_operations(operations: HeaderOperations) -> Json:
 
 
 def _encode_headers(handler: Headers) -> Json:
-    response = _encode_operations(handler.response)
+    response = encode_operations(handler.response)
     if handler.response.default:
         response["require"] = {"headers": {field: None for field, _ in handler.response.default}}
     if handler.deferred:
         response["deferred"] = True
-    return _prune({"request": _encode_operations(handler.request), "response": response})
+    return _prune({"request": encode_operations(handler.request), "response": response})
 
 
 def encode_rewrite(handler: Rewrite) -> Json:
@@ -278,8 +285,8 @@ def _encode_proxy(handler: ReverseProxy) -> Json:
     if handler.selection is not Selection.RANDOM:
         balancing["selection_policy"] = {"policy": handler.selection.value}
     headers = {
-        "request": _encode_operations(handler.request_headers),
-        "response": _encode_operations(handler.response_headers),
+        "request": encode_operations(handler.request_headers),
+        "response": encode_operations(handler.response_headers),
     }
     return _prune(
         {
@@ -331,6 +338,7 @@ _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     Headers: ("headers", _encode_headers),
     MapValues: ("map", requests.encode_map),
     NameLoggers: ("vars", requests.encode_loggers),
+    Invoke: ("invoke", lambda handler: {"name": handler.name}),
     RaiseError: ("error", _encode_error),
     RequestBody: ("request_body", _encode_body),
     ReverseProxy: ("reverse_proxy", _encode_proxy),

@@ -34,6 +34,8 @@ class Server:
 
     listen: tuple[str, ...]
     sites: tuple[ServedSite, ...]
+    protocols: tuple[tuple[str, ...], ...] = ()
+    """By listener: the protocols that `bind` names; none where they are the default for all."""
 
 
 def listen_address(bind: str, port: int) -> str:
@@ -49,23 +51,31 @@ def listen_address(bind: str, port: int) -> str:
 
 
 def pair_sites(sites: Sequence[Site]) -> tuple[Server, ...]:
-    """Group sites by listener; listeners with the same sites are one server."""
-    served: dict[str, list[ServedSite]] = {}
+    """Group sites by listener and protocol; listeners with the same sites are one server."""
+    served: dict[tuple[str, str], list[ServedSite]] = {}
     for index, site in enumerate(sites):
-        by_listener: dict[str, list[SiteAddress]] = {}
+        by_listener: dict[tuple[str, str], list[SiteAddress]] = {}
+        protocols = dict(site.protocols)
         for address in site.addresses:
             for bind in dict.fromkeys(site.bind or ("",)):
-                by_listener.setdefault(listen_address(bind, address.port), []).append(address)
+                for protocol in protocols.get(bind, ("",)):
+                    listener = (listen_address(bind, address.port), protocol)
+                    by_listener.setdefault(listener, []).append(address)
         for listener in sorted(by_listener):
             served.setdefault(listener, []).append(ServedSite(index, tuple(by_listener[listener])))
-    servers: dict[tuple[ServedSite, ...], list[str]] = {}
-    for listener in sorted(served):
+    servers: dict[tuple[ServedSite, ...], dict[str, list[str]]] = {}
+    for key in sorted(served):
         # Addresses that differ in nothing but the port do not make one server of two.
-        servers.setdefault(tuple(served[listener]), []).append(listener)
+        servers.setdefault(tuple(served[key]), {}).setdefault(key[0], []).append(key[1])
     return tuple(
-        Server(tuple(listeners), tuple(sorted(group, key=_specificity)))
+        Server(tuple(listeners), tuple(sorted(group, key=_specificity)), _list_protocols(listeners))
         for group, listeners in servers.items()
     )
+
+
+def _list_protocols(listeners: dict[str, list[str]]) -> tuple[tuple[str, ...], ...]:
+    protocols = tuple(() if names == [""] else tuple(names) for names in listeners.values())
+    return protocols if any(protocols) else ()
 
 
 def _specificity(served: ServedSite) -> tuple[int, bool, int, int]:

@@ -33,6 +33,8 @@ from zeroserve_ir.tree import (
     SiteTls,
     Subroute,
 )
+from zeroserve_ir.tree_carried import NOTHING_CARRIED, Carried
+from zeroserve_ir.tree_logging import Logger
 
 
 def print_configuration(configuration: Configuration) -> str:
@@ -40,6 +42,10 @@ def print_configuration(configuration: Configuration) -> str:
     parts = []
     if options := _option_lines(configuration.options):
         parts.append(block("", options))
+    for named in configuration.named_routes:
+        printer = _RoutePrinter()
+        body = printer.routes(named.routes)
+        parts.append(block(f"&({named.name})", printer.definitions + body))
     parts += [_site_lines(site, configuration.options) for site in configuration.sites]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
@@ -53,21 +59,33 @@ def _option_lines(options: Options) -> list[str]:
     lines = []
     if options.debug:
         lines.append("debug")
+    lines += _written("the global options", options.others)
+    for logger in options.loggers:
+        lines += _written("a logger", logger.settings)
     if options.http_port != DEFAULT_OPTIONS.http_port:
         lines.append(f"http_port {options.http_port}")
     if options.https_port != DEFAULT_OPTIONS.https_port:
         lines.append(f"https_port {options.https_port}")
-    if options.admin != DEFAULT_OPTIONS.admin:
+    if options.admin != DEFAULT_OPTIONS.admin and "admin" not in options.others.value():
         lines.append(f"admin {word(options.admin)}")
     if options.grace_period_ms:
         lines.append(f"grace_period {options.grace_period_ms}ms")
     modes = ["off"] if not options.auto_https else []
     modes += ["disable_redirects"] if not options.redirects else []
-    if modes:
+    if modes and "auto_https" not in options.others.value():
         lines.append(line("auto_https", *modes))
-    if options.trusted_proxies:
+    if options.trusted_proxies and "servers" not in options.others.value():
         lines += block("servers", [line("trusted_proxies static", *map(word, options.trusted_proxies))])
     return lines
+
+
+def _written(what: str, carried: Carried) -> list[str]:
+    """Return the lines that a carried value came from."""
+    if carried == NOTHING_CARRIED:
+        return []
+    if not carried.written:
+        raise UnprintableError(f"{what}: not from a Caddyfile")
+    return carried.written.split("\n")
 
 
 # Sites
@@ -76,11 +94,16 @@ def _option_lines(options: Options) -> list[str]:
 def _site_lines(site: Site, options: Options) -> list[str]:
     printer = _RoutePrinter()
     lines: list[str] = []
-    if site.bind:
-        lines.append(line("bind", *map(word, site.bind)))
+    protocols = dict(site.protocols)
+    if plain := [address for address in site.bind if address not in protocols]:
+        lines.append(line("bind", *map(word, plain)))
+    for address, names in site.protocols:
+        lines += block(line("bind", word(address)), [line("protocols", *names)])
     if site.tls is not None:
         lines += _tls_lines(site.tls)
-    if site.access_log:
+    for logger in site.loggers:
+        lines += _written("a logger", logger.settings) or _plain_log(logger)
+    if site.access_log and not site.loggers:
         lines.append("log")
     body = printer.routes(site.routes)
     for route in reversed(_settle_errors(site.errors)):
@@ -91,6 +114,13 @@ def _site_lines(site: Site, options: Options) -> list[str]:
     lines += body
     addresses = ", ".join(word(_address(one, options)) for one in site.addresses)
     return block(addresses, lines)
+
+
+def _plain_log(logger: Logger) -> list[str]:
+    head = line("log", word(logger.name) if logger.name else "")
+    inner = [line("hostnames", *map(word, logger.hostnames))] if logger.hostnames else []
+    inner += ["no_hostname"] if logger.no_hostname else []
+    return block(head, inner) if inner else [head]
 
 
 def _settle_errors(errors: tuple[Route, ...]) -> tuple[Route, ...]:
@@ -115,6 +145,10 @@ def _address(address: SiteAddress, options: Options) -> str:
 
 
 def _tls_lines(tls: SiteTls) -> list[str]:
+    if tls.directives:
+        first = replace(tls, directives=(), files=(), internal=False, protocol_min="", protocol_max="")
+        lines = _tls_lines(first) if first.secrets else []
+        return lines + [text for one in tls.directives for text in _written("tls", one)]
     limits = []
     if tls.protocol_min or tls.protocol_max:
         limits = [line("protocols", tls.protocol_min or "tls1.2", tls.protocol_max)]

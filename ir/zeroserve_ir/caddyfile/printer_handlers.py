@@ -22,6 +22,7 @@ from zeroserve_ir.tree import (
     HeaderOperations,
     Headers,
     HttpTransport,
+    Invoke,
     MapValues,
     MatchClientIp,
     Matcher,
@@ -51,6 +52,7 @@ from zeroserve_ir.tree import (
     StaticResponse,
     Trace,
 )
+from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_files import FileServer, MatchFile
 
 
@@ -123,12 +125,29 @@ def print_handler(handler: Handler) -> Directive:
             return _print_variables(handler)
         case ReverseProxy():
             return _print_proxy(handler)
+        case Invoke(name):
+            return Directive("invoke", (word(name),))
+        case CarriedHandler(module, settings):
+            return _as_written(module, settings)
         case FileServer():
             return Directive("file_server", *file_server_words(handler))
         case MapValues() | AppendLog() | NameLoggers() | Trace():
             return Directive(*print_request_handler(handler))
         case _:
             raise UnprintableError(f"{type(handler).__name__} is no single directive")
+
+
+def _as_written(module: str, settings: Carried) -> Directive:
+    """Return what is carried as the Caddyfile had it."""
+    if not settings.written:
+        raise UnprintableError(f"{module} did not come from a Caddyfile")
+    head, *lines = settings.written.split("\n")
+    name, _, words = head.removesuffix(" {").partition(" ")
+    return Directive(name, (words,) if words else (), None if not lines else _unindent(lines[:-1]))
+
+
+def _unindent(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(text.removeprefix("\t") for text in lines)
 
 
 def _message_words(text: str, status: str) -> tuple[str, ...]:
@@ -348,6 +367,10 @@ def _matcher_lines(matcher: Matcher) -> list[str]:
             return [vars_regexp_line(matcher)]
         case MatchExpression():
             return [expression_line(matcher)]
+        case CarriedMatcher(module, settings):
+            if not settings.written:
+                raise UnprintableError(f"matcher {module} did not come from a Caddyfile")
+            return settings.written.split("\n")
         case MatchNot(sets):
             return [one for inner in sets for one in block("not", print_set(inner))]
 

@@ -28,7 +28,8 @@ from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.paths import PathMatch, choose_width
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.tables_files import add_file_server
-from zeroserve_ir.sources import Span
+from zeroserve_ir.sources import NOWHERE, Span
+from zeroserve_ir.tree_carried import CarriedHandler
 from zeroserve_ir.tree_files import FileServer
 
 REQUEST_ENTRY = 0
@@ -247,6 +248,13 @@ class _SiteLowering:
             case tree.ReverseProxy():
                 emitter.finish_with(abi.Action.PROXY, tables.add_proxy(handler))
                 return True
+            case CarriedHandler(module="push"):
+                pass  # Without it every answer is as right as with it (`caddyfile.judging` warns).
+            case CarriedHandler(module=name) | tree.Invoke(name=name):
+                finding = Diagnostic(
+                    Code.ZS0110, f"{name} is not supported yet", emitter.span or NOWHERE, help="remove it"
+                )
+                raise DiagnosticError((finding,))
         return False
 
     def _add_resume(self, label: str) -> int:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.paths import PathMatch, encode_path
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.tables_files import add_file_match, raised_status
 from zeroserve_ir.program.tables_requests import add_vars_regexp
+from zeroserve_ir.sources import NOWHERE
+from zeroserve_ir.tree_carried import CarriedMatcher
 from zeroserve_ir.tree_files import MatchFile
 
 
@@ -90,6 +94,11 @@ class MatcherLowering:
                 return "match_remote_ip", tables.add_addresses(ranges)
             case tree.MatchClientIp(ranges=ranges):
                 return "match_client_ip", tables.add_addresses(ranges)
+            case CarriedMatcher(module=name):
+                message = f"matcher {name} is not supported yet"
+                raise DiagnosticError(
+                    (Diagnostic(Code.ZS0110, message, self.emitter.span or NOWHERE, help="remove it"),)
+                )
             case _:
                 raise AssertionError(f"no lowering for {type(matcher).__name__}")
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Severity
@@ -42,7 +43,7 @@ MISTAKES = [
     ("basic_auth md5 {\n\t\ta b\n\t}", Code.ZS0103),
     ("handle {\n\t\ttls internal\n\t}", Code.ZS0101),
     ("tls a", Code.ZS0102),
-    ("tls {\n\t\tclient_auth {\n\t\t}\n\t}", Code.ZS0110),
+    ("tls {\n\t\tclient_auth {\n\t\t\tfrobnicate\n\t\t}\n\t}", Code.ZS0109),
     ("respond {time.now}", Code.ZS0110),
 ]
 
@@ -90,9 +91,9 @@ def test_every_mistake_of_a_file_is_reported_and_the_sound_rest_is_read():
 
 
 def test_what_changes_no_answer_is_a_warning():
-    found = findings("a {\n\tencode gzip\n\tlog {\n\t\toutput file x\n\t}\n\trespond x\n}\n")
-    assert {one.severity for one in found} == {Severity.WARNING}
-    assert {one.code for one in found} == {Code.ZS0110}
+    configuration, _ = read_configuration("a {\n\tpush /x\n\trespond x\n}\n", environment={})
+    (found,) = find_unsupported(configuration)
+    assert (found.code, found.severity, found.span.line) == (Code.ZS0110, Severity.WARNING, 2)
 
 
 def test_basic_auth_without_accounts_lets_nobody_in_and_says_so():

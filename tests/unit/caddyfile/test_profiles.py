@@ -14,6 +14,7 @@ MATCHERS = sorted(name for kind, name in ROWS if kind is Kind.MATCHER)
 PLACEHOLDERS = sorted(name for kind, name in ROWS if kind is Kind.PLACEHOLDER)
 EXPECTED = {
     Standing.ALLOWED: None,
+    Standing.CARRIED: None,
     Standing.IGNORED: Code.ZS0110,
     Standing.LATER: Code.ZS0110,
     Standing.REFUSED: Code.ZS0201,

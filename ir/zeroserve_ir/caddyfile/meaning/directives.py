@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from zeroserve_ir.caddyfile.meaning.carrying import read_acme_directory, read_fs, read_invoke, read_push
 from zeroserve_ir.caddyfile.meaning.files import read_file_server, read_try_files
 from zeroserve_ir.caddyfile.meaning.headers import read_header, read_request_header
 from zeroserve_ir.caddyfile.meaning.mapping import (
@@ -122,6 +123,10 @@ def read_error_block(segment: Segment, scope: Scope) -> Route:
 
 _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "abort": read_abort,
+    "acme_server": read_acme_directory,
+    "fs": read_fs,
+    "invoke": read_invoke,
+    "push": read_push,
     "basic_auth": read_basic_auth,
     "basicauth": read_basic_auth,
     "error": read_error,

@@ -19,6 +19,7 @@ from zeroserve_ir.caddyfile.meaning.fields import canonical_field
 from zeroserve_ir.caddyfile.meaning.file_matching import read_file_matcher
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.reading import PRIVATE_RANGES, Reading, Scope, refusal, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.url_patterns import read_url_pattern
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import (
@@ -113,7 +114,7 @@ def _read_set(
     for module in sorted(modules):
         for segment in modules[module]:
             check(reading, Kind.MATCHER, module, segment.name)
-            if segment.block is not None and module not in ("file", "not"):
+            if segment.block is not None and module not in ("file", "not", "url_pattern"):
                 raise refusal(
                     Code.ZS0001, f"matcher {module} takes no block", segment.name, "remove the block"
                 )
@@ -126,6 +127,8 @@ def _read_module(
 ) -> list[Matcher]:
     arguments = [token for segment in segments for token in segment.arguments]
     match module:
+        case "url_pattern":
+            return [read_url_pattern(segments, reading)]
         case "path":
             return [MatchPath(texts(arguments))]
         case "host":

@@ -1,77 +1,110 @@
-"""Global options: the block without address at the top of a Caddyfile (httpcaddyfile/options.go)."""
+"""Global options: the block without address at the top of a Caddyfile (httpcaddyfile/options.go).
+
+In: the segments of the block. Out: `Options`: fields for what is acted upon, `others` for the rest, by name
+in the shapes of Caddy's JSON (`carried_options` reads those).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from zeroserve_ir.caddyfile.meaning.matchers import read_ranges
+from zeroserve_ir.caddyfile.meaning.carried_options import CARRIED_OPTIONS
+from zeroserve_ir.caddyfile.meaning.loggers import read_option_log
 from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind, check
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     duration_ms,
-    no_arguments,
     only_argument,
     port,
     refusal,
     some_arguments,
     wrong_count,
 )
+from zeroserve_ir.caddyfile.meaning.server_options import read_servers
+from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import DEFAULT_OPTIONS, Options
+from zeroserve_ir.tree_carried import Carried, Json
+
+_APPENDING = ("cert_issuer", "default_bind", "filesystem", "servers")
+"""Options whose further lines add to the earlier ones; of the others the last line holds."""
 
 
-def read_options(segments: tuple[Segment, ...], reading: Reading) -> Options:
+def read_options(segments: Sequence[Segment], reading: Reading) -> Options:
     """Return the options; `order` changes the reading's table."""
     options = DEFAULT_OPTIONS
+    others: Json = {}
+    carried: list[Segment] = []
     for segment in segments:
         with reading.collect():
-            if check(reading, Kind.OPTION, segment.name.text, segment.name):
-                options = _read_option(options, segment, reading)
+            if not check(reading, Kind.OPTION, segment.name.text, segment.name):
+                continue
+            before = dict(others)
+            options = _read_option(options, others, segment, reading)
+            if others != before:
+                carried.append(segment)
+    if "servers" in others:
+        # Longer listeners first: of several that fit a server, the first holds (options.go).
+        others["servers"].sort(key=lambda one: -len(one["listener"]))
+    if others:
+        options = replace(options, others=Carried.of(others, written_form(carried), carried[0].span))
     return options
 
 
-def _read_option(options: Options, segment: Segment, reading: Reading) -> Options:
-    match segment.name.text:
+def _read_option(options: Options, others: Json, segment: Segment, reading: Reading) -> Options:
+    name = segment.name.text
+    match name:
         case "debug":
-            no_arguments(segment)
             return replace(options, debug=True)
-        case "http_port":
-            return replace(options, http_port=port(only_argument(segment, "http_port PORT")))
-        case "https_port":
-            return replace(options, https_port=port(only_argument(segment, "https_port PORT")))
+        case "http_port" | "https_port":
+            number = port(only_argument(segment, f"{name} PORT"))
+            if number == getattr(DEFAULT_OPTIONS, name):
+                others[name] = number
+            return _set_port(options, name, number)
         case "grace_period":
-            return replace(
-                options, grace_period_ms=duration_ms(only_argument(segment, "grace_period DURATION"))
-            )
+            usage = "grace_period DURATION"
+            return replace(options, grace_period_ms=duration_ms(only_argument(segment, usage)))
         case "admin":
-            return _read_admin(options, segment, reading)
+            return _read_admin(options, others, segment)
         case "auto_https":
-            return _read_auto_https(options, segment, reading)
+            return _read_auto_https(options, others, segment)
         case "order":
             _read_order(segment, reading)
             return options
         case "log":
-            if segment.block or segment.arguments:
-                reading.warn(
-                    Code.ZS0110, "loggers are not configurable yet", segment.name, "remove the block"
-                )
-            return options
+            logger = read_option_log(segment, reading, options.loggers)
+            return replace(options, loggers=(*options.loggers, logger))
+        case "servers":
+            return _read_servers(options, others, segment, reading)
         case _:
-            return _read_servers(options, segment, reading)
+            value: Any = CARRIED_OPTIONS[name](segment, reading)
+            others[name] = [*others.get(name, ()), value] if name in _APPENDING else value
+            return options
 
 
-def _read_admin(options: Options, segment: Segment, reading: Reading) -> Options:
+def _set_port(options: Options, name: str, number: int) -> Options:
+    return replace(options, http_port=number) if name == "http_port" else replace(options, https_port=number)
+
+
+def _read_admin(options: Options, others: Json, segment: Segment) -> Options:
     if len(segment.arguments) > 1:
         raise wrong_count(segment, "admin off, or admin ADDRESS")
+    listen = segment.arguments[0].text if segment.arguments else DEFAULT_OPTIONS.admin
+    found: Json = {"disabled": True} if listen == "off" else {"listen": listen}
     for inner in segment.block or ():
-        if inner.name.text not in ("enforce_origin", "origins"):
-            raise refusal(Code.ZS0109, f"unknown {inner.name.text!r} of admin", inner.name, "remove it")
-        reading.warn(Code.ZS0110, f"{inner.name.text} of admin is not supported yet", inner.name, "remove it")
-    return replace(options, admin=segment.arguments[0].text) if segment.arguments else options
+        name = inner.name.text
+        if listen == "off" or name not in ("enforce_origin", "origins"):
+            raise refusal(Code.ZS0109, f"unknown {name!r} of admin", inner.name, "remove it")
+        found[name] = True if name == "enforce_origin" else [token.text for token in inner.arguments]
+    if len(found) > 1 or listen == DEFAULT_OPTIONS.admin:
+        others["admin"] = found
+    return replace(options, admin=listen)
 
 
-def _read_auto_https(options: Options, segment: Segment, reading: Reading) -> Options:
+def _read_auto_https(options: Options, others: Json, segment: Segment) -> Options:
     for mode in some_arguments(segment, "auto_https off"):
         match mode.text:
             case "off":
@@ -79,7 +112,7 @@ def _read_auto_https(options: Options, segment: Segment, reading: Reading) -> Op
             case "disable_redirects":
                 options = replace(options, redirects=False)
             case "disable_certs" | "ignore_loaded_certs":
-                reading.warn(Code.ZS0110, f"auto_https {mode.text} has no effect yet", mode, "remove it")
+                others["auto_https"] = [*others.get("auto_https", ()), mode.text]
             case _:
                 cure = "write off, disable_redirects, disable_certs or ignore_loaded_certs"
                 raise refusal(Code.ZS0103, f"unknown mode {mode.text!r} of auto_https", mode, cure)
@@ -108,18 +141,25 @@ def _read_order(segment: Segment, reading: Reading) -> None:
     reading.order[:] = order
 
 
-def _read_servers(options: Options, segment: Segment, reading: Reading) -> Options:
-    if len(segment.arguments) > 1:
-        raise wrong_count(segment, "servers [LISTENER] { … }")
-    if segment.arguments:
-        reading.warn(
-            Code.ZS0110, "options of single listeners hold for all yet", segment.arguments[0], "leave it out"
-        )
-    for inner in segment.block or ():
-        with reading.collect():
-            if not check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "servers"):
-                continue
-            if len(inner.arguments) < 2 or inner.arguments[0].text != "static":
-                raise wrong_count(inner, "trusted_proxies static RANGE …")
-            options = replace(options, trusted_proxies=read_ranges(inner.arguments[1:]))
+def _read_servers(options: Options, others: Json, segment: Segment, reading: Reading) -> Options:
+    found = read_servers(segment, reading)
+    server = found["server"]
+    ranges = tuple(server.get("trusted_proxies", {}).get("ranges", ()))
+    if not found["listener"]:
+        options = replace(options, trusted_proxies=ranges)
+    alone = not found["listener"] and "logs" not in found and set(server) <= {"trusted_proxies"} and ranges
+    if not alone:
+        for one in others.get("servers", ()):
+            if one["listener"] == found["listener"]:
+                message = (
+                    f"servers {found['listener']} stands twice"
+                    if found["listener"]
+                    else "servers stands twice"
+                )
+                raise refusal(Code.ZS0103, message, segment.name, "join the two blocks")
+            if found.get("name") and one.get("name") == found["name"]:
+                raise refusal(
+                    Code.ZS0103, f"server {found['name']} is named twice", segment.name, "rename one"
+                )
+        others["servers"] = [*others.get("servers", ()), found]
     return options

@@ -25,6 +25,8 @@ class Standing(Enum):
     """Accepted with warning ZS0110: without it every answer is as right as with it."""
     LATER = "later"
     """RefusedError with ZS0110."""
+    CARRIED = "carried"
+    """Read and adapted; what runs it refuses or warns (`caddyfile.judging`)."""
     REFUSED = "refused"
     """RefusedError with ZS0201."""
 
@@ -53,6 +55,7 @@ _OWNER = Row(Standing.ALLOWED, Standing.REFUSED)
 _LATER = Row(Standing.LATER, Standing.LATER)
 _LATER_OWNER = Row(Standing.LATER, Standing.REFUSED)
 _IGNORED = Row(Standing.IGNORED, Standing.IGNORED)
+_CARRIED_OWNER = Row(Standing.CARRIED, Standing.REFUSED)
 _IGNORED_OWNER = Row(Standing.IGNORED, Standing.REFUSED)
 
 
@@ -68,17 +71,15 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "handle_path header map method redir request_body "
         "request_header respond reverse_proxy rewrite route tracing uri vars",
     ),
-    **_rows(_OWNER, Kind.DIRECTIVE, "bind log log_append log_name log_skip root skip_log tls"),
-    **_rows(_IGNORED, Kind.DIRECTIVE, "encode push"),
+    **_rows(_OWNER, Kind.DIRECTIVE, "bind invoke log log_append log_name log_skip root skip_log tls"),
+    **_rows(_IGNORED, Kind.DIRECTIVE, "encode"),
+    **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs push"),
     **_rows(
         _LATER,
         Kind.DIRECTIVE,
-        "copy_response copy_response_headers forward_auth intercept "
-        "invoke timeouts zeroserve_call rate_limit",
+        "copy_response copy_response_headers forward_auth intercept timeouts zeroserve_call rate_limit",
     ),
-    **_rows(
-        _LATER_OWNER, Kind.DIRECTIVE, "acme_server file_server fs metrics php_fastcgi templates try_files"
-    ),
+    **_rows(_LATER_OWNER, Kind.DIRECTIVE, "file_server metrics php_fastcgi templates try_files"),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
@@ -154,7 +155,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(_LATER, Kind.SUBDIRECTIVE, "match", "header "),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "protocols", "tls "),
     **_rows(
-        _IGNORED_OWNER,
+        _CARRIED_OWNER,
         Kind.SUBDIRECTIVE,
         "alpn ca ca_root ciphers curves dns dns_challenge_override_domain dns_ttl eab force_automate "
         "get_certificate insecure_secrets_log issuer key_type "
@@ -162,10 +163,10 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "renewal_window_ratio resolvers reuse_private_keys",
         "tls ",
     ),
-    **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "client_auth load", "tls "),
-    **_rows(_IGNORED_OWNER, Kind.SUBDIRECTIVE, "protocols", "bind "),
+    **_rows(_CARRIED_OWNER, Kind.SUBDIRECTIVE, "client_auth load", "tls "),
+    **_rows(_CARRIED_OWNER, Kind.SUBDIRECTIVE, "protocols", "bind "),
     **_rows(
-        _IGNORED_OWNER, Kind.SUBDIRECTIVE, "output format level sampling core hostnames no_hostname", "log "
+        _CARRIED_OWNER, Kind.SUBDIRECTIVE, "output format level sampling core hostnames no_hostname", "log "
     ),
     **_rows(
         _BOTH,
@@ -173,7 +174,8 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "client_ip header header_regexp host method not path path_regexp protocol query remote_ip vars "
         "vars_regexp",
     ),
-    **_rows(_LATER, Kind.MATCHER, "expression tls url_pattern"),
+    **_rows(_LATER, Kind.MATCHER, "expression tls"),
+    **_rows(_CARRIED_OWNER, Kind.MATCHER, "url_pattern"),
     **_rows(_LATER_OWNER, Kind.MATCHER, "file"),
     **_rows(
         _OWNER,
@@ -181,7 +183,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "admin auto_https debug grace_period http_port https_port log order servers",
     ),
     **_rows(
-        _IGNORED_OWNER,
+        _CARRIED_OWNER,
         Kind.OPTION,
         "acme_ca acme_ca_root acme_dns acme_eab cert_issuer cert_lifetime default_sni dns ech email events "
         "fallback_sni key_type local_certs metrics ocsp_interval "
@@ -189,10 +191,11 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "preferred_chains renew_interval renewal_window_ratio shutdown_delay skip_install_trust storage "
         "storage_check storage_clean_interval tls_resolvers",
     ),
-    **_rows(_LATER_OWNER, Kind.OPTION, "default_bind filesystem"),
+    **_rows(_CARRIED_OWNER, Kind.OPTION, "filesystem"),
+    **_rows(_OWNER, Kind.OPTION, "default_bind"),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "trusted_proxies", "servers "),
     **_rows(
-        _IGNORED_OWNER,
+        _CARRIED_OWNER,
         Kind.SUBDIRECTIVE,
         "name timeouts keepalive_interval keepalive_idle "
         "keepalive_count max_header_size enable_full_duplex "
@@ -200,7 +203,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "trusted_proxies_strict trusted_proxies_unix client_ip_headers metrics trace 0rtt",
         "servers ",
     ),
-    **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "listener_wrappers packet_conn_wrappers", "servers "),
+    **_rows(_CARRIED_OWNER, Kind.SUBDIRECTIVE, "listener_wrappers packet_conn_wrappers", "servers "),
     **_rows(
         _BOTH,
         Kind.PLACEHOLDER,
@@ -247,7 +250,7 @@ def check(reading: Reading, kind: Kind, name: str, token: Token, owner: str = ""
         reading.warn(
             Code.ZS0110, f"{shown} is not supported yet and has no effect", token, row.cure or "remove it"
         )
-    return standing is Standing.ALLOWED
+    return standing in (Standing.ALLOWED, Standing.CARRIED)
 
 
 def check_placeholders(reading: Reading, segment: Segment) -> None:

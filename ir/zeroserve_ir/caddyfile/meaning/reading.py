@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
 
 from zeroserve_ir.caddyfile.lexer import Token
@@ -62,11 +63,19 @@ class Reading:
     """Files that the text of the site at hand comes from; `file_server` hides them."""
     defined: set[str] = field(default_factory=set)
     """Placeholders that `map` defines."""
+    loggers: int = 0
+    invoked: dict[str, Token] = field(default_factory=dict)
+    """Names of routes that `invoke` runs, with where each stands first."""
 
     def next_group(self) -> str:
         """Return the next group's name, numbered as Caddy's adapter does."""
         self.groups += 1
         return f"group{self.groups - 1}"
+
+    def next_logger(self) -> str:
+        """Return the next name of a site's logger that has none."""
+        self.loggers += 1
+        return f"log{self.loggers - 1}"
 
     @contextmanager
     def collect(self) -> Iterator[None]:
@@ -144,7 +153,12 @@ _NANOSECONDS = {
 
 
 def duration_ms(token: Token) -> int:
-    """Return a duration such as `1m30s` or `2d` in milliseconds (Go's time.ParseDuration, with days)."""
+    """Return a duration in milliseconds."""
+    return round(duration_ns(token) / 10**6)
+
+
+def duration_ns(token: Token) -> int:
+    """Return a duration such as `1m30s` or `2d` in nanoseconds (Go's time.ParseDuration, with days)."""
     text = token.text
     sign = -1 if text.startswith("-") else 1
     unsigned = text.removeprefix("-").removeprefix("+")
@@ -155,7 +169,7 @@ def duration_ms(token: Token) -> int:
         raise refusal(
             Code.ZS0103, f"{text!r} is not a duration", token, "write for example 30s, 1m30s or 500ms"
         )
-    return sign * round(sum(float(part[1]) * _NANOSECONDS[part[2]] for part in parts) / 10**6)
+    return sign * int(sum(Decimal(part[1]) * _NANOSECONDS[part[2]] for part in parts))
 
 
 _SIZE = re.compile(r"(\d[\d,]*\.?\d*)\s*([a-zA-Z]*)")

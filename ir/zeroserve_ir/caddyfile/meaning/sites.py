@@ -7,15 +7,18 @@ all findings. Called by the commands and by `zeroserve run` (httpcaddyfile/httpt
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from zeroserve_ir.caddyfile import syntax
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.listening import listen_address, pair_sites
 from zeroserve_ir.caddyfile.meaning.addresses import resolve_address, split_address
 from zeroserve_ir.caddyfile.meaning.bodies import read_body
-from zeroserve_ir.caddyfile.meaning.directives import build_routes
+from zeroserve_ir.caddyfile.meaning.carried_options import read_bind
+from zeroserve_ir.caddyfile.meaning.directives import build_routes, read_directives
+from zeroserve_ir.caddyfile.meaning.loggers import read_site_log
 from zeroserve_ir.caddyfile.meaning.options import read_options
 from zeroserve_ir.caddyfile.meaning.ordering import DIRECTIVE_ORDER, Placed
 from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind, check
@@ -24,17 +27,17 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     Scope,
     refusal,
-    some_arguments,
-    texts,
-    wrong_count,
 )
+from zeroserve_ir.caddyfile.meaning.securing import read_tls
 from zeroserve_ir.caddyfile.meaning.shorthands import expand_segment
 from zeroserve_ir.caddyfile.parser import parse
 from zeroserve_ir.caddyfile.syntax import Segment, SiteBlock
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.sources import Span
-from zeroserve_ir.tree import CertificateFiles, Configuration, Options, Route, Site, SiteTls
+from zeroserve_ir.tree import Configuration, NamedRoute, Options, Route, Site
+from zeroserve_ir.tree_carried import Json
+from zeroserve_ir.tree_logging import Logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,42 @@ def read_configuration_with_texts(
     tree, diagnostics = parse(text, file, os.environ if environment is None else environment)
     reading = Reading(Profile.LOCAL, list(DIRECTIVE_ORDER), diagnostics=diagnostics)
     options = read_options(tuple(expand_segment(segment) for segment in tree.options), reading)
-    drafts = [_read_site(block, options, reading) for block in tree.sites]
+    others = options.others.value()
+    named_routes = _read_named_routes(tree.named_routes, reading)
+    drafts = [_read_site(block, options, others, reading) for block in tree.sites]
     drafts = [draft for draft in drafts if draft.site.addresses]
     _refuse_equal_addresses(drafts, reading)
     sites = _route_sites(drafts, reading)
-    return ReadConfiguration(Configuration(sites, options), tuple(reading.diagnostics), tree.texts)
+    _check_invoked(named_routes, reading)
+    configuration = Configuration(sites, options, named_routes)
+    return ReadConfiguration(configuration, tuple(reading.diagnostics), tree.texts)
+
+
+def _read_named_routes(named: Iterable[syntax.NamedRoute], reading: Reading) -> tuple[NamedRoute, ...]:
+    """Read `&(name)` blocks; their groups are numbered by themselves (httptype.go extractNamedRoutes)."""
+    found: dict[str, NamedRoute] = {}
+    own = replace(reading, groups=0)
+    for one in named:
+        name = one.name.text
+        if name in found:
+            message = f"named route &({name}) is defined twice"
+            reading.diagnostics.append(
+                Diagnostic(Code.ZS0001, message, one.name.span, help="rename one of them")
+            )
+        elif one.segments:
+            segments = [expand_segment(segment) for segment in one.segments]
+            placed = read_directives(segments, Scope(own))
+            found[name] = NamedRoute(name, build_routes(placed, own, sort=True))
+    return tuple(found.values())
+
+
+def _check_invoked(named_routes: tuple[NamedRoute, ...], reading: Reading) -> None:
+    names = {one.name for one in named_routes}
+    for name, token in reading.invoked.items():
+        if name not in names:
+            message = f"named route {name} is not defined"
+            cure = f"define &({name}) {{ … }}"
+            reading.diagnostics.append(Diagnostic(Code.ZS0104, message, token.span, help=cure))
 
 
 @dataclass(slots=True)
@@ -85,7 +119,7 @@ class _Draft:
     placed: list[Placed]
 
 
-def _read_site(block: SiteBlock, options: Options, reading: Reading) -> _Draft:
+def _read_site(block: SiteBlock, options: Options, others: Json, reading: Reading) -> _Draft:
     segments = [expand_segment(segment) for segment in block.segments]
     reading.files = tuple(sorted({file for segment in block.segments for file in segment.files()}))
     if not block.braces:
@@ -100,11 +134,16 @@ def _read_site(block: SiteBlock, options: Options, reading: Reading) -> _Draft:
         with reading.collect():
             check(reading, Kind.DIRECTIVE, name, segment.name)
             if name == "tls":
-                site = replace(site, tls=_read_tls(segment, site.tls or SiteTls(), reading))
+                site = replace(site, tls=read_tls(segment, site.tls, others, reading))
             elif name == "bind":
-                site = replace(site, bind=site.bind + _read_bind(segment, reading))
+                site = _bind(site, read_bind(segment, reading))
             else:
-                site = replace(site, access_log=_read_log(segment, reading))
+                logger = read_site_log(segment, reading)
+                logged = site.access_log or not _discards(logger)
+                site = replace(site, access_log=logged, loggers=(*site.loggers, logger))
+    if not site.bind:
+        for default in others.get("default_bind", ()):
+            site = _bind(site, default)
     placed, errors = read_body(rest, Scope(reading))
     addresses = []
     keys = []
@@ -119,6 +158,22 @@ def _read_site(block: SiteBlock, options: Options, reading: Reading) -> _Draft:
             addresses.append(resolve_address(written, key, options, has_tls=site.tls is not None))
             keys.append(key)
     return _Draft(replace(site, addresses=tuple(addresses), errors=errors), tuple(keys), placed)
+
+
+def _bind(site: Site, found: Json) -> Site:
+    """Add the addresses of one `bind`; the last one that names an address says its protocols."""
+    protocols = dict(site.protocols)
+    for address in found["addresses"]:
+        protocols[address] = tuple(found["protocols"])
+    bind = tuple(dict.fromkeys((*site.bind, *found["addresses"])))
+    named = tuple((address, names) for address, names in protocols.items() if names)
+    return replace(site, bind=bind, protocols=named)
+
+
+def _discards(logger: Logger) -> bool:
+    """Whether nothing comes of a site's log: its lines go nowhere."""
+    writer = logger.settings.value().get("writer", {})
+    return bool(writer == {"output": "discard"})
 
 
 def _hint_at_braces(segments: list[Segment], reading: Reading) -> None:
@@ -153,54 +208,3 @@ def _route_sites(drafts: list[_Draft], reading: Reading) -> tuple[Site, ...]:
             built = build_routes(drafts[served.index].placed, reading, sort=True)
             routes.setdefault(served.index, built)
     return tuple(replace(draft.site, routes=routes[index]) for index, draft in enumerate(drafts))
-
-
-def _read_bind(segment: Segment, reading: Reading) -> tuple[str, ...]:
-    for inner in segment.block or ():
-        check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "bind")
-    return texts(some_arguments(Segment(segment.name, segment.arguments), "bind ADDRESS …"))
-
-
-def _read_log(segment: Segment, reading: Reading) -> bool:
-    """`log`: access log on; its output is stdout, whatever the block says (with a warning)."""
-    if len(segment.arguments) > 1:
-        raise wrong_count(segment, "log")
-    enabled = True
-    for inner in segment.block or ():
-        line = (inner.name.text, *texts(inner.arguments))
-        if line == ("output", "discard"):
-            enabled = False
-        elif line not in (("output", "stdout"), ("format", "json")):
-            check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "log")
-    return enabled
-
-
-def _read_tls(segment: Segment, tls: SiteTls, reading: Reading) -> SiteTls:
-    """`tls [internal|<email>|<cert> <key>] { protocols … }`."""
-    match texts(segment.arguments):
-        case ():
-            pass
-        case ("internal",):
-            tls = replace(tls, internal=True)
-        case (certificate, key):
-            tls = replace(tls, files=(*tls.files, CertificateFiles(certificate, key)))
-        case (single,) if "@" in single or single == "force_automate":
-            cure = "write tls CERTIFICATE KEY, or tls internal"
-            reading.warn(Code.ZS0110, "certificates are not obtained by ACME yet", segment.name, cure)
-        case _:
-            raise wrong_count(segment, "tls internal, tls EMAIL, or tls CERTIFICATE KEY")
-    for inner in segment.block or ():
-        with reading.collect():
-            if check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "tls"):
-                tls = _read_protocols(inner, tls)
-    return tls
-
-
-def _read_protocols(inner: Segment, tls: SiteTls) -> SiteTls:
-    if len(inner.arguments) not in (1, 2):
-        raise wrong_count(inner, "protocols MIN [MAX]")
-    for token in inner.arguments:
-        if token.text not in ("tls1.2", "tls1.3"):
-            raise refusal(Code.ZS0103, f"unknown protocol {token.text!r}", token, "write tls1.2 or tls1.3")
-    maximum = inner.arguments[1].text if len(inner.arguments) == 2 else tls.protocol_max
-    return replace(tls, protocol_min=inner.arguments[0].text, protocol_max=maximum)

@@ -1,0 +1,127 @@
+"""What of a configuration is adapted but not run: findings for `run`, `validate` and `compile`.
+
+In: a `Configuration`, from a Caddyfile or from Caddy's JSON. Out: ZS0110, an error where going without would
+change an answer or open access, else a warning. `adapt` does not ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.sources import Span
+from zeroserve_ir.tree import Configuration, MatchNot, Options, Route, SetVariables, Site, Subroute
+from zeroserve_ir.tree_carried import CarriedHandler, CarriedMatcher, Json
+from zeroserve_ir.tree_logging import Logger
+
+_HARMLESS_HANDLERS = ("push",)
+"""Handlers without which every answer is as right as with them."""
+
+_SERVER_ERRORS = ("client_ip_headers", "listener_wrappers", "packet_conn_wrappers")
+"""Fields of servers that decide who a client is, or what it says."""
+
+_TLS_ERRORS = {
+    "client_authentication": "client_auth of tls is not enforced yet: anyone would be let in",
+    "folders": "load of tls is not supported yet: the certificates would be missing",
+}
+_RUN_OPTIONS = ("admin", "default_bind", "http_port", "https_port", "pki", "servers", "skip_install_trust")
+_RUN_SETTINGS = ({"writer": {"output": "stdout"}}, {"writer": {"output": "discard"}})
+
+
+def find_unsupported(configuration: Configuration) -> tuple[Diagnostic, ...]:
+    """Return a finding for each part that nothing here acts upon."""
+    found = _judge_options(configuration.options)
+    for logger in configuration.options.loggers:
+        found += _judge_logger(logger)
+    for site in configuration.sites:
+        found += _judge_site(site)
+    for named in configuration.named_routes:
+        found += _judge_routes(named.routes)
+    return tuple(dict.fromkeys(found))
+
+
+def _finding(message: str, span: Span, *, error: bool) -> Diagnostic:
+    severity = Severity.ERROR if error else Severity.WARNING
+    return Diagnostic(Code.ZS0110, message, span, help="remove it", severity=severity)
+
+
+def _judge_options(options: Options) -> list[Diagnostic]:
+    others: Json = options.others.value()
+    span = options.others.span
+    found = [
+        _finding(f"global option {name} is not supported yet and has no effect", span, error=False)
+        for name in others
+        if name
+        not in ("admin", "default_bind", "http_port", "https_port", "pki", "servers", "skip_install_trust")
+    ]
+    for server in others.get("servers", ()):
+        fields: Json = server["server"]
+        for name, value in fields.items():
+            own = name == "trusted_proxies" and not server["listener"]
+            if own or (name == "trusted_proxies_strict" and not fields.get("trusted_proxies")):
+                continue
+            wrappers = [one.get("wrapper") for one in value] if name == "listener_wrappers" else []
+            error = name in _SERVER_ERRORS and wrappers != ["tls"]
+            error = error or name == "trusted_proxies" or (name == "strict_sni_host" and value is True)
+            found.append(_finding(f"{name} of servers is not supported yet", span, error=error))
+    return found
+
+
+def _judge_site(site: Site) -> list[Diagnostic]:
+    found = _judge_routes((*site.routes, *site.errors))
+    for logger in site.loggers:
+        found += _judge_logger(logger)
+    for address, _ in site.protocols:
+        found.append(_finding(f"protocols of bind {address} have no effect yet", site.span, error=False))
+    for directive in site.tls.directives if site.tls else ():
+        settings: Json = directive.value()
+        policy: Json = settings.pop("policy", {})
+        for name in ("protocol_min", "protocol_max", "files"):
+            policy.pop(name, None)
+            settings.pop(name, None)
+        if settings.get("issuers") == [{"module": "internal"}]:
+            del settings["issuers"]
+        for name in (*policy, *settings):
+            message = _TLS_ERRORS.get(name, f"{name} of tls is not supported yet and has no effect")
+            found.append(_finding(message, directive.span, error=name in _TLS_ERRORS))
+    return found
+
+
+def _judge_logger(logger: Logger) -> list[Diagnostic]:
+    settings: Json = logger.settings.value()
+    settings.pop("include", None)
+    if settings.get("encoder") == {"format": "json"}:
+        del settings["encoder"]
+    if not settings or settings in _RUN_SETTINGS:
+        return []
+    message = f"{', '.join(settings)} of log: not supported yet, lines go to standard output as JSON"
+    return [_finding(message, logger.settings.span, error=False)]
+
+
+def _judge_routes(routes: Sequence[Route]) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    for route in routes:
+        for name, span in _carried_matchers(route.matchers):
+            found.append(_finding(f"matcher {name} is not supported yet", span, error=True))
+        for handler in route.handlers:
+            match handler:
+                case Subroute(inner, errors):
+                    found += _judge_routes((*inner, *errors))
+                case CarriedHandler(module, settings):
+                    harmless = module in _HARMLESS_HANDLERS
+                    found.append(
+                        _finding(f"{module} is not supported yet", settings.span, error=not harmless)
+                    )
+                case SetVariables(variables) if any(name == "fs" for name, _ in variables):
+                    found.append(_finding("other file systems are not supported", route.span, error=True))
+    return found
+
+
+def _carried_matchers(sets: Iterable[Sequence[object]]) -> Iterable[tuple[str, Span]]:
+    for one in sets:
+        for matcher in one:
+            if isinstance(matcher, CarriedMatcher):
+                yield matcher.module, matcher.settings.span
+            elif isinstance(matcher, MatchNot):
+                yield from _carried_matchers(matcher.sets)

@@ -1,0 +1,67 @@
+"""Directives and matchers that are adapted and not acted upon: push, acme_server, fs, url_pattern.
+
+In: the segment without its matcher. Out: carried values of the tree; whoever runs them decides
+(`caddyfile.judging`). Syntax: modules/caddyhttp/push/caddyfile.go, caddyhttp/urlpatternmatcher.go.
+"""
+
+from __future__ import annotations
+
+from zeroserve_ir.caddyfile.encoding import encode_operations
+from zeroserve_ir.caddyfile.meaning.authorities import read_acme_server
+from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
+from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
+from zeroserve_ir.caddyfile.meaning.reading import Reading, wrong_count
+from zeroserve_ir.caddyfile.printer_surface import written_form
+from zeroserve_ir.caddyfile.syntax import Segment
+from zeroserve_ir.tree import Invoke, SetVariables
+from zeroserve_ir.tree_carried import Carried, CarriedHandler, Json
+
+
+def _carry(module: str, settings: Json, segment: Segment) -> CarriedHandler:
+    return CarriedHandler(module, Carried.of(settings, written_form((segment,)), segment.span))
+
+
+def read_push(segment: Segment, reading: Reading) -> CarriedHandler:
+    """`push [<resource>] { [GET|HEAD] <resource> … headers { … } }`."""
+    if len(segment.arguments) > 1:
+        raise wrong_count(segment, "push [RESOURCE] { … }")
+    resources: list[Json] = [{"target": token.text} for token in segment.arguments]
+    headers = OperationsBuilder()
+    for inner in segment.block or ():
+        name = inner.name.text
+        if name == "headers":
+            no_more_arguments(inner)
+            for line in inner.block or ():
+                if len(line.arguments) > 2:
+                    raise wrong_count(line, "FIELD [VALUE [REPLACEMENT]]")
+                headers.read((line.name, *line.arguments), response=False)
+        elif name in ("GET", "HEAD"):
+            if len(inner.arguments) != 1:
+                raise wrong_count(inner, f"{name} RESOURCE")
+            resources.append({"method": name, "target": inner.arguments[0].text})
+        else:
+            resources.append({"target": name})
+    settings: Json = {"resources": resources} if resources else {}
+    if operations := encode_operations(headers.build()):
+        settings["headers"] = operations
+    return _carry("push", settings, segment)
+
+
+def read_acme_directory(segment: Segment, reading: Reading) -> CarriedHandler:
+    """`acme_server { … }`."""
+    return _carry("acme_server", read_acme_server(segment, reading), segment)
+
+
+def read_fs(segment: Segment, _: Reading) -> SetVariables:
+    """`fs <name>`: the file system that later handlers read from."""
+    if len(segment.arguments) != 1 or segment.block:
+        raise wrong_count(segment, "fs NAME")
+    return SetVariables((("fs", segment.arguments[0].text),))
+
+
+def read_invoke(segment: Segment, reading: Reading) -> Invoke:
+    """`invoke <name>`; whether there is such a route is judged when all are read."""
+    if len(segment.arguments) != 1 or segment.block:
+        raise wrong_count(segment, "invoke NAME")
+    reading.invoked.setdefault(segment.arguments[0].text, segment.arguments[0])
+    return Invoke(segment.arguments[0].text)
