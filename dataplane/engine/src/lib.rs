@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod cli;
 pub mod connection;
 pub mod control;
+pub mod encoding;
 pub mod error;
 pub mod exchange;
 pub mod execute;

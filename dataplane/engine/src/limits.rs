@@ -100,6 +100,18 @@ pub const TLS_BUFFERED_BYTES_MAX: usize = 128 << 10;
 /// Plaintext of one TLS record (RFC 8446 5.1).
 pub const TLS_RECORD_BYTES_MAX: usize = 16 << 10;
 
+/// Encoders in use by one worker: the largest (zstd and brotli with the windows below) stay under 2 MiB each; above this
+/// answers go as they are.
+pub const ENCODERS_PER_WORKER_MAX: usize = 128;
+/// Encoder states kept for reuse by one worker.
+pub const ENCODERS_POOLED_MAX: usize = 16;
+/// What an encoder's output grows by at a time.
+pub const ENCODER_OUTPUT_BYTES: usize = 16 << 10;
+/// zstd window, 128 KiB: clients need not hold more (Caddy has the same).
+pub const ZSTD_WINDOW_BITS: u32 = 17;
+/// brotli window, 256 KiB: a larger one gains little for pages and costs a worker's cache.
+pub const BROTLI_WINDOW_BITS: u32 = 18;
+
 /// Wheel granularity: deadlines are seconds; a late deadline by one tick harms nobody.
 pub const TIMER_TICK_MS: u64 = 16;
 

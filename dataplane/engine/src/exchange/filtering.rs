@@ -10,14 +10,47 @@ pub trait FilterChoice: Send + Sync {
     /// The filter for the answer of `status` whose fields are in `exchange.scratch`, or None. May change those fields;
     /// Content-Length is the connection's, and an answer that is filtered gets none.
     fn choose(&self, exchange: &mut Exchange, status: u16) -> Option<Box<dyn BodyFilter>>;
+
+    /// True where the choice depends on how long the body is: an upstream's head waits for the body's first bytes then.
+    fn needs_length(&self) -> bool {
+        false
+    }
+}
+
+/// What is known about a body's length when its head is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerLength {
+    /// All of it.
+    Whole(u64),
+    /// This many bytes are here; more may follow.
+    AtLeast(u64),
+}
+
+impl AnswerLength {
+    pub fn known(self) -> u64 {
+        match self {
+            AnswerLength::Whole(length) | AnswerLength::AtLeast(length) => length,
+        }
+    }
+
+    /// The body comes as it is made.
+    pub fn is_open(self) -> bool {
+        matches!(self, AnswerLength::AtLeast(_))
+    }
 }
 
 /// A stream filter of one body.
 pub trait BodyFilter: Send {
     /// Takes body bytes; appends what can go on now to `out`.
     fn filter(&mut self, input: &[u8], out: &mut Vec<u8>);
+    /// No more bytes are here now: appends what the client of a stream must not wait for.
+    fn flush(&mut self, _out: &mut Vec<u8>) {}
     /// The body is complete: appends what is left.
     fn finish(&mut self, out: &mut Vec<u8>);
+    /// It cannot go on: the answer must end in the middle.
+    fn is_broken(&self) -> bool {
+        false
+    }
 }
 
 /// The filters of one answer, in the order in which bytes pass them.
@@ -40,6 +73,19 @@ impl BodyFilters {
     /// Passes `input` through all filters; appends what comes out.
     pub fn filter(&mut self, input: &[u8], out: &mut Vec<u8>) {
         self.pass(0, input, out);
+    }
+
+    /// Each filter flushes into the next.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        for index in 0..self.0.len() {
+            let mut left = Vec::new();
+            self.0[index].flush(&mut left);
+            self.pass(index + 1, &left, out);
+        }
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.0.iter().any(|filter| filter.is_broken())
     }
 
     /// The body is complete: each filter finishes into the next.
