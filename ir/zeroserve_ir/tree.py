@@ -17,6 +17,7 @@ from enum import Enum
 
 from zeroserve_ir.sources import NOWHERE, Origin, Span
 from zeroserve_ir.tree_carried import NOTHING_CARRIED, Carried, CarriedHandler, CarriedMatcher
+from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer, MatchFile
 from zeroserve_ir.tree_logging import Logger
 from zeroserve_ir.tree_requests import AppendLog as AppendLog
@@ -390,6 +391,7 @@ Handler = (
     | Trace
     | Invoke
     | CarriedHandler
+    | Encode
 )
 
 

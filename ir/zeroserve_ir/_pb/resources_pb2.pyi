@@ -185,6 +185,23 @@ LARGEST_SIZE: TryPolicy.ValueType  # 3
 MOST_RECENTLY_MODIFIED: TryPolicy.ValueType  # 4
 Global___TryPolicy: _TypeAlias = TryPolicy  # noqa: Y015
 
+class _ContentCoding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContentCodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContentCoding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GZIP: _ContentCoding.ValueType  # 0
+    ZSTD: _ContentCoding.ValueType  # 1
+    BROTLI: _ContentCoding.ValueType  # 2
+
+class ContentCoding(_ContentCoding, metaclass=_ContentCodingEnumTypeWrapper): ...
+
+GZIP: ContentCoding.ValueType  # 0
+ZSTD: ContentCoding.ValueType  # 1
+BROTLI: ContentCoding.ValueType  # 2
+Global___ContentCoding: _TypeAlias = ContentCoding  # noqa: Y015
+
 @_typing.final
 class Resource(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -685,6 +702,7 @@ class Tables(_message.Message):
     TRACES_FIELD_NUMBER: _builtins.int
     EXPRESSIONS_FIELD_NUMBER: _builtins.int
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    ENCODINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathPatterns]: ...
@@ -736,6 +754,8 @@ class Tables(_message.Message):
     def expressions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expression]: ...
     @_builtins.property
     def rate_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimit]: ...
+    @_builtins.property
+    def encodings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Encoding]: ...
     def __init__(
         self,
         *,
@@ -764,10 +784,11 @@ class Tables(_message.Message):
         traces: _abc.Iterable[Global___Trace] | None = ...,
         expressions: _abc.Iterable[Global___Expression] | None = ...,
         rate_limits: _abc.Iterable[Global___RateLimit] | None = ...,
+        encodings: _abc.Iterable[Global___Encoding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "expressions", b"expressions", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "responses", b"responses", "rewrites", b"rewrites", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "responses", b"responses", "rewrites", b"rewrites", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1228,6 +1249,7 @@ class ProxyCall(_message.Message):
     HAS_REWRITE_FIELD_NUMBER: _builtins.int
     RESPONSE_ENTRY_FIELD_NUMBER: _builtins.int
     TRUSTED_PROXIES_FIELD_NUMBER: _builtins.int
+    FASTCGI_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     has_rewrite: _builtins.bool
     response_entry: _builtins.int
@@ -1240,6 +1262,10 @@ class ProxyCall(_message.Message):
     def rewrite(self) -> Global___Rewrite: ...
     @_builtins.property
     def trusted_proxies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def fastcgi(self) -> Global___FastCgi:
+        """the upstream speaks FastCGI"""
+
     def __init__(
         self,
         *,
@@ -1250,10 +1276,11 @@ class ProxyCall(_message.Message):
         has_rewrite: _builtins.bool = ...,
         response_entry: _builtins.int = ...,
         trusted_proxies: _abc.Iterable[_builtins.str] | None = ...,
+        fastcgi: Global___FastCgi | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request_headers", b"request_headers", "response_headers", b"response_headers", "rewrite", b"rewrite"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fastcgi", b"fastcgi", "request_headers", b"request_headers", "response_headers", b"response_headers", "rewrite", b"rewrite"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "has_rewrite", b"has_rewrite", "request_headers", b"request_headers", "response_entry", b"response_entry", "response_headers", b"response_headers", "rewrite", b"rewrite", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "fastcgi", b"fastcgi", "has_rewrite", b"has_rewrite", "request_headers", b"request_headers", "response_entry", b"response_entry", "response_headers", b"response_headers", "rewrite", b"rewrite", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1895,3 +1922,134 @@ class FilePattern(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FilePattern: _TypeAlias = FilePattern  # noqa: Y015
+
+@_typing.final
+class Encoding(_message.Message):
+    """What answers an `encode` handler encodes, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODERS_FIELD_NUMBER: _builtins.int
+    LENGTH_BYTES_MIN_FIELD_NUMBER: _builtins.int
+    MATCHER_FIELD_NUMBER: _builtins.int
+    length_bytes_min: _builtins.int
+    """answers must be longer"""
+    @_builtins.property
+    def encoders(self) -> _containers.RepeatedCompositeFieldContainer[Global___Encoder]:
+        """in the server's order of preference"""
+
+    @_builtins.property
+    def matcher(self) -> Global___ResponseMatch: ...
+    def __init__(
+        self,
+        *,
+        encoders: _abc.Iterable[Global___Encoder] | None = ...,
+        length_bytes_min: _builtins.int = ...,
+        matcher: Global___ResponseMatch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["matcher", b"matcher"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoders", b"encoders", "length_bytes_min", b"length_bytes_min", "matcher", b"matcher"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Encoding: _TypeAlias = Encoding  # noqa: Y015
+
+@_typing.final
+class Encoder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODING_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    coding: Global___ContentCoding.ValueType
+    level: _builtins.int
+    checksum: _builtins.bool
+    def __init__(
+        self,
+        *,
+        coding: Global___ContentCoding.ValueType = ...,
+        level: _builtins.int = ...,
+        checksum: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "coding", b"coding", "level", b"level"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Encoder: _TypeAlias = Encoder  # noqa: Y015
+
+@_typing.final
+class ResponseMatch(_message.Message):
+    """Caddy's response matcher: one of the statuses (one digit is a class), all of the fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUSES_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderMatch]: ...
+    def __init__(
+        self,
+        *,
+        statuses: _abc.Iterable[_builtins.int] | None = ...,
+        headers: _abc.Iterable[Global___HeaderMatch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseMatch: _TypeAlias = ResponseMatch  # noqa: Y015
+
+@_typing.final
+class FastCgi(_message.Message):
+    """How a request becomes CGI variables (Caddy: transport fastcgi)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROOT_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    CAPTURE_STDERR_FIELD_NUMBER: _builtins.int
+    RESOLVED_FIELD_NUMBER: _builtins.int
+    base: _builtins.str
+    """the directory that the configuration was read in"""
+    capture_stderr: _builtins.bool
+    """STDERR records go to the log"""
+    @_builtins.property
+    def root(self) -> Global___Text:
+        """absolute, or relative to `base`"""
+
+    @_builtins.property
+    def split(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """lower case: the script's path ends with the first of these"""
+
+    @_builtins.property
+    def environment(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]: ...
+    @_builtins.property
+    def resolved(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyValue]:
+        """resolve_root_symlink: root and the directory that it is"""
+
+    def __init__(
+        self,
+        *,
+        root: Global___Text | None = ...,
+        base: _builtins.str = ...,
+        split: _abc.Iterable[_builtins.str] | None = ...,
+        environment: _abc.Iterable[Global___Assignment] | None = ...,
+        capture_stderr: _builtins.bool = ...,
+        resolved: _abc.Iterable[Global___KeyValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["root", b"root"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "capture_stderr", b"capture_stderr", "environment", b"environment", "resolved", b"resolved", "root", b"root", "split", b"split"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FastCgi: _TypeAlias = FastCgi  # noqa: Y015

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from zeroserve_ir.caddyfile import encoding_requests as requests
+from zeroserve_ir.caddyfile.encoding_encode import encode_encode
 from zeroserve_ir.caddyfile.encoding_files import encode_file_matcher, encode_file_server
 from zeroserve_ir.caddyfile.encoding_requests import literal
 from zeroserve_ir.caddyfile.meaning.matchers import MODULES
@@ -54,6 +55,7 @@ from zeroserve_ir.tree import (
     Trace,
 )
 from zeroserve_ir.tree_carried import CarriedHandler, CarriedMatcher
+from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer, MatchFile
 
 Json = dict[str, Any]
@@ -334,6 +336,7 @@ def _encode_transport(transport: HttpTransport) -> Json:
 _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     AppendLog: ("log_append", requests.encode_log_field),
     BasicAuth: ("authentication", _encode_auth),
+    Encode: ("encode", encode_encode),
     FileServer: ("file_server", encode_file_server),
     Headers: ("headers", _encode_headers),
     MapValues: ("map", requests.encode_map),

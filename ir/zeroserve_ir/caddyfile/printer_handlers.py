@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from zeroserve_ir.caddyfile.encoding import escape_regexp, exact_pattern, prefix_pattern
 from zeroserve_ir.caddyfile.meaning.reading import is_status
 from zeroserve_ir.caddyfile.meaning.responding import browser_redirect_target
+from zeroserve_ir.caddyfile.printer_encode import encode_lines
 from zeroserve_ir.caddyfile.printer_files import file_matcher_lines, file_server_words
 from zeroserve_ir.caddyfile.printer_requests import expression_line, print_request_handler, vars_regexp_line
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
@@ -53,6 +54,7 @@ from zeroserve_ir.tree import (
     Trace,
 )
 from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher
+from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer, MatchFile
 
 
@@ -129,6 +131,8 @@ def print_handler(handler: Handler) -> Directive:
             return Directive("invoke", (word(name),))
         case CarriedHandler(module, settings):
             return _as_written(module, settings)
+        case Encode():
+            return Directive("encode", (), tuple(encode_lines(handler)))
         case FileServer():
             return Directive("file_server", *file_server_words(handler))
         case MapValues() | AppendLog() | NameLoggers() | Trace():

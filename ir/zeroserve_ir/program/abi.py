@@ -194,6 +194,7 @@ HELPERS: tuple[Helper, ...] = (
         128,
         "Tables.file_matches[row]: 0 no file, 1 found, 2 not known yet (suspend), 3 raises its status",
     ),
+    Helper(40, "encode_answer", _ROW, 48, "the answer may be encoded by Tables.encodings[row]"),
     Helper(
         64,
         "read_request_header",

@@ -27,9 +27,11 @@ from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.paths import PathMatch, choose_width
 from zeroserve_ir.program.tables import TableBuilder
+from zeroserve_ir.program.tables_encode import add_encoding
 from zeroserve_ir.program.tables_files import add_file_server
 from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree_carried import CarriedHandler
+from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer
 
 REQUEST_ENTRY = 0
@@ -243,6 +245,8 @@ class _SiteLowering:
                     emitter.call_row("assign_variables", tables.add_assignments(((ERROR_MESSAGE, message),)))
                 emitter.finish_with(abi.Action.ERROR, detail=int(status) if status.isdigit() else 500)
                 return True
+            case Encode():
+                emitter.call_row("encode_answer", add_encoding(tables, handler))
             case FileServer():
                 return self._lower_file_server(handler)
             case tree.ReverseProxy():

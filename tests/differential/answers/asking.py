@@ -1,5 +1,6 @@
 """Sending bytes and reading an answer, without a client library's opinions."""
 
+import gzip
 import http.client
 import io
 import socket
@@ -56,7 +57,18 @@ def ask(port, request):
     fields = sorted(
         (name.lower(), value) for name, value in reply.getheaders() if name.lower() not in VARYING
     )
-    return Answer(reply.status, tuple(fields), reply.read().decode("latin-1"))
+    body = reply.read()
+    if coding := reply.getheader("Content-Encoding"):
+        fields = [field for field in fields if field[0] != "content-length"]
+        body = _decode(coding, body)
+    return Answer(reply.status, tuple(fields), body.decode("latin-1"))
+
+
+def _decode(coding, body):
+    """Return what an encoded body stands for, as encoders differ in bytes; of zstd and br, how it begins."""
+    if coding == "gzip" and body:
+        return gzip.decompress(body)
+    return body[:4] if coding == "zstd" else body
 
 
 def _exchange(port, payload, sni):

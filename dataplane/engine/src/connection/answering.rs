@@ -25,6 +25,15 @@ enum Step {
     Done(usize),
 }
 
+/// What a head led to.
+enum Head {
+    /// The answer began, or an interim one passed.
+    Begun,
+    Switched,
+    /// The first bytes of the body must be here first.
+    Waits,
+}
+
 impl Worker {
     /// Bytes from an upstream as they come from the ring.
     pub fn upstream_data<I: Io>(&mut self, io: &mut I, upstream: SocketId, data: &mut [u8]) {
@@ -141,22 +150,28 @@ impl Worker {
                 return Ok(Step::Incomplete);
             };
             up.scanner = Default::default();
-            let head = &bytes[at..at + length];
-            at += length;
-            if self.answer_head(client, upstream, head, out)? {
-                return Ok(Step::Switched(at));
+            let (head, rest) = bytes[at..].split_at(length);
+            match self.answer_head(client, upstream, head, rest, out)? {
+                Head::Begun => at += length,
+                Head::Switched => return Ok(Step::Switched(at + length)),
+                Head::Waits if at == 0 => return Ok(Step::Incomplete),
+                Head::Waits => {
+                    keep_input(self, upstream, &bytes[at..]);
+                    return Ok(Step::More);
+                }
             }
         }
     }
 
-    /// One head of the answer; true where it switches protocols.
+    /// One head of the answer; `rest` is what came with it.
     fn answer_head(
         &mut self,
         client: SocketId,
         upstream: SocketId,
         head: &[u8],
+        rest: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Head, Failure> {
         let mut spans: Vec<HeaderSpan<'_>> = self.scratch.take_spans();
         let now_ns = self.now().monotonic_ns;
         let Worker { upstreams, downstreams, metrics, .. } = self;
@@ -173,7 +188,7 @@ impl Worker {
             up.interim_responses += 1;
             return match up.interim_responses > INTERIM_RESPONSES_MAX {
                 true => Err(Failure::BadResponse("too many interim responses")),
-                false => Ok(false),
+                false => Ok(Head::Begun),
             };
         }
         spans.extend(
@@ -187,6 +202,18 @@ impl Worker {
             (BodyDecoder::Length(length), _) => Body::Length(*length),
             (BodyDecoder::Chunked(_) | BodyDecoder::UntilClose, _) => Body::Chunked,
         };
+        let ahead = match body {
+            Body::Chunked if down.exchange.as_ref().is_some_and(|exchange| exchange.needs_length()) => {
+                let ahead = ahead_of(answer.body, rest);
+                // The first bytes decide (Caddy: responseWriter.Write); an event stream's client must not wait for them.
+                if ahead == Some(0) && !up.finished && !is_event_stream(&spans) {
+                    self.scratch.give_spans(spans);
+                    return Ok(Head::Waits);
+                }
+                ahead.unwrap_or(0)
+            }
+            _ => 0,
+        };
         up.body = answer.body;
         up.persistent = answer.persistent;
         up.phase = upstream::Phase::Body;
@@ -198,9 +225,13 @@ impl Worker {
             headers: &spans,
         };
         let protocol = answer.upgrade.filter(|_| switches);
-        self.write_answer_head(client, Origin::Upstream { head: &parsed, body, switches: protocol }, out);
+        self.write_answer_head(
+            client,
+            Origin::Upstream { head: &parsed, body, ahead, switches: protocol },
+            out,
+        );
         self.scratch.give_spans(spans);
-        Ok(switches)
+        Ok(if switches { Head::Switched } else { Head::Begun })
     }
 
     fn answer_body(
@@ -224,6 +255,7 @@ impl Worker {
             at += piece.consumed;
         }
         if !up.body.is_done() {
+            down.serving.write_pause(out);
             return Ok(Step::More);
         }
         down.serving.write_end(out);
@@ -259,6 +291,20 @@ impl Worker {
             if up.phase == upstream::Phase::Body {
                 self.set_upstream_deadline(upstream, deadline_ms);
             }
+        }
+    }
+
+    /// The upstream closed before its answer began: a head that waited for its body's first bytes goes on without them.
+    pub fn head_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
+        let Some(up) = self.upstream(upstream) else { return };
+        let Some(client) = up.client.filter(|_| end == End::Finished && !up.input.is_empty()) else {
+            return self.attempt_failed(io, upstream, Failure::UpstreamClosed);
+        };
+        self.answer_bytes(io, client, upstream, &[]);
+        match self.upstream(upstream).map(|up| up.phase) {
+            Some(upstream::Phase::Head) => self.attempt_failed(io, upstream, Failure::UpstreamClosed),
+            Some(upstream::Phase::Body) => self.answer_ended(io, upstream, end),
+            _ => {}
         }
     }
 
@@ -388,6 +434,29 @@ impl Worker {
         }
         self.finish_exchange(io, client);
     }
+}
+
+/// Keeps bytes for the next call.
+fn keep_input(worker: &mut Worker, upstream: SocketId, bytes: &[u8]) {
+    if let Some(up) = worker.upstream(upstream) {
+        up.input.extend_from_slice(bytes);
+    }
+}
+
+/// Body bytes in `rest`; None where the body is over there, or wrong.
+fn ahead_of(mut body: BodyDecoder, rest: &[u8]) -> Option<u64> {
+    let (mut at, mut ahead) = (0, 0);
+    while at < rest.len() && !body.is_done() {
+        let piece = body.next(&rest[at..]).ok()?;
+        at += piece.consumed;
+        ahead += piece.data as u64;
+    }
+    (ahead > 0 || !body.is_done()).then_some(ahead)
+}
+
+fn is_event_stream(fields: &[HeaderSpan]) -> bool {
+    let kind = fields.iter().find(|field| field.name.eq_ignore_ascii_case(b"content-type"));
+    crate::encoding::is_event_stream(kind.map(|field| field.value))
 }
 
 fn bad(violation: Violation) -> Failure {

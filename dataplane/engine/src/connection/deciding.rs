@@ -82,6 +82,8 @@ impl Worker {
         }
         down.serving.in_error_routes = true;
         if let Some(exchange) = down.exchange.as_mut() {
+            // An error leaves the handlers that it passes (Caddy: encode.go disables its writer).
+            exchange.filter_choices.clear();
             exchange.set_status(status);
         }
         self.run_program(io, socket, entry);

@@ -27,6 +27,10 @@ impl Worker {
 
     /// The answer is complete: keeps the connection for the next request, or ends it.
     pub fn finish_exchange<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        if let Some(down) = self.downstream(socket).filter(|down| down.serving.cut_off) {
+            down.serving.reason = "an encoder failed";
+            return self.abort(io, socket);
+        }
         self.log_exchange(socket);
         let idle_ms = or_default(self.snapshot.settings().idle_timeout_ms, IDLE_TIMEOUT_MS);
         let deadline_ms = self.now_ms() + idle_ms;

@@ -120,6 +120,8 @@ pub struct Serving {
     pub answered: bool,
     /// The answer's body is re-framed as chunks.
     pub answer_chunked: bool,
+    /// A body filter failed: the connection ends in the middle of the answer.
+    pub cut_off: bool,
     /// What the answer's body passes before it is framed.
     pub filters: BodyFilters,
     /// Body bytes wait because the upstream does not take them.
@@ -189,6 +191,7 @@ impl Default for Serving {
             last_failure: None,
             answered: false,
             answer_chunked: false,
+            cut_off: false,
             filters: BodyFilters::default(),
             blocked: false,
             started_ns: 0,

@@ -258,7 +258,7 @@ impl Worker {
         match up.phase {
             upstream::Phase::Connecting => {}
             upstream::Phase::Handshake => self.attempt_failed(io, upstream, Failure::UpstreamTls),
-            upstream::Phase::Head => self.attempt_failed(io, upstream, Failure::UpstreamClosed),
+            upstream::Phase::Head => self.head_ended(io, upstream, end),
             upstream::Phase::Body => self.answer_ended(io, upstream, end),
             upstream::Phase::Idle => self.close_upstream(io, upstream),
             upstream::Phase::Tunnel => self.tunnel_upstream_ended(io, upstream, end),

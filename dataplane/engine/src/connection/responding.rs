@@ -7,7 +7,7 @@
 //! Rule: an upstream's answer that nothing changes goes down by spans: no copy of its fields, no allocation.
 
 use crate::exchange::fields::Fields;
-use crate::exchange::filtering::BodyFilters;
+use crate::exchange::filtering::{AnswerLength, BodyFilters};
 use crate::exchange::{Body, Connection, Exchange, Framing, ResponseHead, StaticAnswer, is_bodiless};
 use crate::http1::chunked;
 use crate::ring::{Io, SocketId};
@@ -20,7 +20,8 @@ use super::Serving;
 pub enum Origin<'a> {
     /// An upstream's head. `body`: what follows it; `Chunked` where its length is not known.
     /// `switches`: the protocol of a 101.
-    Upstream { head: &'a ResponseHead<'a>, body: Body, switches: Option<&'a [u8]> },
+    /// `ahead`: bytes of a body of unknown length that are here already.
+    Upstream { head: &'a ResponseHead<'a>, body: Body, ahead: u64, switches: Option<&'a [u8]> },
     /// Our own answer; its body goes out with its head.
     Static(StaticAnswer<'a>),
     /// A file or generated content: `fields` replace what was set before; `body` as for an upstream.
@@ -71,10 +72,11 @@ impl Worker {
             serving.persistent = false;
         }
         match origin {
-            Origin::Upstream { head, body, switches } => {
+            Origin::Upstream { head, body, ahead, switches } => {
                 serving.status = head.status;
                 if exchange.changes_answers() {
                     exchange.take_upstream_answer(head);
+                    exchange.answer_length = length_of(body, ahead);
                     let framing = filter_and_frame(serving, exchange, body, switches);
                     exchange.write_answer_head(head.status, head.reason, framing, out);
                 } else {
@@ -85,6 +87,7 @@ impl Worker {
             Origin::File { status, fields, body } => {
                 serving.status = status;
                 exchange.take_file_answer(fields);
+                exchange.answer_length = length_of(body, u64::MAX);
                 let body = if is_bodiless(status) { Body::Unframed } else { body };
                 let framing = filter_and_frame(serving, exchange, body, None);
                 exchange.write_answer_head(status, b"", framing, out);
@@ -93,8 +96,11 @@ impl Worker {
                 let mut content = Vec::new();
                 serving.status = exchange.take_static_answer(answer, &mut content);
                 serving.persistent &= !matches!(answer, StaticAnswer::Row(row) if row.close);
+                exchange.answer_length = AnswerLength::Whole(content.len() as u64);
+                choose_filters(serving, exchange, None);
+                serving.filter_whole(&mut content);
                 let body = exchange.frame_own_answer(serving.status, content.len());
-                let framing = filter_and_frame(serving, exchange, body, None);
+                let framing = frame(serving, body, None);
                 exchange.write_answer_head(serving.status, b"", framing, out);
                 self.write_answer_data(client, &content, out);
             }
@@ -140,16 +146,45 @@ impl Serving {
         self.frame_data(&filtered, out);
     }
 
-    /// Appends the end of the answer's body.
+    /// No more of the body is here now: appends what filters of a stream hold.
+    pub fn write_pause(&mut self, out: &mut Vec<u8>) {
+        if !self.filters.is_empty() && !self.head_method {
+            let mut held = Vec::new();
+            self.filters.flush(&mut held);
+            self.frame_data(&held, out);
+        }
+    }
+
+    /// Appends the end of the answer's body; none where a filter failed, so that it cannot look complete.
     pub fn write_end(&mut self, out: &mut Vec<u8>) {
         if !self.filters.is_empty() {
             let mut left = Vec::new();
-            std::mem::take(&mut self.filters).finish(&mut left);
+            let mut filters = std::mem::take(&mut self.filters);
+            if !self.head_method {
+                filters.finish(&mut left);
+            }
+            self.cut_off |= filters.is_broken();
+            if self.cut_off {
+                return;
+            }
             self.frame_data(&left, out);
         }
         if self.answer_chunked {
             out.extend_from_slice(chunked::LAST_CHUNK);
         }
+    }
+
+    /// A body that is whole passes the filters before its head is written, so that its length is known.
+    fn filter_whole(&mut self, content: &mut Vec<u8>) {
+        if self.filters.is_empty() {
+            return;
+        }
+        let mut filters = std::mem::take(&mut self.filters);
+        let mut filtered = Vec::new();
+        filters.filter(content, &mut filtered);
+        filters.finish(&mut filtered);
+        self.cut_off |= filters.is_broken();
+        *content = filtered;
     }
 
     fn frame_data(&mut self, data: &[u8], out: &mut Vec<u8>) {
@@ -164,6 +199,14 @@ impl Serving {
     }
 }
 
+fn length_of(body: Body, ahead: u64) -> AnswerLength {
+    match body {
+        Body::Length(length) => AnswerLength::Whole(length),
+        Body::Chunked => AnswerLength::AtLeast(ahead),
+        Body::Unframed => AnswerLength::Whole(0),
+    }
+}
+
 /// The fields are in `exchange.scratch`: filters choose, then what is left is framed.
 fn filter_and_frame<'a>(
     serving: &mut Serving,
@@ -171,14 +214,17 @@ fn filter_and_frame<'a>(
     body: Body,
     switches: Option<&'a [u8]>,
 ) -> Framing<'a> {
-    let mut body = body;
-    if switches.is_none() && !is_bodiless(serving.status) && !exchange.filter_choices.is_empty() {
-        serving.filters = BodyFilters::choose(exchange, serving.status);
-        if !serving.filters.is_empty() {
-            body = Body::Chunked;
-        }
-    }
+    choose_filters(serving, exchange, switches);
+    let body = if serving.filters.is_empty() { body } else { Body::Chunked };
     frame(serving, body, switches)
+}
+
+/// A 304 has no body, but fields that choices care for.
+fn choose_filters(serving: &mut Serving, exchange: &mut Exchange, switches: Option<&[u8]>) {
+    let has_choice = switches.is_none() && (!is_bodiless(serving.status) || serving.status == 304);
+    if has_choice && !exchange.filter_choices.is_empty() {
+        serving.filters = BodyFilters::choose(exchange, serving.status);
+    }
 }
 
 /// Framing and Connection line by the client's version; a body of unknown length ends a connection of HTTP/1.0.

@@ -70,7 +70,8 @@ fn add_vary(fields: &mut Fields) {
     }
 }
 
-fn is_event_stream(content_type: Option<&[u8]>) -> bool {
+/// `text/event-stream`, with parameters or without.
+pub fn is_event_stream(content_type: Option<&[u8]>) -> bool {
     const MEDIA_TYPE: &[u8] = b"text/event-stream";
     let Some((kind, rest)) = content_type.and_then(|value| value.split_at_checked(MEDIA_TYPE.len())) else {
         return false;

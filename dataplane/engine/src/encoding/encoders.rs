@@ -5,12 +5,12 @@
 
 use crate::exchange::filtering::BodyFilter;
 use crate::limits::{
-    BROTLI_WINDOW_BITS, ENCODERS_PER_WORKER_MAX, ENCODERS_POOLED_MAX, ENCODER_OUTPUT_BYTES, ZSTD_WINDOW_BITS,
+    BROTLI_WINDOW_BITS, ENCODER_OUTPUT_BYTES, ENCODERS_PER_WORKER_MAX, ENCODERS_POOLED_MAX, ZSTD_WINDOW_BITS,
 };
 use flate2::{Compress, Compression, FlushCompress, Status};
 use std::cell::{Cell, RefCell};
 use std::io::Write;
-use zstd::stream::raw::{CParameter, Operation, OutBuffer};
+use zstd::stream::raw::{CParameter, Operation as _, OutBuffer};
 use zstd::zstd_safe::InBuffer;
 
 /// A content coding (RFC 9110 8.4.1).
@@ -267,10 +267,10 @@ mod tests {
     fn decode(coding: Coding, bytes: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
         match coding {
-            Coding::Gzip => drop(flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap()),
+            Coding::Gzip => _ = flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap(),
             Coding::Zstd => plain = zstd::decode_all(bytes).unwrap(),
             Coding::Brotli => {
-                drop(brotli::Decompressor::new(bytes, 4096).read_to_end(&mut plain).unwrap());
+                _ = brotli::Decompressor::new(bytes, 4096).read_to_end(&mut plain).unwrap();
             }
         }
         plain

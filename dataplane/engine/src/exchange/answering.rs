@@ -22,6 +22,11 @@ impl Exchange {
             && self.filter_choices.is_empty())
     }
 
+    /// True where a filter's choice depends on the body's length.
+    pub fn needs_length(&self) -> bool {
+        self.filter_choices.iter().any(|choice| choice.needs_length())
+    }
+
     /// Appends the head of an upstream's answer that nothing changes.
     pub fn write_unchanged_head(&mut self, head: &ResponseHead, framing: Framing, out: &mut Vec<u8>) {
         self.upstream_status = head.status;

@@ -2,7 +2,7 @@
 
 use super::authority::{find_host_end, normalise_authority, parse_address, strip_scheme};
 use super::fields::{Fields, is_token};
-use super::filtering::FilterChoice;
+use super::filtering::{AnswerLength, FilterChoice};
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
 use crate::program::abi;
@@ -54,6 +54,8 @@ pub struct Exchange {
     pub(crate) answering_call: Option<(Arc<Tables>, u32)>,
     /// What may filter the answer's body, outermost handler first.
     pub(crate) filter_choices: Vec<Arc<dyn FilterChoice>>,
+    /// For filter choices: what is known of the body.
+    pub(crate) answer_length: AnswerLength,
     pub(crate) variables: Pairs,
     pub(crate) captures: Pairs,
     /// What `vars` set as numbers and booleans, by name; the last counts.
@@ -108,6 +110,7 @@ impl Exchange {
             deferred: Vec::new(),
             answering_call: None,
             filter_choices: Vec::new(),
+            answer_length: AnswerLength::Whole(0),
             variables: Pairs::default(),
             captures: Pairs::default(),
             variable_kinds: Vec::new(),

@@ -95,6 +95,8 @@ pub const HELPER_APPEND_LOG: u32 = 38;
 pub const HELPER_TRACE_REQUEST: u32 = 39;
 /// Tables.file_matches[row]: 0 no file, 1 found, 2 not known yet (suspend), 3 raises its status.
 pub const HELPER_MATCH_FILE: u32 = 24;
+/// the answer may be encoded by Tables.encodings[row].
+pub const HELPER_ENCODE_ANSWER: u32 = 40;
 /// copies the first value of the named field; its length (which may exceed the room), or -1.
 pub const HELPER_READ_REQUEST_HEADER: u32 = 64;
 /// sets a field of the request; 0, or -1 when name or value is not allowed.
@@ -127,6 +129,7 @@ pub const HELPERS: &[(u32, &str, usize, i64)] = &[
     (38, "append_log", 1, 16),
     (39, "trace_request", 1, 32),
     (24, "match_file", 1, 128),
+    (40, "encode_answer", 1, 48),
     (64, "read_request_header", 4, 32),
     (65, "write_request_header", 4, 32),
     (66, "write_response_header", 4, 32),

@@ -10,3 +10,5 @@ mod window;
 
 #[cfg(test)]
 mod tests;
+
+pub use helpers::matches_value;

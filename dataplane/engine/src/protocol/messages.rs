@@ -227,6 +227,8 @@ pub struct Tables {
     pub expressions: ::prost::alloc::vec::Vec<Expression>,
     #[prost(message, repeated, tag = "36")]
     pub rate_limits: ::prost::alloc::vec::Vec<RateLimit>,
+    #[prost(message, repeated, tag = "32")]
+    pub encodings: ::prost::alloc::vec::Vec<Encoding>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Strings {
@@ -397,6 +399,8 @@ pub struct ProxyCall {
     pub response_entry: u32,
     #[prost(string, repeated, tag = "7")]
     pub trusted_proxies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "12")]
+    pub fastcgi: ::core::option::Option<FastCgi>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Account {
@@ -620,6 +624,46 @@ pub struct FilePattern {
     pub is_directory: bool,
     #[prost(uint32, tag = "3")]
     pub status: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Encoding {
+    #[prost(message, repeated, tag = "1")]
+    pub encoders: ::prost::alloc::vec::Vec<Encoder>,
+    #[prost(uint64, tag = "2")]
+    pub length_bytes_min: u64,
+    #[prost(message, optional, tag = "3")]
+    pub matcher: ::core::option::Option<ResponseMatch>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Encoder {
+    #[prost(enumeration = "ContentCoding", tag = "1")]
+    pub coding: i32,
+    #[prost(int32, tag = "2")]
+    pub level: i32,
+    #[prost(bool, tag = "3")]
+    pub checksum: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResponseMatch {
+    #[prost(uint32, repeated, tag = "1")]
+    pub statuses: ::prost::alloc::vec::Vec<u32>,
+    #[prost(message, repeated, tag = "2")]
+    pub headers: ::prost::alloc::vec::Vec<HeaderMatch>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FastCgi {
+    #[prost(message, optional, tag = "1")]
+    pub root: ::core::option::Option<Text>,
+    #[prost(string, tag = "2")]
+    pub base: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "3")]
+    pub split: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "4")]
+    pub environment: ::prost::alloc::vec::Vec<Assignment>,
+    #[prost(bool, tag = "5")]
+    pub capture_stderr: bool,
+    #[prost(message, repeated, tag = "6")]
+    pub resolved: ::prost::alloc::vec::Vec<KeyValue>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -874,6 +918,35 @@ impl TryPolicy {
             "SMALLEST_SIZE" => Some(Self::SmallestSize),
             "LARGEST_SIZE" => Some(Self::LargestSize),
             "MOST_RECENTLY_MODIFIED" => Some(Self::MostRecentlyModified),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ContentCoding {
+    Gzip = 0,
+    Zstd = 1,
+    Brotli = 2,
+}
+impl ContentCoding {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Gzip => "GZIP",
+            Self::Zstd => "ZSTD",
+            Self::Brotli => "BROTLI",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GZIP" => Some(Self::Gzip),
+            "ZSTD" => Some(Self::Zstd),
+            "BROTLI" => Some(Self::Brotli),
             _ => None,
         }
     }

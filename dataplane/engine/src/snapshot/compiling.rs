@@ -1,6 +1,7 @@
 //! Tables messages become tables. Refused with a reason: what this engine could not apply as written.
 
 use super::clusters::Cluster;
+use super::encodings::compile_encoding;
 use super::requests::{self, Values};
 use super::tables::*;
 use crate::addresses::AddressSet;
@@ -69,6 +70,7 @@ impl Compiler {
             maps: message.maps.iter().map(|row| requests::compile_map(self, row)).collect::<Compiled<_>>()?,
             log_fields: message.log_fields.iter().map(requests::compile_log_field).collect(),
             traces: message.traces.len(),
+            encodings: message.encodings.iter().map(compile_encoding).collect(),
         })
     }
 

@@ -4,6 +4,7 @@
 mod certificates;
 mod clusters;
 mod compiling;
+mod encodings;
 mod hosts;
 mod requests;
 mod settings;

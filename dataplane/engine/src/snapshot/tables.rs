@@ -3,6 +3,7 @@
 use super::clusters::Cluster;
 use super::requests::{LogField, ValueKind, ValueMap, Values};
 use crate::addresses::AddressSet;
+use crate::encoding::EncodingRow;
 use crate::exchange::HeaderChange;
 use crate::exchange::rewriting::Rewrite;
 use crate::exchange::texts::Text;
@@ -42,6 +43,7 @@ pub struct Tables {
     pub log_fields: Box<[LogField]>,
     /// How many rows Tables.traces has: they say nothing but that there is one.
     pub traces: usize,
+    pub encodings: Box<[EncodingRow]>,
 }
 
 /// A pattern of Caddy's `path` matcher, in the form that its stars give it (matchers.go).

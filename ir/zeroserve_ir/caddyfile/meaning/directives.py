@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from zeroserve_ir.caddyfile.meaning.carrying import read_acme_directory, read_fs, read_invoke, read_push
+from zeroserve_ir.caddyfile.meaning.encoders import read_encode
 from zeroserve_ir.caddyfile.meaning.files import read_file_server, read_try_files
 from zeroserve_ir.caddyfile.meaning.headers import read_header, read_request_header
 from zeroserve_ir.caddyfile.meaning.mapping import (
@@ -129,6 +130,7 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "push": read_push,
     "basic_auth": read_basic_auth,
     "basicauth": read_basic_auth,
+    "encode": read_encode,
     "error": read_error,
     "file_server": read_file_server,
     "log_append": read_log_append,

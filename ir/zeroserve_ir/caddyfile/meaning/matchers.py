@@ -145,7 +145,7 @@ def _read_module(
         case "path_regexp":
             return [_read_path_regexp(segments, name)]
         case "header":
-            return [_read_header(segments)]
+            return [read_header_fields(segments)]
         case "header_regexp":
             return list(_read_header_regexps(segments, name))
         case "query":
@@ -238,7 +238,8 @@ def _read_path_regexp(segments: list[Segment], name: str) -> MatchPathRegexp:
     return MatchPathRegexp(check_regexp(arguments[-1]), given or name)
 
 
-def _read_header(segments: list[Segment]) -> MatchHeader:
+def read_header_fields(segments: list[Segment]) -> MatchHeader:
+    """Read `header <field> <value>` and `header !<field>`; several lines are one matcher."""
     fields: dict[str, tuple[str, ...] | None] = {}
     for segment in segments:
         arguments = segment.arguments

@@ -67,12 +67,11 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _BOTH,
         Kind.DIRECTIVE,
-        "abort basic_auth basicauth error handle handle_errors "
+        "abort basic_auth basicauth encode error handle handle_errors "
         "handle_path header map method redir request_body "
         "request_header respond reverse_proxy rewrite route tracing uri vars",
     ),
     **_rows(_OWNER, Kind.DIRECTIVE, "bind invoke log log_append log_name log_skip root skip_log tls"),
-    **_rows(_IGNORED, Kind.DIRECTIVE, "encode"),
     **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs push"),
     **_rows(
         _LATER,
@@ -150,6 +149,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "fs", "file_server "),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "file_limit reveal_symlinks sort", "browse "),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "root split_path try_files try_policy", "file "),
+    **_rows(_BOTH, Kind.SUBDIRECTIVE, "br gzip match minimum_length zstd", "encode "),
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "max_size", "request_body "),
     **_rows(_LATER, Kind.SUBDIRECTIVE, "set", "request_body "),
     **_rows(_LATER, Kind.SUBDIRECTIVE, "match", "header "),

@@ -265,7 +265,7 @@ pub fn match_header(vm: &mut Vm, index: u64) -> HelperResult {
 }
 
 /// `*` at either end of a value is any text; case counts.
-fn matches_value(wanted: &[u8], value: &[u8]) -> bool {
+pub fn matches_value(wanted: &[u8], value: &[u8]) -> bool {
     match wanted {
         b"*" => true,
         [b'*', middle @ .., b'*'] => middle.is_empty() || memchr::memmem::find(value, middle).is_some(),

@@ -1,7 +1,10 @@
 //! Helpers: what programs can ask of the engine. Each checks its arguments in software and never faults.
 
 mod acting;
+mod encoding;
 mod matching;
+
+pub use matching::matches_value;
 
 use super::abi;
 use super::window::Window;
@@ -46,7 +49,7 @@ impl Vm {
             HELPER_MATCH_VARIABLE HELPER_FIND_PATH HELPER_MAP_VALUES HELPER_APPEND_LOG HELPER_TRACE_REQUEST HELPER_REWRITE HELPER_CHANGE_REQUEST_HEADERS
             HELPER_CHANGE_RESPONSE_HEADERS HELPER_LIMIT_REQUEST_BODY HELPER_CHECK_PASSWORD HELPER_ASSIGN_VARIABLES
             HELPER_REQUIRE_AUTHENTICATION HELPER_READ_REQUEST_HEADER HELPER_WRITE_REQUEST_HEADER
-            HELPER_WRITE_RESPONSE_HEADER HELPER_LOG_MESSAGE
+            HELPER_WRITE_RESPONSE_HEADER HELPER_LOG_MESSAGE HELPER_ENCODE_ANSWER
         }
         Self {
             fuel: 0,
@@ -182,6 +185,7 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_READ_REQUEST_HEADER => acting::read_request_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_WRITE_REQUEST_HEADER => acting::write_request_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_WRITE_RESPONSE_HEADER => acting::write_response_header(vm, (r1, r2), (r3, r4)),
+        abi::HELPER_ENCODE_ANSWER => encoding::encode_answer(vm, r1),
         abi::HELPER_LOG_MESSAGE => acting::log_message(vm, (r1, r2)),
         _ => Err("no such helper"),
     }

@@ -1,0 +1,46 @@
+"""`encode` and matchers of answers as the objects of Caddy's JSON.
+
+In: values of `zeroserve_ir.tree_encode`. Out: plain dicts, empty values left out as Go does. For `encoding`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
+
+Json = dict[str, Any]
+
+
+def encode_encode(handler: Encode) -> Json:
+    """Encode a handler without its module's name."""
+    encoded: Json = {
+        "encodings": {encoder.name: _encode_encoder(encoder) for encoder in handler.encoders},
+        "prefer": [encoder.name for encoder in handler.encoders],
+    }
+    if handler.length_bytes_min:
+        encoded["minimum_length"] = handler.length_bytes_min
+    if handler.matcher is not None:
+        encoded["match"] = encode_response_matcher(handler.matcher)
+    return encoded
+
+
+def _encode_encoder(encoder: Encoder) -> Json:
+    encoded: Json = {}
+    if encoder.level:
+        encoded["level"] = encoder.level if encoder.name == "zstd" else int(encoder.level)
+    if not encoder.checksum:
+        encoded["checksum"] = False
+    return encoded
+
+
+def encode_response_matcher(matcher: ResponseMatcher) -> Json:
+    """Encode a matcher of answers."""
+    encoded: Json = {}
+    if matcher.statuses:
+        encoded["status_code"] = list(matcher.statuses)
+    if matcher.fields:
+        encoded["headers"] = {
+            field: None if values is None else list(values) for field, values in matcher.fields
+        }
+    return encoded
