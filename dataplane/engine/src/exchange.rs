@@ -133,6 +133,7 @@ pub mod filtering;
 mod mapping;
 pub mod paths;
 pub mod queries;
+mod randomness;
 pub mod rewriting;
 pub mod statuses;
 pub mod texts;
@@ -143,6 +144,7 @@ mod tests;
 
 pub use answering::is_bodiless;
 pub use begin::Exchange;
-pub(crate) use begin::{is_end_to_end, random};
+pub(crate) use begin::is_end_to_end;
 pub use changes::{HeaderChange, HeaderOperation};
 pub use expanding::Unknown;
+pub(crate) use randomness::random;

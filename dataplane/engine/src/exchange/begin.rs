@@ -3,11 +3,11 @@
 use super::authority::{find_host_end, normalise_authority, parse_address, strip_scheme};
 use super::fields::{Fields, is_token};
 use super::filtering::{AnswerLength, FilterChoice};
+use super::randomness::fill_random_hex;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
 use crate::program::abi;
 use crate::snapshot::{Settings, Tables, ValueKind};
-use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -466,38 +466,4 @@ fn same_twin(name: &[u8], canonical: &[u8]) -> bool {
 /// A client's own id is kept from trusted peers only, when it is a short token.
 pub(crate) fn is_request_id(value: &[u8]) -> bool {
     value.len() <= 128 && is_token(value)
-}
-
-thread_local! {
-    static RANDOM: Cell<[u64; 2]> = const { Cell::new([0; 2]) };
-}
-
-/// Fast random numbers for ids and balancing (xoroshiro128+), seeded from the kernel; no secret depends on them.
-pub(crate) fn random() -> u64 {
-    let [mut a, mut b] = RANDOM.get();
-    if a | b == 0 {
-        let mut seed = [0u8; 16];
-        if aws_lc_rs::rand::fill(&mut seed).is_err() {
-            // Without kernel randomness the address of a local still differs from run to run.
-            let address = std::ptr::from_ref(&seed) as usize as u64;
-            seed[..8].copy_from_slice(&address.to_le_bytes());
-        }
-        a = u64::from_le_bytes(seed[..8].try_into().unwrap_or_default()) | 1;
-        b = u64::from_le_bytes(seed[8..].try_into().unwrap_or_default());
-    }
-    let result = a.wrapping_add(b);
-    b ^= a;
-    RANDOM.set([a.rotate_left(24) ^ b ^ (b << 16), b.rotate_left(37)]);
-    result
-}
-
-fn fill_random_hex(out: &mut [u8; 32]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for half in out.chunks_exact_mut(16) {
-        let mut value = random();
-        for digit in half {
-            *digit = DIGITS[(value & 15) as usize];
-            value >>= 4;
-        }
-    }
 }
