@@ -22,12 +22,13 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
+from zeroserve_ir.caddyfile.meaning.upstreams import split_host_port
 from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_ir.program import abi
-from zeroserve_ir.program.clusters import EndpointsSource
+from zeroserve_ir.program.clusters import EndpointsSource, build_source
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.site_certificates import (
     LocalCertificates,
@@ -246,11 +247,16 @@ class _Drafting:
         self.resources += [make_resource(cluster) for cluster in lowered.clusters]
 
     def _make_endpoints(self, source: EndpointsSource, site: tree.Site) -> pb.Endpoints:
-        message = pb.Endpoints(name=source.name)
+        message = pb.Endpoints(name=source.name, sources=map(build_source, source.sources))
         for upstream in source.upstreams:
-            host, _, port = upstream.dial.rpartition(":")
+            host, port = split_host_port(upstream.dial)
+            if upstream.service is None and "{" in upstream.dial:
+                # Where the port alone differs by request, the agent resolves the name.
+                if host and "{" not in host:
+                    message.endpoints.add(address=host, name=host)
+                continue
             if upstream.service is None and host and "/" not in host and port.isdecimal():
-                message.endpoints.add(address=host.removeprefix("[").removesuffix("]"), port=int(port))
+                message.endpoints.add(address=host, port=int(port), name=host)
                 continue
             finding = Diagnostic(Code.ZS0110, f"upstream {upstream.dial} cannot be dialled", site.span)
             self.diagnostics.append(replace(finding, help="write HOST:PORT"))
@@ -272,19 +278,37 @@ class _Drafting:
             return tree.Subroute(self._read_routes(handler.routes), self._read_routes(handler.errors))
         if not isinstance(handler, tree.ReverseProxy) or handler.transport.tls is None:
             return handler
-        tls = handler.transport.tls
-        if not tls.trusted_ca_files:
-            return handler
-        pem = tls.trusted_ca_pem
-        for path in tls.trusted_ca_files:
-            try:
-                pem += self.read_file(path).decode("ascii")
-            except (OSError, UnicodeDecodeError) as error:
-                message = f"cannot read {path}: {getattr(error, 'strerror', None) or 'not PEM'}"
-                self.diagnostics.append(Diagnostic(Code.ZS0111, message, route.span))
-                # Without its authority nothing may be trusted: the handler fails closed.
-                return tree.RaiseError("502", "the upstream's authority cannot be read")
-        return replace(handler, transport=replace(handler.transport, tls=replace(tls, trusted_ca_pem=pem)))
+        try:
+            tls = _read_upstream_tls(handler.transport.tls, self.read_file)
+        except (OSError, UnicodeDecodeError) as error:
+            named = getattr(error, "filename", None) or "a file of the upstream's TLS"
+            message = f"cannot read {named}: {getattr(error, 'strerror', None) or 'not PEM'}"
+            self.diagnostics.append(Diagnostic(Code.ZS0111, message, route.span))
+            # Without its authority nothing may be trusted: the handler fails closed.
+            return tree.RaiseError("502", "the upstream's authority cannot be read")
+        return replace(handler, transport=replace(handler.transport, tls=tls))
+
+
+def _read_upstream_tls(tls: tree.UpstreamTls, read_file: ReadFile) -> tree.UpstreamTls:
+    """Return the policy with the content of its files. OSError, UnicodeDecodeError where one is not PEM."""
+    pool = tls.trust_pool.files if tls.trust_pool is not None else ()
+    pem = tls.trusted_ca_pem + "".join(_read_pem(path, read_file) for path in (*tls.trusted_ca_files, *pool))
+    if not tls.client_certificate_file:
+        return replace(tls, trusted_ca_pem=pem)
+    return replace(
+        tls,
+        trusted_ca_pem=pem,
+        client_certificate_pem=_read_pem(tls.client_certificate_file, read_file),
+        client_key_pem=_read_pem(tls.client_key_file, read_file),
+    )
+
+
+def _read_pem(path: str, read_file: ReadFile) -> str:
+    try:
+        return read_file(path).decode("ascii")
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 def _read_local_file(path: str) -> bytes:

@@ -27,6 +27,19 @@ from zeroserve_ir.tree_requests import MatchExpression as MatchExpression
 from zeroserve_ir.tree_requests import MatchVarsRegexp as MatchVarsRegexp
 from zeroserve_ir.tree_requests import NameLoggers as NameLoggers
 from zeroserve_ir.tree_requests import Trace as Trace
+from zeroserve_ir.tree_upstreams import DEFAULT_TRANSPORT as DEFAULT_TRANSPORT
+from zeroserve_ir.tree_upstreams import RANDOM_SELECTION as RANDOM_SELECTION
+from zeroserve_ir.tree_upstreams import ActiveHealth as ActiveHealth
+from zeroserve_ir.tree_upstreams import HttpTransport as HttpTransport
+from zeroserve_ir.tree_upstreams import PassiveHealth as PassiveHealth
+from zeroserve_ir.tree_upstreams import Selection as Selection
+from zeroserve_ir.tree_upstreams import SelectionPolicy as SelectionPolicy
+from zeroserve_ir.tree_upstreams import ServiceReference as ServiceReference
+from zeroserve_ir.tree_upstreams import SourceKind as SourceKind
+from zeroserve_ir.tree_upstreams import TrustPool as TrustPool
+from zeroserve_ir.tree_upstreams import Upstream as Upstream
+from zeroserve_ir.tree_upstreams import UpstreamSource as UpstreamSource
+from zeroserve_ir.tree_upstreams import UpstreamTls as UpstreamTls
 
 
 class Scheme(Enum):
@@ -280,71 +293,13 @@ class SetVariables:
     """Names whose unquoted values are numbers or booleans in Caddy's JSON; the same text at run time."""
 
 
-class Selection(Enum):
-    """Which upstream gets a request (Caddy: lb_policy)."""
-
-    RANDOM = "random"
-    ROUND_ROBIN = "round_robin"
-    LEAST_CONNECTIONS = "least_conn"
-    FIRST = "first"
-    IP_HASH = "ip_hash"
-    CLIENT_IP_HASH = "client_ip_hash"
-    URI_HASH = "uri_hash"
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceReference:
-    """A port of a Kubernetes Service; its endpoints are a resource of their own."""
-
-    namespace: str
-    name: str
-    port: str
-    """Port number or name, as decimal or text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """One upstream: an address to dial, or a Service whose ready endpoints are dialled."""
-
-    dial: str
-    """`host:port`, `[v6]:port`, `unix//path`; for a Service `name.namespace.svc:port`, so that it prints."""
-    service: ServiceReference | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamTls:
-    """TLS towards the upstream (Caddy: transport http { tls … })."""
-
-    server_name: str = ""
-    insecure_skip_verify: bool = False
-    trusted_ca_pem: str = ""
-    trusted_ca_files: tuple[str, ...] = ()
-    """`tls_trusted_ca_certs`: PEM files, read when the site is built."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpTransport:
-    """`transport http`; 0 is Caddy's default. Milliseconds."""
-
-    tls: UpstreamTls | None = None
-    dial_timeout_ms: int = 0
-    response_header_timeout_ms: int = 0
-    read_timeout_ms: int = 0
-    write_timeout_ms: int = 0
-    keepalive_ms: int = 0
-    """How long an idle connection is kept; -1 is `keepalive off`."""
-    versions: tuple[str, ...] = ()
-
-
-DEFAULT_TRANSPORT = HttpTransport()
-
-
 @dataclass(frozen=True, slots=True)
 class ReverseProxy:
     """`reverse_proxy`."""
 
     upstreams: tuple[Upstream, ...]
-    selection: Selection = Selection.RANDOM
+    selection: SelectionPolicy | None = None
+    """None is random."""
     transport: HttpTransport = DEFAULT_TRANSPORT
     request_headers: HeaderOperations = NO_HEADER_OPERATIONS
     """`header_up`, applied after the forwarding headers were set."""
@@ -354,6 +309,18 @@ class ReverseProxy:
     retries: int = 0
     try_duration_ms: int = 0
     try_interval_ms: int = 0
+    retry_match: tuple[MatcherSet, ...] = ()
+    """Requests that may be repeated although an upstream may have acted on them; none: GET alone."""
+    dynamic: UpstreamSource | None = None
+    active_health: ActiveHealth | None = None
+    passive_health: PassiveHealth | None = None
+    request_buffers_bytes: int = 0
+    response_buffers_bytes: int = 0
+    stream_buffer_bytes: int = 0
+    """-1 is without limit."""
+    stream_timeout_ms: int = 0
+    stream_close_delay_ms: int = 0
+    verbose_logs: bool = False
     flush_interval_ms: int = 0
     """-1 flushes after every write."""
     trusted_proxies: tuple[str, ...] = ()

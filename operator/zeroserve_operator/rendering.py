@@ -183,7 +183,7 @@ def _render_proxy(route: PathRoute) -> tree.ReverseProxy:
     dial = f"{service.name}.{service.namespace}.svc:{port}"
     return tree.ReverseProxy(
         upstreams=(tree.Upstream(dial, service),),
-        selection=tree.Selection.ROUND_ROBIN,
+        selection=tree.SelectionPolicy(tree.Selection.ROUND_ROBIN),
         transport=transport,
     )
 

@@ -60,8 +60,8 @@ pub const IDLE_PER_ENDPOINT_MAX: usize = 128;
 pub const IDLE_UPSTREAMS_MAX: usize = 2048;
 /// Requests on one upstream connection: spreads load over endpoints behind a load balancer.
 pub const REQUESTS_PER_UPSTREAM_MAX: u32 = 100_000;
-/// Endpoints tried for one request, whatever the cluster says.
-pub const ATTEMPTS_MAX: usize = 8;
+/// Attempts for one request, whatever the cluster says: 10 s of Caddy's interval of 250 ms are 40.
+pub const ATTEMPTS_MAX: u32 = 64;
 
 /// TLS handshake, from accept (reliability.md 2.5).
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;

@@ -128,3 +128,41 @@ fn v2_addresses(payload: &[u8], width: usize) -> Result<Addresses, Malformed> {
 #[cfg(test)]
 #[path = "proxy_protocol_tests.rs"]
 mod tests;
+
+/// Appends a header for a connection that we begin: version 2, or 1 (specification 2.1, 2.2).
+pub fn write(binary: bool, source: SocketAddr, destination: SocketAddr, out: &mut Vec<u8>) {
+    let same_family = source.is_ipv4() == destination.is_ipv4();
+    if !binary {
+        let line = match (same_family, source.is_ipv4()) {
+            (false, _) => "PROXY UNKNOWN\r\n".to_owned(),
+            (true, v4) => format!(
+                "PROXY TCP{} {} {} {} {}\r\n",
+                if v4 { 4 } else { 6 },
+                source.ip(),
+                destination.ip(),
+                source.port(),
+                destination.port()
+            ),
+        };
+        return out.extend_from_slice(line.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n\r\n\0\r\nQUIT\n");
+    match (source.ip(), destination.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            out.extend_from_slice(&[0x21, 0x11, 0, 12]);
+            out.extend_from_slice(&from.octets());
+            out.extend_from_slice(&to.octets());
+        }
+        (from, to) => {
+            let wide = |address: IpAddr| match address {
+                IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+                IpAddr::V6(address) => address.octets(),
+            };
+            out.extend_from_slice(&[0x21, 0x21, 0, 36]);
+            out.extend_from_slice(&wide(from));
+            out.extend_from_slice(&wide(to));
+        }
+    }
+    out.extend_from_slice(&source.port().to_be_bytes());
+    out.extend_from_slice(&destination.port().to_be_bytes());
+}

@@ -13,7 +13,7 @@ use crate::passwords::Passwords;
 use crate::program::run::Machine;
 use crate::ring::{Close, End, Handler, Io, SocketId, epoll::Epoll, uring::Uring};
 use crate::serve::{IoChoice, IoReport, WorkerContext};
-use crate::snapshot::{Picker, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::timers::{Entry, Wheel};
 use crate::tls;
 use crate::upstream::Upstream;
@@ -69,7 +69,6 @@ pub struct Worker {
     pub pool: Pool,
     pub wheel: Wheel,
     pub machine: Machine,
-    pub picker: Picker,
     pub snapshot: Arc<Snapshot>,
     pub tls: Arc<rustls::ServerConfig>,
     pub metrics: WorkerMetrics,
@@ -122,7 +121,6 @@ impl Worker {
             pool: Pool::default(),
             wheel: Wheel::new(io.now().monotonic_ns / 1_000_000),
             machine: Machine::new()?,
-            picker: Picker::default(),
             snapshot: context.snapshot,
             tls,
             metrics: context.metrics,

@@ -72,6 +72,13 @@ class _BalancingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Balancing.V
     FIRST: _Balancing.ValueType  # 3
     CLIENT_IP_HASH: _Balancing.ValueType  # 4
     URI_HASH: _Balancing.ValueType  # 5
+    RANDOM_CHOOSE: _Balancing.ValueType  # 6
+    WEIGHTED_ROUND_ROBIN: _Balancing.ValueType  # 7
+    REMOTE_IP_HASH: _Balancing.ValueType  # 8
+    QUERY_HASH: _Balancing.ValueType  # 9
+    HEADER_HASH: _Balancing.ValueType  # 10
+    COOKIE: _Balancing.ValueType  # 11
+    PEAK_EWMA: _Balancing.ValueType  # 12
 
 class Balancing(_Balancing, metaclass=_BalancingEnumTypeWrapper): ...
 
@@ -81,6 +88,13 @@ LEAST_CONNECTIONS: Balancing.ValueType  # 2
 FIRST: Balancing.ValueType  # 3
 CLIENT_IP_HASH: Balancing.ValueType  # 4
 URI_HASH: Balancing.ValueType  # 5
+RANDOM_CHOOSE: Balancing.ValueType  # 6
+WEIGHTED_ROUND_ROBIN: Balancing.ValueType  # 7
+REMOTE_IP_HASH: Balancing.ValueType  # 8
+QUERY_HASH: Balancing.ValueType  # 9
+HEADER_HASH: Balancing.ValueType  # 10
+COOKIE: Balancing.ValueType  # 11
+PEAK_EWMA: Balancing.ValueType  # 12
 Global___Balancing: _TypeAlias = Balancing  # noqa: Y015
 
 class _Subject:
@@ -375,6 +389,8 @@ class Endpoint(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     """IPv4 or IPv6 literal"""
     port: _builtins.int
@@ -382,6 +398,10 @@ class Endpoint(_message.Message):
     """0 counts as 1"""
     draining: _builtins.bool
     """terminating but serving: only where no other is left"""
+    name: _builtins.str
+    """host as it was configured: TLS name, {upstream.host}; "" is none"""
+    zone: _builtins.str
+    """topology hint: preferred by nodes of this zone"""
     def __init__(
         self,
         *,
@@ -389,10 +409,12 @@ class Endpoint(_message.Message):
         port: _builtins.int = ...,
         weight: _builtins.int = ...,
         draining: _builtins.bool = ...,
+        name: _builtins.str = ...,
+        zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "port", b"port", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "name", b"name", "port", b"port", "weight", b"weight", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -404,23 +426,281 @@ class Endpoints(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"namespace/service:port" or "static:" and the address list"""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]: ...
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpstreamSource]:
+        """resolved by the agent; the engine gets none"""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         endpoints: _abc.Iterable[Global___Endpoint] | None = ...,
+        sources: _abc.Iterable[Global___UpstreamSource] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "name", b"name", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Endpoints: _TypeAlias = Endpoints  # noqa: Y015
+
+@_typing.final
+class UpstreamSource(_message.Message):
+    """Upstreams by DNS (Caddy: dynamic_upstreams)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[UpstreamSource._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        A: UpstreamSource._Kind.ValueType  # 0
+        SRV: UpstreamSource._Kind.ValueType  # 1
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    A: UpstreamSource.Kind.ValueType  # 0
+    SRV: UpstreamSource.Kind.ValueType  # 1
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    REFRESH_MS_FIELD_NUMBER: _builtins.int
+    RESOLVERS_FIELD_NUMBER: _builtins.int
+    GRACE_MS_FIELD_NUMBER: _builtins.int
+    IPV4_FIELD_NUMBER: _builtins.int
+    IPV6_FIELD_NUMBER: _builtins.int
+    kind: Global___UpstreamSource.Kind.ValueType
+    name: _builtins.str
+    """SRV: "_service._proto.name" joined"""
+    port: _builtins.int
+    refresh_ms: _builtins.int
+    grace_ms: _builtins.int
+    """answers kept so long when a lookup fails; 0: as long as none works"""
+    ipv4: _builtins.bool
+    ipv6: _builtins.bool
+    @_builtins.property
+    def resolvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"address" or "address:port"; none is the system's"""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___UpstreamSource.Kind.ValueType = ...,
+        name: _builtins.str = ...,
+        port: _builtins.int = ...,
+        refresh_ms: _builtins.int = ...,
+        resolvers: _abc.Iterable[_builtins.str] | None = ...,
+        grace_ms: _builtins.int = ...,
+        ipv4: _builtins.bool = ...,
+        ipv6: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace_ms", b"grace_ms", "ipv4", b"ipv4", "ipv6", b"ipv6", "kind", b"kind", "name", b"name", "port", b"port", "refresh_ms", b"refresh_ms", "resolvers", b"resolvers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpstreamSource: _TypeAlias = UpstreamSource  # noqa: Y015
+
+@_typing.final
+class Selection(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BALANCING_FIELD_NUMBER: _builtins.int
+    CHOOSE_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MS_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    balancing: Global___Balancing.ValueType
+    choose: _builtins.int
+    """RANDOM_CHOOSE"""
+    key: _builtins.str
+    """query key, header field, cookie name"""
+    secret: _builtins.bytes
+    """COOKIE: key of HMAC-SHA256"""
+    max_age_ms: _builtins.int
+    """COOKIE"""
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """WEIGHTED_ROUND_ROBIN: by endpoint, in order"""
+
+    @_builtins.property
+    def fallback(self) -> Global___Selection:
+        """absent: RANDOM"""
+
+    def __init__(
+        self,
+        *,
+        balancing: Global___Balancing.ValueType = ...,
+        choose: _builtins.int = ...,
+        weights: _abc.Iterable[_builtins.int] | None = ...,
+        key: _builtins.str = ...,
+        secret: _builtins.bytes = ...,
+        max_age_ms: _builtins.int = ...,
+        fallback: Global___Selection | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fallback", b"fallback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balancing", b"balancing", "choose", b"choose", "fallback", b"fallback", "key", b"key", "max_age_ms", b"max_age_ms", "secret", b"secret", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Selection: _TypeAlias = Selection  # noqa: Y015
+
+@_typing.final
+class PassiveHealth(_message.Message):
+    """What users' requests tell of an endpoint (Caddy: health_checks.passive)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAIL_DURATION_MS_FIELD_NUMBER: _builtins.int
+    FAILS_MAX_FIELD_NUMBER: _builtins.int
+    REQUESTS_MAX_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    fail_duration_ms: _builtins.int
+    """0: failures are not counted"""
+    fails_max: _builtins.int
+    requests_max: _builtins.int
+    """with so many under way it is not chosen"""
+    latency_ms: _builtins.int
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """a status, or its first digit"""
+
+    def __init__(
+        self,
+        *,
+        fail_duration_ms: _builtins.int = ...,
+        fails_max: _builtins.int = ...,
+        requests_max: _builtins.int = ...,
+        statuses: _abc.Iterable[_builtins.int] | None = ...,
+        latency_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fail_duration_ms", b"fail_duration_ms", "fails_max", b"fails_max", "latency_ms", b"latency_ms", "requests_max", b"requests_max", "statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PassiveHealth: _TypeAlias = PassiveHealth  # noqa: Y015
+
+@_typing.final
+class ActiveHealth(_message.Message):
+    """Probes of the agent, once a node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Protocol:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ActiveHealth._Protocol.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        HTTP: ActiveHealth._Protocol.ValueType  # 0
+        TCP: ActiveHealth._Protocol.ValueType  # 1
+        GRPC: ActiveHealth._Protocol.ValueType  # 2
+
+    class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper): ...
+    HTTP: ActiveHealth.Protocol.ValueType  # 0
+    TCP: ActiveHealth.Protocol.ValueType  # 1
+    GRPC: ActiveHealth.Protocol.ValueType  # 2
+
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    UPSTREAM_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    FOLLOW_REDIRECTS_FIELD_NUMBER: _builtins.int
+    INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    PASSES_FIELD_NUMBER: _builtins.int
+    FAILS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    BODY_REGEXP_FIELD_NUMBER: _builtins.int
+    protocol: Global___ActiveHealth.Protocol.ValueType
+    uri: _builtins.str
+    upstream: _builtins.str
+    """HOST:PORT probed in the endpoints' stead"""
+    port: _builtins.int
+    method: _builtins.str
+    body: _builtins.str
+    follow_redirects: _builtins.bool
+    interval_ms: _builtins.int
+    timeout_ms: _builtins.int
+    passes: _builtins.int
+    fails: _builtins.int
+    status: _builtins.int
+    """a status, or its first digit; 0 is 2xx"""
+    body_regexp: _builtins.str
+    @_builtins.property
+    def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyValue]: ...
+    def __init__(
+        self,
+        *,
+        protocol: Global___ActiveHealth.Protocol.ValueType = ...,
+        uri: _builtins.str = ...,
+        upstream: _builtins.str = ...,
+        port: _builtins.int = ...,
+        method: _builtins.str = ...,
+        body: _builtins.str = ...,
+        headers: _abc.Iterable[Global___KeyValue] | None = ...,
+        follow_redirects: _builtins.bool = ...,
+        interval_ms: _builtins.int = ...,
+        timeout_ms: _builtins.int = ...,
+        passes: _builtins.int = ...,
+        fails: _builtins.int = ...,
+        status: _builtins.int = ...,
+        body_regexp: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_regexp", b"body_regexp", "fails", b"fails", "follow_redirects", b"follow_redirects", "headers", b"headers", "interval_ms", b"interval_ms", "method", b"method", "passes", b"passes", "port", b"port", "protocol", b"protocol", "status", b"status", "timeout_ms", b"timeout_ms", "upstream", b"upstream", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActiveHealth: _TypeAlias = ActiveHealth  # noqa: Y015
+
+@_typing.final
+class OutlierEjection(_message.Message):
+    """Endpoints that fail in a row are left out for a while, never more of them than the share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILURES_FIELD_NUMBER: _builtins.int
+    EJECTION_MS_FIELD_NUMBER: _builtins.int
+    SHARE_MAX_PERCENT_FIELD_NUMBER: _builtins.int
+    failures: _builtins.int
+    """in a row: connection errors, timeouts, 5xx"""
+    ejection_ms: _builtins.int
+    """times the number of ejections in a row"""
+    share_max_percent: _builtins.int
+    def __init__(
+        self,
+        *,
+        failures: _builtins.int = ...,
+        ejection_ms: _builtins.int = ...,
+        share_max_percent: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ejection_ms", b"ejection_ms", "failures", b"failures", "share_max_percent", b"share_max_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutlierEjection: _TypeAlias = OutlierEjection  # noqa: Y015
 
 @_typing.final
 class UpstreamTls(_message.Message):
@@ -429,12 +709,20 @@ class UpstreamTls(_message.Message):
     SERVER_NAME_FIELD_NUMBER: _builtins.int
     INSECURE_SKIP_VERIFY_FIELD_NUMBER: _builtins.int
     TRUSTED_CA_FIELD_NUMBER: _builtins.int
+    CLIENT_CHAIN_FIELD_NUMBER: _builtins.int
+    CLIENT_KEY_FIELD_NUMBER: _builtins.int
     server_name: _builtins.str
     """"" is the request's host"""
     insecure_skip_verify: _builtins.bool
+    client_key: _builtins.bytes
+    """PKCS#8, PKCS#1 or SEC1 DER"""
     @_builtins.property
     def trusted_ca(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """DER; none is the system's roots"""
+
+    @_builtins.property
+    def client_chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """DER, leaf first: shown where the upstream asks"""
 
     def __init__(
         self,
@@ -442,10 +730,12 @@ class UpstreamTls(_message.Message):
         server_name: _builtins.str = ...,
         insecure_skip_verify: _builtins.bool = ...,
         trusted_ca: _abc.Iterable[_builtins.bytes] | None = ...,
+        client_chain: _abc.Iterable[_builtins.bytes] | None = ...,
+        client_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["insecure_skip_verify", b"insecure_skip_verify", "server_name", b"server_name", "trusted_ca", b"trusted_ca"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_chain", b"client_chain", "client_key", b"client_key", "insecure_skip_verify", b"insecure_skip_verify", "server_name", b"server_name", "trusted_ca", b"trusted_ca"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -466,6 +756,24 @@ class Cluster(_message.Message):
     KEEPALIVE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     TRY_DURATION_MS_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    TRY_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    PASSIVE_HEALTH_FIELD_NUMBER: _builtins.int
+    ACTIVE_HEALTH_FIELD_NUMBER: _builtins.int
+    DOWN_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_PER_ENDPOINT_MAX_FIELD_NUMBER: _builtins.int
+    IDLE_PER_ENDPOINT_MAX_FIELD_NUMBER: _builtins.int
+    PROXY_PROTOCOL_FIELD_NUMBER: _builtins.int
+    PLAIN_PORTS_FIELD_NUMBER: _builtins.int
+    HANDSHAKE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    STREAM_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    REQUEST_BUFFER_BYTES_FIELD_NUMBER: _builtins.int
+    OUTLIERS_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_ENDPOINT_MAX_FIELD_NUMBER: _builtins.int
+    SLOW_START_MS_FIELD_NUMBER: _builtins.int
+    RETRY_BUDGET_PERCENT_FIELD_NUMBER: _builtins.int
+    UPSTREAM_HOST_FIELD_NUMBER: _builtins.int
+    DIALS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     endpoints: _builtins.str
     """Endpoints name"""
@@ -481,9 +789,53 @@ class Cluster(_message.Message):
     retries: _builtins.int
     """further attempts where nothing was sent, or it is safe"""
     try_duration_ms: _builtins.int
+    try_interval_ms: _builtins.int
+    connections_per_endpoint_max: _builtins.int
+    """a worker's, idle ones included; 0 is none"""
+    idle_per_endpoint_max: _builtins.int
+    """a worker's"""
+    proxy_protocol: _builtins.int
+    """1, 2: the header that begins a connection"""
+    handshake_timeout_ms: _builtins.int
+    stream_timeout_ms: _builtins.int
+    """tunnels end after it"""
+    request_buffer_bytes: _builtins.int
+    """body read before the upstream is; -1: all of it"""
+    requests_per_endpoint_max: _builtins.int
+    """circuit breaker: above, another is chosen, else 503"""
+    slow_start_ms: _builtins.int
+    """a new endpoint's weight rises for so long"""
+    retry_budget_percent: _builtins.int
+    """retries per requests of a worker, of the last 10 s; 0 is none"""
+    upstream_host: _builtins.bool
+    """Host is the upstream's, as Caddy's TLS transport sets it"""
     @_builtins.property
     def tls(self) -> Global___UpstreamTls:
         """absent: plain"""
+
+    @_builtins.property
+    def selection(self) -> Global___Selection:
+        """absent: balancing"""
+
+    @_builtins.property
+    def passive_health(self) -> Global___PassiveHealth: ...
+    @_builtins.property
+    def active_health(self) -> Global___ActiveHealth:
+        """for the agent"""
+
+    @_builtins.property
+    def down(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"address:port" that the agent's probes found unhealthy"""
+
+    @_builtins.property
+    def plain_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """no TLS to endpoints with these"""
+
+    @_builtins.property
+    def outliers(self) -> Global___OutlierEjection: ...
+    @_builtins.property
+    def dials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Text]:
+        """upstreams with placeholders: HOST:PORT at request time"""
 
     def __init__(
         self,
@@ -499,10 +851,28 @@ class Cluster(_message.Message):
         keepalive_timeout_ms: _builtins.int = ...,
         retries: _builtins.int = ...,
         try_duration_ms: _builtins.int = ...,
+        selection: Global___Selection | None = ...,
+        try_interval_ms: _builtins.int = ...,
+        passive_health: Global___PassiveHealth | None = ...,
+        active_health: Global___ActiveHealth | None = ...,
+        down: _abc.Iterable[_builtins.str] | None = ...,
+        connections_per_endpoint_max: _builtins.int = ...,
+        idle_per_endpoint_max: _builtins.int = ...,
+        proxy_protocol: _builtins.int = ...,
+        plain_ports: _abc.Iterable[_builtins.int] | None = ...,
+        handshake_timeout_ms: _builtins.int = ...,
+        stream_timeout_ms: _builtins.int = ...,
+        request_buffer_bytes: _builtins.int = ...,
+        outliers: Global___OutlierEjection | None = ...,
+        requests_per_endpoint_max: _builtins.int = ...,
+        slow_start_ms: _builtins.int = ...,
+        retry_budget_percent: _builtins.int = ...,
+        upstream_host: _builtins.bool = ...,
+        dials: _abc.Iterable[Global___Text] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tls", b"tls"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "outliers", b"outliers", "passive_health", b"passive_health", "selection", b"selection", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balancing", b"balancing", "connect_timeout_ms", b"connect_timeout_ms", "endpoints", b"endpoints", "keepalive_timeout_ms", b"keepalive_timeout_ms", "name", b"name", "read_timeout_ms", b"read_timeout_ms", "response_head_timeout_ms", b"response_head_timeout_ms", "retries", b"retries", "tls", b"tls", "try_duration_ms", b"try_duration_ms", "write_timeout_ms", b"write_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "balancing", b"balancing", "connect_timeout_ms", b"connect_timeout_ms", "connections_per_endpoint_max", b"connections_per_endpoint_max", "dials", b"dials", "down", b"down", "endpoints", b"endpoints", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_per_endpoint_max", b"idle_per_endpoint_max", "keepalive_timeout_ms", b"keepalive_timeout_ms", "name", b"name", "outliers", b"outliers", "passive_health", b"passive_health", "plain_ports", b"plain_ports", "proxy_protocol", b"proxy_protocol", "read_timeout_ms", b"read_timeout_ms", "request_buffer_bytes", b"request_buffer_bytes", "requests_per_endpoint_max", b"requests_per_endpoint_max", "response_head_timeout_ms", b"response_head_timeout_ms", "retries", b"retries", "retry_budget_percent", b"retry_budget_percent", "selection", b"selection", "slow_start_ms", b"slow_start_ms", "stream_timeout_ms", b"stream_timeout_ms", "tls", b"tls", "try_duration_ms", b"try_duration_ms", "try_interval_ms", b"try_interval_ms", "upstream_host", b"upstream_host", "write_timeout_ms", b"write_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1250,10 +1620,13 @@ class ProxyCall(_message.Message):
     RESPONSE_ENTRY_FIELD_NUMBER: _builtins.int
     TRUSTED_PROXIES_FIELD_NUMBER: _builtins.int
     FASTCGI_FIELD_NUMBER: _builtins.int
+    RETRY_ENTRY_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     has_rewrite: _builtins.bool
     response_entry: _builtins.int
     """entry to call with the response head; 0 is none"""
+    retry_entry: _builtins.int
+    """PROXY from it: the request may be repeated; 0: GET may"""
     @_builtins.property
     def request_headers(self) -> Global___HeaderChanges: ...
     @_builtins.property
@@ -1277,10 +1650,11 @@ class ProxyCall(_message.Message):
         response_entry: _builtins.int = ...,
         trusted_proxies: _abc.Iterable[_builtins.str] | None = ...,
         fastcgi: Global___FastCgi | None = ...,
+        retry_entry: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fastcgi", b"fastcgi", "request_headers", b"request_headers", "response_headers", b"response_headers", "rewrite", b"rewrite"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "fastcgi", b"fastcgi", "has_rewrite", b"has_rewrite", "request_headers", b"request_headers", "response_entry", b"response_entry", "response_headers", b"response_headers", "rewrite", b"rewrite", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "fastcgi", b"fastcgi", "has_rewrite", b"has_rewrite", "request_headers", b"request_headers", "response_entry", b"response_entry", "response_headers", b"response_headers", "retry_entry", b"retry_entry", "rewrite", b"rewrite", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

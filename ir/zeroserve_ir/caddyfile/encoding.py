@@ -14,6 +14,14 @@ from zeroserve_ir.caddyfile import encoding_requests as requests
 from zeroserve_ir.caddyfile.encoding_encode import encode_encode
 from zeroserve_ir.caddyfile.encoding_files import encode_file_matcher, encode_file_server
 from zeroserve_ir.caddyfile.encoding_requests import literal
+from zeroserve_ir.caddyfile.encoding_upstreams import (
+    encode_health,
+    encode_policy,
+    encode_source,
+    encode_transport,
+    nanoseconds,
+    prune,
+)
 from zeroserve_ir.caddyfile.meaning.matchers import MODULES
 from zeroserve_ir.tree import (
     AppendLog,
@@ -21,7 +29,6 @@ from zeroserve_ir.tree import (
     Handler,
     HeaderOperations,
     Headers,
-    HttpTransport,
     Invoke,
     MapValues,
     MatchClientIp,
@@ -48,7 +55,6 @@ from zeroserve_ir.tree import (
     ReverseProxy,
     Rewrite,
     Route,
-    Selection,
     SetVariables,
     StaticResponse,
     Subroute,
@@ -68,7 +74,7 @@ def encode_routes(routes: Iterable[Route]) -> list[Json]:
 
 def encode_route(route: Route) -> Json:
     """Encode one route with its handlers."""
-    return _prune(
+    return prune(
         {
             "group": route.group,
             "match": encode_sets(route.matchers),
@@ -76,11 +82,6 @@ def encode_route(route: Route) -> Json:
             "terminal": route.terminal,
         }
     )
-
-
-def _prune(value: Json) -> Json:
-    """Leave out what Go's `omitempty` leaves out."""
-    return {key: one for key, one in value.items() if one not in ("", 0, None, [], {}) or one is True}
 
 
 # Matchers
@@ -132,7 +133,7 @@ def _encode_matcher(matcher: Matcher) -> Any:
         case MatchMethod(methods):
             return list(methods)
         case MatchPathRegexp(pattern, name):
-            return _prune({"name": name, "pattern": pattern})
+            return prune({"name": name, "pattern": pattern})
         case MatchPathExact(path):
             return {"pattern": exact_pattern(path)}
         case MatchPathPrefix(path):
@@ -140,7 +141,7 @@ def _encode_matcher(matcher: Matcher) -> Any:
         case MatchHeader(fields):
             return {field: None if values is None else list(values) for field, values in fields}
         case MatchHeaderRegexp(field, pattern, name):
-            return {field: _prune({"name": name, "pattern": pattern})}
+            return {field: prune({"name": name, "pattern": pattern})}
         case MatchQuery(keys):
             return {key: list(values) for key, values in keys}
         case MatchProtocol(protocol):
@@ -174,11 +175,11 @@ def encode_handler(handler: Handler) -> Json:
 
 def _encode_subroute(handler: Subroute) -> Json:
     errors = {"routes": encode_routes(handler.errors)} if handler.errors else {}
-    return _prune({"routes": encode_routes(handler.routes), "errors": errors})
+    return prune({"routes": encode_routes(handler.routes), "errors": errors})
 
 
 def _encode_response(handler: StaticResponse) -> Json:
-    return _prune(
+    return prune(
         {
             "status_code": _weak(handler.status),
             "headers": _header_map(handler.headers),
@@ -195,7 +196,7 @@ def _weak(status: str) -> str | int:
 
 
 def _encode_error(handler: RaiseError) -> Json:
-    return _prune({"error": handler.message, "status_code": _weak(handler.status)})
+    return prune({"error": handler.message, "status_code": _weak(handler.status)})
 
 
 def _header_map(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -210,8 +211,8 @@ def encode_operations(operations: HeaderOperations) -> Json:
     replace: dict[str, list[Json]] = {}
     for one in operations.replace:
         key = "search_regexp" if one.regexp else "search"
-        replace.setdefault(one.field, []).append(_prune({key: one.search, "replace": one.replace}))
-    return _prune(
+        replace.setdefault(one.field, []).append(prune({key: one.search, "replace": one.replace}))
+    return prune(
         {
             "add": _header_map(operations.add),
             "set": _header_map(operations.set + operations.default),
@@ -227,27 +228,27 @@ def _encode_headers(handler: Headers) -> Json:
         response["require"] = {"headers": {field: None for field, _ in handler.response.default}}
     if handler.deferred:
         response["deferred"] = True
-    return _prune({"request": encode_operations(handler.request), "response": response})
+    return prune({"request": encode_operations(handler.request), "response": response})
 
 
 def encode_rewrite(handler: Rewrite) -> Json:
     """Encode a rewrite without its module's name."""
     query: dict[str, list[Any]] = {}
     for operation, key, value in handler.query:
-        step: Any = key if operation == "delete" else _prune({"key": key, "val": value})
+        step: Any = key if operation == "delete" else prune({"key": key, "val": value})
         query.setdefault(operation, []).append(step)
-    return _prune(
+    return prune(
         {
             "method": handler.method,
             "uri": handler.uri,
             "strip_path_prefix": handler.strip_path_prefix,
             "strip_path_suffix": handler.strip_path_suffix,
             "uri_substring": [
-                _prune({"find": find, "replace": replace, "limit": limit})
+                prune({"find": find, "replace": replace, "limit": limit})
                 for find, replace, limit in handler.substring
             ],
             "path_regexp": [
-                _prune({"find": find, "replace": replace}) for find, replace in handler.path_regexp
+                prune({"find": find, "replace": replace}) for find, replace in handler.path_regexp
             ],
             "query": query,
         }
@@ -255,7 +256,7 @@ def encode_rewrite(handler: Rewrite) -> Json:
 
 
 def _encode_body(handler: RequestBody) -> Json:
-    return _prune({"max_size": handler.size_bytes_max})
+    return prune({"max_size": handler.size_bytes_max})
 
 
 def _encode_auth(handler: BasicAuth) -> Json:
@@ -274,63 +275,37 @@ def _encode_variables(handler: SetVariables) -> Json:
     return {name: literal(value) if name in handler.literals else value for name, value in handler.variables}
 
 
-def _nanoseconds(milliseconds: int) -> int:
-    return milliseconds * 1_000_000 if milliseconds >= 0 else milliseconds
-
-
 def _encode_proxy(handler: ReverseProxy) -> Json:
     balancing: Json = {
         "retries": handler.retries,
-        "try_duration": _nanoseconds(handler.try_duration_ms),
-        "try_interval": _nanoseconds(handler.try_interval_ms),
+        "try_duration": nanoseconds(handler.try_duration_ms),
+        "try_interval": nanoseconds(handler.try_interval_ms),
+        "selection_policy": encode_policy(handler.selection),
+        "retry_match": encode_sets(handler.retry_match),
     }
-    if handler.selection is not Selection.RANDOM:
-        balancing["selection_policy"] = {"policy": handler.selection.value}
     headers = {
         "request": encode_operations(handler.request_headers),
         "response": encode_operations(handler.response_headers),
     }
-    return _prune(
+    return prune(
         {
-            "transport": _encode_transport(handler.transport),
-            "load_balancing": _prune(balancing),
+            "transport": encode_transport(handler.transport),
+            "load_balancing": prune(balancing),
+            "health_checks": encode_health(handler.active_health, handler.passive_health),
             "upstreams": [{"dial": upstream.dial} for upstream in handler.upstreams],
-            "flush_interval": _nanoseconds(handler.flush_interval_ms),
+            "dynamic_upstreams": encode_source(handler.dynamic),
+            "flush_interval": nanoseconds(handler.flush_interval_ms),
+            "request_buffers": handler.request_buffers_bytes,
+            "response_buffers": handler.response_buffers_bytes,
+            "stream_buffer_size": handler.stream_buffer_bytes,
+            "stream_timeout": nanoseconds(handler.stream_timeout_ms),
+            "stream_close_delay": nanoseconds(handler.stream_close_delay_ms),
+            "verbose_logs": handler.verbose_logs,
             "trusted_proxies": list(handler.trusted_proxies),
-            "headers": _prune(headers),
+            "headers": prune(headers),
             "rewrite": encode_rewrite(handler.rewrite) if handler.rewrite else {},
         }
     )
-
-
-def _encode_transport(transport: HttpTransport) -> Json:
-    if transport == HttpTransport():
-        return {}
-    keepalive: Json = {}
-    if transport.keepalive_ms < 0:
-        keepalive = {"enabled": False}
-    elif transport.keepalive_ms:
-        keepalive = {"idle_timeout": _nanoseconds(transport.keepalive_ms)}
-    encoded = _prune(
-        {
-            "protocol": "http",
-            "keep_alive": keepalive,
-            "dial_timeout": _nanoseconds(transport.dial_timeout_ms),
-            "response_header_timeout": _nanoseconds(transport.response_header_timeout_ms),
-            "read_timeout": _nanoseconds(transport.read_timeout_ms),
-            "write_timeout": _nanoseconds(transport.write_timeout_ms),
-            "versions": list(transport.versions),
-        }
-    )
-    if transport.tls is not None:
-        encoded["tls"] = _prune(
-            {
-                "root_ca_pem_files": list(transport.tls.trusted_ca_files),
-                "insecure_skip_verify": transport.tls.insecure_skip_verify,
-                "server_name": transport.tls.server_name,
-            }
-        )
-    return encoded
 
 
 _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {

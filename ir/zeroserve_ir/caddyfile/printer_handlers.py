@@ -15,6 +15,14 @@ from zeroserve_ir.caddyfile.meaning.responding import browser_redirect_target
 from zeroserve_ir.caddyfile.printer_encode import encode_lines
 from zeroserve_ir.caddyfile.printer_files import file_matcher_lines, file_server_words
 from zeroserve_ir.caddyfile.printer_requests import expression_line, print_request_handler, vars_regexp_line
+from zeroserve_ir.caddyfile.printer_upstreams import (
+    print_active,
+    print_duration,
+    print_passive,
+    print_policy,
+    print_source,
+    print_transport,
+)
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
 from zeroserve_ir.tree import (
     AppendLog,
@@ -22,7 +30,6 @@ from zeroserve_ir.tree import (
     Handler,
     HeaderOperations,
     Headers,
-    HttpTransport,
     Invoke,
     MapValues,
     MatchClientIp,
@@ -48,7 +55,6 @@ from zeroserve_ir.tree import (
     RequestBody,
     ReverseProxy,
     Rewrite,
-    Selection,
     SetVariables,
     StaticResponse,
     Trace,
@@ -252,26 +258,34 @@ def _print_variables(handler: SetVariables) -> Directive:
     return Directive("vars", (), tuple(lines))
 
 
-def _duration(milliseconds: int) -> str:
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{milliseconds}ms" if rest else f"{seconds}s"
-
-
 def _print_proxy(handler: ReverseProxy) -> Directive:
-    lines: list[str] = []
-    if handler.selection is not Selection.RANDOM:
-        lines.append(f"lb_policy {handler.selection.value}")
+    lines: list[str] = print_policy(handler.selection)
     if handler.retries:
         lines.append(f"lb_retries {handler.retries}")
     for name, value in (
         ("lb_try_duration", handler.try_duration_ms),
         ("lb_try_interval", handler.try_interval_ms),
+        ("stream_timeout", handler.stream_timeout_ms),
+        ("stream_close_delay", handler.stream_close_delay_ms),
     ):
         if value:
-            lines.append(f"{name} {_duration(value)}")
+            lines.append(f"{name} {print_duration(value)}")
+    for matchers in handler.retry_match:
+        lines += block("lb_retry_match", print_set(matchers))
+    lines += print_source(handler.dynamic)
+    lines += print_active(handler.active_health)
+    lines += print_passive(handler.passive_health)
+    for name, value in (
+        ("request_buffers", handler.request_buffers_bytes),
+        ("response_buffers", handler.response_buffers_bytes),
+        ("stream_buffer_size", handler.stream_buffer_bytes),
+    ):
+        if value:
+            lines.append(f"{name} {value if value > 0 else 'unlimited'}")
+    lines += ["verbose_logs"] if handler.verbose_logs else []
     if handler.flush_interval_ms:
         value = handler.flush_interval_ms
-        lines.append(f"flush_interval {'-1' if value < 0 else _duration(value)}")
+        lines.append(f"flush_interval {'-1' if value < 0 else print_duration(value)}")
     if handler.trusted_proxies:
         lines.append(line("trusted_proxies", *map(word, handler.trusted_proxies)))
     lines += _operation_lines(handler.request_headers, "header_up")
@@ -281,38 +295,10 @@ def _print_proxy(handler: ReverseProxy) -> Directive:
             raise UnprintableError("reverse_proxy rewrites method and uri only")
         lines += [f"method {word(handler.rewrite.method)}"] if handler.rewrite.method else []
         lines += [f"rewrite {word(handler.rewrite.uri)}"] if handler.rewrite.uri else []
-    lines += _print_transport(handler.transport)
+    lines += print_transport(handler.transport)
     return Directive(
         "reverse_proxy", tuple(word(one.dial) for one in handler.upstreams), tuple(lines) or None
     )
-
-
-def _print_transport(transport: HttpTransport) -> list[str]:
-    if transport == HttpTransport():
-        return []
-    lines: list[str] = []
-    if transport.tls is not None:
-        if transport.tls.trusted_ca_pem:
-            lines.append("# CA certificates: from the cluster")
-        lines.append("tls")
-        if transport.tls.insecure_skip_verify:
-            lines.append("tls_insecure_skip_verify")
-        if transport.tls.server_name:
-            lines.append(f"tls_server_name {word(transport.tls.server_name)}")
-        if transport.tls.trusted_ca_files:
-            lines.append(line("tls_trusted_ca_certs", *map(word, transport.tls.trusted_ca_files)))
-    for name in ("dial_timeout", "response_header_timeout", "read_timeout", "write_timeout"):
-        if value := getattr(transport, f"{name}_ms"):
-            lines.append(f"{name} {_duration(value)}")
-    if transport.keepalive_ms:
-        lines.append(
-            "keepalive off"
-            if transport.keepalive_ms < 0
-            else f"keepalive {_duration(transport.keepalive_ms)}"
-        )
-    if transport.versions:
-        lines.append(line("versions", *map(word, transport.versions)))
-    return block("transport http", lines)
 
 
 # Matchers

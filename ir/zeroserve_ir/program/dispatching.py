@@ -27,7 +27,9 @@ class PathDispatch:
     def is_proxies_only(self) -> bool:
         """Whether every route is a single `reverse_proxy`."""
         return all(
-            len(route.handlers) == 1 and isinstance(route.handlers[0], tree.ReverseProxy)
+            len(route.handlers) == 1
+            and isinstance(route.handlers[0], tree.ReverseProxy)
+            and not route.handlers[0].retry_match
             for route in self.routes
         )
 

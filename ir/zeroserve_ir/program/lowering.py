@@ -250,7 +250,7 @@ class _SiteLowering:
             case FileServer():
                 return self._lower_file_server(handler)
             case tree.ReverseProxy():
-                emitter.finish_with(abi.Action.PROXY, tables.add_proxy(handler))
+                self._lower_proxy(handler)
                 return True
             case CarriedHandler(module="push"):
                 pass  # Without it every answer is as right as with it (`caddyfile.judging` warns).
@@ -276,6 +276,26 @@ class _SiteLowering:
         self.emitter.finish_with(abi.Action.FILE, row, detail=self._add_resume(passed))
         self.emitter.place(passed)
         return False
+
+    def _lower_proxy(self, handler: tree.ReverseProxy) -> None:
+        """Proxy; at its retry entry the program proxies again where a repeated request is asked for."""
+        emitter, span = self.emitter, self.emitter.span or NOWHERE
+        if not handler.retry_match:
+            emitter.finish_with(abi.Action.PROXY, self.tables.add_proxy(handler, span))
+            return
+        entry, resumed, refused = (
+            FIRST_RESUME_ENTRY + len(self.resumes),
+            emitter.new_label(),
+            emitter.new_label(),
+        )
+        self.resumes.append((entry, resumed))
+        row = self.tables.add_proxy(handler, span, entry)
+        emitter.finish_with(abi.Action.PROXY, row)
+        emitter.place(resumed)
+        self.matchers.lower_sets(handler.retry_match, refused)
+        emitter.finish_with(abi.Action.PROXY, row)
+        emitter.place(refused)
+        emitter.finish_with(abi.Action.EMPTY)
 
     def _lower_subroute(self, routes: Sequence[tree.Route]) -> bool:
         after = self.emitter.new_label()

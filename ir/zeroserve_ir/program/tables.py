@@ -15,6 +15,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
 from zeroserve_ir.program.tables_requests import parse_texts, subject_text
 from zeroserve_ir.program.texts import parse_text, placeholders
+from zeroserve_ir.sources import NOWHERE, Span
 
 _QUERY = {
     "set": pb.QUERY_SET,
@@ -134,12 +135,13 @@ class TableBuilder:
         self.tables.assignments.add(assignments=rows)
         return len(self.tables.assignments) - 1
 
-    def add_proxy(self, proxy: tree.ReverseProxy) -> int:
+    def add_proxy(self, proxy: tree.ReverseProxy, span: Span = NOWHERE, retry_entry: int = 0) -> int:
         """Add a `reverse_proxy` call, its cluster and the endpoints that it needs."""
-        cluster = build_cluster(proxy)
+        cluster = build_cluster(proxy, span)
         self.clusters[cluster.name] = cluster
-        self.endpoints[cluster.endpoints] = name_endpoints(proxy.upstreams)
+        self.endpoints[cluster.endpoints] = name_endpoints(proxy.upstreams, proxy.dynamic)
         call = self.tables.proxies.add(cluster=cluster.name, trusted_proxies=proxy.trusted_proxies)
+        call.retry_entry = retry_entry
         if proxy.request_headers:
             call.request_headers.CopyFrom(build_header_changes(proxy.request_headers))
         if proxy.response_headers:

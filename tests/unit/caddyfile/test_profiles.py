@@ -16,6 +16,7 @@ EXPECTED = {
     Standing.ALLOWED: None,
     Standing.CARRIED: None,
     Standing.IGNORED: Code.ZS0110,
+    Standing.INERT: Code.ZS0110,
     Standing.LATER: Code.ZS0110,
     Standing.REFUSED: Code.ZS0201,
 }

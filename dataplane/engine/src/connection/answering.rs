@@ -217,7 +217,9 @@ impl Worker {
         up.body = answer.body;
         up.persistent = answer.persistent;
         up.phase = upstream::Phase::Body;
-        metrics.observe(Histogram::UpstreamResponse, now_ns - up.requested_ns);
+        let latency_ns = now_ns - up.requested_ns;
+        metrics.observe(Histogram::UpstreamResponse, latency_ns);
+        self.note_answer(client, answer.status, latency_ns);
         let parsed = ResponseHead {
             status: answer.status,
             reason: answer.reason,
@@ -327,6 +329,8 @@ impl Worker {
         let idle_ms =
             self.cluster_timeout(client, |state| state.keepalive_timeout_ms, UPSTREAM_IDLE_TIMEOUT_MS);
         let deadline_ms = self.now_ms() + idle_ms;
+        let idle_max =
+            self.cluster_timeout(client, |state| state.idle_max as u64, IDLE_PER_ENDPOINT_MAX as u64);
         if let Some(down) = self.downstream(client) {
             down.serving.upstream = None;
             down.serving.blocked = false;
@@ -335,13 +339,13 @@ impl Worker {
         let Some(Some(up)) = upstreams.get_mut(upstream.index()) else { return };
         up.client = None;
         up.count(false);
-        let reusable = up.persistent && clean && request_done && !up.finished;
+        let reusable = up.persistent && !up.exclusive && clean && request_done && !up.finished;
         if reusable && up.requests < REQUESTS_PER_UPSTREAM_MAX {
             up.phase = upstream::Phase::Idle;
             if std::mem::take(&mut up.paused) {
                 io.resume(upstream);
             }
-            let surplus = pool.put(&up.key, upstream);
+            let surplus = pool.put(&up.key, upstream, idle_max as usize);
             self.set_upstream_deadline(upstream, deadline_ms);
             if let Some(surplus) = surplus {
                 self.close_upstream(io, surplus);
@@ -352,10 +356,16 @@ impl Worker {
         self.finish_exchange(io, client);
     }
 
+    /// A tunnel ends when it idles, or when its time is up.
+    pub fn tunnel_deadline_ms(&mut self, client: SocketId) -> u64 {
+        let idle_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
+        self.downstream(client).map_or(idle_ms, |down| down.serving.stream_until_ms.min(idle_ms))
+    }
+
     /// 101: from here on bytes pass unread, both ways; what came too early goes first.
     fn switch<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, rest: &[u8]) {
         self.metrics.add(Counter::Tunnels, 1);
-        let deadline_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
+        let deadline_ms = self.tunnel_deadline_ms(client);
         if let Some(up) = self.upstream(upstream) {
             up.phase = upstream::Phase::Tunnel;
         }
@@ -371,7 +381,7 @@ impl Worker {
 
     fn tunnel_down<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, bytes: &[u8]) {
         self.send_downstream(io, client, bytes);
-        let deadline_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
+        let deadline_ms = self.tunnel_deadline_ms(client);
         self.set_downstream_deadline(client, deadline_ms);
         if let Some(down) = self.downstream(client) {
             down.serving.response_bytes += bytes.len() as u64;

@@ -23,7 +23,7 @@ use crate::exchange::{Exchange, Peer};
 use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
 use crate::ring::SocketId;
-use crate::snapshot::{EndpointKey, VirtualHost};
+use crate::snapshot::{EndpointKey, Standing, VirtualHost};
 use crate::timers::Wheel;
 use crate::tls::Session;
 use std::net::SocketAddr;
@@ -88,6 +88,8 @@ pub enum Waiting {
     Password(u32),
     /// A connection to the endpoint; no byte of the body is taken before.
     Upstream,
+    /// The time between two attempts.
+    Retry,
     /// The request goes up, the answer comes down.
     Answer,
 }
@@ -101,6 +103,8 @@ pub struct Serving {
     pub chunked: bool,
     pub head_method: bool,
     pub replayable: bool,
+    /// Nothing of the request is lost once it was sent: a repeated one is whole.
+    pub bodiless: bool,
     pub http_minor: u8,
     /// The client's wish, and later our decision, to keep the connection.
     pub persistent: bool,
@@ -116,6 +120,12 @@ pub struct Serving {
     /// Retries end here, where the cluster says so.
     pub attempts_until_ms: u64,
     pub last_failure: Option<Failure>,
+    /// Where the outcome of the attempt is reported.
+    pub standing: Option<Arc<Standing>>,
+    /// `Set-Cookie` of the endpoint chosen.
+    pub sticky: Option<Box<[u8]>>,
+    /// A tunnel ends then.
+    pub stream_until_ms: u64,
     /// The answer's head was written.
     pub answered: bool,
     /// The answer's body is re-framed as chunks.
@@ -176,6 +186,7 @@ impl Default for Serving {
             chunked: false,
             head_method: false,
             replayable: false,
+            bodiless: false,
             http_minor: 1,
             persistent: false,
             expects_continue: false,
@@ -189,6 +200,9 @@ impl Default for Serving {
             attempts: 0,
             attempts_until_ms: u64::MAX,
             last_failure: None,
+            standing: None,
+            sticky: None,
+            stream_until_ms: u64::MAX,
             answered: false,
             answer_chunked: false,
             cut_off: false,

@@ -5,13 +5,15 @@
 //! connection closed before any byte of an answer and the request may be repeated (RFC 9110 9.2.2, reliability.md 2.14).
 
 use super::accepting::or_default;
-use super::{Phase, Waiting};
+use super::{Phase, Serving, Waiting};
 use crate::error::Failure;
 use crate::exchange::{Body, Connection, Framing};
 use crate::limits::*;
 use crate::metrics::Counter;
+use crate::program::run::Decision;
+use crate::proxy_protocol;
 use crate::ring::{Close, End, Io, SocketId};
-use crate::snapshot::EndpointRef;
+use crate::snapshot::{Attempt, Endpoint, EndpointRef};
 use crate::tls::Session;
 use crate::upstream::pool::PoolKey;
 use crate::upstream::{self, Upstream};
@@ -31,8 +33,10 @@ impl Worker {
         serving.waiting = Waiting::Upstream;
         let unlimited_ms = u64::MAX - now_ms;
         let duration_ms = self.cluster_timeout(socket, |state| state.try_duration_ms, unlimited_ms);
+        let stream_ms = self.cluster_timeout(socket, |state| state.stream_timeout_ms, unlimited_ms);
         if let Some(down) = self.downstream(socket) {
             down.serving.attempts_until_ms = now_ms + duration_ms;
+            down.serving.stream_until_ms = now_ms + stream_ms;
         }
         self.try_endpoint(io, socket, true);
     }
@@ -41,33 +45,115 @@ impl Worker {
     fn try_endpoint<I: Io>(&mut self, io: &mut I, socket: SocketId, reuse: bool) {
         let now_ms = self.now_ms();
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
-        let (Some(host), Some(exchange)) = (down.serving.host.as_ref(), down.exchange.as_ref()) else {
-            return;
-        };
-        let cluster = &host.proxy(down.serving.row).cluster;
-        let serving = &down.serving;
-        let attempts_max = (cluster.state().retries as usize + 1).min(ATTEMPTS_MAX);
-        let spent = serving.attempts as usize >= attempts_max
-            || (serving.attempts > 0 && now_ms >= serving.attempts_until_ms);
-        let picked = if spent { None } else { cluster.pick(exchange, &serving.tried, &mut self.picker) };
-        let Some(endpoint) = picked else {
+        let (serving, Some(exchange)) = (&mut down.serving, down.exchange.as_mut()) else { return };
+        let Serving { host: Some(host), tried, row, .. } = serving else { return };
+        let cluster = &host.proxy(*row).cluster;
+        serving.attempts += 1;
+        let mut picked = cluster.pick(exchange, tried, now_ms);
+        if picked.is_none() && !tried.is_empty() {
+            // All were tried: the next round begins.
+            tried.clear();
+            picked = cluster.pick(exchange, &[], now_ms);
+        }
+        let Some(picked) = picked else {
             let failure = serving.last_failure.unwrap_or(Failure::NoEndpoint);
-            return self.fail(io, socket, failure);
+            return self.try_again(io, socket, failure);
         };
-        let name = match &cluster.state().tls {
-            Some(tls) => match tls.server_name.clone().or_else(|| name_of(exchange.host())) {
+        let (endpoint, state) = (picked.endpoint, cluster.state());
+        let name = match state.tls.as_ref().filter(|_| !endpoint.plain) {
+            Some(tls) => match tls.server_name.clone().or_else(|| name_of(&endpoint, exchange.host())) {
                 Some(name) => Some(name),
                 None => return self.fail(io, socket, Failure::UpstreamTls),
             },
             None => None,
         };
-        down.serving.attempts += 1;
-        down.serving.tried.push(endpoint.key);
-        down.serving.upstream_address = Some(endpoint.address);
+        serving.standing = picked.standing;
+        serving.sticky = picked.cookie;
+        tried.push(endpoint.key);
+        serving.upstream_address = Some(endpoint.address);
+        exchange.set_upstream(endpoint.clone(), state.upstream_host);
         let key = PoolKey { endpoint: endpoint.key, name };
-        match if reuse { self.pool.take(&key) } else { None } {
+        let pooled = reuse && state.proxy_protocol == 0;
+        match if pooled { self.pool.take(&key) } else { None } {
             Some(pooled) => self.reuse(io, socket, pooled),
             None => self.dial(io, socket, endpoint, key),
+        }
+    }
+
+    /// After a failure that another attempt may mend: at once, after the cluster's interval, or not at all
+    /// (Caddy: tryAgain).
+    fn try_again<I: Io>(&mut self, io: &mut I, socket: SocketId, failure: Failure) {
+        let now_ms = self.now_ms();
+        let Some(down) = self.downstream(socket) else { return };
+        let Some(host) = down.serving.host.as_ref() else { return };
+        let state = host.proxy(down.serving.row).cluster.state();
+        let (retries, duration_ms, interval_ms) =
+            (state.retries, state.try_duration_ms, state.try_interval_ms);
+        drop(state);
+        let attempts = down.serving.attempts;
+        let spent = (retries == 0 && duration_ms == 0)
+            || (retries > 0 && attempts > retries)
+            || attempts >= ATTEMPTS_MAX
+            || now_ms >= down.serving.attempts_until_ms;
+        if spent {
+            return self.fail(io, socket, failure);
+        }
+        self.metrics.add(Counter::UpstreamRetries, 1);
+        if interval_ms == 0 {
+            return self.try_endpoint(io, socket, true);
+        }
+        if let Some(down) = self.downstream(socket) {
+            down.serving.waiting = Waiting::Retry;
+        }
+        self.set_downstream_deadline(socket, now_ms + interval_ms);
+    }
+
+    /// The interval between two attempts is over.
+    pub fn retry_due<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        if let Some(down) = self.downstream(socket) {
+            down.serving.waiting = Waiting::Upstream;
+        }
+        let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
+        self.set_downstream_deadline(socket, deadline_ms);
+        self.try_endpoint(io, socket, true);
+        self.advance_input(io, socket);
+    }
+
+    /// Whether a request that an upstream may have acted on may be repeated: its bytes are all here, and it is a GET
+    /// or the route asks for it (Caddy: lb_retry_match).
+    fn may_repeat(&mut self, socket: SocketId) -> bool {
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return false };
+        let serving = &down.serving;
+        let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else {
+            return false;
+        };
+        let call = host.proxy(serving.row);
+        let state = call.cluster.state();
+        if !serving.bodiless || (state.retries == 0 && state.try_duration_ms == 0) {
+            return false;
+        }
+        match call.retry_entry {
+            0 => exchange.method() == b"GET",
+            entry => matches!(self.machine.run(host, exchange, entry), Ok(Decision::Proxy(_))),
+        }
+    }
+
+    /// An upstream's answer begins: the cluster learns of it, the client may be told to stick.
+    pub fn note_answer(&mut self, client: SocketId, status: u16, latency_ns: u64) {
+        self.report_attempt(client, Attempt::Answered { status, latency_ns });
+        let Some(down) = self.downstream(client) else { return };
+        if let (Some(cookie), Some(exchange)) = (down.serving.sticky.take(), down.exchange.as_mut()) {
+            exchange.answer.push_checked(b"Set-Cookie", &cookie);
+        }
+    }
+
+    /// Tells the cluster how an attempt ended.
+    pub fn report_attempt(&mut self, client: SocketId, attempt: Attempt) {
+        let now_ns = self.now().monotonic_ns;
+        let Some(down) = self.downstream(client) else { return };
+        let Some(standing) = down.serving.standing.take() else { return };
+        if let Some(host) = down.serving.host.as_ref() {
+            host.proxy(down.serving.row).cluster.report(&standing, attempt, now_ns);
         }
     }
 
@@ -117,12 +203,14 @@ impl Worker {
         if !connected {
             return self.attempt_failed(io, upstream, Failure::ConnectFailed);
         }
-        let name = up.key.name.clone();
+        let (name, plain) = (up.key.name.clone(), up.endpoint.plain);
         let Some(down) = self.downstream(client) else { return };
         let config = down.serving.host.as_ref().and_then(|host| {
             host.proxy(down.serving.row).cluster.state().tls.as_ref().map(|tls| tls.config.clone())
         });
+        self.greet_upstream(io, client, upstream);
         match (name, config) {
+            (None, _) if plain => self.upstream_ready(io, client, upstream),
             (None, None) => self.upstream_ready(io, client, upstream),
             (Some(name), Some(config)) => match Session::client(&config, name) {
                 Ok(session) => self.begin_upstream_handshake(io, upstream, session),
@@ -133,8 +221,22 @@ impl Worker {
         }
     }
 
+    /// The PROXY header that begins a connection, before TLS. Such a connection serves its client alone.
+    fn greet_upstream<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
+        let version = self.cluster_timeout(client, |state| state.proxy_protocol, 0);
+        let Some(exchange) = self.downstream(client).and_then(|down| down.exchange.as_ref()) else { return };
+        let source = exchange.client_address();
+        let Some(up) = self.upstream(upstream).filter(|_| version > 0) else { return };
+        up.exclusive = true;
+        proxy_protocol::write(version == 2, source, up.endpoint.address, io.out(upstream));
+    }
+
     fn begin_upstream_handshake<I: Io>(&mut self, io: &mut I, upstream: SocketId, session: Session) {
-        let deadline_ms = self.now_ms() + UPSTREAM_HANDSHAKE_TIMEOUT_MS;
+        let client = self.upstream(upstream).and_then(|up| up.client);
+        let timeout_ms = client.map_or(UPSTREAM_HANDSHAKE_TIMEOUT_MS, |client| {
+            self.cluster_timeout(client, |state| state.handshake_timeout_ms, UPSTREAM_HANDSHAKE_TIMEOUT_MS)
+        });
+        let deadline_ms = self.now_ms() + timeout_ms;
         if let Some(up) = self.upstream(upstream) {
             up.session = Some(session);
             up.phase = upstream::Phase::Handshake;
@@ -169,9 +271,6 @@ impl Worker {
         let interim = std::mem::take(&mut serving.expects_continue);
         let done = serving.request_done();
         let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else { return };
-        if let Some(address) = serving.upstream_address {
-            exchange.set_upstream(address);
-        }
         exchange.write_upstream_head(host.proxy(serving.row), framing, &mut message);
         let sent = io.sent(upstream);
         if let Some(up) = self.upstream(upstream) {
@@ -236,7 +335,7 @@ impl Worker {
         down.serving.blocked = false;
         down.serving.last_failure = Some(failure);
         let stale = failure == Failure::UpstreamClosed && reused && !answering && down.serving.replayable;
-        if down.serving.answered || !(failure.nothing_was_sent() || stale) {
+        if down.serving.answered {
             return self.fail(io, client, failure);
         }
         down.serving.waiting = Waiting::Upstream;
@@ -244,10 +343,16 @@ impl Worker {
             // The endpoint is fine, its idle connection was not: this attempt does not count.
             down.serving.attempts -= 1;
             down.serving.tried.pop();
+            self.metrics.add(Counter::UpstreamRetries, 1);
+            self.try_endpoint(io, client, false);
+        } else {
+            self.report_attempt(client, Attempt::Failed);
+            self.metrics.add(Counter::UpstreamConnectFailures, u64::from(failure.nothing_was_sent()));
+            match failure.nothing_was_sent() || self.may_repeat(client) {
+                true => self.try_again(io, client, failure),
+                false => self.fail(io, client, failure),
+            }
         }
-        self.metrics.add(Counter::UpstreamConnectFailures, u64::from(!stale));
-        self.metrics.add(Counter::UpstreamRetries, 1);
-        self.try_endpoint(io, client, !stale);
         self.advance_input(io, client);
     }
 
@@ -271,8 +376,11 @@ impl Worker {
     }
 }
 
-/// The TLS name that the request's host asks for: without the port.
-fn name_of(host: &[u8]) -> Option<ServerName<'static>> {
+/// The TLS name: the endpoint's own, else what the request's host asks for, without the port.
+fn name_of(endpoint: &Endpoint, host: &[u8]) -> Option<ServerName<'static>> {
+    if !endpoint.name.is_empty() {
+        return ServerName::try_from(&*endpoint.name).ok().map(|name| name.to_owned());
+    }
     let host = std::str::from_utf8(host).ok()?;
     let bare = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next()?,

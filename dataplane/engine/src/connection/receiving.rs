@@ -169,6 +169,7 @@ impl Worker {
             chunked: matches!(request.body, crate::http1::body::BodyDecoder::Chunked(_)),
             head_method: request.method == b"HEAD",
             replayable: bodiless && is_idempotent(request.method),
+            bodiless,
             http_minor: request.minor,
             persistent: request.persistent && !down.finished,
             expects_continue: request.expects_continue,
@@ -276,7 +277,7 @@ impl Worker {
             down.serving.blocked = true;
             io.notify_drained(upstream);
         }
-        let deadline_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
+        let deadline_ms = self.tunnel_deadline_ms(socket);
         self.set_downstream_deadline(socket, deadline_ms);
         Some(bytes.len())
     }

@@ -38,6 +38,9 @@ impl Worker {
 
     /// The end of a window: a client that moved too little, while it had something to move, is ended.
     fn judge_progress<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
+        if self.downstream(socket).is_some_and(|down| down.serving.waiting == Waiting::Retry) {
+            return self.retry_due(io, socket);
+        }
         let (sent, pending) = (io.sent(socket), io.pending(socket) > 0);
         let Some(down) = self.downstream(socket) else { return };
         let serving = &down.serving;

@@ -7,6 +7,7 @@ use super::randomness::fill_random_hex;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
 use crate::program::abi;
+use crate::snapshot::EndpointRef;
 use crate::snapshot::{Settings, Tables, ValueKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -74,7 +75,8 @@ pub struct Exchange {
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) trusted: bool,
     pub(crate) external_port: u16,
-    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) upstream: Option<EndpointRef>,
+    pub(crate) upstream_host: bool,
     pub(crate) upstream_status: u16,
     pub(crate) http_minor: u8,
     pub(crate) request_id: [u8; 32],
@@ -127,6 +129,7 @@ impl Exchange {
             trusted: false,
             external_port: 0,
             upstream: None,
+            upstream_host: false,
             upstream_status: 0,
             http_minor: 1,
             request_id: [b'0'; 32],
@@ -338,6 +341,31 @@ impl Exchange {
         self.client
     }
 
+    /// The connection's peer (after the PROXY protocol).
+    pub fn remote(&self) -> IpAddr {
+        self.remote.ip()
+    }
+
+    /// The client, with the port of the connection where it is the connection's peer.
+    pub fn client_address(&self) -> SocketAddr {
+        let port = if self.client == self.remote.ip() { self.remote.port() } else { 0 };
+        SocketAddr::new(self.client, port)
+    }
+
+    pub fn query(&self) -> &[u8] {
+        &self.query
+    }
+
+    /// Host and port, as the client named them.
+    pub fn authority(&self) -> &[u8] {
+        &self.authority
+    }
+
+    /// The client speaks TLS, to us or to a trusted proxy before us.
+    pub fn is_secure(&self) -> bool {
+        self.scheme() == "https" || (self.trusted && self.request.get(b"x-forwarded-proto") == Some(b"https"))
+    }
+
     pub fn request_id(&self) -> &[u8] {
         &self.request_id
     }
@@ -393,9 +421,11 @@ impl Exchange {
         self.resume_result = result;
     }
 
-    /// The endpoint of the attempt, for placeholders: call before `write_upstream_head`.
-    pub fn set_upstream(&mut self, address: SocketAddr) {
-        self.upstream = Some(address);
+    /// The endpoint of the attempt, for placeholders and the Host of its own (`own_host`): call before
+    /// `write_upstream_head`.
+    pub fn set_upstream(&mut self, endpoint: EndpointRef, own_host: bool) {
+        self.upstream = Some(endpoint);
+        self.upstream_host = own_host;
     }
 
     /// User and password of `Authorization: Basic` (RFC 7617).

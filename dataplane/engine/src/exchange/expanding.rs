@@ -2,8 +2,8 @@
 
 use super::texts::{Part, Placeholder, Text};
 use super::{Exchange, TlsVersion, paths};
+use crate::snapshot::Endpoint;
 use std::io::Write;
-use std::net::SocketAddr;
 
 /// What becomes of a placeholder that the engine does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +106,11 @@ impl Exchange {
                 let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
                 out.write_all(name.unwrap_or_default().as_bytes())
             }
-            Placeholder::UpstreamHostPort => self.write_upstream(out, |address| address.to_string()),
-            Placeholder::UpstreamHost => self.write_upstream(out, |address| address.ip().to_string()),
-            Placeholder::UpstreamPort => self.write_upstream(out, |address| address.port().to_string()),
+            Placeholder::UpstreamHostPort => self.write_upstream_hostport(out),
+            Placeholder::UpstreamHost => self.write_upstream(out, Endpoint::host),
+            Placeholder::UpstreamPort => {
+                self.write_upstream(out, |endpoint| endpoint.address.port().to_string())
+            }
             Placeholder::UnixSeconds => write!(out, "{}", self.now.unix_ms / 1000),
             Placeholder::UnixMilliseconds => write!(out, "{}", self.now.unix_ms),
             _ => return false,
@@ -155,12 +157,17 @@ impl Exchange {
         }
     }
 
-    fn write_upstream(&self, out: &mut Vec<u8>, show: fn(SocketAddr) -> String) -> std::io::Result<()> {
-        self.upstream.map_or(Ok(()), |address| out.write_all(show(address).as_bytes()))
+    fn write_upstream(&self, out: &mut Vec<u8>, show: fn(&Endpoint) -> String) -> std::io::Result<()> {
+        self.upstream.as_ref().map_or(Ok(()), |endpoint| out.write_all(show(endpoint).as_bytes()))
+    }
+
+    /// The upstream as it was configured.
+    pub(super) fn write_upstream_hostport(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
+        self.write_upstream(out, Endpoint::hostport)
     }
 
     /// Value of a cookie, name without case (Caddy).
-    fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.request.all(b"cookie").flat_map(|line| line.split(|&b| b == b';')).find_map(|pair| {
             let (key, value) = split_once(pair.trim_ascii(), b'=')?;
             let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);

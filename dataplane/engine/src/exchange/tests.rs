@@ -5,6 +5,7 @@ use super::texts::{Part, Placeholder, Text};
 use super::*;
 use crate::protocol;
 use crate::snapshot::{Cluster, ClusterState, Compiler, Settings, Tables};
+use crate::snapshot::{Endpoint, EndpointKey};
 
 pub fn peer(trusted: bool) -> Peer {
     Peer {
@@ -169,7 +170,14 @@ fn a_call_changes_what_goes_up_for_that_call_only() {
         ..Default::default()
     };
     let mut exchange = begin("/a?b=1", &[("X-Old", "old")]);
-    exchange.set_upstream(([10, 0, 0, 1], 8080).into());
+    let endpoint = Endpoint {
+        key: EndpointKey(1),
+        address: ([10, 0, 0, 1], 8080).into(),
+        name: "".into(),
+        plain: true,
+        active: 0.into(),
+    };
+    exchange.set_upstream(endpoint.into(), false);
     for _ in 0..2 {
         let head = upstream_head(&mut exchange, call.clone());
         assert!(

@@ -21,7 +21,7 @@ impl Exchange {
     pub fn write_upstream_head(&mut self, call: &ProxyCall, framing: Framing, out: &mut Vec<u8>) {
         if call.is_plain() {
             self.write_request_line(out);
-            push_field(b"Host", &self.authority, out);
+            self.push_host(out);
             let nominated = nominated(&self.request);
             for field in self.request.iter() {
                 if Kind::of(field.name) == Kind::EndToEnd && !is_nominated(&nominated, field.name) {
@@ -43,6 +43,13 @@ impl Exchange {
         out.extend_from_slice(b" HTTP/1.1\r\n");
     }
 
+    fn push_host(&self, out: &mut Vec<u8>) {
+        match self.upstream.as_ref().filter(|_| self.upstream_host) {
+            Some(endpoint) => push_field(b"Host", endpoint.hostport().as_bytes(), out),
+            None => push_field(b"Host", &self.authority, out),
+        }
+    }
+
     /// The slow way, for calls with changes of their own: they hold for this call, not for the exchange.
     fn write_changed_request(&mut self, call: &ProxyCall, out: &mut Vec<u8>) {
         let kept = (self.method.clone(), self.path.clone(), self.query.clone(), self.has_query);
@@ -51,7 +58,10 @@ impl Exchange {
         }
         let mut fields = std::mem::take(&mut self.scratch);
         fields.clear();
-        fields.push_checked(b"Host", &self.authority);
+        match self.upstream.as_ref().filter(|_| self.upstream_host) {
+            Some(endpoint) => fields.push_checked(b"Host", endpoint.hostport().as_bytes()),
+            None => fields.push_checked(b"Host", &self.authority),
+        }
         let nominated = nominated(&self.request);
         for field in self.request.iter() {
             if Kind::of(field.name) == Kind::EndToEnd && !is_nominated(&nominated, field.name) {

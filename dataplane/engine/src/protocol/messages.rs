@@ -71,6 +71,10 @@ pub struct Endpoint {
     pub weight: u32,
     #[prost(bool, tag = "4")]
     pub draining: bool,
+    #[prost(string, tag = "5")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub zone: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Endpoints {
@@ -78,6 +82,158 @@ pub struct Endpoints {
     pub name: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub endpoints: ::prost::alloc::vec::Vec<Endpoint>,
+    #[prost(message, repeated, tag = "3")]
+    pub sources: ::prost::alloc::vec::Vec<UpstreamSource>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpstreamSource {
+    #[prost(enumeration = "upstream_source::Kind", tag = "1")]
+    pub kind: i32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    #[prost(uint32, tag = "4")]
+    pub refresh_ms: u32,
+    #[prost(string, repeated, tag = "5")]
+    pub resolvers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "6")]
+    pub grace_ms: u32,
+    #[prost(bool, tag = "7")]
+    pub ipv4: bool,
+    #[prost(bool, tag = "8")]
+    pub ipv6: bool,
+}
+/// Nested message and enum types in `UpstreamSource`.
+pub mod upstream_source {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Kind {
+        A = 0,
+        Srv = 1,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::A => "A",
+                Self::Srv => "SRV",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "A" => Some(Self::A),
+                "SRV" => Some(Self::Srv),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Selection {
+    #[prost(enumeration = "Balancing", tag = "1")]
+    pub balancing: i32,
+    #[prost(uint32, tag = "2")]
+    pub choose: u32,
+    #[prost(uint32, repeated, tag = "3")]
+    pub weights: ::prost::alloc::vec::Vec<u32>,
+    #[prost(string, tag = "4")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub secret: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "6")]
+    pub max_age_ms: u64,
+    #[prost(message, optional, boxed, tag = "7")]
+    pub fallback: ::core::option::Option<::prost::alloc::boxed::Box<Selection>>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PassiveHealth {
+    #[prost(uint32, tag = "1")]
+    pub fail_duration_ms: u32,
+    #[prost(uint32, tag = "2")]
+    pub fails_max: u32,
+    #[prost(uint32, tag = "3")]
+    pub requests_max: u32,
+    #[prost(uint32, repeated, tag = "4")]
+    pub statuses: ::prost::alloc::vec::Vec<u32>,
+    #[prost(uint32, tag = "5")]
+    pub latency_ms: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActiveHealth {
+    #[prost(enumeration = "active_health::Protocol", tag = "1")]
+    pub protocol: i32,
+    #[prost(string, tag = "2")]
+    pub uri: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub upstream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub port: u32,
+    #[prost(string, tag = "5")]
+    pub method: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub body: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "7")]
+    pub headers: ::prost::alloc::vec::Vec<KeyValue>,
+    #[prost(bool, tag = "8")]
+    pub follow_redirects: bool,
+    #[prost(uint32, tag = "9")]
+    pub interval_ms: u32,
+    #[prost(uint32, tag = "10")]
+    pub timeout_ms: u32,
+    #[prost(uint32, tag = "11")]
+    pub passes: u32,
+    #[prost(uint32, tag = "12")]
+    pub fails: u32,
+    #[prost(uint32, tag = "13")]
+    pub status: u32,
+    #[prost(string, tag = "14")]
+    pub body_regexp: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `ActiveHealth`.
+pub mod active_health {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Protocol {
+        Http = 0,
+        Tcp = 1,
+        Grpc = 2,
+    }
+    impl Protocol {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Http => "HTTP",
+                Self::Tcp => "TCP",
+                Self::Grpc => "GRPC",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "HTTP" => Some(Self::Http),
+                "TCP" => Some(Self::Tcp),
+                "GRPC" => Some(Self::Grpc),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutlierEjection {
+    #[prost(uint32, tag = "1")]
+    pub failures: u32,
+    #[prost(uint32, tag = "2")]
+    pub ejection_ms: u32,
+    #[prost(uint32, tag = "3")]
+    pub share_max_percent: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpstreamTls {
@@ -87,8 +243,12 @@ pub struct UpstreamTls {
     pub insecure_skip_verify: bool,
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub trusted_ca: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub client_chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub client_key: ::prost::bytes::Bytes,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -112,6 +272,42 @@ pub struct Cluster {
     pub retries: u32,
     #[prost(uint32, tag = "11")]
     pub try_duration_ms: u32,
+    #[prost(message, optional, tag = "12")]
+    pub selection: ::core::option::Option<Selection>,
+    #[prost(uint32, tag = "13")]
+    pub try_interval_ms: u32,
+    #[prost(message, optional, tag = "14")]
+    pub passive_health: ::core::option::Option<PassiveHealth>,
+    #[prost(message, optional, tag = "15")]
+    pub active_health: ::core::option::Option<ActiveHealth>,
+    #[prost(string, repeated, tag = "16")]
+    pub down: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "17")]
+    pub connections_per_endpoint_max: u32,
+    #[prost(uint32, tag = "18")]
+    pub idle_per_endpoint_max: u32,
+    #[prost(uint32, tag = "19")]
+    pub proxy_protocol: u32,
+    #[prost(uint32, repeated, tag = "20")]
+    pub plain_ports: ::prost::alloc::vec::Vec<u32>,
+    #[prost(uint32, tag = "21")]
+    pub handshake_timeout_ms: u32,
+    #[prost(uint32, tag = "22")]
+    pub stream_timeout_ms: u32,
+    #[prost(int64, tag = "23")]
+    pub request_buffer_bytes: i64,
+    #[prost(message, optional, tag = "24")]
+    pub outliers: ::core::option::Option<OutlierEjection>,
+    #[prost(uint32, tag = "25")]
+    pub requests_per_endpoint_max: u32,
+    #[prost(uint32, tag = "26")]
+    pub slow_start_ms: u32,
+    #[prost(uint32, tag = "27")]
+    pub retry_budget_percent: u32,
+    #[prost(bool, tag = "28")]
+    pub upstream_host: bool,
+    #[prost(message, repeated, tag = "29")]
+    pub dials: ::prost::alloc::vec::Vec<Text>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Program {
@@ -401,6 +597,8 @@ pub struct ProxyCall {
     pub trusted_proxies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "12")]
     pub fastcgi: ::core::option::Option<FastCgi>,
+    #[prost(uint32, tag = "15")]
+    pub retry_entry: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Account {
@@ -724,6 +922,13 @@ pub enum Balancing {
     First = 3,
     ClientIpHash = 4,
     UriHash = 5,
+    RandomChoose = 6,
+    WeightedRoundRobin = 7,
+    RemoteIpHash = 8,
+    QueryHash = 9,
+    HeaderHash = 10,
+    Cookie = 11,
+    PeakEwma = 12,
 }
 impl Balancing {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -738,6 +943,13 @@ impl Balancing {
             Self::First => "FIRST",
             Self::ClientIpHash => "CLIENT_IP_HASH",
             Self::UriHash => "URI_HASH",
+            Self::RandomChoose => "RANDOM_CHOOSE",
+            Self::WeightedRoundRobin => "WEIGHTED_ROUND_ROBIN",
+            Self::RemoteIpHash => "REMOTE_IP_HASH",
+            Self::QueryHash => "QUERY_HASH",
+            Self::HeaderHash => "HEADER_HASH",
+            Self::Cookie => "COOKIE",
+            Self::PeakEwma => "PEAK_EWMA",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -749,6 +961,13 @@ impl Balancing {
             "FIRST" => Some(Self::First),
             "CLIENT_IP_HASH" => Some(Self::ClientIpHash),
             "URI_HASH" => Some(Self::UriHash),
+            "RANDOM_CHOOSE" => Some(Self::RandomChoose),
+            "WEIGHTED_ROUND_ROBIN" => Some(Self::WeightedRoundRobin),
+            "REMOTE_IP_HASH" => Some(Self::RemoteIpHash),
+            "QUERY_HASH" => Some(Self::QueryHash),
+            "HEADER_HASH" => Some(Self::HeaderHash),
+            "COOKIE" => Some(Self::Cookie),
+            "PEAK_EWMA" => Some(Self::PeakEwma),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! Clusters and endpoints: stable handles whose state is swapped, and the choice of an endpoint.
 
+use super::balancing::{Question, Selection, Slot};
+use super::standing::{FailLimit, Standing};
 use crate::addresses::AddressSet;
 use crate::exchange::Exchange;
 use crate::{limits, protocol};
@@ -22,15 +24,32 @@ pub struct ClusterState {
     /// None: plain HTTP to the upstream.
     pub tls: Option<UpstreamTls>,
     pub connect_timeout_ms: u64,
+    pub handshake_timeout_ms: u64,
     pub response_head_timeout_ms: u64,
     pub read_timeout_ms: u64,
     pub write_timeout_ms: u64,
     pub keepalive_timeout_ms: u64,
+    /// 0: tunnels end when they idle only.
+    pub stream_timeout_ms: u64,
     /// Further attempts where nothing was sent, or it is safe.
     pub retries: u32,
     /// 0: no limit but `retries`.
     pub try_duration_ms: u64,
-    balancing: protocol::Balancing,
+    pub try_interval_ms: u64,
+    /// Idle connections that a worker keeps to one endpoint.
+    pub idle_max: usize,
+    /// Version of the PROXY protocol's header; 0 is none.
+    pub proxy_protocol: u32,
+    /// Host is the upstream's own.
+    pub upstream_host: bool,
+    /// Failures count; 0 ms where they do not.
+    fails: FailLimit,
+    unhealthy_statuses: Box<[u32]>,
+    unhealthy_latency_ns: u64,
+    requests_max: u32,
+    slow_start_ms: u64,
+    outliers: Option<protocol::OutlierEjection>,
+    selection: Selection,
     slots: Box<[Slot]>,
     /// Round robin's order where weights differ: indices of slots.
     order: Box<[u16]>,
@@ -39,32 +58,64 @@ pub struct ClusterState {
 #[derive(Clone)]
 pub struct UpstreamTls {
     pub config: Arc<rustls::ClientConfig>,
-    /// None: the request's host (then it belongs to the pool's key as well).
+    /// None: the endpoint's name, else the request's host (then it belongs to the pool's key as well).
     pub server_name: Option<ServerName<'static>>,
 }
 
-/// Identity of (address, TLS policy): pools are keyed by it and survive endpoint updates.
+/// Identity of (address, name, TLS policy): pools are keyed by it and survive endpoint updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointKey(pub u32);
 
 pub struct Endpoint {
     pub key: EndpointKey,
     pub address: SocketAddr,
+    /// Host as it was configured; "" where the address is all there is.
+    pub name: Box<str>,
+    /// Without TLS, whatever the cluster's policy.
+    pub plain: bool,
     /// Requests under way, of all workers: add when one is sent, subtract when it ends (least connections).
     pub active: AtomicU32,
 }
 
-pub type EndpointRef = Arc<Endpoint>;
+impl Endpoint {
+    /// The name, else the address.
+    pub fn host(&self) -> String {
+        match &*self.name {
+            "" => self.address.ip().to_string(),
+            name => name.to_owned(),
+        }
+    }
 
-struct Slot {
-    endpoint: EndpointRef,
-    weight: u32,
-    draining: bool,
+    /// Host and port, IPv6 in brackets.
+    pub fn hostport(&self) -> String {
+        match &*self.name {
+            name if name.is_empty() || name.contains(':') => self.address.to_string(),
+            name => format!("{name}:{}", self.address.port()),
+        }
+    }
 }
 
-/// A worker's own state of balancing.
-#[derive(Default)]
-pub struct Picker {}
+pub type EndpointRef = Arc<Endpoint>;
+
+/// What was chosen for an attempt.
+pub struct Picked {
+    pub endpoint: EndpointRef,
+    /// Where outcomes are reported; None where nobody looks at them.
+    pub standing: Option<Arc<Standing>>,
+    /// `Set-Cookie` of a session that begins to stick.
+    pub cookie: Option<Box<[u8]>>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// No answer: refused, timed out, closed, malformed.
+    Failed,
+    Answered {
+        status: u16,
+        latency_ns: u64,
+    },
+}
 
 impl Cluster {
     pub fn new(name: &str, state: ClusterState) -> Arc<Self> {
@@ -80,14 +131,26 @@ impl Cluster {
     }
 
     /// The endpoint for the next attempt, none of `tried`; None when there is no other.
-    pub fn pick(
-        &self,
-        exchange: &Exchange,
-        tried: &[EndpointKey],
-        _worker: &mut Picker,
-    ) -> Option<EndpointRef> {
+    pub fn pick(&self, exchange: &Exchange, tried: &[EndpointKey], now_ms: u64) -> Option<Picked> {
         let state = self.state.load();
-        state.choose(exchange, tried, &self.next).map(|slot| slot.endpoint.clone())
+        let question = Question {
+            exchange,
+            tried,
+            now_ms,
+            requests_max: state.requests_max,
+            slow_start_ms: state.slow_start_ms,
+        };
+        let choice = state.selection.choose(&state.slots, &state.order, &self.next, &question)?;
+        Some(Picked {
+            endpoint: choice.slot.endpoint.clone(),
+            standing: state.watches().then(|| choice.slot.standing.clone()),
+            cookie: choice.cookie,
+        })
+    }
+
+    /// Learns from an attempt.
+    pub fn report(&self, standing: &Standing, attempt: Attempt, now_ns: u64) {
+        self.state.load().learn(standing, attempt, now_ns);
     }
 }
 
@@ -96,51 +159,37 @@ impl ClusterState {
     pub fn unconfigured() -> Self {
         let message = protocol::Cluster::default();
         // Cannot fail without endpoints; a default state then is the same.
-        let built = EndpointRegistry::default().build(
-            &message,
-            &protocol::Endpoints::default(),
-            None,
-            &AddressSet::default(),
-        );
+        let endpoints = protocol::Endpoints::default();
+        let built =
+            EndpointRegistry::default().build(&message, &endpoints, None, &AddressSet::default(), None);
         built.unwrap_or_else(|_| unreachable!("no endpoint can be malformed"))
     }
 
-    fn choose(&self, exchange: &Exchange, tried: &[EndpointKey], next: &AtomicUsize) -> Option<&Slot> {
-        let fresh = |slot: &&Slot| !tried.contains(&slot.endpoint.key);
-        let draining = !self.slots.iter().any(|slot| !slot.draining && fresh(&slot));
-        let usable = |slot: &&Slot| slot.draining == draining && fresh(slot);
-        match self.balancing {
-            protocol::Balancing::First => self.slots.iter().find(usable),
-            protocol::Balancing::RoundRobin => {
-                let turn = next.fetch_add(1, Ordering::Relaxed);
-                let order: &[u16] = &self.order;
-                let at = |step: usize| &self.slots[usize::from(order[turn.wrapping_add(step) % order.len()])];
-                let turned = (0..order.len()).map(at).find(usable);
-                turned.or_else(|| self.slots.iter().find(usable))
+    fn watches(&self) -> bool {
+        self.fails.duration_ms > 0 || self.outliers.is_some() || self.selection.watches_latency()
+    }
+
+    fn learn(&self, standing: &Standing, attempt: Attempt, now_ns: u64) {
+        let now_ms = now_ns / 1_000_000;
+        if let Attempt::Answered { status, latency_ns } = attempt {
+            standing.observe(latency_ns, now_ns);
+            let bad = self.unhealthy_statuses.iter().filter(|bad| fits_status(status, **bad)).count();
+            let slow = self.unhealthy_latency_ns > 0 && latency_ns >= self.unhealthy_latency_ns;
+            for _ in 0..bad + usize::from(slow) {
+                standing.count_fail(self.fails, now_ms);
             }
-            protocol::Balancing::LeastConnections => {
-                let start = crate::exchange::random() as usize % self.slots.len().max(1);
-                let turned = self.slots[start..].iter().chain(&self.slots[..start]).filter(usable);
-                turned.min_by_key(|slot| {
-                    u64::from(slot.endpoint.active.load(Ordering::Relaxed)) * 65_536 / u64::from(slot.weight)
-                })
+            if status < 500 {
+                return standing.succeed();
             }
-            protocol::Balancing::ClientIpHash => {
-                let hash = hash_address(exchange.client());
-                self.slots.iter().filter(usable).max_by_key(|slot| mix(hash ^ slot.hash()))
-            }
-            protocol::Balancing::UriHash => {
-                let hash = exchange.target().iter().fold(0, |hash, &byte| mix(hash ^ u64::from(byte)));
-                self.slots.iter().filter(usable).max_by_key(|slot| mix(hash ^ slot.hash()))
-            }
-            protocol::Balancing::Random => {
-                let total: u64 = self.slots.iter().filter(usable).map(|slot| u64::from(slot.weight)).sum();
-                let mut at = crate::exchange::random().checked_rem(total)?;
-                self.slots.iter().filter(usable).find(|slot| {
-                    let here = at < u64::from(slot.weight);
-                    at = at.saturating_sub(u64::from(slot.weight));
-                    here
-                })
+        } else {
+            standing.count_fail(self.fails, now_ms);
+        }
+        let Some(outliers) = &self.outliers else { return };
+        if standing.fail_in_row() >= outliers.failures.max(1) {
+            let ejected = self.slots.iter().filter(|slot| slot.standing.is_ejected(now_ms)).count();
+            let share = outliers.share_max_percent.clamp(1, 100) as usize;
+            if (ejected + 1) * 100 <= self.slots.len() * share {
+                standing.eject(u64::from(outliers.ejection_ms), now_ms);
             }
         }
     }
@@ -151,40 +200,23 @@ impl ClusterState {
     }
 }
 
-impl Slot {
-    fn hash(&self) -> u64 {
-        hash_address(self.endpoint.address.ip()) ^ mix(u64::from(self.endpoint.address.port()))
-    }
-}
-
-/// Stable over restarts and nodes (rendezvous hashing): no keyed hasher.
-fn hash_address(address: IpAddr) -> u64 {
-    let bits = match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
-    };
-    mix((bits >> 64) as u64 ^ mix(bits as u64))
-}
-
-/// splitmix64's finaliser.
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+/// Caddy's StatusCodeMatches: the status, or its first digit.
+fn fits_status(status: u16, wanted: u32) -> bool {
+    u32::from(status) == wanted || (wanted < 100 && u32::from(status) / 100 == wanted)
 }
 
 /// Gives (address, policy) the same endpoint, with its key and count, for as long as anybody holds it.
 #[derive(Default)]
 pub struct EndpointRegistry {
-    known: HashMap<(SocketAddr, u64), Weak<Endpoint>>,
+    known: HashMap<(SocketAddr, Box<str>, u64), Weak<Endpoint>>,
     next: u32,
     sweep_at: usize,
 }
 
 impl EndpointRegistry {
-    fn get(&mut self, address: SocketAddr, policy: u64) -> EndpointRef {
-        if let Some(endpoint) = self.known.get(&(address, policy)).and_then(Weak::upgrade) {
+    fn get(&mut self, address: SocketAddr, name: &str, policy: u64) -> EndpointRef {
+        let identity = (address, Box::from(name), policy);
+        if let Some(endpoint) = self.known.get(&identity).and_then(Weak::upgrade) {
             return endpoint;
         }
         if self.known.len() > self.sweep_at {
@@ -192,8 +224,14 @@ impl EndpointRegistry {
             self.sweep_at = self.known.len() * 2 + 64;
         }
         self.next = self.next.wrapping_add(1);
-        let endpoint = Arc::new(Endpoint { key: EndpointKey(self.next), address, active: AtomicU32::new(0) });
-        self.known.insert((address, policy), Arc::downgrade(&endpoint));
+        let endpoint = Arc::new(Endpoint {
+            key: EndpointKey(self.next),
+            address,
+            name: name.into(),
+            plain: policy == 0,
+            active: AtomicU32::new(0),
+        });
+        self.known.insert(identity, Arc::downgrade(&endpoint));
         endpoint
     }
 
@@ -204,32 +242,98 @@ impl EndpointRegistry {
         endpoints: &protocol::Endpoints,
         tls: Option<(UpstreamTls, u64)>,
         denied: &AddressSet,
+        former: Option<&ClusterState>,
     ) -> Result<ClusterState, String> {
         let policy = tls.as_ref().map_or(0, |(_, policy)| *policy);
+        let selection = Selection::compile(cluster);
+        let weights = cluster.selection.as_ref().map_or(&[][..], |selection| &selection.weights);
         let mut slots = Vec::with_capacity(endpoints.endpoints.len());
+        let mut group = (0, None);
         for endpoint in &endpoints.endpoints {
             let (address, port) = parse_endpoint(endpoint)?;
-            if denied.contains(address) {
+            // Addresses of one name stand for one upstream, which has one weight.
+            let upstream = (&endpoint.name, port);
+            if group.1.is_some_and(|former| former != upstream || endpoint.name.is_empty()) {
+                group.0 += 1;
+            }
+            group.1 = Some(upstream);
+            let weight = match weights {
+                [] => endpoint.weight.clamp(1, 65_536),
+                weights => weights.get(group.0).copied().unwrap_or(0).min(65_536),
+            };
+            if denied.contains(address) || weight == 0 {
                 continue;
             }
-            let weight = endpoint.weight.clamp(1, 65_536);
-            let endpoint_ref = self.get(SocketAddr::new(address.to_canonical(), port), policy);
-            slots.push(Slot { endpoint: endpoint_ref, weight, draining: endpoint.draining });
+            let address = SocketAddr::new(address.to_canonical(), port);
+            let policy = if cluster.plain_ports.contains(&endpoint.port) { 0 } else { policy };
+            let endpoint_ref = self.get(address, &endpoint.name, policy);
+            let dial = endpoint_ref.hostport();
+            slots.push(Slot {
+                endpoint: endpoint_ref,
+                standing: find_standing(former, address),
+                weight,
+                draining: endpoint.draining,
+                down: cluster.down.contains(&address.to_string()),
+                cookie: selection.sign(&dial),
+                dial: dial.into(),
+            });
         }
-        let or = |value: u32, default: u64| if value == 0 { default } else { u64::from(value) };
-        Ok(ClusterState {
-            tls: tls.map(|(tls, _)| tls),
-            connect_timeout_ms: or(cluster.connect_timeout_ms, limits::CONNECT_TIMEOUT_MS),
-            response_head_timeout_ms: or(cluster.response_head_timeout_ms, limits::RESPONSE_HEAD_TIMEOUT_MS),
-            read_timeout_ms: or(cluster.read_timeout_ms, limits::UPSTREAM_READ_TIMEOUT_MS),
-            write_timeout_ms: or(cluster.write_timeout_ms, limits::UPSTREAM_WRITE_TIMEOUT_MS),
-            keepalive_timeout_ms: or(cluster.keepalive_timeout_ms, limits::UPSTREAM_IDLE_TIMEOUT_MS),
-            retries: cluster.retries,
-            try_duration_ms: u64::from(cluster.try_duration_ms),
-            balancing: cluster.balancing(),
-            order: order_slots(&slots),
-            slots: slots.into(),
-        })
+        Ok(assemble(cluster, tls.map(|(tls, _)| tls), selection, slots))
+    }
+}
+
+/// What is known of an address stays known; a newcomer to a cluster that serves begins slowly.
+fn find_standing(former: Option<&ClusterState>, address: SocketAddr) -> Arc<Standing> {
+    let Some(former) = former else { return Arc::default() };
+    if let Some(slot) = former.slots.iter().find(|slot| slot.endpoint.address == address) {
+        return slot.standing.clone();
+    }
+    let standing = Arc::<Standing>::default();
+    if !former.slots.is_empty() {
+        standing
+            .joined_ms
+            .store(crate::ring::addresses::read_clock().monotonic_ns / 1_000_000, Ordering::Relaxed);
+    }
+    standing
+}
+
+fn assemble(
+    cluster: &protocol::Cluster,
+    tls: Option<UpstreamTls>,
+    selection: Selection,
+    slots: Vec<Slot>,
+) -> ClusterState {
+    let or = |value: u32, default: u64| if value == 0 { default } else { u64::from(value) };
+    let passive = cluster.passive_health.clone().unwrap_or_default();
+    let bounds =
+        [passive.requests_max, cluster.requests_per_endpoint_max, cluster.connections_per_endpoint_max];
+    ClusterState {
+        tls,
+        connect_timeout_ms: or(cluster.connect_timeout_ms, limits::CONNECT_TIMEOUT_MS),
+        handshake_timeout_ms: or(cluster.handshake_timeout_ms, limits::UPSTREAM_HANDSHAKE_TIMEOUT_MS),
+        response_head_timeout_ms: or(cluster.response_head_timeout_ms, limits::RESPONSE_HEAD_TIMEOUT_MS),
+        read_timeout_ms: or(cluster.read_timeout_ms, limits::UPSTREAM_READ_TIMEOUT_MS),
+        write_timeout_ms: or(cluster.write_timeout_ms, limits::UPSTREAM_WRITE_TIMEOUT_MS),
+        keepalive_timeout_ms: or(cluster.keepalive_timeout_ms, limits::UPSTREAM_IDLE_TIMEOUT_MS),
+        stream_timeout_ms: u64::from(cluster.stream_timeout_ms),
+        retries: cluster.retries,
+        try_duration_ms: u64::from(cluster.try_duration_ms),
+        try_interval_ms: u64::from(cluster.try_interval_ms),
+        idle_max: match cluster.idle_per_endpoint_max {
+            0 => limits::IDLE_PER_ENDPOINT_MAX,
+            wanted => limits::IDLE_PER_ENDPOINT_MAX.min(wanted as usize),
+        },
+        proxy_protocol: cluster.proxy_protocol,
+        upstream_host: cluster.upstream_host,
+        fails: FailLimit { duration_ms: u64::from(passive.fail_duration_ms), fails_max: passive.fails_max },
+        unhealthy_statuses: passive.statuses.into(),
+        unhealthy_latency_ns: u64::from(passive.latency_ms) * 1_000_000,
+        requests_max: bounds.into_iter().filter(|limit| *limit > 0).min().unwrap_or(0),
+        slow_start_ms: u64::from(cluster.slow_start_ms),
+        outliers: cluster.outliers,
+        order: order_slots(&slots),
+        selection,
+        slots: slots.into(),
     }
 }
 

@@ -153,7 +153,7 @@ impl Compiler {
                 rewrite: rewrite.map(|rewrite| self.compile_rewrite(rewrite)).transpose()?,
             }))
         };
-        Ok(ProxyCall { cluster, response_entry: row.response_entry, changes })
+        Ok(ProxyCall { cluster, response_entry: row.response_entry, retry_entry: row.retry_entry, changes })
     }
 
     fn compile_rewrite(&mut self, row: &protocol::Rewrite) -> Compiled<Rewrite> {

@@ -1,6 +1,7 @@
 //! What the engine serves: immutable, shared by Arc. Control builds the next one from the former and what a commit
 //! names; workers swap between two requests. Cluster states and certificates sit behind atomic swaps of their own.
 
+mod balancing;
 mod certificates;
 mod clusters;
 mod compiling;
@@ -9,16 +10,18 @@ mod hosts;
 mod requests;
 mod settings;
 mod sharded;
+mod standing;
 mod store;
 mod tables;
 mod upstream_tls;
 
 pub use certificates::{CertificateResolver, LoadedCertificate};
-pub use clusters::{Cluster, ClusterState, Endpoint, EndpointKey, EndpointRef, Picker, UpstreamTls};
+pub use clusters::{Attempt, Cluster, ClusterState, Endpoint, EndpointKey, EndpointRef, Picked, UpstreamTls};
 pub use compiling::{Compiler, compile_folded_path, compile_path};
 pub use hosts::{Snapshot, VirtualHost};
 pub use requests::{LogField, MapInput, MapOutput, Mapping, ValueKind, ValueMap, Values};
 pub use settings::{Listener, Settings};
+pub use standing::Standing;
 pub use store::{Change, Refusal, Store};
 pub use tables::*;
 pub use upstream_tls::{provider, system_roots};

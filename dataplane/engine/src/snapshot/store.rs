@@ -257,7 +257,8 @@ impl Store {
     }
 
     fn put_cluster(&mut self, name: &str, message: &protocol::Cluster) -> Result<(), String> {
-        let state = self.build_state(message)?;
+        let former = self.clusters.get(name).map(|entry| entry.handle.state());
+        let state = self.build_state(message, former.as_deref().map(|state| &**state))?;
         let former = self.clusters.remove(name);
         let moved = former.as_ref().is_none_or(|former| *former.endpoints != *message.endpoints);
         if let Some(former) = former.as_ref().filter(|_| moved) {
@@ -288,17 +289,23 @@ impl Store {
     fn refresh_cluster(&mut self, name: &str) -> Result<(), String> {
         let Some(entry) = self.clusters.get(name) else { return Ok(()) };
         let handle = entry.handle.clone();
-        let state = self.build_state(&decode(&entry.payload)?)?;
+        let message = decode(&entry.payload)?;
+        let former = handle.state();
+        let state = self.build_state(&message, Some(&former))?;
         handle.set_state(state);
         Ok(())
     }
 
-    fn build_state(&mut self, message: &protocol::Cluster) -> Result<super::ClusterState, String> {
+    fn build_state(
+        &mut self,
+        message: &protocol::Cluster,
+        former: Option<&super::ClusterState>,
+    ) -> Result<super::ClusterState, String> {
         let tls = message.tls.as_ref().map(|tls| self.policies.get(tls)).transpose()?;
         let entry = self.endpoints.get(message.endpoints.as_str());
         let endpoints =
             entry.map_or_else(|| Ok(protocol::Endpoints::default()), |entry| decode(&entry.payload))?;
-        self.registry.build(message, &endpoints, tls, &self.settings.denied_upstreams)
+        self.registry.build(message, &endpoints, tls, &self.settings.denied_upstreams, former)
     }
 
     fn put_image(

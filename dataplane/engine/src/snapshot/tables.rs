@@ -118,6 +118,8 @@ pub struct ProxyCall {
     pub cluster: Arc<Cluster>,
     /// Entry to call with the response head; 0 is none.
     pub response_entry: u32,
+    /// PROXY from it: the request may be repeated; 0 asks the method.
+    pub retry_entry: u32,
     pub(super) changes: Option<Box<ProxyChanges>>,
 }
 

@@ -1,7 +1,7 @@
 //! Commits: what is found afterwards, what is refused, what is shared.
 
+use super::Snapshot;
 use super::store::{Change, Store};
-use super::{Picker, Snapshot};
 use crate::exchange::{Exchange, ListenerId};
 use crate::program::{abi, image};
 use crate::protocol::{self, ResourceType};
@@ -50,7 +50,8 @@ fn put_endpoints(name: &str, addresses: &[(&str, u32)]) -> Change {
         port,
         ..protocol::Endpoint::default()
     });
-    let message = protocol::Endpoints { name: name.into(), endpoints: endpoints.collect() };
+    let message =
+        protocol::Endpoints { name: name.into(), endpoints: endpoints.collect(), ..Default::default() };
     put(ResourceType::Endpoints, name, &message)
 }
 
@@ -162,7 +163,8 @@ fn endpoints_change_under_a_cluster_without_its_hosts_noticing() {
     );
     assert_eq!(refused, []);
     let before = snapshot.find(snapshot.listeners()[0].id, b"a.test").unwrap().clone();
-    let first = |tried: &[_]| before.proxy(0).cluster.pick(&Exchange::new(), tried, &mut Picker::default());
+    let first =
+        |tried: &[_]| before.proxy(0).cluster.pick(&Exchange::new(), tried, 1).map(|picked| picked.endpoint);
     let one = first(&[]).unwrap();
     assert_eq!(one.address.to_string(), "10.0.0.1:80");
     assert_eq!(first(&[one.key]).unwrap().address.to_string(), "10.0.0.2:80");
@@ -199,17 +201,18 @@ fn balancing_follows_weights_and_skips_what_drains() {
         port: 80,
         weight,
         draining,
+        ..Default::default()
     };
     let endpoints =
         vec![endpoint("10.0.0.1", 3, false), endpoint("10.0.0.2", 1, false), endpoint("10.0.0.3", 9, true)];
-    let message = protocol::Endpoints { name: "e".into(), endpoints };
+    let message = protocol::Endpoints { name: "e".into(), endpoints, ..Default::default() };
     for balancing in [protocol::Balancing::RoundRobin, protocol::Balancing::Random] {
         store
             .commit("1", vec![put(ResourceType::Endpoints, "e", &message), put_cluster("c", "e", balancing)]);
         let cluster = store.cluster("c").unwrap();
         let mut counts = [0; 4];
         for _ in 0..4000 {
-            let picked = cluster.pick(&Exchange::new(), &[], &mut Picker::default()).unwrap();
+            let picked = cluster.pick(&Exchange::new(), &[], 1).unwrap().endpoint;
             counts[usize::from(picked.address.to_string().as_bytes()[7] - b'0')] += 1;
         }
         assert_eq!(counts[3], 0);
@@ -227,7 +230,7 @@ fn one_client_keeps_its_endpoint_when_others_come() {
         vec![put_endpoints("e", &listed[1..]), put_cluster("c", "e", protocol::Balancing::ClientIpHash)],
     );
     let cluster = store.cluster("c").unwrap();
-    let pick = || cluster.pick(&Exchange::new(), &[], &mut Picker::default()).unwrap().address;
+    let pick = || cluster.pick(&Exchange::new(), &[], 1).unwrap().endpoint.address;
     let before = pick();
     store.commit("2", vec![put_endpoints("e", &listed)]);
     assert!(pick() == before || pick().to_string() == "10.0.0.1:80");

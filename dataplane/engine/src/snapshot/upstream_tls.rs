@@ -3,12 +3,13 @@
 use super::clusters::UpstreamTls;
 use crate::protocol;
 use prost::Message;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -61,9 +62,9 @@ fn build_config(message: &protocol::UpstreamTls) -> Result<ClientConfig, String>
         .map_err(|error| error.to_string())?;
     let mut config = if message.insecure_skip_verify {
         let verifier = Arc::new(AnyCertificate(provider().signature_verification_algorithms));
-        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+        show_certificate(builder.dangerous().with_custom_certificate_verifier(verifier), message)?
     } else if message.trusted_ca.is_empty() {
-        builder.with_root_certificates(system_roots()).with_no_client_auth()
+        show_certificate(builder.with_root_certificates(system_roots()), message)?
     } else {
         let mut roots = RootCertStore::empty();
         for der in &message.trusted_ca {
@@ -71,10 +72,24 @@ fn build_config(message: &protocol::UpstreamTls) -> Result<ClientConfig, String>
                 .add(CertificateDer::from(der.to_vec()))
                 .map_err(|error| format!("trusted CA certificate: {error}"))?;
         }
-        builder.with_root_certificates(roots).with_no_client_auth()
+        show_certificate(builder.with_root_certificates(roots), message)?
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The certificate that an upstream gets to see when it asks for one.
+fn show_certificate(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    message: &protocol::UpstreamTls,
+) -> Result<ClientConfig, String> {
+    if message.client_chain.is_empty() {
+        return Ok(builder.with_no_client_auth());
+    }
+    let chain = message.client_chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let key = PrivateKeyDer::try_from(message.client_key.to_vec())
+        .map_err(|error| format!("client key: {error}"))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| format!("client certificate: {error}"))
 }
 
 /// `insecure_skip_verify`: the peer still proves that it has the key of the certificate it shows.

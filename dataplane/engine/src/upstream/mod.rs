@@ -45,6 +45,8 @@ pub struct Upstream {
     pub interim_responses: u8,
     pub body: BodyDecoder,
     pub persistent: bool,
+    /// It began with this client's PROXY header: no other may use it.
+    pub exclusive: bool,
     pub requests: u32,
     pub paused: bool,
     pub finished: bool,
@@ -71,6 +73,7 @@ impl Upstream {
             interim_responses: 0,
             body: BodyDecoder::Empty,
             persistent: false,
+            exclusive: false,
             requests: 0,
             paused: false,
             finished: false,

@@ -1,6 +1,6 @@
 //! Idle upstream connections of one worker, newest first: a warm congestion window and few open connections.
 
-use crate::limits::{IDLE_PER_ENDPOINT_MAX, IDLE_UPSTREAMS_MAX};
+use crate::limits::IDLE_UPSTREAMS_MAX;
 use crate::ring::SocketId;
 use crate::snapshot::EndpointKey;
 use rustls_pki_types::ServerName;
@@ -29,7 +29,7 @@ impl Pool {
     }
 
     /// Keeps a connection. Returns one to close where a bound is reached: the endpoint's oldest, or this one.
-    pub fn put(&mut self, key: &PoolKey, socket: SocketId) -> Option<SocketId> {
+    pub fn put(&mut self, key: &PoolKey, socket: SocketId, idle_max: usize) -> Option<SocketId> {
         if self.count >= IDLE_UPSTREAMS_MAX {
             return Some(socket);
         }
@@ -38,7 +38,7 @@ impl Pool {
             None => self.idle.entry(key.clone()).or_default(),
         };
         sockets.push(socket);
-        if sockets.len() > IDLE_PER_ENDPOINT_MAX {
+        if sockets.len() > idle_max {
             return Some(sockets.remove(0));
         }
         self.count += 1;
@@ -70,6 +70,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::IDLE_PER_ENDPOINT_MAX;
 
     fn key(endpoint: u32) -> PoolKey {
         PoolKey { endpoint: EndpointKey(endpoint), name: None }
@@ -79,7 +80,7 @@ mod tests {
     fn the_newest_is_used_first() {
         let mut pool = Pool::default();
         for socket in 0..3 {
-            assert_eq!(pool.put(&key(1), SocketId(socket)), None);
+            assert_eq!(pool.put(&key(1), SocketId(socket), IDLE_PER_ENDPOINT_MAX), None);
         }
         assert_eq!(pool.take(&key(1)), Some(SocketId(2)));
         pool.remove(&key(1), SocketId(0));
@@ -91,7 +92,7 @@ mod tests {
         let mut pool = Pool::default();
         let named =
             PoolKey { endpoint: EndpointKey(1), name: Some(ServerName::try_from("a.example").unwrap()) };
-        pool.put(&named, SocketId(1));
+        pool.put(&named, SocketId(1), IDLE_PER_ENDPOINT_MAX);
         assert_eq!((pool.take(&key(1)), pool.take(&key(2))), (None, None));
         assert_eq!(pool.take(&named), Some(SocketId(1)));
     }
@@ -100,9 +101,9 @@ mod tests {
     fn at_the_bound_of_an_endpoint_the_oldest_goes() {
         let mut pool = Pool::default();
         for socket in 0..IDLE_PER_ENDPOINT_MAX as u32 {
-            assert_eq!(pool.put(&key(1), SocketId(socket)), None);
+            assert_eq!(pool.put(&key(1), SocketId(socket), IDLE_PER_ENDPOINT_MAX), None);
         }
-        assert_eq!(pool.put(&key(1), SocketId(9_999)), Some(SocketId(0)));
+        assert_eq!(pool.put(&key(1), SocketId(9_999), IDLE_PER_ENDPOINT_MAX), Some(SocketId(0)));
         assert_eq!(pool.len(), IDLE_PER_ENDPOINT_MAX);
     }
 
@@ -110,8 +111,8 @@ mod tests {
     fn at_the_bound_of_the_worker_the_newcomer_goes() {
         let mut pool = Pool::default();
         for socket in 0..IDLE_UPSTREAMS_MAX as u32 {
-            assert_eq!(pool.put(&key(socket), SocketId(socket)), None);
+            assert_eq!(pool.put(&key(socket), SocketId(socket), IDLE_PER_ENDPOINT_MAX), None);
         }
-        assert_eq!(pool.put(&key(1), SocketId(9_999)), Some(SocketId(9_999)));
+        assert_eq!(pool.put(&key(1), SocketId(9_999), IDLE_PER_ENDPOINT_MAX), Some(SocketId(9_999)));
     }
 }

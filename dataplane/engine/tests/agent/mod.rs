@@ -275,7 +275,8 @@ pub fn put_site(agent: &mut Agent, host: &str, listener: &str, image: &str, back
         ..protocol::Endpoint::default()
     };
     let name = format!("{host} endpoints");
-    let endpoints = protocol::Endpoints { name: name.clone(), endpoints: vec![endpoint] };
+    let endpoints =
+        protocol::Endpoints { name: name.clone(), endpoints: vec![endpoint], ..Default::default() };
     agent.put(ResourceType::Endpoints, &name, &endpoints);
     let cluster =
         protocol::Cluster { name: format!("{host} cluster"), endpoints: name, ..Default::default() };

@@ -96,6 +96,11 @@ def define_matcher(segment: Segment, scope: Scope) -> None:
     scope.matchers[name.text] = _read_set(segment.arguments, segment.block, scope.reading, name.text[1:], 0)
 
 
+def read_set(segment: Segment, reading: Reading) -> MatcherSet:
+    """Read the matchers that follow a segment's own name: one on the line, or several in the block."""
+    return _read_set(segment.arguments, segment.block, reading, "", 0)
+
+
 def _read_set(
     arguments: Sequence[Token],
     block: tuple[Segment, ...] | None,

@@ -23,6 +23,8 @@ class Standing(Enum):
     ALLOWED = "allowed"
     IGNORED = "ignored"
     """Accepted with warning ZS0110: without it every answer is as right as with it."""
+    INERT = "inert"
+    """Read and adapted, but nothing acts on it: warning ZS0110."""
     LATER = "later"
     """RefusedError with ZS0110."""
     CARRIED = "carried"
@@ -54,6 +56,8 @@ _BOTH = Row(Standing.ALLOWED, Standing.ALLOWED)
 _OWNER = Row(Standing.ALLOWED, Standing.REFUSED)
 _LATER = Row(Standing.LATER, Standing.LATER)
 _LATER_OWNER = Row(Standing.LATER, Standing.REFUSED)
+_INERT = Row(Standing.INERT, Standing.INERT)
+_INERT_OWNER = Row(Standing.INERT, Standing.REFUSED)
 _IGNORED = Row(Standing.IGNORED, Standing.IGNORED)
 _CARRIED_OWNER = Row(Standing.CARRIED, Standing.REFUSED)
 _IGNORED_OWNER = Row(Standing.IGNORED, Standing.REFUSED)
@@ -88,57 +92,47 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "reverse_proxy ",
     ),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "trusted_proxies", "reverse_proxy "),
+    **_rows(_LATER, Kind.SUBDIRECTIVE, "handle_response replace_status", "reverse_proxy "),
     **_rows(
-        _LATER,
+        _BOTH,
         Kind.SUBDIRECTIVE,
-        "lb_retry_match handle_response replace_status health_uri health_path health_port health_interval "
-        "health_passes health_fails health_timeout health_status "
-        "health_body health_method health_request_body "
+        "lb_retry_match health_uri health_path health_port health_interval health_passes health_fails "
+        "health_timeout health_status health_body health_method health_request_body "
         "health_follow_redirects health_headers fail_duration max_fails unhealthy_status unhealthy_latency "
-        "unhealthy_request_count",
+        "unhealthy_request_count request_buffers stream_timeout stream_close_delay",
         "reverse_proxy ",
     ),
-    **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "dynamic health_upstream", "reverse_proxy "),
-    **_rows(
-        _IGNORED,
-        Kind.SUBDIRECTIVE,
-        "request_buffers response_buffers stream_buffer_size stream_timeout stream_close_delay verbose_logs",
-        "reverse_proxy ",
-    ),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "dynamic health_upstream", "reverse_proxy "),
+    **_rows(_INERT, Kind.SUBDIRECTIVE, "response_buffers stream_buffer_size verbose_logs", "reverse_proxy "),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
         "tls tls_insecure_skip_verify tls_server_name dial_timeout response_header_timeout read_timeout "
-        "write_timeout keepalive versions",
-        "transport ",
-    ),
-    **_rows(_OWNER, Kind.SUBDIRECTIVE, "tls_trusted_ca_certs", "transport "),
-    **_rows(
-        _IGNORED,
-        Kind.SUBDIRECTIVE,
-        "read_buffer write_buffer max_response_header "
-        "dial_fallback_delay expect_continue_timeout tls_timeout "
-        "tls_curves tls_renegotiation keepalive_interval "
-        "keepalive_idle_conns keepalive_idle_conns_per_host "
-        "max_conns_per_host compression",
+        "write_timeout keepalive versions keepalive_idle_conns_per_host max_conns_per_host compression "
+        "proxy_protocol tls_timeout",
         "transport ",
     ),
     **_rows(
-        _LATER_OWNER,
+        _OWNER,
         Kind.SUBDIRECTIVE,
-        "resolvers tls_client_auth tls_trust_pool tls_except_ports "
-        "local_address proxy_protocol network_proxy "
-        "forward_proxy_url",
+        "tls_trusted_ca_certs tls_client_auth tls_trust_pool tls_except_ports network_proxy "
+        "forward_proxy_url local_address",
         "transport ",
     ),
+    **_rows(
+        _INERT,
+        Kind.SUBDIRECTIVE,
+        "read_buffer write_buffer max_response_header dial_fallback_delay expect_continue_timeout "
+        "tls_curves tls_renegotiation keepalive_interval keepalive_idle_conns",
+        "transport ",
+    ),
+    **_rows(_INERT_OWNER, Kind.SUBDIRECTIVE, "resolvers", "transport "),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
-        "random round_robin least_conn first ip_hash client_ip_hash uri_hash",
+        "random random_choose round_robin weighted_round_robin least_conn first ip_hash client_ip_hash "
+        "uri_hash query header cookie peak_ewma",
         "lb_policy ",
-    ),
-    **_rows(
-        _LATER, Kind.SUBDIRECTIVE, "random_choose weighted_round_robin query header cookie", "lb_policy "
     ),
     **_rows(
         _OWNER,
@@ -246,11 +240,11 @@ def check(reading: Reading, kind: Kind, name: str, token: Token, owner: str = ""
         raise refusal(Code.ZS0201, f"{shown} is not allowed here", token, row.cure or "remove it")
     if standing is Standing.LATER:
         raise refusal(Code.ZS0110, f"{shown} is not supported yet", token, row.cure or "remove it")
-    if standing is Standing.IGNORED:
+    if standing in (Standing.IGNORED, Standing.INERT):
         reading.warn(
             Code.ZS0110, f"{shown} is not supported yet and has no effect", token, row.cure or "remove it"
         )
-    return standing in (Standing.ALLOWED, Standing.CARRIED)
+    return standing in (Standing.ALLOWED, Standing.CARRIED, Standing.INERT)
 
 
 def check_placeholders(reading: Reading, segment: Segment) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from zeroserve_ir.caddyfile.lexer import Token
+from zeroserve_ir.caddyfile.meaning.balancing import read_policy
+from zeroserve_ir.caddyfile.meaning.checking import PASSIVE, read_active, read_passive
+from zeroserve_ir.caddyfile.meaning.discovering import read_source
 from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
-from zeroserve_ir.caddyfile.meaning.matchers import read_ranges
+from zeroserve_ir.caddyfile.meaning.matchers import read_ranges, read_set
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
@@ -19,18 +22,20 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     no_arguments,
     only_argument,
     refusal,
+    size_bytes,
     some_arguments,
-    texts,
     wrong_count,
 )
+from zeroserve_ir.caddyfile.meaning.transporting import read_transport_line
 from zeroserve_ir.caddyfile.meaning.upstreams import read_upstream
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import (
+    ActiveHealth,
     HttpTransport,
+    PassiveHealth,
     ReverseProxy,
     Rewrite,
-    Selection,
     Upstream,
     UpstreamTls,
 )
@@ -92,7 +97,8 @@ def _read_line(builder: _Builder, inner: Segment) -> None:
             for token in some_arguments(inner, "to UPSTREAM …"):
                 _add_upstream(builder, token)
         case "lb_policy":
-            builder.proxy = replace(proxy, selection=_read_selection(builder, inner))
+            _once(builder, inner)
+            builder.proxy = replace(proxy, selection=read_policy(inner, builder.reading))
         case "lb_retries":
             builder.proxy = replace(proxy, retries=integer(only_argument(inner, "lb_retries NUMBER")))
         case "lb_try_duration":
@@ -101,6 +107,12 @@ def _read_line(builder: _Builder, inner: Segment) -> None:
         case "lb_try_interval":
             duration = duration_ms(only_argument(inner, "lb_try_interval DURATION"))
             builder.proxy = replace(proxy, try_interval_ms=duration)
+        case "lb_retry_match":
+            matchers = read_set(inner, builder.reading)
+            builder.proxy = replace(proxy, retry_match=(*proxy.retry_match, matchers))
+        case "dynamic":
+            _once(builder, inner)
+            builder.proxy = replace(proxy, dynamic=read_source(inner, builder.reading))
         case "flush_interval":
             builder.proxy = replace(proxy, flush_interval_ms=_read_flush(inner))
         case "trusted_proxies":
@@ -117,9 +129,29 @@ def _read_line(builder: _Builder, inner: Segment) -> None:
         case "rewrite":
             rewrite = replace(proxy.rewrite or Rewrite(), uri=only_argument(inner, "rewrite TO").text)
             builder.proxy = replace(proxy, rewrite=rewrite)
-        case _:
+        case "transport":
             _once(builder, inner)
             builder.transport = _read_transport(builder, inner)
+        case _:
+            builder.proxy = _read_setting(proxy, inner)
+
+
+def _read_setting(proxy: ReverseProxy, inner: Segment) -> ReverseProxy:
+    name = inner.name.text
+    if name.startswith("health_"):
+        return replace(proxy, active_health=read_active(proxy.active_health or ActiveHealth(), inner))
+    if name in PASSIVE:
+        return replace(proxy, passive_health=read_passive(proxy.passive_health or PassiveHealth(), inner))
+    match name:
+        case "stream_timeout":
+            return replace(proxy, stream_timeout_ms=_read_stream_duration(inner))
+        case "stream_close_delay":
+            return replace(proxy, stream_close_delay_ms=_read_stream_duration(inner))
+        case "verbose_logs":
+            no_arguments(inner)
+            return replace(proxy, verbose_logs=True)
+        case _:
+            return _read_buffers(proxy, inner)
 
 
 def _once(builder: _Builder, inner: Segment) -> None:
@@ -128,18 +160,27 @@ def _once(builder: _Builder, inner: Segment) -> None:
     builder.seen.add(inner.name.text)
 
 
-def _read_selection(builder: _Builder, inner: Segment) -> Selection:
-    _once(builder, inner)
-    if not inner.arguments:
-        raise wrong_count(inner, "lb_policy NAME")
-    policy = inner.arguments[0]
-    check(builder.reading, Kind.SUBDIRECTIVE, policy.text, policy, "lb_policy")
-    return Selection(only_argument(inner, f"lb_policy {policy.text}").text)
-
-
 def _read_flush(inner: Segment) -> int:
     token = only_argument(inner, "flush_interval DURATION, or -1 to flush at once")
     return -1 if token.text.startswith("-") else duration_ms(token)
+
+
+def _read_buffers(proxy: ReverseProxy, inner: Segment) -> ReverseProxy:
+    token = only_argument(inner, f"{inner.name.text} SIZE, or unlimited")
+    size = -1 if token.text == "unlimited" else size_bytes(token)
+    match inner.name.text:
+        case "request_buffers":
+            return replace(proxy, request_buffers_bytes=size)
+        case "response_buffers":
+            return replace(proxy, response_buffers_bytes=size)
+        case _:
+            return replace(proxy, stream_buffer_bytes=size)
+
+
+def _read_stream_duration(inner: Segment) -> int:
+    """Return milliseconds; a bare number is nanoseconds (Go's time.Duration)."""
+    token = only_argument(inner, f"{inner.name.text} DURATION")
+    return int(token.text) // 10**6 if token.text.isdecimal() else duration_ms(token)
 
 
 def _finish_transport(builder: _Builder, segment: Segment) -> HttpTransport:
@@ -166,47 +207,5 @@ def _read_transport(builder: _Builder, segment: Segment) -> HttpTransport:
     for inner in segment.block or ():
         with builder.reading.collect():
             if check(builder.reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "transport"):
-                transport = _read_transport_line(transport, inner)
+                transport = read_transport_line(transport, inner)
     return transport
-
-
-def _read_transport_line(transport: HttpTransport, inner: Segment) -> HttpTransport:
-    name, tls = inner.name.text, transport.tls or UpstreamTls()
-    match name:
-        case "tls":
-            no_arguments(inner)
-            return replace(transport, tls=tls)
-        case "tls_insecure_skip_verify":
-            no_arguments(inner)
-            return replace(transport, tls=replace(tls, insecure_skip_verify=True))
-        case "tls_server_name":
-            server_name = only_argument(inner, "tls_server_name NAME").text
-            return replace(transport, tls=replace(tls, server_name=server_name))
-        case "tls_trusted_ca_certs":
-            files = texts(some_arguments(inner, "tls_trusted_ca_certs FILE …"))
-            return replace(transport, tls=replace(tls, trusted_ca_files=files))
-        case "keepalive":
-            token = only_argument(inner, "keepalive DURATION, or keepalive off")
-            return replace(transport, keepalive_ms=-1 if token.text == "off" else duration_ms(token))
-        case "versions":
-            versions = some_arguments(inner, "versions 1.1 2 h2c")
-            for token in versions:
-                if token.text not in ("1.1", "2", "h2c", "3"):
-                    cure = "write 1.1, 2 or h2c"
-                    raise refusal(Code.ZS0103, f"unknown version {token.text!r} of HTTP", token, cure)
-            return replace(transport, versions=texts(versions))
-        case _:
-            duration = duration_ms(only_argument(inner, f"{name} DURATION"))
-            return _with_duration(transport, name, duration)
-
-
-def _with_duration(transport: HttpTransport, name: str, duration: int) -> HttpTransport:
-    match name:
-        case "dial_timeout":
-            return replace(transport, dial_timeout_ms=duration)
-        case "response_header_timeout":
-            return replace(transport, response_header_timeout_ms=duration)
-        case "read_timeout":
-            return replace(transport, read_timeout_ms=duration)
-        case _:
-            return replace(transport, write_timeout_ms=duration)

@@ -103,11 +103,13 @@ fn cluster(setup: &Setup) -> [Change; 2] {
     let endpoints = protocol::Endpoints {
         name: "shop".to_owned(),
         endpoints: setup.endpoints.iter().map(endpoint).collect(),
+        ..Default::default()
     };
     let tls = setup.upstream_ca.clone().map(|ca| protocol::UpstreamTls {
         server_name: "shop.example".to_owned(),
         insecure_skip_verify: false,
         trusted_ca: vec![ca.into()],
+        ..Default::default()
     });
     let message = protocol::Cluster {
         name: "shop".to_owned(),
