@@ -1,6 +1,7 @@
 """What changes in a cluster every day, under load: no request fails."""
 
 import ssl
+from functools import partial
 
 import manifests
 import pytest
@@ -47,12 +48,15 @@ def test_scaling_down_and_up_fails_no_request(namespace: Client, site: Target) -
 def test_a_rotated_certificate_is_served_without_a_failed_request(
     namespace: Client, site: Target, authority: Authority
 ) -> None:
+    def serves(wanted: bytes) -> bool:
+        return fetch(namespace, site).certificate == wanted
+
     with load(namespace, site) as report:
         for _ in range(3):
             pair = authority.issue("rolling", alternatives=("rolling.example",))
             namespace.apply(manifests.tls_secret("rolling-tls", pair))
             wanted = ssl.PEM_cert_to_DER_cert(pair.certificate.decode())
-            namespace.eventually(lambda wanted=wanted: fetch(namespace, site).certificate == wanted, 15)
+            namespace.eventually(partial(serves, wanted), 15)
         report.wait_for(50)
     assert report.failures == []
 
