@@ -195,7 +195,7 @@ def run_ingresses(options: argparse.Namespace) -> int:
 
 def run_cluster(options: argparse.Namespace) -> int:
     """`cluster`: the report on stdout; 1 unless each change was served."""
-    return clustering.run(options, say)
+    return clustering.run(options)
 
 
 def _tools_for(proxy: str) -> Tools:

@@ -1,8 +1,8 @@
 """Many Ingresses, and changes of single ones, each confirmed by the answer that it asks for.
 
 Comes in: a release, a backend's Service. Goes out: `Changes`: how long each change took from the API server's
-acknowledgement to the right answer, and which never came. Called by the test, which asks that all came, and by
-`python -m bench cluster`, which prints the times.
+acknowledgement to the right answer, and which never came. Called by the test, which asks that all came, and
+by `python -m bench cluster`, which prints the times.
 """
 
 from __future__ import annotations
@@ -96,11 +96,12 @@ def change_all(
         for turn in range(changes):
             number = turn * 7919 % count
             if turn % 2:
-                path, patch = f"{ROUTES}/changing", {"spec": {"caddyfile": f'respond "turn {turn}"'}}
+                path = f"{ROUTES}/changing"
+                patch: dict[str, Any] = {"spec": {"caddyfile": f'respond "turn {turn}"'}}
                 name, wanted = ROUTE_HOST, f"turn {turn}"
             else:
-                annotations = {REWRITE: f"/turn-{turn}"}
-                path, patch = f"{INGRESSES}/many-{number}", {"metadata": {"annotations": annotations}}
+                path = f"{INGRESSES}/many-{number}"
+                patch = {"metadata": {"annotations": {REWRITE: f"/turn-{turn}"}}}
                 name, wanted = host(number), f"/turn-{turn}"
             requests.merge(path.format(client.namespace), patch)
             took = poller.await_answer(name, wanted)
