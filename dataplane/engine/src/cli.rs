@@ -1,5 +1,6 @@
 //! The command line: `supervise` for people and agents, `execute` for tools, `serve` for the supervisor alone.
 
+use crate::parallelism::default_workers;
 use crate::serve::{self, IoChoice};
 use crate::{execute, supervisor};
 use lexopt::prelude::*;
@@ -88,7 +89,7 @@ const WORKERS_MAX: usize = 250;
 
 impl Flags {
     fn workers(&self) -> usize {
-        self.workers.unwrap_or_else(serve::default_workers).min(WORKERS_MAX)
+        self.workers.unwrap_or_else(default_workers).min(WORKERS_MAX)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod frames;
 pub mod http1;
 pub mod limits;
 pub mod metrics;
+pub mod parallelism;
 pub mod passwords;
 pub mod program;
 pub mod proxy_protocol;

@@ -1,7 +1,7 @@
 //! What the engine may ask of the kernel once it runs: no exec, no open, no memory that is writable and executable.
 //!
-//! Two filters. The first allows a list and refuses the rest with EPERM; the second kills the process on calls that no
-//! code of ours makes, since only hostile code would.
+//! Two filters. The first allows a list, which depends on what the rings are made of, and refuses the rest with EPERM;
+//! the second kills the process on calls that no code of ours makes, since only hostile code would.
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -20,8 +20,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_clock_nanosleep,
     libc::SYS_close,
     libc::SYS_connect,
-    libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_fcntl,
@@ -33,8 +31,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_getsockname,
     libc::SYS_getsockopt,
     libc::SYS_gettid,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,
@@ -65,9 +61,29 @@ const ALLOWED: &[i64] = &[
 ];
 
 #[cfg(target_arch = "x86_64")]
-const ALLOWED_HERE: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_poll];
+const ALLOWED_HERE: &[i64] = &[libc::SYS_poll];
 #[cfg(target_arch = "aarch64")]
 const ALLOWED_HERE: &[i64] = &[];
+
+/// What the workers' rings are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rings {
+    IoUring,
+    Epoll,
+}
+
+impl Rings {
+    /// The calls that only this backend makes: the other one's would be a way around it.
+    fn calls(self) -> &'static [i64] {
+        match self {
+            Rings::IoUring => &[libc::SYS_io_uring_enter, libc::SYS_io_uring_register],
+            #[cfg(target_arch = "x86_64")]
+            Rings::Epoll => &[libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_wait],
+            #[cfg(target_arch = "aarch64")]
+            Rings::Epoll => &[libc::SYS_epoll_ctl, libc::SYS_epoll_pwait],
+        }
+    }
+}
 
 const KILLED: &[i64] = &[
     libc::SYS_execve,
@@ -82,11 +98,11 @@ const KILLED: &[i64] = &[
 ];
 
 /// Applies both filters to every thread, for good.
-pub fn restrict() -> io::Result<()> {
+pub fn restrict(rings: Rings) -> io::Result<()> {
     let arch = if cfg!(target_arch = "x86_64") { TargetArch::x86_64 } else { TargetArch::aarch64 };
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     let allow =
-        SeccompFilter::new(allowed()?, refused, SeccompAction::Allow, arch).map_err(io::Error::other)?;
+        SeccompFilter::new(allowed(rings)?, refused, SeccompAction::Allow, arch).map_err(io::Error::other)?;
     let killed = KILLED.iter().map(|&call| (call, Vec::new())).collect();
     let kill = SeccompFilter::new(killed, SeccompAction::Allow, SeccompAction::KillProcess, arch);
     for filter in [kill.map_err(io::Error::other)?, allow] {
@@ -96,8 +112,9 @@ pub fn restrict() -> io::Result<()> {
     Ok(())
 }
 
-fn allowed() -> io::Result<Rules> {
-    let mut rules: Rules = ALLOWED.iter().chain(ALLOWED_HERE).map(|&call| (call, Vec::new())).collect();
+fn allowed(rings: Rings) -> io::Result<Rules> {
+    let calls = ALLOWED.iter().chain(ALLOWED_HERE).chain(rings.calls());
+    let mut rules: Rules = calls.map(|&call| (call, Vec::new())).collect();
     let both = (libc::PROT_WRITE | libc::PROT_EXEC) as u64;
     let protections = [0, libc::PROT_WRITE as u64, libc::PROT_EXEC as u64];
     let either: io::Result<Vec<_>> = protections.into_iter().map(|value| argument(2, both, value)).collect();
@@ -126,29 +143,61 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// The filter cannot be lifted again: the test runs itself once more as a child that is told to restrict itself.
-    #[test]
-    fn a_restricted_process_opens_nothing_and_maps_nothing_writable_and_executable() {
-        const CHILD: &str = "ZEROSERVE_TEST_SECCOMP_CHILD";
-        if std::env::var_os(CHILD).is_none() {
-            let name =
-                "seccomp::tests::a_restricted_process_opens_nothing_and_maps_nothing_writable_and_executable";
-            let exe = std::env::current_exe().unwrap();
-            let output =
-                Command::new(exe).args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
-            assert!(String::from_utf8_lossy(&output.stderr).contains("all refused"), "{output:?}");
+    const CHILD: &str = "ZEROSERVE_TEST_SECCOMP_CHILD";
+
+    /// The filter cannot be lifted again: a test runs itself once more as a child that is told to restrict itself.
+    fn in_child(name: &str, body: impl FnOnce()) {
+        if std::env::var_os(CHILD).is_some() {
+            body();
+            eprintln!("all as it shall be");
             return;
         }
-        restrict().unwrap();
-        let opened = std::fs::File::open("/etc/passwd").map_err(|error| error.raw_os_error());
-        assert_eq!(opened.err(), Some(Some(libc::EPERM)));
-        for (protection, allowed) in [(3, true), (5, true), (7, false), (6, false)] {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            // SAFETY: a new anonymous mapping.
-            let address = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
-            assert_eq!(address != libc::MAP_FAILED, allowed, "protection {protection}");
-        }
-        assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
-        eprintln!("all refused");
+        let name = format!("seccomp::tests::{name}");
+        let exe = std::env::current_exe().unwrap();
+        let output =
+            Command::new(exe).args(["--exact", &name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stderr).contains("all as it shall be"), "{output:?}");
+    }
+
+    /// Makes a call that the kernel refuses for its arguments where the filter lets it through.
+    fn refused_by_the_filter(call: i64) -> bool {
+        // SAFETY: descriptor -1 is none: the kernel answers EBADF or EINVAL and touches nothing.
+        let result = unsafe { libc::syscall(call, -1i64, 0i64, 0i64, 0i64, 0i64, 0i64) };
+        assert_eq!(result, -1);
+        io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    }
+
+    #[test]
+    fn a_restricted_process_opens_nothing_and_maps_nothing_writable_and_executable() {
+        in_child("a_restricted_process_opens_nothing_and_maps_nothing_writable_and_executable", || {
+            restrict(Rings::IoUring).unwrap();
+            let opened = std::fs::File::open("/etc/passwd").map_err(|error| error.raw_os_error());
+            assert_eq!(opened.err(), Some(Some(libc::EPERM)));
+            for (protection, allowed) in [(3, true), (5, true), (7, false), (6, false)] {
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                // SAFETY: a new anonymous mapping.
+                let address = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+                assert_eq!(address != libc::MAP_FAILED, allowed, "protection {protection}");
+            }
+            assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
+        });
+    }
+
+    #[test]
+    fn with_epoll_no_ring_can_be_driven() {
+        in_child("with_epoll_no_ring_can_be_driven", || {
+            restrict(Rings::Epoll).unwrap();
+            assert!(Rings::IoUring.calls().iter().all(|&call| refused_by_the_filter(call)));
+            assert!(!refused_by_the_filter(libc::SYS_epoll_ctl));
+        });
+    }
+
+    #[test]
+    fn with_rings_epoll_is_refused() {
+        in_child("with_rings_epoll_is_refused", || {
+            restrict(Rings::IoUring).unwrap();
+            assert!(Rings::Epoll.calls().iter().all(|&call| refused_by_the_filter(call)));
+            assert!(!refused_by_the_filter(libc::SYS_io_uring_enter));
+        });
     }
 }

@@ -57,6 +57,7 @@ pub struct Options {
 pub fn run(options: Options) -> io::Result<()> {
     let region = Region::map(options.metrics.as_fd(), options.workers as u32 + 1)?;
     region.reset_gauges();
+    drop(options.metrics);
     let own_metrics = region.block(options.workers);
     system_roots();
     let native = image::probe_native();
@@ -64,7 +65,8 @@ pub fn run(options: Options) -> io::Result<()> {
     let store = Store::default();
     let started = Started { writer: access_log::start()?, passwords: Passwords::start()?, region };
     let (ready, reports) = channel();
-    let (senders, threads) = start_workers(&options, &store.initial_snapshot(), &started, &ready)?;
+    let (senders, threads) =
+        start_workers(options.workers, options.io, &store.initial_snapshot(), &started, &ready)?;
     drop(ready);
     let report = wait_until_ready(&reports, options.workers)?;
     let hello = protocol::Hello {
@@ -80,9 +82,10 @@ pub fn run(options: Options) -> io::Result<()> {
     if !hello.native {
         log("engine", &format!("programs are interpreted: {}", hello.native_reason));
     }
+    let rings = if hello.io == "io_uring" { seccomp::Rings::IoUring } else { seccomp::Rings::Epoll };
     let mut control = Control::new(options.control, store, senders, own_metrics);
     thread::Builder::new().name("control".into()).spawn(move || {
-        let result = seccomp::restrict().and_then(|()| control.run(hello));
+        let result = seccomp::restrict(rings).and_then(|()| control.run(hello));
         if let Err(error) = result {
             log("control", &error.to_string());
         }
@@ -102,18 +105,19 @@ struct Started {
 type Workers = (Vec<WorkerSender>, Vec<JoinHandle<io::Result<()>>>);
 
 fn start_workers(
-    options: &Options,
+    workers: usize,
+    io: IoChoice,
     snapshot: &Arc<Snapshot>,
     started: &Started,
     ready: &Sender<IoReport>,
 ) -> io::Result<Workers> {
     let (mut senders, mut threads) = (Vec::new(), Vec::new());
-    for index in 0..options.workers {
+    for index in 0..workers {
         let (sender, messages) = worker_channel()?;
         let metrics = started.region.block(index);
         let context = WorkerContext {
             index,
-            io: options.io,
+            io,
             snapshot: snapshot.clone(),
             messages,
             myself: sender.clone(),
@@ -148,9 +152,4 @@ fn join_workers(threads: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Threads: the smaller of cores and the cgroup's CPU quota, rounded up.
-pub fn default_workers() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }

@@ -392,7 +392,7 @@ class Endpoint(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ZONE_FIELD_NUMBER: _builtins.int
     address: _builtins.str
-    """IPv4 or IPv6 literal"""
+    """IPv4 or IPv6 literal; towards the agent it may be a DNS name, which it resolves"""
     port: _builtins.int
     weight: _builtins.int
     """0 counts as 1"""
