@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from zeroserve_ir.caddyfile.judging import find_unsupported
@@ -29,6 +32,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def load(path: Path) -> Loaded:
     """Read a Caddyfile and draft its snapshot."""
+    with _collection_paused():
+        return _load(path)
+
+
+@contextlib.contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Without the cycle collector: it would go over millions of tokens, a quarter of the time, and find nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _load(path: Path) -> Loaded:
     read = read_configuration_with_texts(path, environment=os.environ)
     known = (*read.diagnostics, *find_unsupported(read.configuration))
     loaded = Loaded(None, known, read.texts)

@@ -138,17 +138,20 @@ class _Drafting:
     def add_certificates(self) -> None:
         """Add a Certificate for each `tls` with files, one of the local authority for other https names."""
         from_files: dict[tuple[tree.CertificateFiles, str], pb.Certificate] = {}
+        hosts: dict[str, set[str]] = {}
         covered: set[str] = set()
         local: set[str] = set()
         for site in self.sites:
             named = {address.host for address in site.addresses if address.scheme is tree.Scheme.HTTPS}
             for certificate in self._read_certificates(site, from_files):
-                certificate.hosts[:] = sorted({*certificate.hosts, *named} - {""})
+                hosts.setdefault(certificate.name, set()).update(named - {""})
                 if "" in named:
                     self.default_certificate = self.default_certificate or certificate.name
                 covered |= named
             local |= named - {""}
-        self.resources += [make_resource(certificate) for certificate in self.certificates_by_name.values()]
+        for name, certificate in self.certificates_by_name.items():
+            certificate.hosts[:] = sorted(hosts[name])
+            self.resources.append(make_resource(certificate))
         for host in sorted(local - covered):
             certificate = make_local_certificate(f"local/{host}", [host], self.certificates, self.now)
             self.resources.append(make_resource(certificate))

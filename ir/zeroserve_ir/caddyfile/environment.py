@@ -30,6 +30,8 @@ class SubstitutedText:
 
 def substitute_environment(text: str, environment: Mapping[str, str]) -> SubstitutedText:
     """Replace `{$NAME}` and `{$NAME:default}`; an unset name without default becomes nothing."""
+    if "{$" not in text:
+        return SubstitutedText(text, text)
     parts: list[str] = []
     starts, origins, frozen = [0], [0], [False]
     position = length = 0

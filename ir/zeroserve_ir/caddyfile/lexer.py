@@ -85,6 +85,12 @@ def tokenize(
     return lexer.run()
 
 
+# What most of a file is made of, taken at once; the rest goes character by character.
+_BLANK = re.compile(r"[^\S\n]+")
+_COMMENT = re.compile(r"[^\\\n]+")
+_PLAIN_WORD = re.compile(r"[^\s\\<]+(?=[^\S\r]|\Z)")
+
+
 class _MalformedError(Exception):
     def __init__(self, code: Code, message: str, start: int, end: int, cure: str) -> None:
         super().__init__(message)
@@ -113,8 +119,10 @@ class _Lexer:
         return tokens, []
 
     def span(self, start: int, end: int) -> Span:
-        first = self.substituted.original_offset(start)
-        last = max(first + 1, self.substituted.original_offset(max(start, end - 1)) + 1)
+        first, last = start, max(start + 1, end)
+        if self.text is not self.substituted.original:
+            first = self.substituted.original_offset(start)
+            last = max(first + 1, self.substituted.original_offset(max(start, end - 1)) + 1)
         line = bisect_right(self.line_starts, first)
         line_end = (
             self.line_starts[line] - 1 if line < len(self.line_starts) else len(self.substituted.original)
@@ -133,6 +141,9 @@ class _Lexer:
         """
         text, comment, self.escaped = self.text, False, False
         while self.position < len(text):
+            if not self.escaped and (run := (_COMMENT if comment else _BLANK).match(text, self.position)):
+                self.position = run.end()
+                continue
             char = text[self.position]
             if char == "\\" and not self.escaped:
                 self.escaped = True
@@ -193,6 +204,9 @@ class _Lexer:
         text, start, line = self.text, self.position, self.line
         value: list[str] = []
         escaped, literal_heredoc = self.escaped, False
+        if not escaped and (plain := _PLAIN_WORD.match(text, start)):
+            self.position = plain.end()
+            return self.token(plain[0], start, line)
         while self.position < len(text):
             char = text[self.position]
             if not literal_heredoc and len(value) > 1 and value[0] == value[1] == "<":
