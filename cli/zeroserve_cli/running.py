@@ -38,7 +38,7 @@ def load(path: Path) -> Loaded:
 
 @contextlib.contextmanager
 def _collection_paused() -> Iterator[None]:
-    """Without the cycle collector: it would go over millions of tokens, a quarter of the time, and find nothing."""
+    """Without the cycle collector: a quarter of the time to go over millions of tokens and find nothing."""
     gc.disable()
     try:
         yield
