@@ -27,17 +27,16 @@ _LITERAL_TAGS = frozenset(
 class Places:
     """Where the fields of an object stand in a file."""
 
-    def __init__(
-        self, file: str, spans: dict[str, Span], repeats: list[tuple[str, Span]], prefix: str = ""
-    ) -> None:
+    def __init__(self, file: str, reading: _Reading, prefix: str = "") -> None:
         self.file = file
-        self._spans = spans
-        self._repeats = repeats
+        self._reading = reading
+        self._spans = reading.spans
+        self._repeats = reading.repeats
         self._prefix = prefix
 
     def below(self, prefix: str) -> Places:
         """Return the places of an object inside this document (`items[0].`)."""
-        return Places(self.file, self._spans, self._repeats, self._prefix + prefix)
+        return Places(self.file, self._reading, self._prefix + prefix)
 
     def find(self, path: str) -> Span:
         """Return the span of a field, or of the nearest one around it that is there."""
@@ -47,6 +46,14 @@ class Places:
                 return self._spans[full]
             full = full[: max(full.rfind("."), full.rfind("["), 0)]
         return self._spans[""]
+
+    def find_text(self, path: str, inner: Span) -> Span:
+        """Return the span of a part of a field's text: exact in a literal block (`|`), else the field's."""
+        block = self._reading.blocks.get(self._prefix + path)
+        if block is None or not inner.line:
+            return self.find(path)
+        first_line, indent = block
+        return Span(self.file, first_line + inner.line - 1, indent + inner.column, indent + inner.end)
 
     def repeated(self) -> Iterator[Diagnostic]:
         """Yield a warning for each key that a mapping has twice."""
@@ -67,28 +74,32 @@ class Document:
 def read_document(text: str, file: str, first_line: int) -> Document | None:
     """Read one document whose first line is `first_line` lines into the file; None when it is empty."""
     loader = yaml.CSafeLoader(text)
+    lines = text.splitlines()
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        reading = _Reading(loader, file, first_line)
+        reading = _Reading(loader, file, first_line, lines)
         value = reading.convert(node, "", 0)
     finally:
         loader.dispose()
     if value is None:
         return None
     reading.spans.setdefault("", _span(file, first_line, node))
-    return Document(value, Places(file, reading.spans, reading.repeats))
+    return Document(value, Places(file, reading))
 
 
 class _Reading:
     """Converts nodes to values and notes their places."""
 
-    def __init__(self, loader: yaml.CSafeLoader, file: str, first_line: int) -> None:
+    def __init__(self, loader: yaml.CSafeLoader, file: str, first_line: int, lines: list[str]) -> None:
         self.loader = loader
         self.file = file
         self.first_line = first_line
+        self.lines = lines
         self.spans: dict[str, Span] = {}
+        self.blocks: dict[str, tuple[int, int]] = {}
+        """Of literal blocks: the line of the file that their text begins at, and its indentation."""
         self.repeats: list[tuple[str, Span]] = []
         self.nodes = 0
 
@@ -107,7 +118,14 @@ class _Reading:
                 self.spans[here] = _span(self.file, self.first_line, item)
                 values.append(self.convert(item, here, depth + 1))
             return values
+        if isinstance(node, yaml.ScalarNode) and node.style == "|":
+            self._note_block(node, path)
         return self._convert_scalar(node)
+
+    def _note_block(self, node: yaml.ScalarNode, path: str) -> None:
+        begins = node.start_mark.line + 1
+        first = next((line for line in self.lines[begins:] if line.strip()), "")
+        self.blocks[path] = self.first_line + begins + 1, len(first) - len(first.lstrip(" "))
 
     def _convert_mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[Hashable, Any]:
         self.loader.flatten_mapping(node)

@@ -50,7 +50,8 @@ class Manifests:
         places = self.places.get(key) if key else None
         if places is None:
             return diagnostic
-        return dataclasses.replace(diagnostic, span=places.find(origin.field), origin=origin)
+        span = places.find_text(origin.field, diagnostic.span)
+        return dataclasses.replace(diagnostic, span=span, origin=origin)
 
 
 def load_directory(directory: Path) -> Manifests:

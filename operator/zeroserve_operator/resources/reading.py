@@ -51,7 +51,10 @@ class Reader:
             return default
         if isinstance(value, str):
             return value
-        self.complain(key, f"must be a string, not {describe(value)}", f"write it in quotes: {quote(value)}")
+        cure = "write it as text; a template is rendered first (`helm template`)"
+        if not isinstance(value, dict | list):
+            cure = f"write it in quotes: {quote(value)}"
+        self.complain(key, f"must be a string, not {describe(value)}", cure)
         return default
 
     def required(self, key: str) -> str:

@@ -163,3 +163,19 @@ def test_any_object_of_any_shape_builds(kind, top, spec, annotations):
 @given(st.text(max_size=200))
 def test_any_text_loads(text):
     Pipeline().load(load_texts({"x.yaml": text}))
+
+
+@pytest.mark.parametrize("head", ["", "# head\n---\n"])
+def test_a_finding_inside_a_block_of_text_is_at_its_own_line(head, tmp_path):
+    text = "kind: ZeroserveRoute\napiVersion: zeroserve.dev/v1alpha1\nmetadata: {name: r}\nspec:\n"
+    text += "  hosts: [r.example]\n  caddyfile: |\n\n    handle {\n      respnd hi\n    }\n"
+    (tmp_path / "x.yaml").write_text(head + text)
+    (found,) = Pipeline().load_directory(tmp_path).diagnostics
+    line = (head + text).splitlines()[found.span.line - 1]
+    assert line[found.span.column - 1 : found.span.end - 1] == "respnd"
+
+
+def test_a_template_in_a_place_of_text_is_named_as_one(tmp_path):
+    (tmp_path / "x.yaml").write_text(INGRESS.replace("shop.example", "{{ .Values.host }}"))
+    (found,) = Pipeline().load_directory(tmp_path).diagnostics
+    assert "helm template" in found.help and "Node" not in found.render_short()
