@@ -71,20 +71,25 @@ def _import_image(places: Places, component: str, tag: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A Helm release; `client` works in its namespace, `address` is that of its load balancer."""
+    """A Helm release; `client` works in its namespace.
+
+    `address` is that of its load balancer, "" where it has none; `kind` is the data plane's workload.
+    """
 
     client: Client
     name: str
     ingress_class: str
     address: str
+    kind: str = "daemonset"
 
     def install(self, *settings: str, tag: str = TAGS[0]) -> None:
         """Install, wait until the data plane is ready, and give its Service the address."""
         self.client.make_namespace()
         self.client.helm("install", self.name, str(CHART), *self._settings(tag), *settings)
-        patch = f'{{"status":{{"loadBalancer":{{"ingress":[{{"ip":"{self.address}"}}]}}}}}}'
-        service = ("patch", "service", f"{self.name}-dataplane", "--subresource=status", "--type=merge")
-        self.client.kubectl(*service, "-p", patch)
+        if self.address:
+            patch = f'{{"status":{{"loadBalancer":{{"ingress":[{{"ip":"{self.address}"}}]}}}}}}'
+            service = ("patch", "service", f"{self.name}-dataplane", "--subresource=status", "--type=merge")
+            self.client.kubectl(*service, "-p", patch)
         self.rolled_out()
 
     def upgrade(self, *settings: str, tag: str) -> None:
@@ -95,7 +100,7 @@ class Release:
     def rolled_out(self) -> None:
         """Wait until operator and data plane are as the release says."""
         self.client.rolled_out(f"deployment/{self.name}-operator", 120)
-        self.client.rolled_out(f"daemonset/{self.name}-dataplane", 120)
+        self.client.rolled_out(f"{self.kind}/{self.name}-dataplane", 120)
 
     def dataplane_pod(self) -> dict[str, object]:
         """Return the data plane's Pod on the only node."""

@@ -3,9 +3,12 @@
 Values in refused/ must be refused by the schema, with NAME.out.txt as the reason.
 """
 
+import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -63,6 +66,50 @@ def test_the_defaults_are_what_no_values_mean(helm: Path) -> None:
     """Every key of values.yaml has a place in the schema: `helm lint --strict` refuses one that has not."""
     done = subprocess.run([helm, "lint", "--strict", CHART], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_value_has_a_type_and_each_type_a_default_that_is_shown() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    typed = set(paths_of_schema(schema, schema)) - {".global"}  # Helm's own
+    assert typed == set(paths_of_values(values, schema, schema))
+
+
+def paths_of_schema(node: dict[str, Any], root: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the paths of all leaves; an object whose properties are Kubernetes' own is one."""
+    node = resolve(node, root)
+    if (
+        path.endswith(".resources")
+        or not node.get("properties")
+        or node.get("additionalProperties") is not False
+    ):
+        yield path
+        return
+    for key, child in node["properties"].items():
+        yield from paths_of_schema(child, root, f"{path}.{key}")
+
+
+def paths_of_values(values: Any, node: dict[str, Any], root: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the paths of all leaves, as the schema divides them."""
+    node = resolve(node, root)
+    if (
+        path.endswith(".resources")
+        or not node.get("properties")
+        or node.get("additionalProperties") is not False
+    ):
+        yield path
+        return
+    for key, child in values.items():
+        yield from paths_of_values(child, node["properties"][key], root, f"{path}.{key}")
+
+
+def resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        found: Any = root
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        node = found
+    return node
 
 
 def test_the_chart_carries_the_definitions_of_crds() -> None:
