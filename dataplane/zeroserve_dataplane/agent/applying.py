@@ -25,6 +25,7 @@ from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, digest_snapshot
 
 from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.planning import Plan, Planner, Refusal
+from zeroserve_dataplane.agent.probing import Prober
 from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_dataplane.enginelink.linking import (
     EngineLink,
@@ -85,6 +86,7 @@ class Node:
         self.socket = socket
         self._version = version
         self._resolver = resolver
+        self.prober = Prober()
         self._planner = Planner()
         self._wanted: SnapshotDraft | None = None
         self._refused: dict[ResourceKey, tuple[str, Diagnostic]] = {}
@@ -107,6 +109,7 @@ class Node:
                     continue
                 await self._keep_link(link)
         finally:
+            self.prober.close()
             await self._drop_link()
 
     async def apply(self, draft: SnapshotDraft) -> Outcome:
@@ -128,12 +131,31 @@ class Node:
             await self._commit_again()
         return len(improved)
 
+    @property
+    def refresh_s(self) -> float:
+        """Seconds between two looks at upstream names."""
+        return self._resolver.refresh_s
+
     async def refresh_names(self) -> bool:
         """Resolve upstream names again; whether the engine got other addresses."""
         changed = await self._resolver.refresh(_select(self.good, pb.ENDPOINTS))
         if changed:
             await self._commit_again()
         return changed
+
+    async def apply_health(self) -> None:
+        """Tell the engine what probes found, each time they found something else; until cancelled."""
+        while True:
+            await self.prober.changed.wait()
+            self.prober.changed.clear()
+            await self._commit_again()
+
+    def _watch_health(self, served: SnapshotDraft) -> None:
+        def find_endpoints(name: str) -> pb.Resource | None:
+            resource = served.resources.get((int(pb.ENDPOINTS), name))
+            return self._resolver.resolve(resource) if resource is not None else None
+
+        self.prober.watch(_select(served, pb.CLUSTER), find_endpoints)
 
     async def retry_refused(self) -> None:
         """Offer refused listeners again: a port may be free now. All else is refused for what it holds."""
@@ -215,6 +237,8 @@ class Node:
                 image = self.images.find(resource)
                 if image is not None:
                     target[int(pb.IMAGE), resource.name] = StagedPut(image.resource, image.code)
+            elif key[0] == pb.CLUSTER:
+                target[key] = StagedPut(self.prober.render(resource))
             elif key[0] == pb.ENDPOINTS:
                 target[key] = StagedPut(self._resolver.resolve(resource))
             else:
@@ -246,6 +270,7 @@ class Node:
         served = SnapshotDraft(MappingProxyType(plan.resources), digest_snapshot(plan.resources))
         changed = served.version != self.good.version
         self.good = served
+        self._watch_health(served)
         self.images.retain([*_select(served, pb.PROGRAM), *_select(draft, pb.PROGRAM)])
         self.state.served_version = draft.version
         self.state.served_at = time.time()

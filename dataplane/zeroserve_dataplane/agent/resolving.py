@@ -1,8 +1,9 @@
 """Names of upstreams to addresses, since the engine dials literals only.
 
-In: Endpoints whose addresses may be DNS names. Out: Endpoints of literals, each name's share spread over
-its addresses. Who calls: `applying`. Rule: a name that cannot be resolved now keeps the addresses it had; one
-that never could has none, and its cluster answers 503 until it can.
+In: Endpoints whose addresses may be DNS names, or that come from a dynamic source. Out: Endpoints of
+literals, each name's share spread over its addresses. Who calls: `applying`. Rule: a name that cannot be
+resolved now keeps the addresses it had; one that never could has none, and its cluster answers 503 until it
+can.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Iterable
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
 
+from zeroserve_dataplane.agent.discovering import SourceResolver
+
 logger = logging.getLogger(__name__)
 
 REFRESH_S = 10.0
@@ -30,26 +33,42 @@ class Resolver:
     """Addresses by name; asks the system's resolver (hosts file, DNS)."""
 
     def __init__(self) -> None:
+        self.sources = SourceResolver()
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._slots = asyncio.Semaphore(LOOKUPS_AT_ONCE_MAX)
 
+    @property
+    def refresh_s(self) -> float:
+        """Seconds between two looks: names' own, or the shortest that a source asks for."""
+        return min(REFRESH_S, self.sources.refresh_s)
+
     async def ensure(self, endpoints: Iterable[pb.Resource]) -> None:
         """Look up the names that were never looked up."""
-        await self._look_up(find_names(endpoints) - self._addresses.keys())
+        messages = [pb.Endpoints.FromString(resource.payload) for resource in endpoints]
+        names = _names_of(messages) - self._addresses.keys()
+        await asyncio.gather(self._look_up(names), self.sources.ensure(_sources_of(messages)))
 
     async def refresh(self, endpoints: Iterable[pb.Resource]) -> bool:
         """Look up all names again; whether an address changed."""
-        names = find_names(endpoints)
+        messages = [pb.Endpoints.FromString(resource.payload) for resource in endpoints]
+        names = _names_of(messages)
         before = dict(self._addresses)
         self._addresses = {name: found for name, found in before.items() if name in names}
+        moved = await self.sources.refresh(_sources_of(messages))
         await self._look_up(names)
-        return any(before.get(name) != self._addresses.get(name) for name in names)
+        return moved or any(before.get(name) != self._addresses.get(name) for name in names)
 
     def resolve(self, resource: pb.Resource) -> pb.Resource:
         """Return the Endpoints with literals only; itself where there were no names."""
-        if not find_names([resource]):
-            return resource
         message = pb.Endpoints.FromString(resource.payload)
+        if not message.sources and not _names_of([message]):
+            return resource
+        dynamic = [endpoint for source in message.sources for endpoint in self.sources.find(source)]
+        if dynamic:
+            resolved = pb.Endpoints(name=message.name)
+            for address, port, name in dict.fromkeys(dynamic):
+                resolved.endpoints.add(address=address, port=port, name=name)
+            return make_resource(resolved)
         found = [self._addresses.get(item.address, (item.address,)) for item in message.endpoints]
         found = [tuple(filter(is_literal, addresses)) for addresses in found]
         shares = math.lcm(*(len(addresses) for addresses in found if addresses))
@@ -58,7 +77,12 @@ class Resolver:
             for address in addresses:
                 share = max(item.weight, 1) * (shares // len(addresses))
                 resolved.endpoints.add(
-                    address=address, port=item.port, weight=min(share, 1 << 16), draining=item.draining
+                    address=address,
+                    port=item.port,
+                    weight=min(share, 1 << 16),
+                    draining=item.draining,
+                    name=item.name,
+                    zone=item.zone,
                 )
         return make_resource(resolved)
 
@@ -83,12 +107,17 @@ class Resolver:
 
 def find_names(endpoints: Iterable[pb.Resource]) -> set[str]:
     """Return the addresses that are names."""
+    return _names_of(pb.Endpoints.FromString(resource.payload) for resource in endpoints)
+
+
+def _names_of(messages: Iterable[pb.Endpoints]) -> set[str]:
     return {
-        item.address
-        for resource in endpoints
-        for item in pb.Endpoints.FromString(resource.payload).endpoints
-        if not is_literal(item.address)
+        item.address for message in messages for item in message.endpoints if not is_literal(item.address)
     }
+
+
+def _sources_of(messages: Iterable[pb.Endpoints]) -> list[pb.UpstreamSource]:
+    return [source for message in messages for source in message.sources]
 
 
 def is_literal(address: str) -> bool:

@@ -11,7 +11,6 @@ import logging
 import random
 
 from zeroserve_dataplane.agent.applying import Node
-from zeroserve_dataplane.agent.resolving import REFRESH_S
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +25,7 @@ async def keep_up(node: Node) -> None:
         group.create_task(_optimise(node), name="optimising")
         group.create_task(_refresh_names(node), name="resolving")
         group.create_task(_retry_refused(node), name="retrying")
+        group.create_task(node.apply_health(), name="applying health")
 
 
 async def _optimise(node: Node) -> None:
@@ -43,7 +43,7 @@ async def _optimise(node: Node) -> None:
 
 async def _refresh_names(node: Node) -> None:
     while True:
-        await asyncio.sleep(REFRESH_S * random.uniform(0.8, 1.2))
+        await asyncio.sleep(node.refresh_s * random.uniform(0.8, 1.2))
         if await node.refresh_names():
             logger.info("addresses of upstreams changed")
 

@@ -1,0 +1,205 @@
+"""Active health of endpoints: probes once a node, told to the engine by the clusters' `down` lists.
+
+In: the clusters and resolved endpoints that are served. Out: clusters with the endpoints that are down. Who
+calls: `applying` and `upkeep`. Rules: an endpoint is healthy until its probes failed often enough in a row;
+what is known of an endpoint stays known as long as its cluster probes it in the same way; probes at once are
+bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import random
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.drafting import make_resource
+
+from zeroserve_dataplane.agent.requesting import Place, UnhealthyError, probe
+
+logger = logging.getLogger(__name__)
+
+PROBES_AT_ONCE_MAX = 64
+TARGETS_MAX = 4096
+"""Endpoints probed by a node; more are taken for healthy."""
+JITTER = 0.1
+VERSIONS_KEPT_MAX = 100_000
+"""Versions of clusters known to have no health checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One endpoint of one cluster, and how it is probed."""
+
+    cluster: str
+    address: str
+    """`address:port` as the engine writes it."""
+    health: bytes
+    place: Place = field(compare=False)
+
+
+@dataclass(slots=True)
+class Record:
+    """What probes told of a target."""
+
+    task: asyncio.Task[None]
+    passes: int = 0
+    fails: int = 0
+    down: bool = False
+
+
+class Prober:
+    """Probes targets; `changed` is set when an endpoint went down or came back."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self._records: dict[Target, Record] = {}
+        self._slots = asyncio.Semaphore(PROBES_AT_ONCE_MAX)
+        self._contexts: dict[bytes, ssl.SSLContext] = {}
+        self._down: dict[str, set[str]] = {}
+        self._without: set[str] = set()
+
+    def watch(
+        self, clusters: Iterable[pb.Resource], find_endpoints: Callable[[str], pb.Resource | None]
+    ) -> None:
+        """Probe the endpoints of these clusters, and no others."""
+        wanted: dict[Target, pb.ActiveHealth] = {}
+        for resource in clusters:
+            if resource.version in self._without:
+                continue
+            cluster = pb.Cluster.FromString(resource.payload)
+            if not cluster.HasField("active_health"):
+                self._remember_without(resource.version)
+                continue
+            for target in self._find_targets(cluster, find_endpoints(cluster.endpoints)):
+                wanted[target] = cluster.active_health
+        if len(wanted) > TARGETS_MAX:
+            logger.warning("%d endpoints have health checks, %d are probed", len(wanted), TARGETS_MAX)
+            wanted = dict(list(wanted.items())[:TARGETS_MAX])
+        for target in self._records.keys() - wanted.keys():
+            self._records.pop(target).task.cancel()
+            self._mark(target, down=False)
+        for target, health in wanted.items():
+            if target not in self._records:
+                self._records[target] = Record(asyncio.create_task(self._probe_forever(target, health)))
+
+    def render(self, resource: pb.Resource) -> pb.Resource:
+        """Return a cluster with the endpoints that are down; itself where there is none."""
+        down = self._down.get(resource.name)
+        if not down:
+            return resource
+        cluster = pb.Cluster.FromString(resource.payload)
+        cluster.down.extend(sorted(down))
+        return make_resource(cluster)
+
+    def close(self) -> None:
+        """Stop all probes."""
+        for record in self._records.values():
+            record.task.cancel()
+        self._records.clear()
+
+    def _remember_without(self, version: str) -> None:
+        if len(self._without) >= VERSIONS_KEPT_MAX:
+            self._without.clear()
+        self._without.add(version)
+
+    def _mark(self, target: Target, *, down: bool) -> None:
+        addresses = self._down.setdefault(target.cluster, set())
+        (addresses.add if down else addresses.discard)(target.address)
+        if not addresses:
+            del self._down[target.cluster]
+
+    def _find_targets(self, cluster: pb.Cluster, resource: pb.Resource | None) -> Iterable[Target]:
+        if resource is None:
+            return
+        health = cluster.active_health
+        for endpoint in pb.Endpoints.FromString(resource.payload).endpoints:
+            try:
+                address = join_address(endpoint.address, endpoint.port)
+                tls = self._find_context(cluster, endpoint.port)
+            except (ValueError, OSError) as error:
+                logger.warning("%s is not probed: %s", cluster.name, error)
+                continue
+            host, port = endpoint.address, health.port or endpoint.port
+            name = f"{endpoint.name or endpoint.address}:{port}"
+            if health.upstream:
+                host, _, text = health.upstream.rpartition(":")
+                name, port = health.upstream, int(text)
+            server_name = cluster.tls.server_name or endpoint.name
+            place = Place(host.strip("[]"), port, name, tls, server_name)
+            key = health.SerializeToString(deterministic=True)
+            key += cluster.tls.SerializeToString(deterministic=True)
+            yield Target(cluster.name, address, key, place)
+
+    def _find_context(self, cluster: pb.Cluster, port: int) -> ssl.SSLContext | None:
+        if not cluster.HasField("tls") or port in cluster.plain_ports:
+            return None
+        key = cluster.tls.SerializeToString(deterministic=True)
+        if key not in self._contexts:
+            self._contexts[key] = make_context(cluster.tls)
+        return self._contexts[key]
+
+    async def _probe_forever(self, target: Target, health: pb.ActiveHealth) -> None:
+        while True:
+            try:
+                async with self._slots:
+                    await probe(health, target.place)
+                reason = ""
+            except UnhealthyError as error:
+                reason = str(error)
+            self._note(target, health, reason)
+            await asyncio.sleep(health.interval_ms / 1000 * random.uniform(1 - JITTER, 1 + JITTER))
+
+    def _note(self, target: Target, health: pb.ActiveHealth, reason: str) -> None:
+        record = self._records.get(target)
+        if record is None:
+            return
+        record.passes, record.fails = (0, record.fails + 1) if reason else (record.passes + 1, 0)
+        down = record.fails >= health.fails if reason else record.down and record.passes < health.passes
+        if reason and record.down:
+            down = True
+        if down != record.down:
+            record.down = down
+            self._mark(target, down=down)
+            state = f"unhealthy: {reason}" if down else "healthy again"
+            logger.warning("endpoint %s of %s is %s", target.address, target.cluster, state)
+            self.changed.set()
+
+
+def join_address(address: str, port: int) -> str:
+    """Return `address:port` as the engine writes it. ValueError where it is no address."""
+    literal = ipaddress.ip_address(address)
+    if isinstance(literal, ipaddress.IPv6Address) and literal.ipv4_mapped:
+        literal = literal.ipv4_mapped
+    return f"[{literal}]:{port}" if literal.version == 6 else f"{literal}:{port}"
+
+
+def make_context(tls: pb.UpstreamTls) -> ssl.SSLContext:
+    """Return the context of an upstream's TLS policy. OSError (SSLError) where it cannot be used."""
+    context = ssl.create_default_context()
+    if tls.trusted_ca:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=b"".join(tls.trusted_ca))
+    if tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.client_chain:
+        _load_certificate(context, tls)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, tls: pb.UpstreamTls) -> None:
+    """Load the client certificate from memory: a key never reaches a disk."""
+    descriptor = os.memfd_create("client certificate", os.MFD_CLOEXEC)
+    try:
+        pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in tls.client_chain)
+        key = ssl.DER_cert_to_PEM_cert(tls.client_key).replace("CERTIFICATE", "PRIVATE KEY")
+        os.write(descriptor, (pem + key).encode())
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""One probe of one endpoint: HTTP, TCP, or gRPC's health protocol.
+
+In: an `ActiveHealth` message, where to connect, the TLS context. Out: whether the endpoint is healthy, or why
+it is not. Who calls: `probing`. Rules: a probe reads a bounded number of bytes and ends at its deadline; what
+a hostile endpoint answers makes it unhealthy, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import io
+import re
+import ssl
+import urllib.parse
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+from zeroserve_ir._pb import resources_pb2 as pb
+
+ANSWER_BYTES_MAX = 1 << 20
+"""Of which the body is searched (Caddy reads without a limit)."""
+REDIRECTS_MAX = 10
+SERVING = b"\x08\x01"
+"""grpc.health.v1.HealthCheckResponse with status SERVING."""
+
+
+class UnhealthyError(Exception):
+    """The endpoint is not healthy; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a probe connects to."""
+
+    host: str
+    port: int
+    name: str
+    """The Host field, with its port."""
+    tls: ssl.SSLContext | None = None
+    server_name: str = ""
+
+
+async def probe(health: pb.ActiveHealth, place: Place) -> None:
+    """Return where the endpoint is healthy. UnhealthyError where it is not."""
+    try:
+        async with asyncio.timeout(health.timeout_ms / 1000):
+            if health.protocol == pb.ActiveHealth.TCP:
+                _, writer = await _connect(place)
+                writer.close()
+            elif health.protocol == pb.ActiveHealth.GRPC:
+                await _check_grpc(place)
+            else:
+                await _check_http(health, place)
+    except TimeoutError as error:
+        raise UnhealthyError("no answer in time") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise UnhealthyError(str(error) or type(error).__name__) from error
+
+
+async def _connect(place: Place) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    name = place.server_name or place.host if place.tls is not None else None
+    return await asyncio.open_connection(
+        place.host, place.port, ssl=place.tls, server_hostname=name, limit=ANSWER_BYTES_MAX
+    )
+
+
+async def _check_grpc(place: Place) -> None:
+    """Ask grpc.health.v1.Health/Check for the whole server; plain text only."""
+    target = f"[{place.host}]:{place.port}" if ":" in place.host else f"{place.host}:{place.port}"
+    async with grpc.aio.insecure_channel(target) as channel:
+        call = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
+        try:
+            answer = await call(b"")
+        except grpc.aio.AioRpcError as error:
+            raise UnhealthyError(f"gRPC status {error.code().name}") from error
+    if bytes(answer) != SERVING:
+        raise UnhealthyError("gRPC health is not SERVING")
+
+
+async def _check_http(health: pb.ActiveHealth, place: Place) -> None:
+    target = health.uri if health.uri.startswith("/") else f"/{health.uri}"
+    for _ in range(REDIRECTS_MAX if health.follow_redirects else 1):
+        status, location, body = await _ask(health, place, target)
+        if not health.follow_redirects or not (300 <= status < 400 and location):
+            return _judge(health, status, body)
+        moved = urllib.parse.urlsplit(urllib.parse.urljoin(f"http://{place.name}{target}", location))
+        if moved.netloc != place.name:
+            raise UnhealthyError("redirects to another host")
+        target = urllib.parse.urlunsplit(("", "", moved.path or "/", moved.query, ""))
+    raise UnhealthyError("redirects without end")
+
+
+async def _ask(health: pb.ActiveHealth, place: Place, target: str) -> tuple[int, str, bytes]:
+    reader, writer = await _connect(place)
+    try:
+        writer.write(encode_request(health, place.name, target))
+        data = await _read_answer(reader, with_body=bool(health.body_regexp))
+    finally:
+        writer.close()
+    answer = http.client.HTTPResponse(_Bytes(data), method=health.method)  # type: ignore[arg-type]
+    answer.begin()
+    body = b""
+    if health.body_regexp:
+        try:
+            body = answer.read()
+        except http.client.IncompleteRead as error:
+            body = error.partial
+    return answer.status, answer.getheader("Location") or "", body
+
+
+async def _read_answer(reader: asyncio.StreamReader, *, with_body: bool) -> bytes:
+    data = b""
+    while len(data) < ANSWER_BYTES_MAX and (with_body or b"\r\n\r\n" not in data):
+        piece = await reader.read(1 << 16)
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def encode_request(health: pb.ActiveHealth, name: str, target: str) -> bytes:
+    """Return a probe's request. ValueError where a field would break out of its line."""
+    fields = [("Host", name), ("User-Agent", "zeroserve-health"), ("Connection", "close")]
+    for header in health.headers:
+        fields = [(key, value) for key, value in fields if key.lower() != header.key.lower()]
+        fields += [(header.key, value) for value in header.values]
+    body = health.body.encode()
+    if body:
+        fields.append(("Content-Length", str(len(body))))
+    lines = [f"{health.method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in fields)]
+    if any(char in one for one in lines for char in "\r\n\0"):
+        raise ValueError("a line break in a field of the probe")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _judge(health: pb.ActiveHealth, status: int, body: bytes) -> None:
+    """Caddy's rules: the status asked for, or any below 400 (healthchecks.go)."""
+    if health.status:
+        fits = status == health.status or (health.status < 100 and status // 100 == health.status)
+    else:
+        fits = 200 <= status < 400
+    if not fits:
+        raise UnhealthyError(f"status {status}")
+    if health.body_regexp and not re.search(health.body_regexp.encode(), body):
+        raise UnhealthyError("the body does not match")
+
+
+class _Bytes:
+    """What http.client takes for a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, *_: object) -> io.BytesIO:
+        return io.BytesIO(self._data)

@@ -1,0 +1,206 @@
+"""Active health: probes of real servers on this machine, judged as Caddy judges them."""
+
+import asyncio
+
+import grpc
+import grpc.aio
+import pytest
+from zeroserve_dataplane.agent.probing import Prober, join_address
+from zeroserve_dataplane.agent.requesting import Place, UnhealthyError, encode_request, probe
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.drafting import make_resource
+
+GRPC_SERVING, GRPC_NOT_SERVING = b"\x08\x01", b"\x08\x02"
+
+
+def health(**fields):
+    defaults = {"uri": "/up", "method": "GET", "interval_ms": 20, "timeout_ms": 2000, "passes": 1, "fails": 1}
+    return pb.ActiveHealth(**(defaults | fields))
+
+
+class Backend:
+    """Answers with what `answer` is at the time, and keeps what it was asked."""
+
+    def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"):
+        self.answer = answer
+        self.asked = []
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+
+    async def _serve(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head)
+        writer.write(self.answer(head) if callable(self.answer) else self.answer)
+        writer.close()
+
+    @property
+    def place(self):
+        return Place("127.0.0.1", self.port, f"127.0.0.1:{self.port}")
+
+
+def status(code):
+    return f"HTTP/1.1 {code} Text\r\nContent-Length: 5\r\n\r\nready".encode()
+
+
+@pytest.mark.parametrize(
+    ("code", "fields", "healthy"),
+    [
+        (200, {}, True),
+        (302, {}, True),
+        (404, {}, False),
+        (500, {}, False),
+        (404, {"status": 404}, True),
+        (204, {"status": 2}, True),
+        (200, {"status": 204}, False),
+        (200, {"body_regexp": "^read"}, True),
+        (200, {"body_regexp": "^no"}, False),
+    ],
+)
+def test_an_answer_is_judged_by_status_and_body(code, fields, healthy):
+    async def run():
+        async with Backend(status(code)) as backend:
+            await probe(health(**fields), backend.place)
+
+    if healthy:
+        asyncio.run(run())
+    else:
+        with pytest.raises(UnhealthyError):
+            asyncio.run(run())
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 xyz\r\n\r\n", b"\0" * 100_000])
+def test_what_is_no_answer_is_unhealthy(answer):
+    async def run():
+        async with Backend(answer) as backend:
+            await probe(health(), backend.place)
+
+    with pytest.raises(UnhealthyError):
+        asyncio.run(run())
+
+
+def test_the_request_is_as_configured():
+    async def run():
+        async with Backend() as backend:
+            fields = [pb.KeyValue(key="Host", values=["h"]), pb.KeyValue(key="X-A", values=["1", "2"])]
+            await probe(health(method="POST", body="ping", headers=fields), backend.place)
+            return backend.asked[0]
+
+    asked = asyncio.run(run())
+    assert asked.startswith(b"POST /up HTTP/1.1\r\n")
+    assert b"Host: h\r\n" in asked and b"X-A: 1\r\nX-A: 2\r\n" in asked and b"Content-Length: 4\r\n" in asked
+
+
+def test_a_field_cannot_break_out_of_its_line():
+    fields = [pb.KeyValue(key="X", values=["a\r\nEvil: b"])]
+    with pytest.raises(ValueError, match="line break"):
+        encode_request(health(headers=fields), "h", "/")
+
+
+def test_redirects_are_followed_on_the_same_host_only():
+    def answer(head):
+        if head.startswith(b"GET /up "):
+            return b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n"
+        return status(200 if head.startswith(b"GET /there ") else 500)
+
+    async def run(one):
+        async with Backend(one) as backend:
+            await probe(health(follow_redirects=True), backend.place)
+
+    asyncio.run(run(answer))
+    with pytest.raises(UnhealthyError, match="another host"):
+        asyncio.run(run(b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n"))
+    with pytest.raises(UnhealthyError, match="without end"):
+        asyncio.run(run(b"HTTP/1.1 302 Found\r\nLocation: /up\r\n\r\n"))
+
+
+def test_tcp_asks_for_a_connection_alone():
+    async def run():
+        async with Backend() as backend:
+            await probe(health(protocol=pb.ActiveHealth.TCP), backend.place)
+            place = backend.place
+        with pytest.raises(UnhealthyError):
+            await probe(health(protocol=pb.ActiveHealth.TCP), place)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("answer", "healthy"), [(GRPC_SERVING, True), (GRPC_NOT_SERVING, False)])
+def test_grpc_asks_the_health_service(answer, healthy):
+    async def run():
+        async def check(_request, _context):
+            return answer
+
+        server = grpc.aio.server()
+        method = grpc.unary_unary_rpc_method_handler(check)
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method})]
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            await probe(health(protocol=pb.ActiveHealth.GRPC), Place("127.0.0.1", port, f"127.0.0.1:{port}"))
+        finally:
+            await server.stop(None)
+
+    if healthy:
+        asyncio.run(run())
+    else:
+        with pytest.raises(UnhealthyError, match="not SERVING"):
+            asyncio.run(run())
+
+
+def test_an_endpoint_goes_down_after_fails_and_comes_back_after_passes():
+    async def run():
+        async with Backend() as backend:
+            cluster = make_resource(
+                pb.Cluster(name="c", endpoints="e", active_health=health(fails=2, passes=2))
+            )
+            endpoints = make_resource(
+                pb.Endpoints(name="e", endpoints=[pb.Endpoint(address="127.0.0.1", port=backend.port)])
+            )
+            prober = Prober()
+            prober.watch([cluster], {"e": endpoints}.get)
+            assert prober.render(cluster) is cluster
+            backend.answer = status(500)
+            await asyncio.wait_for(prober.changed.wait(), 10)
+            down = pb.Cluster.FromString(prober.render(cluster).payload).down
+            asked = len(backend.asked)
+            prober.changed.clear()
+            backend.answer = status(200)
+            await asyncio.wait_for(prober.changed.wait(), 10)
+            assert len(backend.asked) >= asked + 2
+            assert prober.render(cluster) is cluster
+            prober.close()
+            return list(down), backend.port
+
+    down, port = asyncio.run(run())
+    assert down == [f"127.0.0.1:{port}"]
+
+
+def test_what_is_not_watched_any_more_is_not_down():
+    async def run():
+        cluster = make_resource(pb.Cluster(name="c", endpoints="e", active_health=health()))
+        endpoints = make_resource(
+            pb.Endpoints(name="e", endpoints=[pb.Endpoint(address="127.0.0.1", port=1)])
+        )
+        prober = Prober()
+        prober.watch([cluster], {"e": endpoints}.get)
+        await asyncio.wait_for(prober.changed.wait(), 10)
+        assert prober.render(cluster) is not cluster
+        prober.watch([], {}.get)
+        assert prober.render(cluster) is cluster
+        prober.close()
+
+    asyncio.run(run())
+
+
+def test_addresses_are_written_as_the_engine_does():
+    assert join_address("10.0.0.1", 80) == "10.0.0.1:80"
+    assert join_address("::ffff:10.0.0.1", 80) == "10.0.0.1:80"
+    assert join_address("2001:db8:0:0::1", 80) == "[2001:db8::1]:80"
