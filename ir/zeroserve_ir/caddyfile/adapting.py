@@ -127,7 +127,7 @@ class _Adapter:
 
     def server(self, server: Server) -> tuple[str, Json]:
         """Return a server with the name that the options give it, or ""."""
-        encoded: Json = {"listen": list(server.listen)}
+        encoded: Json = {"listen": list(server.listen)} if server.listen else {}
         if server.protocols:
             encoded["listen_protocols"] = [list(names) if names else None for names in server.protocols]
         routes: list[Route] = []

@@ -64,13 +64,16 @@ def pair_sites(sites: Sequence[Site]) -> tuple[Server, ...]:
         for listener in sorted(by_listener):
             served.setdefault(listener, []).append(ServedSite(index, tuple(by_listener[listener])))
     servers: dict[tuple[ServedSite, ...], dict[str, list[str]]] = {}
-    for key in sorted(served):
+    for listen, protocol in sorted(served):
         # Addresses that differ in nothing but the port do not make one server of two.
-        servers.setdefault(tuple(served[key]), {}).setdefault(key[0], []).append(key[1])
-    return tuple(
-        Server(tuple(listeners), tuple(sorted(group, key=_specificity)), _list_protocols(listeners))
-        for group, listeners in servers.items()
-    )
+        servers.setdefault(tuple(served[listen, protocol]), {}).setdefault(listen, []).append(protocol)
+    pairs: list[Server] = []
+    for group, listeners in servers.items():
+        ordered = tuple(sorted(group, key=_specificity))
+        pairs.append(Server(tuple(listeners), ordered, _list_protocols(listeners)))
+        # Further protocols of the first address make servers of nothing (addresses.go).
+        pairs += [Server((), ())] * (len(next(iter(listeners.values()))) - 1)
+    return tuple(pairs)
 
 
 def _list_protocols(listeners: dict[str, list[str]]) -> tuple[tuple[str, ...], ...]:

@@ -49,9 +49,19 @@ def read_options(segments: Sequence[Segment], reading: Reading) -> Options:
     if "servers" in others:
         # Longer listeners first: of several that fit a server, the first holds (options.go).
         others["servers"].sort(key=lambda one: -len(one["listener"]))
+    if "acme_dns" in others and not others["acme_dns"] and not others.get("dns"):
+        _refuse_no_provider(carried, reading)
     if others:
         options = replace(options, others=Carried.of(others, written_form(carried), carried[0].span))
     return options
+
+
+def _refuse_no_provider(carried: list[Segment], reading: Reading) -> None:
+    for segment in carried:
+        if segment.name.text == "acme_dns":
+            with reading.collect():
+                cure = "write acme_dns PROVIDER, or name it in the global option dns"
+                raise refusal(Code.ZS0102, "acme_dns has no DNS provider", segment.name, cure)
 
 
 def _read_option(options: Options, others: Json, segment: Segment, reading: Reading) -> Options:
