@@ -11,7 +11,7 @@ from zeroserve_dataplane.jit.inspecting import print_llvm, print_machine_code, v
 from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.judging import find_unsupported
-from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
+from zeroserve_ir.caddyfile.loading import load_configuration
 from zeroserve_ir.caddyfile.printer import print_site
 from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.program.disassembling import disassemble
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the stage of each site; fails where the Caddyfile has an error."""
-    read = read_configuration_with_texts(arguments.config, environment=os.environ)
+    read = load_configuration(arguments.config, os.environ)
     findings = (*read.diagnostics, *find_unsupported(read.configuration))
     print_diagnostics(findings, read.texts)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in findings):

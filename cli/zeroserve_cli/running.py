@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zeroserve_ir.caddyfile.judging import find_unsupported
-from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
+from zeroserve_ir.caddyfile.loading import load_configuration
 from zeroserve_ir.drafting_sites import draft_sites
 
 from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
@@ -47,7 +47,7 @@ def _collection_paused() -> Iterator[None]:
 
 
 def _load(path: Path) -> Loaded:
-    read = read_configuration_with_texts(path, environment=os.environ)
+    read = load_configuration(path, os.environ)
     known = (*read.diagnostics, *find_unsupported(read.configuration))
     loaded = Loaded(None, known, read.texts)
     if loaded.errors:

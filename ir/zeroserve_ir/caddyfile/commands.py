@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zeroserve_ir.caddyfile.adapting import adapt_configuration
 from zeroserve_ir.caddyfile.formatter import format_text
 from zeroserve_ir.caddyfile.judging import find_unsupported
-from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
+from zeroserve_ir.caddyfile.loading import load_adapted, load_configuration
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Span
@@ -39,18 +38,18 @@ class CommandResult:
 
 
 def adapt(path: Path, environment: Mapping[str, str] | None = None) -> CommandResult:
-    """Return Caddy's JSON for the Caddyfile at `path`; no output where it has an error."""
-    read = read_configuration_with_texts(path, environment=environment)
-    result = CommandResult("", read.diagnostics, read.texts)
+    """Return Caddy's JSON for the file at `path`; no output where it has an error."""
+    adapted, diagnostics, texts = load_adapted(path, environment)
+    result = CommandResult("", diagnostics, texts)
     if result.failed:
         return result
-    text = json.dumps(adapt_configuration(read.configuration), indent="\t", ensure_ascii=False)
-    return CommandResult(text + "\n", read.diagnostics, read.texts)
+    text = json.dumps(adapted, indent="\t", ensure_ascii=False)
+    return CommandResult(text + "\n", diagnostics, texts)
 
 
 def validate(path: Path, environment: Mapping[str, str] | None = None) -> CommandResult:
-    """Report all findings of the Caddyfile at `path`."""
-    read = read_configuration_with_texts(path, environment=environment)
+    """Report all findings of the file at `path`."""
+    read = load_configuration(path, environment)
     findings = (*read.diagnostics, *find_unsupported(read.configuration))
     result = CommandResult("", findings, read.texts)
     return result if result.failed else CommandResult("Valid configuration\n", findings, read.texts)
