@@ -10,15 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 from zeroserve_ir.caddyfile.decoding_requests import REQUEST_HANDLERS, REQUEST_MATCHERS, decode_loggers, spell
+from zeroserve_ir.caddyfile.decoding_upstreams import (
+    decode_active_health,
+    decode_encode,
+    decode_passive_health,
+    decode_policy,
+    decode_source,
+    decode_transport,
+    milliseconds,
+)
 from zeroserve_ir.caddyfile.encoding import encode_handler, encode_set
-from zeroserve_ir.sources import Span
+from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree import (
     BasicAuth,
     Handler,
     HeaderOperations,
     HeaderReplacement,
     Headers,
-    HttpTransport,
     Invoke,
     MatchClientIp,
     Matcher,
@@ -39,11 +47,9 @@ from zeroserve_ir.tree import (
     RequestBody,
     ReverseProxy,
     Rewrite,
-    Selection,
     SetVariables,
     StaticResponse,
     Upstream,
-    UpstreamTls,
 )
 from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher, Json
 
@@ -201,52 +207,37 @@ def _decode_auth(found: Json) -> BasicAuth:
     return BasicAuth(accounts, provider.get("realm", "restricted"))
 
 
-def _milliseconds(value: Any) -> int:
-    return int(value or 0) if (value or 0) < 0 else int(value or 0) // 1_000_000
-
-
-def _decode_transport(found: Json) -> HttpTransport:
-    tls = found.get("tls")
-    keepalive = found.get("keep_alive", {})
-    idle = -1 if keepalive.get("enabled") is False else _milliseconds(keepalive.get("idle_timeout"))
-    return HttpTransport(
-        tls=None
-        if tls is None
-        else UpstreamTls(
-            server_name=tls.get("server_name", ""),
-            insecure_skip_verify=tls.get("insecure_skip_verify", False),
-            trusted_ca_files=tuple(tls.get("root_ca_pem_files", ())),
-        ),
-        dial_timeout_ms=_milliseconds(found.get("dial_timeout")),
-        response_header_timeout_ms=_milliseconds(found.get("response_header_timeout")),
-        read_timeout_ms=_milliseconds(found.get("read_timeout")),
-        write_timeout_ms=_milliseconds(found.get("write_timeout")),
-        keepalive_ms=idle,
-        versions=tuple(found.get("versions", ())),
-    )
-
-
 def _decode_proxy(found: Json) -> ReverseProxy:
-    balancing = found.get("load_balancing", {})
-    policy = balancing.get("selection_policy", {}).get("policy", "random")
-    headers = found.get("headers", {})
+    balancing, headers = found.get("load_balancing", {}), found.get("headers", {})
+    checks = found.get("health_checks", {})
     return ReverseProxy(
         tuple(Upstream(one["dial"]) for one in found.get("upstreams", ())),
-        selection=Selection(policy),
-        transport=_decode_transport(found.get("transport", {})),
+        selection=decode_policy(balancing.get("selection_policy")),
+        transport=decode_transport(found.get("transport", {})),
         request_headers=_decode_operations(headers.get("request", {})),
         response_headers=_decode_operations(headers.get("response", {})),
         rewrite=_decode_rewrite(found["rewrite"]) if "rewrite" in found else None,
         retries=balancing.get("retries", 0),
-        try_duration_ms=_milliseconds(balancing.get("try_duration")),
-        try_interval_ms=_milliseconds(balancing.get("try_interval")),
-        flush_interval_ms=_milliseconds(found.get("flush_interval")),
+        try_duration_ms=milliseconds(balancing.get("try_duration")),
+        try_interval_ms=milliseconds(balancing.get("try_interval")),
+        retry_match=tuple(decode_set(one, NOWHERE) for one in balancing.get("retry_match", ())),
+        dynamic=decode_source(found.get("dynamic_upstreams")),
+        active_health=decode_active_health(checks.get("active")),
+        passive_health=decode_passive_health(checks.get("passive")),
+        request_buffers_bytes=found.get("request_buffers", 0),
+        response_buffers_bytes=found.get("response_buffers", 0),
+        stream_buffer_bytes=found.get("stream_buffer_size", 0),
+        stream_timeout_ms=milliseconds(found.get("stream_timeout")),
+        stream_close_delay_ms=milliseconds(found.get("stream_close_delay")),
+        verbose_logs=found.get("verbose_logs", False),
+        flush_interval_ms=milliseconds(found.get("flush_interval")),
         trusted_proxies=tuple(found.get("trusted_proxies", ())),
     )
 
 
 _HANDLERS: dict[str, Callable[[Json], Handler]] = {
     "authentication": _decode_auth,
+    "encode": decode_encode,
     "error": lambda found: RaiseError(_text(found.get("status_code")), found.get("error", "")),
     "headers": _decode_headers,
     "invoke": lambda found: Invoke(found["name"]),

@@ -39,6 +39,7 @@ def test_what_caddy_wrote_is_decoded_without_loss(case):
 def test_what_caddy_wrote_has_sites_that_can_be_lowered(case):
     configuration, _ = settle(json.loads(case.read_text()))
     assert configuration.sites
+    assert all(one.severity is Severity.WARNING for one in find_unsupported(configuration))
     for site in configuration.sites:
         assert lower_site(site).code
 

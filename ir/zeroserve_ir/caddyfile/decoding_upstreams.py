@@ -1,0 +1,184 @@
+"""Caddy's JSON of upstreams, their health and transport, and of `encode`, as values of the tree.
+
+The inverse of `encoding_upstreams` and `encoding_encode`. Called by
+`decoding_handlers`, which carries what does not encode to the same object again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zeroserve_ir.tree_carried import Json
+from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
+from zeroserve_ir.tree_upstreams import (
+    ActiveHealth,
+    HttpTransport,
+    PassiveHealth,
+    Selection,
+    SelectionPolicy,
+    SourceKind,
+    TrustPool,
+    UpstreamSource,
+    UpstreamTls,
+)
+
+
+def milliseconds(value: Any) -> int:
+    """Return nanoseconds of JSON as milliseconds; -1 stays what it is."""
+    number = int(value or 0)
+    return number if number == -1 else number // 1_000_000
+
+
+def _take(found: Json, names: dict[str, str]) -> dict[str, Any]:
+    """Return arguments by their names in the tree; lists become tuples, durations milliseconds."""
+    taken: dict[str, Any] = {}
+    for name, key in names.items():
+        if key in found:
+            value = found[key]
+            value = tuple(value) if isinstance(value, list) else value
+            taken[name] = milliseconds(value) if name.endswith("_ms") else value
+    return taken
+
+
+def decode_policy(found: Json | None) -> SelectionPolicy | None:
+    """Decode a selection policy with its fallback."""
+    if not found:
+        return None
+    names = {"choose": "choose", "weights": "weights", "secret": "secret", "max_age_ms": "max_age"}
+    key = next((found[name] for name in ("key", "field", "name") if name in found), "")
+    fallback = decode_policy(found.get("fallback"))
+    return SelectionPolicy(Selection(found["policy"]), key=key, fallback=fallback, **_take(found, names))
+
+
+_ACTIVE = {
+    **{name: name for name in ("uri", "path", "upstream", "port", "method", "body", "follow_redirects")},
+    **{name: name for name in ("passes", "fails")},
+    "interval_ms": "interval",
+    "timeout_ms": "timeout",
+    "status": "expect_status",
+    "body_regexp": "expect_body",
+}
+_PASSIVE = {
+    "fail_duration_ms": "fail_duration",
+    "max_fails": "max_fails",
+    "request_count": "unhealthy_request_count",
+    "status": "unhealthy_status",
+    "latency_ms": "unhealthy_latency",
+}
+
+
+def decode_active_health(found: Json | None) -> ActiveHealth | None:
+    """Decode probes."""
+    if found is None:
+        return None
+    headers = tuple((name, tuple(values)) for name, values in found.get("headers", {}).items())
+    return ActiveHealth(headers=headers, **_take(found, _ACTIVE))
+
+
+def decode_passive_health(found: Json | None) -> PassiveHealth | None:
+    """Decode what answers tell."""
+    return None if found is None else PassiveHealth(**_take(found, _PASSIVE))
+
+
+_SOURCE = {
+    **{name: name for name in ("name", "port", "service", "proto")},
+    **{f"{name}_ms": name for name in ("refresh", "dial_timeout", "dial_fallback_delay", "grace_period")},
+}
+
+
+def decode_source(found: Json | None) -> UpstreamSource | None:
+    """Decode dynamic upstreams."""
+    if not found:
+        return None
+    sources = tuple(one for one in map(decode_source, found.get("sources", ())) if one is not None)
+    return UpstreamSource(
+        SourceKind(found["source"]),
+        resolvers=tuple(found.get("resolver", {}).get("addresses", ())),
+        versions=tuple(found.get("versions", ())),
+        sources=sources,
+        **_take(found, _SOURCE),
+    )
+
+
+_TRANSPORT = {
+    "dial_timeout_ms": "dial_timeout",
+    "dial_fallback_delay_ms": "dial_fallback_delay",
+    "response_header_timeout_ms": "response_header_timeout",
+    "expect_continue_timeout_ms": "expect_continue_timeout",
+    "read_timeout_ms": "read_timeout",
+    "write_timeout_ms": "write_timeout",
+    "connections_per_host_max": "max_conns_per_host",
+    "response_header_bytes_max": "max_response_header_size",
+    "read_buffer_bytes": "read_buffer_size",
+    "write_buffer_bytes": "write_buffer_size",
+    "proxy_protocol": "proxy_protocol",
+    "local_address": "local_address",
+    "versions": "versions",
+}
+_KEEPALIVE = {
+    "keepalive_ms": "idle_timeout",
+    "keepalive_interval_ms": "probe_interval",
+    "idle_connections_max": "max_idle_conns",
+    "idle_connections_per_host_max": "max_idle_conns_per_host",
+}
+_TLS = {
+    "trusted_ca_files": "root_ca_pem_files",
+    "client_certificate_file": "client_certificate_file",
+    "client_key_file": "client_certificate_key_file",
+    "client_certificate_automate": "client_certificate_automate",
+    "insecure_skip_verify": "insecure_skip_verify",
+    "handshake_timeout_ms": "handshake_timeout",
+    "server_name": "server_name",
+    "renegotiation": "renegotiation",
+    "except_ports": "except_ports",
+    "curves": "curves",
+}
+
+
+def decode_transport(found: Json) -> HttpTransport:
+    """Decode `transport http`."""
+    keepalive = found.get("keep_alive", {})
+    arguments = _take(found, _TRANSPORT) | _take(keepalive, _KEEPALIVE)
+    if keepalive.get("enabled") is False:
+        arguments["keepalive_ms"] = -1
+    proxy = found.get("network_proxy", {})
+    return HttpTransport(
+        tls=_decode_tls(found["tls"]) if "tls" in found else None,
+        compression_off=found.get("compression") is False,
+        network_proxy=tuple(proxy[key] for key in ("from", "url") if key in proxy),
+        resolvers=tuple(found.get("resolver", {}).get("addresses", ())),
+        **arguments,
+    )
+
+
+def _decode_tls(found: Json) -> UpstreamTls:
+    pool = found.get("ca")
+    return UpstreamTls(trust_pool=_decode_pool(pool) if pool else None, **_take(found, _TLS))
+
+
+def _decode_pool(found: Json) -> TrustPool:
+    files, certificates = found.get("pem_files", ()), found.get("trusted_ca_certs", ())
+    return TrustPool(found["provider"], tuple(files), tuple(certificates))
+
+
+# Content codings
+
+
+def decode_response_matcher(found: Json | None) -> ResponseMatcher | None:
+    """Decode a matcher of answers."""
+    if found is None:
+        return None
+    fields = found.get("headers")
+    pairs = ((name, None if values is None else tuple(values)) for name, values in (fields or {}).items())
+    statuses = tuple(found["status_code"]) if "status_code" in found else None
+    return ResponseMatcher(statuses, None if fields is None else tuple(pairs))
+
+
+def decode_encode(found: Json) -> Encode:
+    """Decode `encode`."""
+    encodings = found["encodings"]
+    encoders = tuple(
+        Encoder(name, str(encodings[name].get("level", "")), encodings[name].get("checksum", True))
+        for name in found.get("prefer", encodings)
+    )
+    return Encode(encoders, found.get("minimum_length", 0), decode_response_matcher(found.get("match")))
