@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod execute;
 pub mod frames;
 pub mod http1;
+pub mod http2;
 pub mod limits;
 pub mod metrics;
 pub mod parallelism;

@@ -112,6 +112,25 @@ pub const ZSTD_WINDOW_BITS: u32 = 17;
 /// brotli window, 256 KiB: a larger one gains little for pages and costs a worker's cache.
 pub const BROTLI_WINDOW_BITS: u32 = 18;
 
+/// Streams that one HTTP/2 client may have open: the edge guides of Envoy and Apache say 100.
+pub const HTTP2_STREAMS_MAX: u32 = 100;
+/// Body bytes that one stream may send before we used them up; the protocol's default.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 65_535;
+/// The same for all streams of a connection together: what a connection can make us hold.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Header compression table of one connection and direction (the protocol's default); ours for sending stays empty.
+pub const HPACK_TABLE_BYTES_MAX: usize = 4096;
+/// Frames that only cost: a browser resets 100 streams when its user leaves a page; floods send thousands a second.
+pub const HTTP2_BUDGET: u32 = 200;
+pub const HTTP2_BUDGET_PER_SECOND: u32 = 4;
+/// One stream's share of a turn: fair between streams, and few frames.
+pub const HTTP2_PIECE_BYTES: usize = 16 << 10;
+/// An answer's bytes that wait for a stream's window: above the first its upstream is not read, below the second again.
+pub const HTTP2_STREAM_PENDING_BYTES_HIGH: usize = 16 << 10;
+pub const HTTP2_STREAM_PENDING_BYTES_LOW: usize = 4 << 10;
+/// Frames of one connection that were not handed to the kernel yet; above it streams wait.
+pub const HTTP2_PENDING_BYTES_HIGH: usize = 64 << 10;
+
 /// Wheel granularity: deadlines are seconds; a late deadline by one tick harms nobody.
 pub const TIMER_TICK_MS: u64 = 16;
 

@@ -1,0 +1,183 @@
+//! One HTTP/2 connection of either role. `receive` takes bytes and yields events one by one; `sending` writes answers and
+//! requests. What goes out is in `out`; the owner takes it once a turn.
+
+use super::budget::Budget;
+use super::frames::{self, Code};
+use super::hpack::decoder::{Decoder, FieldList};
+use super::settings::{self, PeerSettings, WINDOW_BYTES_DEFAULT};
+use super::streams::{Gone, Streams};
+use crate::limits::HTTP2_CONNECTION_WINDOW_BYTES;
+use std::ops::Range;
+
+/// Which side we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Server,
+    Client,
+}
+
+/// What the owner must act on. Ranges are of the input that `receive` was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A head: a new request (server; give the stream its owner by `accept` or refuse it), or an answer's, interim
+    /// ones too (client). Its fields are in `fields`.
+    Head { id: u32, end: bool },
+    /// Body bytes. The owner says later by `credit` how many it used up.
+    Data { id: u32, owner: u32, bytes: Range<usize>, end: bool },
+    /// The body's end came with trailers, which are in `fields`.
+    Trailers { id: u32, owner: u32 },
+    /// The stream ended badly, by the peer or by a stream error: its owner goes too.
+    Reset { owner: u32, code: u32, by_peer: bool },
+    /// The peer answers no stream above `last` and wants no new one.
+    GoingAway { last: u32, code: u32 },
+    /// The peer's first SETTINGS came.
+    Ready,
+}
+
+/// A header block under way, until its END_HEADERS.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    pub id: u32,
+    pub end_stream: bool,
+    pub bytes: Vec<u8>,
+    pub open: bool,
+    /// HEADERS said that the stream depends on itself.
+    pub self_dependent: bool,
+}
+
+/// A connection's state.
+#[derive(Debug)]
+pub struct Multiplex {
+    pub role: Role,
+    pub streams: Streams,
+    pub peer: PeerSettings,
+    /// Fields of the last `Head` or `Trailers`.
+    pub fields: FieldList,
+    /// Frames to send.
+    pub out: Vec<u8>,
+    pub budget: Budget,
+    pub(super) decoder: Decoder,
+    pub(super) block: Block,
+    /// The client's preface is still to come.
+    pub(super) preface: bool,
+    pub(super) ready: bool,
+    pub(super) send_window: i64,
+    pub(super) receive_window: i64,
+    pub(super) uncredited: u32,
+    /// The highest stream that our GOAWAY promised; above it requests are ignored.
+    pub goaway: Option<u32>,
+    /// The number of the next stream that we open (client).
+    pub(super) next_id: u32,
+    /// Owners of streams whose queue fell below the mark or ended, for the owner's turn.
+    pub drained: Vec<u32>,
+}
+
+impl Multiplex {
+    /// Our side begins: `out` holds the preface (client) and SETTINGS.
+    pub fn new(role: Role, now_ms: u64) -> Multiplex {
+        let mut out = Vec::new();
+        if role == Role::Client {
+            out.extend_from_slice(frames::PREFACE);
+        }
+        settings::push_ours(role, &mut out);
+        frames::push_window_update(0, HTTP2_CONNECTION_WINDOW_BYTES - WINDOW_BYTES_DEFAULT, &mut out);
+        Multiplex {
+            role,
+            streams: Streams::default(),
+            peer: PeerSettings::default(),
+            fields: FieldList::default(),
+            out,
+            budget: Budget::new(now_ms),
+            decoder: Decoder::default(),
+            block: Block::default(),
+            preface: role == Role::Server,
+            ready: false,
+            send_window: i64::from(WINDOW_BYTES_DEFAULT),
+            receive_window: i64::from(HTTP2_CONNECTION_WINDOW_BYTES),
+            uncredited: 0,
+            goaway: None,
+            next_id: 1,
+            drained: Vec::new(),
+        }
+    }
+
+    /// The connection ends: GOAWAY with the last stream that was taken up.
+    pub fn end(&mut self, code: Code) {
+        let last = if self.role == Role::Server { self.streams.last } else { 0 };
+        frames::push_goaway(last, code, &mut self.out);
+        self.goaway = Some(last);
+    }
+
+    /// The first GOAWAY of a drain (RFC 9113 6.8): no new streams please, but those on their way are served.
+    pub fn announce_end(&mut self) {
+        frames::push_goaway(0x7fff_ffff, Code::None, &mut self.out);
+        self.goaway = Some(0x7fff_ffff);
+    }
+
+    /// No stream is open or can be opened any more.
+    pub fn is_over(&self) -> bool {
+        self.goaway.is_some_and(|last| last != 0x7fff_ffff) && self.streams.is_empty()
+    }
+
+    /// Resets a stream for a reason of ours; nothing where it is gone.
+    pub fn reset(&mut self, id: u32, code: Code) {
+        if self.streams.remove(id, Gone::ResetByUs).is_some() {
+            frames::push_reset(id, code, &mut self.out);
+        }
+    }
+
+    /// Body bytes were used up: the peer may send as many again.
+    pub fn credit(&mut self, id: u32, bytes: usize) {
+        self.credit_connection(bytes);
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if stream.remote_done {
+            return;
+        }
+        stream.uncredited += bytes as u32;
+        if stream.uncredited >= crate::limits::HTTP2_STREAM_WINDOW_BYTES / 2 {
+            let increment = std::mem::take(&mut stream.uncredited);
+            stream.receive_window += i64::from(increment);
+            frames::push_window_update(id, increment, &mut self.out);
+        }
+    }
+
+    pub(super) fn credit_connection(&mut self, bytes: usize) {
+        self.uncredited += bytes as u32;
+        if self.uncredited >= HTTP2_CONNECTION_WINDOW_BYTES / 2 {
+            let increment = std::mem::take(&mut self.uncredited);
+            self.receive_window += i64::from(increment);
+            frames::push_window_update(0, increment, &mut self.out);
+        }
+    }
+
+    /// Gives a new stream its owner.
+    pub fn accept(&mut self, id: u32, owner: u32) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.owner = owner;
+        }
+    }
+
+    /// Opens a stream of ours (client). None: the peer's limit is reached or it is going away.
+    pub fn open(&mut self, owner: u32) -> Option<u32> {
+        let full = self.streams.len() >= self.peer.streams_max as usize;
+        if full || self.goaway.is_some() || self.next_id > 0x7fff_0000 {
+            return None;
+        }
+        let id = self.next_id;
+        self.next_id += 2;
+        let stream = self.new_stream(owner);
+        self.streams.insert(id, stream);
+        Some(id)
+    }
+
+    pub(super) fn new_stream(&self, owner: u32) -> super::streams::Stream {
+        super::streams::Stream::new(
+            owner,
+            self.peer.initial_window_bytes,
+            crate::limits::HTTP2_STREAM_WINDOW_BYTES,
+        )
+    }
+}
+
+/// The owner of a stream that nobody took yet.
+pub const NOBODY: u32 = u32::MAX;
