@@ -126,9 +126,9 @@ fn push_line(exchange: &Exchange, outcome: &Outcome, out: &mut Vec<u8>) {
     }
     let _ = writeln!(
         out,
-        ",\"scheme\":\"{}\",\"protocol\":\"HTTP/1.{}\"}}",
+        ",\"scheme\":\"{}\",\"protocol\":\"{}\"}}",
         exchange.scheme(),
-        exchange.http_minor
+        exchange.protocol()
     );
 }
 

@@ -11,6 +11,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u32);
 
+/// `http_minor` of messages of HTTP/2, which has no minor version.
+pub const HTTP_2: u8 = 20;
+
 /// A header field as the parser found it: value without surrounding white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderSpan<'a> {
@@ -126,6 +129,7 @@ pub enum StaticAnswer<'a> {
 mod answering;
 mod authority;
 mod begin;
+mod blocks;
 mod changes;
 mod expanding;
 pub mod fields;

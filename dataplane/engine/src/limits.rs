@@ -128,8 +128,10 @@ pub const HTTP2_PIECE_BYTES: usize = 16 << 10;
 /// An answer's bytes that wait for a stream's window: above the first its upstream is not read, below the second again.
 pub const HTTP2_STREAM_PENDING_BYTES_HIGH: usize = 16 << 10;
 pub const HTTP2_STREAM_PENDING_BYTES_LOW: usize = 4 << 10;
+/// Between the two GOAWAYs of a drain: a round trip to any client, for the streams that are on their way.
+pub const HTTP2_GOAWAY_GRACE_MS: u64 = 1_000;
 /// Frames of one connection that were not handed to the kernel yet; above it streams wait.
-pub const HTTP2_PENDING_BYTES_HIGH: usize = 64 << 10;
+pub const HTTP2_PENDING_BYTES_HIGH: usize = 128 << 10;
 
 /// Wheel granularity: deadlines are seconds; a late deadline by one tick harms nobody.
 pub const TIMER_TICK_MS: u64 = 16;

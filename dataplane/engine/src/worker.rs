@@ -7,6 +7,7 @@ use crate::access_log::AccessLog;
 use crate::connection::{Downstream, Phase};
 use crate::control::{WorkerMessage, WorkerReceiver, WorkerSender};
 use crate::exchange::{Clock, Exchange, HeaderSpan};
+use crate::http2::Code;
 use crate::limits::{DOWNSTREAM_SOCKETS_PERCENT, POOLED_BUFFERS_MAX};
 use crate::metrics::{Counter, WorkerMetrics};
 use crate::passwords::Passwords;
@@ -77,6 +78,16 @@ pub struct Worker {
     pub myself: WorkerSender,
     pub scratch: Scratch,
     pub drain: Option<Drain>,
+    /// Ids from here on are streams of HTTP/2 connections.
+    pub streams_base: u32,
+    pub streams_opened: u32,
+    pub free_streams: Vec<u32>,
+    // Boxed: they are the boxes of `downstreams`.
+    #[allow(clippy::vec_box)]
+    pub spare_streams: Vec<Box<Downstream>>,
+    /// HTTP/2 connections with frames to send at the end of this turn.
+    pub marked: Vec<SocketId>,
+    pub second_goaway_ms: Option<u64>,
     // Boxed: they move between here and connections, and are large.
     #[allow(clippy::vec_box)]
     exchanges: Vec<Box<Exchange>>,
@@ -129,6 +140,12 @@ impl Worker {
             myself: context.myself,
             scratch: Scratch::default(),
             drain: None,
+            streams_base: io.sockets_max(),
+            streams_opened: 0,
+            free_streams: Vec::new(),
+            spare_streams: Vec::new(),
+            marked: Vec::new(),
+            second_goaway_ms: None,
             exchanges: Vec::new(),
             messages: context.messages,
             generation: 0,
@@ -217,6 +234,7 @@ impl Worker {
             WorkerMessage::Drain { timeout_ms, exit } => {
                 io.set_accepting(false);
                 self.drain = Some(Drain { deadline_ms: self.now_ms() + timeout_ms, exit });
+                self.drain_multiplexes();
             }
             WorkerMessage::PasswordChecked { ticket, right } => self.password_checked(io, ticket, right),
         }
@@ -312,6 +330,7 @@ impl<I: Io> Handler<I> for Worker {
             self.metrics.add(Counter::UpstreamBytesSent, io.sent(socket));
             self.upstreams[socket.index()] = None;
         } else if let Some(Some(_)) = self.downstreams.get(socket.index()) {
+            self.end_streams(io, socket);
             self.metrics.add(Counter::DownstreamBytesSent, io.sent(socket));
             self.metrics.add(Counter::ConnectionsClosed, 1);
             self.downstreams[socket.index()] = None;
@@ -332,6 +351,8 @@ impl<I: Io> Handler<I> for Worker {
     fn on_turn(&mut self, io: &mut I) -> Option<u64> {
         self.clock = io.now();
         self.fire_timers(io);
+        let goaway_ms = self.finish_goaways();
+        self.flush_marked(io);
         self.access_log.flush();
         self.metrics.add(Counter::LoopTurns, 1);
         self.metrics.add(Counter::SystemCalls, io.system_calls() - self.system_calls);
@@ -339,6 +360,7 @@ impl<I: Io> Handler<I> for Worker {
         self.metrics.set(Counter::ConnectionsOpen, u64::from(self.open_downstreams));
         self.metrics.set(Counter::UpstreamIdle, self.pool.len() as u64);
         let wait_ms = self.wheel.wait_ms(self.now_ms());
+        let wait_ms = [wait_ms, goaway_ms].into_iter().flatten().min();
         match self.drain {
             None => wait_ms,
             Some(drain) => match (self.go_on_draining(io, drain), wait_ms) {
@@ -354,6 +376,10 @@ impl Worker {
     pub fn abort<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         self.release_upstream(io, socket);
         self.end_exchange_badly(socket);
+        if self.is_stream(socket) {
+            return self.drop_stream(socket, Code::Internal);
+        }
+        self.end_streams(io, socket);
         if let Some(down) = self.downstream(socket) {
             down.phase = Phase::Closing;
             io.close(socket, Close::Now);

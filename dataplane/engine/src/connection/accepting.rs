@@ -147,8 +147,12 @@ impl Worker {
             Some(TlsVersion::Tls12) => Counter::TlsHandshakes12,
             _ => Counter::TlsHandshakes13,
         };
+        let http2 = down.session.as_ref().is_some_and(Session::is_http2);
         self.metrics.add(counter, 1);
-        self.set_downstream_deadline(socket, deadline_ms);
+        match http2 {
+            true => self.begin_multiplex(socket),
+            false => self.set_downstream_deadline(socket, deadline_ms),
+        }
     }
 
     /// The alert is in `out` already: it is sent, then the socket closes.

@@ -269,30 +269,37 @@ impl Worker {
         let timeout_ms =
             self.cluster_timeout(client, |state| state.read_timeout_ms, UPSTREAM_READ_TIMEOUT_MS);
         let deadline_ms = self.now_ms() + timeout_ms;
-        let full = io.pending(client) > PENDING_OUTPUT_BYTES_HIGH;
-        let Some(up) = self.upstream(upstream) else { return };
-        if full && !up.paused {
-            up.paused = true;
-            io.pause(upstream);
-            io.notify_drained(client);
+        if self.is_full(io, client) {
+            self.pause_upstream(io, client, upstream);
         }
+        let Some(up) = self.upstream(upstream) else { return };
         if up.phase != upstream::Phase::Head {
             self.set_upstream_deadline(upstream, deadline_ms);
         }
     }
 
+    fn pause_upstream<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
+        if self.upstream(upstream).is_some_and(|up| !std::mem::replace(&mut up.paused, true)) {
+            self.pause(io, upstream);
+            self.notify_drained(io, client);
+        }
+    }
+
     /// The client took enough of what waited for it.
     pub fn downstream_drained<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        if self.downstream(client).is_some_and(|down| down.multiplex.is_some()) {
+            return self.mark_multiplex(client);
+        }
         let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream) else { return };
         let deadline_ms = self.now_ms() + UPSTREAM_READ_TIMEOUT_MS;
         if let Some(up) = self.upstream(upstream)
             && up.paused
         {
             up.paused = false;
-            io.resume(upstream);
             if up.phase == upstream::Phase::Body {
                 self.set_upstream_deadline(upstream, deadline_ms);
             }
+            self.resume(io, upstream);
         }
     }
 
@@ -386,13 +393,8 @@ impl Worker {
         if let Some(down) = self.downstream(client) {
             down.serving.response_bytes += bytes.len() as u64;
         }
-        if io.pending(client) > PENDING_OUTPUT_BYTES_HIGH
-            && let Some(up) = self.upstream(upstream)
-            && !up.paused
-        {
-            up.paused = true;
-            io.pause(upstream);
-            io.notify_drained(client);
+        if self.is_full(io, client) {
+            self.pause_upstream(io, client, upstream);
         }
     }
 
@@ -409,7 +411,7 @@ impl Worker {
         if let Some(session) = down.session.as_mut() {
             session.close(io.out(client));
         }
-        io.shutdown(client);
+        self.shutdown(io, client);
     }
 
     /// The counterpart: the client finished.
@@ -425,7 +427,7 @@ impl Worker {
         if let Some(session) = up.session.as_mut() {
             session.close(io.out(upstream));
         }
-        io.shutdown(upstream);
+        self.shutdown(io, upstream);
     }
 
     fn end_tunnel<I: Io>(&mut self, io: &mut I, client: SocketId) {

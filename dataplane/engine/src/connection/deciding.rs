@@ -5,6 +5,7 @@ use super::{Phase, Waiting};
 use crate::error::Failure;
 use crate::exchange::texts::USER_VARIABLE;
 use crate::exchange::{Refuse, StaticAnswer};
+use crate::http2::hpack::encoder;
 use crate::metrics::Counter;
 use crate::program::run::{Decision, Operation};
 use crate::ring::{Io, SocketId};
@@ -139,6 +140,17 @@ impl Worker {
         self.finish_exchange(io, socket);
     }
 
+    /// An answer without fields that a program could change.
+    fn send_plain_answer<I: Io>(&mut self, io: &mut I, socket: SocketId, status: u16) {
+        if !self.is_stream(socket) {
+            return self.send_downstream(io, socket, plain_answer(status).as_bytes());
+        }
+        let mut block = Vec::new();
+        encoder::status(status, &mut block);
+        encoder::field(b"content-length", b"0", &mut block);
+        self.write_stream(io, socket, block.len(), &block, true, &[]);
+    }
+
     /// Answers bytes that are no request we take: the shortest answer, then the connection ends.
     pub fn refuse_head<I: Io>(&mut self, io: &mut I, socket: SocketId, refuse: Refuse) {
         self.metrics.add(Counter::RefusedHead, 1);
@@ -150,8 +162,7 @@ impl Worker {
 
     /// Refuses a parsed request whose exchange never began properly.
     pub fn refuse<I: Io>(&mut self, io: &mut I, socket: SocketId, refuse: Refuse) {
-        let message = plain_answer(refuse.status);
-        self.send_downstream(io, socket, message.as_bytes());
+        self.send_plain_answer(io, socket, refuse.status);
         if let Some(down) = self.downstream(socket) {
             down.serving.status = refuse.status;
             down.serving.reason = refuse.reason;

@@ -12,6 +12,9 @@ use crate::worker::Worker;
 impl Worker {
     /// Appends bytes to the client's output, encrypted where it has a session.
     pub fn send_downstream<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) {
+        if self.is_stream(socket) {
+            return self.send_stream(io, socket, bytes);
+        }
         let Some(down) = self.downstream(socket) else { return };
         if matches!(down.phase, Phase::Closing | Phase::Lingering) || bytes.is_empty() {
             return;
@@ -32,6 +35,9 @@ impl Worker {
             return self.abort(io, socket);
         }
         self.log_exchange(socket);
+        if self.is_stream(socket) {
+            return self.finish_stream(io, socket);
+        }
         let idle_ms = or_default(self.snapshot.settings().idle_timeout_ms, IDLE_TIMEOUT_MS);
         let deadline_ms = self.now_ms() + idle_ms;
         let Some(down) = self.downstream(socket) else { return };
@@ -101,6 +107,9 @@ impl Worker {
 
     /// Closes once the answer is on its way; `timing` watches over its progress.
     pub fn close_after_flush<I: Io>(&mut self, io: &mut I, socket: SocketId, when: Close) {
+        if self.is_stream(socket) {
+            return self.finish_stream(io, socket);
+        }
         let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
         let Some(down) = self.downstream(socket) else { return };
         if down.phase == Phase::Closing {
@@ -117,6 +126,9 @@ impl Worker {
 
     /// Closes after the client had time to read the answer: unread input would make the kernel send a reset.
     pub fn linger<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        if self.is_stream(socket) {
+            return self.finish_stream(io, socket);
+        }
         let deadline_ms = self.now_ms() + LINGER_TIMEOUT_MS;
         let Some(down) = self.downstream(socket) else { return };
         if matches!(down.phase, Phase::Closing | Phase::Lingering) {
@@ -153,6 +165,7 @@ impl Worker {
                 self.abort(io, socket);
             }
             (Phase::Head, End::Finished) => self.close_after_flush(io, socket, Close::AfterFlush),
+            (Phase::Multiplex, End::Finished) => self.mark_multiplex(socket),
             _ => self.abort(io, socket),
         }
     }

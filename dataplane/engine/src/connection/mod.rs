@@ -5,16 +5,18 @@
 //! `proxying` to an endpoint, with retries -> `answering` from the upstream -> `responding`, the one way of every
 //! answer to the client -> `ending` the exchange and then the connection. `timing` watches over all of it.
 //!
-//! Rule: a connection serves one request at a time; pipelined bytes wait in `input`, bounded. HTTP/2 will be another
-//! `receiving`/`answering` pair over the same phases.
+//! Rule: a connection serves one request at a time; pipelined bytes wait in `input`, bounded. HTTP/2 is
+//! `multiplexing` (a connection) and `streams` (requests that look like connections of their own to all others).
 
 pub mod accepting;
 pub mod answering;
 pub mod deciding;
 pub mod ending;
+pub mod multiplexing;
 pub mod proxying;
 pub mod receiving;
 pub mod responding;
+pub mod streams;
 pub mod timing;
 
 use crate::error::Failure;
@@ -22,12 +24,14 @@ use crate::exchange::filtering::BodyFilters;
 use crate::exchange::{Exchange, Peer};
 use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
+use crate::http2::Multiplex;
 use crate::ring::SocketId;
 use crate::snapshot::{EndpointKey, Standing, VirtualHost};
 use crate::timers::Wheel;
 use crate::tls::Session;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use streams::StreamLink;
 
 /// Where a client connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub enum Phase {
     Head,
     /// One exchange is under way.
     Serving,
+    /// HTTP/2: exchanges are on streams, each with a `Downstream` of its own.
+    Multiplex,
     /// After 101: bytes pass unread.
     Tunnel,
     /// Our side is finished; what still comes is dropped, so that no reset destroys the answer.
@@ -141,6 +147,14 @@ pub struct Serving {
     pub response_bytes: u64,
     pub upstream_address: Option<SocketAddr>,
     pub reason: &'static str,
+    /// HTTP/2: bytes of the header block at the front of what is sent next.
+    pub head_block: usize,
+    /// HTTP/2: what is sent next is the last.
+    pub answer_ended: bool,
+    /// HTTP/2: the header block of the answer's trailers.
+    pub trailers: Vec<u8>,
+    /// The client takes trailers.
+    pub takes_trailers: bool,
 }
 
 /// Progress at the start of the window that is judged at its end.
@@ -174,6 +188,12 @@ pub struct Downstream {
     pub lingered_bytes: u64,
     pub exchange: Option<Box<Exchange>>,
     pub serving: Serving,
+    /// A connection that speaks HTTP/2.
+    pub multiplex: Option<Box<Multiplex>>,
+    /// This is a stream of one.
+    pub stream: Option<Box<StreamLink>>,
+    /// In `Worker::marked`.
+    pub marked: bool,
 }
 
 impl Default for Serving {
@@ -213,6 +233,10 @@ impl Default for Serving {
             response_bytes: 0,
             upstream_address: None,
             reason: "",
+            head_block: 0,
+            answer_ended: false,
+            trailers: Vec::new(),
+            takes_trailers: false,
         }
     }
 }
@@ -244,6 +268,9 @@ impl Downstream {
             lingered_bytes: 0,
             exchange: None,
             serving: Serving::default(),
+            multiplex: None,
+            stream: None,
+            marked: false,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::accepting::or_default;
 use super::{Phase, Serving, Waiting};
 use crate::error::Failure;
 use crate::exchange::{Body, Connection, Framing};
+use crate::http1::chunked;
 use crate::limits::*;
 use crate::metrics::Counter;
 use crate::program::run::Decision;
@@ -280,7 +281,7 @@ impl Worker {
         self.scratch.message = message;
         if interim {
             // Expect is ours to answer, hop by hop (RFC 9110 10.1.1): the route has accepted the request by now.
-            self.send_downstream(io, client, b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.send_continue(io, client);
         }
         match done {
             true => self.request_sent(upstream),
@@ -316,6 +317,14 @@ impl Worker {
                 // A session that cannot be written any more ends with the next read or deadline.
                 let _ = session.write(bytes, io.out(upstream));
             }
+        }
+    }
+
+    /// Ends a body whose length was not known.
+    pub fn end_upstream_body<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
+        match self.is_stream(upstream) {
+            false => self.send_upstream(io, upstream, chunked::LAST_CHUNK),
+            true => self.write_stream(io, upstream, 0, &[], true, &[]),
         }
     }
 

@@ -22,6 +22,9 @@ impl Worker {
             }
             return;
         }
+        if down.phase == Phase::Multiplex {
+            return self.multiplex_data(io, socket, bytes);
+        }
         if down.advancing || !down.input.is_empty() {
             down.input.extend_from_slice(bytes);
             if !down.advancing {
@@ -56,6 +59,9 @@ impl Worker {
 
     /// Stops reading a client whose bytes may not go on, and reads it again when they may.
     fn limit_input<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        if self.is_stream(socket) {
+            return self.settle_stream(io, socket);
+        }
         let Some(down) = self.downstream(socket) else { return };
         if matches!(down.phase, Phase::Closing | Phase::Lingering) {
             return;
@@ -79,7 +85,7 @@ impl Worker {
                 Phase::Head => self.head(io, socket, &bytes[at..]),
                 Phase::Serving => self.body(io, socket, &bytes[at..]),
                 Phase::Tunnel => self.tunnel_up(io, socket, &bytes[at..]),
-                Phase::ProxyHeader | Phase::Handshake => None,
+                Phase::ProxyHeader | Phase::Handshake | Phase::Multiplex => None,
                 Phase::Lingering | Phase::Closing => Some(bytes.len() - at),
             };
             match step {
@@ -145,42 +151,55 @@ impl Worker {
                 return self.refuse_head(io, socket, Refuse { status: rule.status, reason: rule.rule });
             }
         };
-        let mut exchange = self.take_exchange();
         let mut spans = self.scratch.take_spans();
         spans.extend(
             request.fields.iter().map(|field| HeaderSpan { name: field.name.as_bytes(), value: field.value }),
         );
-        let (now, now_ms) = (self.now(), self.now_ms());
-        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
         let parsed = RequestHead {
             method: request.method,
             target: request.target,
             http_minor: request.minor,
             headers: &spans,
         };
-        let begun = exchange.begin(&parsed, &down.peer, self.snapshot.settings(), now);
-        self.scratch.give_spans(spans);
-        let bodiless = request.body.is_done();
-        let mut tried = std::mem::take(&mut down.serving.tried);
-        tried.clear();
-        down.serving = Serving {
+        let serving = Serving {
             body: request.body,
             length: request.length,
             chunked: matches!(request.body, crate::http1::body::BodyDecoder::Chunked(_)),
             head_method: request.method == b"HEAD",
-            replayable: bodiless && is_idempotent(request.method),
-            bodiless,
+            replayable: request.body.is_done() && is_idempotent(request.method),
+            bodiless: request.body.is_done(),
             http_minor: request.minor,
-            persistent: request.persistent && !down.finished,
+            persistent: request.persistent,
             expects_continue: request.expects_continue,
             upgrade: request.upgrade.map(Box::from),
-            started_ns: now.monotonic_ns,
-            tried,
             ..Serving::default()
         };
+        self.open_exchange(io, socket, &parsed, serving);
+        self.scratch.give_spans(spans);
+    }
+
+    /// A request of either protocol begins: its exchange, its deadline, then the host's program.
+    pub fn open_exchange<I: Io>(
+        &mut self,
+        io: &mut I,
+        socket: SocketId,
+        head: &RequestHead,
+        serving: Serving,
+    ) {
+        let mut exchange = self.take_exchange();
+        let (now, now_ms, sent) = (self.now(), self.now_ms(), self.sent(io, socket));
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let begun = exchange.begin(head, &down.peer, self.snapshot.settings(), now);
+        let bodiless = serving.request_done();
+        let mut tried = std::mem::take(&mut down.serving.tried);
+        tried.clear();
+        down.serving = serving;
+        down.serving.started_ns = now.monotonic_ns;
+        down.serving.tried = tried;
+        down.serving.persistent &= !down.finished;
         down.exchange = Some(exchange);
         down.phase = Phase::Serving;
-        down.window = Window { sent: io.sent(socket), was_expecting_body: !bodiless, ..Window::default() };
+        down.window = Window { sent, was_expecting_body: !bodiless, ..Window::default() };
         self.set_downstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS);
         match begun {
             Ok(()) => self.decide_request(io, socket),
@@ -252,12 +271,12 @@ impl Worker {
 
     /// After body bytes went up: backpressure, and the answer's deadline once the request is complete.
     fn body_sent<I: Io>(&mut self, io: &mut I, socket: SocketId, upstream: SocketId) {
-        let full = io.pending(upstream) > PENDING_OUTPUT_BYTES_HIGH;
+        let full = self.is_full(io, upstream);
+        if full {
+            self.notify_drained(io, upstream);
+        }
         if let Some(down) = self.downstream(socket) {
             down.serving.blocked = full;
-            if full {
-                io.notify_drained(upstream);
-            }
             if down.serving.request_done() {
                 self.request_sent(upstream);
             }
@@ -271,11 +290,11 @@ impl Worker {
         }
         let upstream = down.serving.upstream?;
         self.send_upstream(io, upstream, bytes);
-        if io.pending(upstream) > PENDING_OUTPUT_BYTES_HIGH
+        if self.is_full(io, upstream)
             && let Some(down) = self.downstream(socket)
         {
             down.serving.blocked = true;
-            io.notify_drained(upstream);
+            self.notify_drained(io, upstream);
         }
         let deadline_ms = self.tunnel_deadline_ms(socket);
         self.set_downstream_deadline(socket, deadline_ms);
@@ -294,7 +313,7 @@ impl Worker {
 }
 
 /// Methods that may be repeated (RFC 9110 9.2.2).
-fn is_idempotent(method: &[u8]) -> bool {
+pub fn is_idempotent(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
 }
 

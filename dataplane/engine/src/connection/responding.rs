@@ -8,8 +8,9 @@
 
 use crate::exchange::fields::Fields;
 use crate::exchange::filtering::{AnswerLength, BodyFilters};
-use crate::exchange::{Body, Connection, Exchange, Framing, ResponseHead, StaticAnswer, is_bodiless};
+use crate::exchange::{Body, Connection, Exchange, Framing, HTTP_2, ResponseHead, StaticAnswer, is_bodiless};
 use crate::http1::chunked;
+use crate::http2::hpack::encoder;
 use crate::ring::{Io, SocketId};
 use crate::worker::Worker;
 
@@ -45,6 +46,16 @@ impl Worker {
         self.finish_exchange(io, client);
     }
 
+    /// Tells a client that waits for it to send its body.
+    pub fn send_continue<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        if !self.is_stream(client) {
+            return self.send_downstream(io, client, b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        let mut block = Vec::new();
+        encoder::status(100, &mut block);
+        self.write_stream(io, client, block.len(), &block, false, &[]);
+    }
+
     /// Sends what `write` appends as one piece.
     pub fn send_written<I: Io>(
         &mut self,
@@ -64,6 +75,7 @@ impl Worker {
     /// Appends the head. Until it is sent, the answer may still be taken back (`Worker::take_back_answer`).
     pub fn write_answer_head(&mut self, client: SocketId, origin: Origin, out: &mut Vec<u8>) {
         let draining = self.drain.is_some();
+        let start = out.len();
         let Some(down) = self.downstream(client) else { return };
         let serving = &mut down.serving;
         let Some(exchange) = down.exchange.as_mut() else { return };
@@ -71,6 +83,10 @@ impl Worker {
         if draining || !serving.request_done() {
             serving.persistent = false;
         }
+        // A stream's head is told apart from the body behind it by its length.
+        let note = |serving: &mut Serving, out: &Vec<u8>| {
+            serving.head_block = if serving.http_minor == HTTP_2 { out.len() - start } else { 0 };
+        };
         match origin {
             Origin::Upstream { head, body, ahead, switches } => {
                 serving.status = head.status;
@@ -83,6 +99,7 @@ impl Worker {
                     let framing = frame(serving, body, switches);
                     exchange.write_unchanged_head(head, framing, out);
                 }
+                note(serving, out);
             }
             Origin::File { status, fields, body } => {
                 serving.status = status;
@@ -91,6 +108,7 @@ impl Worker {
                 let body = if is_bodiless(status) { Body::Unframed } else { body };
                 let framing = filter_and_frame(serving, exchange, body, None);
                 exchange.write_answer_head(status, b"", framing, out);
+                note(serving, out);
             }
             Origin::Static(answer) => {
                 let mut content = Vec::new();
@@ -102,6 +120,7 @@ impl Worker {
                 let body = exchange.frame_own_answer(serving.status, content.len());
                 let framing = frame(serving, body, None);
                 exchange.write_answer_head(serving.status, b"", framing, out);
+                note(serving, out);
                 self.write_answer_data(client, &content, out);
             }
         }
@@ -126,6 +145,9 @@ impl Worker {
         if let Some(down) = self.downstream(client) {
             down.serving.answered = false;
             down.serving.answer_chunked = false;
+            down.serving.head_block = 0;
+            down.serving.answer_ended = false;
+            down.serving.trailers.clear();
             down.serving.filters = BodyFilters::default();
             down.serving.response_bytes = 0;
         }
@@ -169,6 +191,7 @@ impl Serving {
             }
             self.frame_data(&left, out);
         }
+        self.answer_ended = true;
         if self.answer_chunked {
             out.extend_from_slice(chunked::LAST_CHUNK);
         }
@@ -234,8 +257,9 @@ fn frame<'a>(serving: &mut Serving, body: Body, switches: Option<&'a [u8]>) -> F
         body = Body::Unframed;
         serving.persistent &= serving.head_method;
     }
-    serving.answer_chunked = body == Body::Chunked && !serving.head_method;
+    serving.answer_chunked = body == Body::Chunked && !serving.head_method && serving.http_minor != HTTP_2;
     let connection = match switches {
+        _ if serving.http_minor == HTTP_2 => Connection::Default,
         Some(protocol) => Connection::Upgrade(protocol),
         None => connection_line(serving.persistent, serving.http_minor),
     };

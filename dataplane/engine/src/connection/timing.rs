@@ -33,6 +33,7 @@ impl Worker {
             }
             Phase::Serving | Phase::Closing => self.judge_progress(io, socket, now_ms),
             Phase::Tunnel => self.abort(io, socket),
+            Phase::Multiplex => self.multiplex_timer(io, socket, now_ms),
         }
     }
 
@@ -41,7 +42,7 @@ impl Worker {
         if self.downstream(socket).is_some_and(|down| down.serving.waiting == Waiting::Retry) {
             return self.retry_due(io, socket);
         }
-        let (sent, pending) = (io.sent(socket), io.pending(socket) > 0);
+        let (sent, pending) = (self.sent(io, socket), self.pending(io, socket) > 0);
         let Some(down) = self.downstream(socket) else { return };
         let serving = &down.serving;
         let expecting = down.phase == Phase::Serving
@@ -95,7 +96,7 @@ impl Worker {
 
     /// While the request goes up, only an upstream that takes none of what waits is to blame.
     fn head_overdue<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
-        let (sent, pending) = (io.sent(socket), io.pending(socket));
+        let (sent, pending) = (self.sent(io, socket), self.pending(io, socket));
         let Some(up) = self.upstream(socket) else { return };
         let Some(client) = up.client else { return };
         let moved = sent > up.sent_mark || pending == 0;

@@ -9,7 +9,7 @@ use super::statuses::reason;
 use super::writing::{
     each_response_field, push_date_field, push_end_to_end, push_field, push_framing, push_status_line,
 };
-use super::{Body, Connection, Exchange, Framing, ResponseHead, StaticAnswer};
+use super::{Body, Connection, Exchange, Framing, HTTP_2, ResponseHead, StaticAnswer};
 use crate::snapshot::ResponseRow;
 use std::io::Write;
 
@@ -30,6 +30,9 @@ impl Exchange {
     /// Appends the head of an upstream's answer that nothing changes.
     pub fn write_unchanged_head(&mut self, head: &ResponseHead, framing: Framing, out: &mut Vec<u8>) {
         self.upstream_status = head.status;
+        if self.http_minor == HTTP_2 {
+            return self.write_unchanged_block(head, framing, out);
+        }
         push_status_line(head.status, head.reason, out);
         let mut dated = false;
         each_response_field(head, |field| {
@@ -112,6 +115,9 @@ impl Exchange {
 
     /// Appends the head of the answer whose fields are in `scratch`. `told`: the upstream's reason phrase, "" for ours.
     pub fn write_answer_head(&self, status: u16, told: &[u8], framing: Framing, out: &mut Vec<u8>) {
+        if self.http_minor == HTTP_2 {
+            return self.write_answer_block(status, framing, out);
+        }
         push_status_line(status, told, out);
         push_end_to_end(&self.scratch, out);
         if status >= 200 && !self.scratch.contains(b"date") {

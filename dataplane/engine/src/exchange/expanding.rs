@@ -123,9 +123,7 @@ impl Exchange {
             Placeholder::Method => out.extend_from_slice(&self.method),
             Placeholder::OriginalMethod => out.extend_from_slice(&self.original_method),
             Placeholder::Scheme => out.extend_from_slice(self.scheme().as_bytes()),
-            Placeholder::Protocol => {
-                out.extend_from_slice(if self.http_minor == 0 { b"HTTP/1.0" } else { b"HTTP/1.1" })
-            }
+            Placeholder::Protocol => out.extend_from_slice(self.protocol().as_bytes()),
             Placeholder::Host => out.extend_from_slice(self.host()),
             Placeholder::HostLabel(index) => {
                 out.extend_from_slice(

@@ -138,9 +138,14 @@ pub(super) fn push_status_line(status: u16, told: &[u8], out: &mut Vec<u8>) {
 
 /// Everything but hop-by-hop fields and framing, which no program may set.
 pub(super) fn push_end_to_end(fields: &Fields, out: &mut Vec<u8>) {
-    for field in fields.iter().filter(|field| Kind::of(field.name) != Kind::Hop || is_challenge(field.name)) {
+    for field in fields.iter().filter(|field| is_passed_down(field.name)) {
         push_field(field.name, field.value, out);
     }
+}
+
+/// No hop-by-hop field, nor framing.
+pub(super) fn is_passed_down(name: &[u8]) -> bool {
+    Kind::of(name) != Kind::Hop || is_challenge(name)
 }
 
 fn is_challenge(name: &[u8]) -> bool {
@@ -175,9 +180,7 @@ pub(super) fn each_response_field<'a>(head: &ResponseHead<'a>, mut push: impl Fn
     let nominated: Vec<&[u8]> = head.headers.iter().filter(connection).map(|field| field.value).collect();
     let nominated = nominated_in(nominated.into_iter());
     for field in head.headers {
-        if (Kind::of(field.name) != Kind::Hop || is_challenge(field.name))
-            && !is_nominated(&nominated, field.name)
-        {
+        if is_passed_down(field.name) && !is_nominated(&nominated, field.name) {
             push(*field);
         }
     }

@@ -55,7 +55,9 @@ impl<'a> Request<'a> {
             regular = true;
             check_name(name)?;
             match name {
-                b"host" if host.replace(value).is_some() => return Err(Malformed("more than one Host field")),
+                b"host" if host.replace(value).is_some() => {
+                    return Err(Malformed("more than one Host field"));
+                }
                 b"cookie" => request.cookies += 1,
                 b"content-length" => {
                     let length = content_length(value).map_err(|rule| Malformed(rule.rule))?;

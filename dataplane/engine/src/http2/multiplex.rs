@@ -110,13 +110,13 @@ impl Multiplex {
 
     /// The first GOAWAY of a drain (RFC 9113 6.8): no new streams please, but those on their way are served.
     pub fn announce_end(&mut self) {
-        frames::push_goaway(0x7fff_ffff, Code::None, &mut self.out);
-        self.goaway = Some(0x7fff_ffff);
+        frames::push_goaway(NO_STREAM_LIMIT, Code::None, &mut self.out);
+        self.goaway = Some(NO_STREAM_LIMIT);
     }
 
     /// No stream is open or can be opened any more.
     pub fn is_over(&self) -> bool {
-        self.goaway.is_some_and(|last| last != 0x7fff_ffff) && self.streams.is_empty()
+        self.goaway.is_some_and(|last| last != NO_STREAM_LIMIT) && self.streams.is_empty()
     }
 
     /// Resets a stream for a reason of ours; nothing where it is gone.
@@ -139,6 +139,16 @@ impl Multiplex {
             stream.receive_window += i64::from(increment);
             frames::push_window_update(id, increment, &mut self.out);
         }
+    }
+
+    /// Bytes of a stream that is gone will not be used up any more.
+    pub fn credit_held(&mut self, bytes: usize) {
+        self.credit_connection(bytes);
+    }
+
+    /// A preface or a header block is under way.
+    pub fn is_incomplete(&self) -> bool {
+        self.preface || !self.ready || self.block.open
     }
 
     pub(super) fn credit_connection(&mut self, bytes: usize) {
@@ -179,5 +189,7 @@ impl Multiplex {
     }
 }
 
+/// What the first GOAWAY of a drain says: no limit yet.
+pub const NO_STREAM_LIMIT: u32 = 0x7fff_ffff;
 /// The owner of a stream that nobody took yet.
 pub const NOBODY: u32 = u32::MAX;

@@ -84,7 +84,7 @@ impl Multiplex {
     }
 
     /// A stream ends by our reset: it is paid for, since peers can make us do it (CVE-2025-8671).
-    pub(super) fn stream_error(&mut self, id: u32, code: Code) -> Result<Event, Violation> {
+    pub fn stream_error(&mut self, id: u32, code: Code) -> Result<Event, Violation> {
         frames::push_reset(id, code, &mut self.out);
         let owner = self.streams.remove(id, Gone::ResetByUs).map_or(NOBODY, |stream| stream.owner);
         self.budget.spend(1)?;
@@ -245,9 +245,11 @@ impl Multiplex {
             return self.fail(id, Code::StreamClosed);
         }
         if client && !stream.head_received {
-            let interim = self.fields.iter().next().is_some_and(|(name, value)| {
-                name == b":status" && value.first() == Some(&b'1')
-            });
+            let interim = self
+                .fields
+                .iter()
+                .next()
+                .is_some_and(|(name, value)| name == b":status" && value.first() == Some(&b'1'));
             if interim && end {
                 return self.fail(id, Code::Protocol);
             }

@@ -107,7 +107,13 @@ impl Multiplex {
             let last = piece == before;
             let plain_end = last && stream.ending == Ending::Plain;
             if piece > 0 || plain_end {
-                frames::push_head(piece, frames::DATA, u8::from(plain_end) * frames::END_STREAM, id, &mut self.out);
+                frames::push_head(
+                    piece,
+                    frames::DATA,
+                    u8::from(plain_end) * frames::END_STREAM,
+                    id,
+                    &mut self.out,
+                );
                 let (front, back) = stream.queue.as_slices();
                 let cut = piece.min(front.len());
                 self.out.extend_from_slice(&front[..cut]);
@@ -128,7 +134,9 @@ impl Multiplex {
                 stream.queue = Default::default();
             }
             let (owner, local_done, left) = (stream.owner, stream.local_done, stream.queue.len());
-            if local_done || (before > HTTP2_STREAM_PENDING_BYTES_LOW && left <= HTTP2_STREAM_PENDING_BYTES_LOW) {
+            if local_done
+                || (before > HTTP2_STREAM_PENDING_BYTES_LOW && left <= HTTP2_STREAM_PENDING_BYTES_LOW)
+            {
                 self.drained.push(owner);
             }
             if local_done {

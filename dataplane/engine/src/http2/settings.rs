@@ -2,7 +2,7 @@
 
 use super::frames::{self, Code};
 use super::{Role, Violation};
-use crate::limits::{HTTP2_STREAMS_MAX, HTTP2_STREAM_WINDOW_BYTES, REQUEST_HEAD_BYTES_MAX};
+use crate::limits::{HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, REQUEST_HEAD_BYTES_MAX};
 
 const ENABLE_PUSH: u16 = 2;
 const MAX_CONCURRENT_STREAMS: u16 = 3;

@@ -51,7 +51,7 @@ pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<Arc<Server
     let builder = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()));
     let builder = builder.with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(Noting(resolver)));
-    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     // Stateless tickets with rotating keys: no session cache that all workers would have to lock.
     config.ticketer = provider::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -137,6 +137,15 @@ impl Session {
             Side::Server(connection) => close(&mut **connection, out),
             Side::Client(connection) => close(&mut **connection, out),
         }
+    }
+
+    /// The handshake agreed on HTTP/2 (RFC 9113 3.2).
+    pub fn is_http2(&self) -> bool {
+        let protocol = match &self.side {
+            Side::Server(connection) => connection.alpn_protocol(),
+            Side::Client(connection) => connection.alpn_protocol(),
+        };
+        protocol == Some(b"h2")
     }
 
     /// What the handshake agreed on; None before its end.

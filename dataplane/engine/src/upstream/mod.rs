@@ -6,8 +6,10 @@
 pub mod pool;
 
 use crate::connection::Deadline;
+use crate::connection::streams::StreamLink;
 use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
+use crate::http2::Multiplex;
 use crate::ring::SocketId;
 use crate::snapshot::EndpointRef;
 use crate::tls::Session;
@@ -53,6 +55,14 @@ pub struct Upstream {
     pub deadline: Deadline,
     pub requested_ns: u64,
     pub sent_mark: u64,
+    /// A connection that speaks HTTP/2: requests are on streams, each with an `Upstream` of its own.
+    pub multiplex: Option<Box<Multiplex>>,
+    /// This is a stream of one.
+    pub stream: Option<Box<StreamLink>>,
+    /// In `Worker::marked`.
+    pub marked: bool,
+    /// Streams that wait for this connection.
+    pub waiting: Vec<SocketId>,
     /// `endpoint.active` counts this one.
     pub counted: bool,
 }
@@ -80,6 +90,10 @@ impl Upstream {
             deadline: Deadline::default(),
             requested_ns: 0,
             sent_mark: 0,
+            multiplex: None,
+            stream: None,
+            marked: false,
+            waiting: Vec::new(),
             counted: false,
         };
         upstream.count(true);

@@ -1,7 +1,7 @@
 //! Matchers with the meaning of Caddy's (caddyhttp/matchers.go): pure predicates on the request as it is now.
 
 use super::{HelperResult, Vm, row};
-use crate::exchange::{Exchange, Unknown, paths, queries};
+use crate::exchange::{Exchange, HTTP_2, Unknown, paths, queries};
 use crate::snapshot::{PathPattern, Subject, compile_folded_path};
 
 pub fn match_path(vm: &mut Vm, index: u64) -> HelperResult {
@@ -305,10 +305,12 @@ pub fn match_protocol(vm: &mut Vm, index: u64) -> HelperResult {
         "https" => exchange.tls.is_some(),
         "http" => exchange.tls.is_none(),
         "grpc" => grpc(),
-        "http/1" | "http/1+" => true,
+        "http/1" => exchange.http_minor != HTTP_2,
+        "http/1+" | "http/1.0+" => true,
         "http/1.0" => exchange.http_minor == 0,
-        "http/1.0+" => true,
-        "http/1.1" | "http/1.1+" => exchange.http_minor == 1,
+        "http/1.1" => exchange.http_minor == 1,
+        "http/1.1+" => exchange.http_minor > 0,
+        "http/2" | "http/2+" => exchange.http_minor == HTTP_2,
         _ => false,
     };
     Ok(u64::from(fits))
