@@ -91,14 +91,10 @@ impl Worker {
     ) -> Result<(), Violation> {
         match event {
             Event::Head { id, end } => return self.begin_stream(io, socket, id, end),
-            Event::Data { id, owner, bytes, end } => {
-                let data = &input[bytes];
-                match owner {
-                    NOBODY => self.credit_unused(socket, id, data.len()),
-                    owner => self.stream_data(io, SocketId(owner), data, end),
-                }
+            Event::Data { id: _, owner, bytes, end } => {
+                self.stream_data(io, SocketId(owner), &input[bytes], end);
             }
-            Event::Trailers { owner: NOBODY, .. } | Event::Reset { owner: NOBODY, .. } => {}
+            Event::Reset { owner: NOBODY, .. } => {}
             Event::Trailers { id: _, owner } => self.stream_data(io, SocketId(owner), &[], true),
             Event::Reset { owner, by_peer, .. } => {
                 let client = SocketId(owner);
@@ -114,12 +110,6 @@ impl Worker {
             Event::GoingAway { .. } | Event::Ready => {}
         }
         Ok(())
-    }
-
-    fn credit_unused(&mut self, socket: SocketId, id: u32, bytes: usize) {
-        if let Some(multiplex) = self.multiplex(socket) {
-            multiplex.credit(id, bytes);
-        }
     }
 
     /// The connection broke the rules: GOAWAY says which, its streams end.
@@ -262,6 +252,7 @@ impl Worker {
         encoder::field(b"content-length", b"0", &mut block);
         multiplex.send_head(id, &block, true);
         multiplex.stop_request(id);
+        multiplex.reset(id, Code::None);
         multiplex.budget.spend(1)
     }
 
@@ -345,7 +336,8 @@ impl Worker {
         let Some(down) = self.downstream(socket) else { return };
         let Some(multiplex) = down.multiplex.as_deref_mut() else { return };
         let waits = multiplex.is_incomplete() || !down.input.is_empty();
-        if multiplex.streams.is_empty() {
+        let unwanted = multiplex.reset_unwanted();
+        if multiplex.streams.is_empty() && !unwanted {
             multiplex.end(Code::None);
             self.metrics.add(Counter::RefusedTimeout, u64::from(waits));
             self.flush_multiplex(io, socket);
@@ -359,6 +351,7 @@ impl Worker {
             self.metrics.add(Counter::RefusedTimeout, 1);
             return self.abort(io, socket);
         }
+        self.mark_multiplex(socket);
         self.set_downstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS);
     }
 

@@ -105,7 +105,7 @@ pub fn push_block(block: &[u8], end_stream: bool, stream: u32, payload_max: usiz
         None => END_HEADERS,
         Some(_) => 0,
     };
-    let flags = u8::from(end_stream) * END_STREAM | last(&mut pieces);
+    let flags = (u8::from(end_stream) * END_STREAM) | last(&mut pieces);
     push(HEADERS, flags, stream, first, out);
     while let Some(piece) = pieces.next() {
         let flags = last(&mut pieces);

@@ -121,9 +121,28 @@ impl Multiplex {
 
     /// Resets a stream for a reason of ours; nothing where it is gone.
     pub fn reset(&mut self, id: u32, code: Code) {
+        if code == Code::None {
+            // Our side ended well: the stream waits, for a while, for the peer to end its own.
+            if let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.local_done) {
+                stream.owner = NOBODY;
+                return;
+            }
+        }
         if self.streams.remove(id, Gone::ResetByUs).is_some() {
             frames::push_reset(id, code, &mut self.out);
         }
+    }
+
+    /// Streams whose answer is complete while their request is not have waited long enough. True: there were some.
+    pub fn reset_unwanted(&mut self) -> bool {
+        let unwanted = |stream: &super::streams::Stream| stream.reset_after && stream.local_done;
+        let ids: Vec<u32> =
+            self.streams.iter().filter(|(_, stream)| unwanted(stream)).map(|(id, _)| *id).collect();
+        for id in &ids {
+            self.streams.remove(*id, Gone::ResetByUs);
+            frames::push_reset(*id, Code::None, &mut self.out);
+        }
+        !ids.is_empty()
     }
 
     /// Body bytes were used up: the peer may send as many again.

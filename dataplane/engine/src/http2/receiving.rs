@@ -5,7 +5,7 @@ use super::frames::{self, Code, FrameHead};
 use super::multiplex::{Event, Multiplex, NOBODY, Role};
 use super::settings::WINDOW_BYTES_MAX;
 use super::streams::Gone;
-use crate::limits::{HTTP2_STREAMS_MAX, REQUEST_HEAD_BYTES_MAX};
+use crate::limits::{HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, REQUEST_HEAD_BYTES_MAX};
 
 /// What one frame led to.
 enum Taken {
@@ -145,6 +145,17 @@ impl Multiplex {
         }
         stream.remote_done = end;
         let owner = stream.owner;
+        if owner == NOBODY {
+            let unwanted = stream.receive_window < i64::from(HTTP2_STREAM_WINDOW_BYTES / 2);
+            self.credit_connection(head.length);
+            if end {
+                self.finish(head.stream);
+            } else if unwanted {
+                self.streams.remove(head.stream, Gone::ResetByUs);
+                frames::push_reset(head.stream, Code::None, &mut self.out);
+            }
+            return Ok(Taken::Nothing);
+        }
         let from = start + (data.as_ptr() as usize - payload.as_ptr() as usize);
         let bytes = from..from + data.len();
         // Padding is used up at once.
@@ -265,6 +276,10 @@ impl Multiplex {
         }
         if let Some(stream) = self.streams.get_mut(id) {
             stream.remote_done = true;
+        }
+        if owner == NOBODY {
+            self.finish(id);
+            return Ok(Taken::Nothing);
         }
         Ok(Taken::Event(Event::Trailers { id, owner }))
     }

@@ -1,7 +1,7 @@
 //! Heads, bodies and trailers go out, as windows allow. A body's bytes go straight into frames where nothing waits before
 //! them; what does not fit waits in its stream's queue, and streams are served in turn, a bounded piece each.
 
-use super::frames::{self, Code};
+use super::frames;
 use super::multiplex::Multiplex;
 use super::streams::{Ending, Gone};
 use crate::limits::{HTTP2_PIECE_BYTES, HTTP2_STREAM_PENDING_BYTES_LOW};
@@ -154,15 +154,12 @@ impl Multiplex {
     }
 
     /// Both sides ended: the stream is gone.
-    fn finish(&mut self, id: u32) {
+    pub(super) fn finish(&mut self, id: u32) {
         let Some(stream) = self.streams.get(id) else { return };
         if stream.remote_done {
             self.streams.remove(id, Gone::Finished);
             // An answer may cost its client a PING and window updates.
             self.budget.earn(3);
-        } else if stream.reset_after {
-            frames::push_reset(id, Code::None, &mut self.out);
-            self.streams.remove(id, Gone::ResetByUs);
         }
     }
 
@@ -170,16 +167,6 @@ impl Multiplex {
     pub fn stop_request(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.reset_after = true;
-        if stream.local_done {
-            self.finish(id);
-        }
-    }
-
-    /// The peer ended its side after ours was done.
-    pub fn remote_finished(&mut self, id: u32) {
-        if self.streams.get(id).is_some_and(|stream| stream.local_done) {
-            self.finish(id);
-        }
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Stream {
     pub lined_up: bool,
     /// Payload bytes written into frames: progress.
     pub sent: u64,
-    /// After the queue: RST_STREAM(NO_ERROR), since the request was not wanted whole (RFC 9113 8.1).
+    /// The rest of the request is not wanted: RST_STREAM(NO_ERROR) where it is large or late (RFC 9113 8.1).
     pub reset_after: bool,
 }
 
