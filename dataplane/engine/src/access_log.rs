@@ -124,12 +124,7 @@ fn push_line(exchange: &Exchange, outcome: &Outcome, out: &mut Vec<u8>) {
         let (key, value) = exchange.log_value(tables, *row);
         push_field(&key, &value, out);
     }
-    let _ = writeln!(
-        out,
-        ",\"scheme\":\"{}\",\"protocol\":\"{}\"}}",
-        exchange.scheme(),
-        exchange.protocol()
-    );
+    let _ = writeln!(out, ",\"scheme\":\"{}\",\"protocol\":\"{}\"}}", exchange.scheme(), exchange.protocol());
 }
 
 fn push_field(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
