@@ -191,6 +191,7 @@ impl Worker {
             chunked: !end && !websocket && request.length.is_none(),
             head_method: request.method == b"HEAD",
             replayable: end && super::receiving::is_idempotent(request.method),
+            bodiless: end || websocket,
             http_minor: HTTP_2,
             persistent: true,
             expects_continue: !end && request.expects_continue,
