@@ -375,15 +375,6 @@ impl Exchange {
         self.request.get(name)
     }
 
-    /// Name and version of the client's protocol.
-    pub fn protocol(&self) -> &'static str {
-        match self.http_minor {
-            0 => "HTTP/1.0",
-            super::HTTP_2 => "HTTP/2.0",
-            _ => "HTTP/1.1",
-        }
-    }
-
     pub(crate) fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }

@@ -2,11 +2,20 @@
 
 use super::statuses::push_date;
 use super::writing::{each_response_field, is_passed_down};
-use super::{Body, Exchange, Framing, ResponseHead};
+use super::{Body, Exchange, Framing, HTTP_2, ResponseHead};
 use crate::http2::hpack::encoder;
 use std::io::Write;
 
 impl Exchange {
+    /// Name and version of the client's protocol.
+    pub fn protocol(&self) -> &'static str {
+        match self.http_minor {
+            0 => "HTTP/1.0",
+            HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        }
+    }
+
     /// Appends the block of an upstream's answer that nothing changes.
     pub(super) fn write_unchanged_block(&self, head: &ResponseHead, framing: Framing, out: &mut Vec<u8>) {
         push_status(head.status, out);
