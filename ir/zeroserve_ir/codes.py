@@ -26,6 +26,7 @@ class Code(Enum):
     ZS0109 = "unknown subdirective"
     ZS0110 = "not supported yet"
     ZS0111 = "file cannot be read"
+    ZS0112 = "invalid expression"
     ZS0201 = "not allowed in this profile"
     ZS0202 = "a limit is exceeded"
     ZS0301 = "malformed object"

@@ -11,6 +11,7 @@ pub mod encoding;
 pub mod error;
 pub mod exchange;
 pub mod execute;
+pub mod expressions;
 pub mod frames;
 pub mod http1;
 pub mod http2;

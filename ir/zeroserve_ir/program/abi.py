@@ -196,6 +196,13 @@ HELPERS: tuple[Helper, ...] = (
     ),
     Helper(40, "encode_answer", _ROW, 48, "the answer may be encoded by Tables.encodings[row]"),
     Helper(
+        45,
+        "match_expression",
+        _ROW,
+        256,
+        "1 when Tables.expressions[row] holds, 0 when not, 2 when it has no value",
+    ),
+    Helper(
         64,
         "read_request_header",
         (Argument.READ, Argument.LENGTH, Argument.WRITE, Argument.LENGTH),

@@ -12,6 +12,9 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
+from zeroserve_ir.expressions.checking import compile_expression
+from zeroserve_ir.expressions.lowering import as_matcher_sets, encode_expression
+from zeroserve_ir.expressions.nodes import ExpressionError
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.paths import PathMatch, encode_path
@@ -61,6 +64,8 @@ class MatcherLowering:
                 self._lower_not(sets, fail)
             case MatchFile():
                 self._lower_file(matcher, fail)
+            case tree.MatchExpression():
+                self._lower_expression(matcher, fail)
             case tree.MatchHeader(fields=fields):
                 for field, values in fields:
                     self._require("match_header", self.tables.add_header(field, values), fail)
@@ -115,6 +120,46 @@ class MatcherLowering:
     def _require(self, helper: str, row: int, fail: str) -> None:
         self.emitter.call_row(helper, row)
         self.emitter.jump_if_zero(fail)
+
+    def _lower_expression(self, matcher: tree.MatchExpression, fail: str) -> None:
+        """Lower what is only matchers as such; an expression without a value is an error (celmatcher.go)."""
+        emitter = self.emitter
+        try:
+            node = compile_expression(matcher.expression, matcher.name)
+        except ExpressionError as error:
+            message = f"{error.message} (character {error.offset + 1} of {matcher.expression!r})"
+            span = emitter.span or NOWHERE
+            raise DiagnosticError([Diagnostic(Code.ZS0112, message, span, help=error.cure)]) from None
+        sets = as_matcher_sets(node)
+        if sets is not None:
+            if sets:
+                self.lower_sets(sets, fail)
+            else:
+                emitter.jump(fail)
+            return
+        holds = emitter.new_label()
+        tables = self.tables.tables
+        expression = encode_expression(node, self._expression_rows)
+        tables.expressions.append(expression)
+        emitter.call_row("match_expression", len(tables.expressions) - 1)
+        emitter.jump_if_zero(fail)
+        emitter.jump_if_result(1, holds)
+        emitter.finish_with(abi.Action.ERROR, detail=500)
+        emitter.place(holds)
+
+    def _expression_rows(self, matcher: tree.Matcher) -> tuple[list[tuple[int, int]], bool]:
+        match matcher:
+            case tree.MatchHeader(fields=fields):
+                rows = [("match_header", self.tables.add_header(field, values)) for field, values in fields]
+            case tree.MatchVars(variables=variables):
+                rows = [
+                    ("match_variable", self.tables.add_variable(subject, values))
+                    for subject, values in variables
+                ]
+            case _:
+                rows = [self._add_row(matcher)]
+        numbers = [(abi.BY_NAME[helper].number, row) for helper, row in rows]
+        return numbers, isinstance(matcher, tree.MatchVars)
 
     def _lower_file(self, matcher: MatchFile, fail: str) -> None:
         """Look at once where the kernel need not wait, else suspend; `=404` raises that status."""

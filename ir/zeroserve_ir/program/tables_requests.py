@@ -58,8 +58,7 @@ def add_assignments(tables: pb.Tables, handler: tree.SetVariables) -> int:
 
 
 def _kind_of(literal: str) -> pb.ValueKind.ValueType:
-    if re.fullmatch(r"[+-]?\d+", literal):
-        return pb.VALUE_INTEGER
+    # Caddy's configuration is JSON, whose numbers are all doubles.
     return pb.VALUE_DOUBLE if re.search(r"\d", literal) else pb.VALUE_BOOLEAN
 
 

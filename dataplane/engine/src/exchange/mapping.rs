@@ -20,6 +20,13 @@ impl Exchange {
         self.maps.push((tables, row));
     }
 
+    /// A map defines the placeholder.
+    pub(crate) fn is_mapped(&self, name: &[u8]) -> bool {
+        self.maps.iter().any(|(tables, row)| {
+            tables.maps[*row as usize].destinations.iter().any(|known| known[..] == *name)
+        })
+    }
+
     /// Appends the value of a placeholder that a map defines; false where none does.
     pub(super) fn expand_mapped(&self, name: &[u8], out: &mut Vec<u8>) -> bool {
         let found = self.maps.iter().find_map(|(tables, row)| {

@@ -9,6 +9,7 @@ use crate::exchange::fields::Search;
 use crate::exchange::rewriting::{QueryChange, QueryOperation, Rewrite, Substitution};
 use crate::exchange::texts::Text;
 use crate::exchange::{HeaderChange, HeaderOperation};
+use crate::expressions::Expression;
 use crate::protocol;
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
@@ -71,6 +72,7 @@ impl Compiler {
             log_fields: message.log_fields.iter().map(requests::compile_log_field).collect(),
             traces: message.traces.len(),
             encodings: message.encodings.iter().map(compile_encoding).collect(),
+            expressions: message.expressions.iter().map(Expression::compile).collect::<Compiled<_>>()?,
         })
     }
 

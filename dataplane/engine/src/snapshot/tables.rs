@@ -7,6 +7,7 @@ use crate::encoding::EncodingRow;
 use crate::exchange::HeaderChange;
 use crate::exchange::rewriting::Rewrite;
 use crate::exchange::texts::Text;
+use crate::expressions::Expression;
 use regex::bytes::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub struct Tables {
     pub tries: Box<[PathTrie]>,
     pub maps: Box<[ValueMap]>,
     pub log_fields: Box<[LogField]>,
+    pub expressions: Box<[Expression]>,
     /// How many rows Tables.traces has: they say nothing but that there is one.
     pub traces: usize,
     pub encodings: Box<[EncodingRow]>,

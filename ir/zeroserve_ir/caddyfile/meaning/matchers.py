@@ -17,11 +17,21 @@ from zeroserve_ir.caddyfile.lexer import Quote, Token
 from zeroserve_ir.caddyfile.limits import DEPTH_MAX
 from zeroserve_ir.caddyfile.meaning.fields import canonical_field
 from zeroserve_ir.caddyfile.meaning.file_matching import read_file_matcher
-from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
-from zeroserve_ir.caddyfile.meaning.reading import PRIVATE_RANGES, Reading, Scope, refusal, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.profiles import Kind, check, check_placeholder
+from zeroserve_ir.caddyfile.meaning.reading import (
+    PRIVATE_RANGES,
+    Profile,
+    Reading,
+    Scope,
+    refusal,
+    texts,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.meaning.url_patterns import read_url_pattern
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
+from zeroserve_ir.expressions.checking import compile_expression, find_matchers, find_placeholders
+from zeroserve_ir.expressions.nodes import ExpressionError
 from zeroserve_ir.tree import (
     MatchClientIp,
     Matcher,
@@ -162,7 +172,7 @@ def _read_module(
         case "vars_regexp":
             return list(_read_vars_regexps(segments, name))
         case "expression":
-            return [_read_expression(segments[0], name)]
+            return [_read_expression(segments[0], name, reading)]
         case _:
             return [_read_not(segments, reading, depth)]
 
@@ -314,14 +324,29 @@ def _read_vars_regexps(segments: list[Segment], name: str) -> list[MatchVarsRege
     return [found[subject] for subject in sorted(found)]
 
 
-def _read_expression(segment: Segment, name: str) -> MatchExpression:
+def _read_expression(segment: Segment, name: str, reading: Reading) -> MatchExpression:
     """Read CEL: one word is the expression, of several the quotes are part of it (celmatcher.go)."""
     tokens = (segment.name, *segment.arguments) if segment.name.quoted else segment.arguments
     if not tokens:
         raise wrong_count(segment, "expression CEL")
+    matcher = MatchExpression(" ".join(_with_quotes(token) for token in tokens))
     if len(tokens) == 1:
-        return MatchExpression(tokens[0].text, name)
-    return MatchExpression(" ".join(_with_quotes(token) for token in tokens))
+        matcher = MatchExpression(tokens[0].text, name)
+    try:
+        node = compile_expression(matcher.expression, matcher.name)
+    except ExpressionError as error:
+        code = Code.ZS0110 if error.unsupported else Code.ZS0112
+        label = f"character {error.offset + 1} of the expression"
+        if reading.profile is Profile.LOCAL and not error.unsupported:
+            # `caddy adapt` takes any text; what serves is refused by lowering.
+            reading.warn(code, f"{error.message} ({label})", tokens[0], error.cure)
+            return matcher
+        raise refusal(code, error.message, tokens[0], error.cure, label) from None
+    for found in find_placeholders(node):
+        check_placeholder(reading, found, tokens[0])
+    for inner in find_matchers(node):
+        check(reading, Kind.MATCHER, MODULES[type(inner)], tokens[0])
+    return matcher
 
 
 def _with_quotes(token: Token) -> str:

@@ -165,10 +165,10 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _BOTH,
         Kind.MATCHER,
-        "client_ip header header_regexp host method not path path_regexp protocol query remote_ip vars "
-        "vars_regexp",
+        "client_ip expression header header_regexp host method not path path_regexp protocol query "
+        "remote_ip vars vars_regexp",
     ),
-    **_rows(_LATER, Kind.MATCHER, "expression tls"),
+    **_rows(_LATER, Kind.MATCHER, "tls"),
     **_rows(_CARRIED_OWNER, Kind.MATCHER, "url_pattern"),
     **_rows(_LATER_OWNER, Kind.MATCHER, "file"),
     **_rows(
@@ -252,12 +252,13 @@ def check_placeholders(reading: Reading, segment: Segment) -> None:
     for token in (segment.name, *segment.arguments):
         for found in _PLACEHOLDER.finditer(token.text) if "{" in token.text else ():
             with reading.collect():
-                _check_placeholder(reading, found[1], token)
+                check_placeholder(reading, found[1], token)
     for inner in segment.block or ():
         check_placeholders(reading, inner)
 
 
-def _check_placeholder(reading: Reading, name: str, token: Token) -> None:
+def check_placeholder(reading: Reading, name: str, token: Token) -> None:
+    """Refuse a placeholder that the profile does not allow."""
     row_name = placeholder_row(name)
     if name in reading.defined:
         return

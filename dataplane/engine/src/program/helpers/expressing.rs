@@ -1,0 +1,92 @@
+//! Expressions see the request: placeholders with their types (Caddy: replacer.go), matchers by their helpers.
+
+use super::{HelperResult, Vm, dispatch, row};
+use crate::exchange::texts::Placeholder;
+use crate::exchange::{Exchange, Unknown};
+use crate::expressions::{Fault, Request, Value};
+use crate::program::abi;
+use crate::snapshot::ValueKind;
+
+/// 1 when it holds, 0 when not, 2 when it has no value: the request ends as an error.
+pub fn match_expression(vm: &mut Vm, index: u64) -> HelperResult {
+    let expression = row(&vm.tables().expressions, index)?;
+    let result = match expression.holds(&mut Subject { vm }) {
+        Ok(holds) => u64::from(holds),
+        Err(_) => 2,
+    };
+    Ok(result)
+}
+
+struct Subject<'a> {
+    vm: &'a mut Vm,
+}
+
+impl Request for Subject<'_> {
+    fn value_of(&mut self, placeholder: &Placeholder) -> Value {
+        value_of(self.vm.exchange(), placeholder)
+    }
+
+    fn matches(&mut self, helper: u32, row: u32) -> Result<bool, Fault> {
+        // Only matchers: nothing that acts may run in an expression.
+        if !(abi::HELPER_MATCH_PATH..=abi::HELPER_MATCH_VARIABLE).contains(&helper) {
+            return Err("no such matcher");
+        }
+        dispatch(self.vm, helper, [u64::from(row), 0, 0, 0, 0]).map(|found| found == 1)
+    }
+}
+
+fn value_of(exchange: &Exchange, placeholder: &Placeholder) -> Value {
+    if !is_set(exchange, placeholder) {
+        return Value::Null;
+    }
+    let mut bytes = Vec::new();
+    exchange.expand_placeholder(placeholder, Unknown::Empty, &mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    match kind_of(exchange, placeholder) {
+        ValueKind::Text => {}
+        ValueKind::Boolean => return Value::Boolean(text == "true"),
+        ValueKind::Integer => {
+            if let Ok(number) = text.parse() {
+                return Value::Integer(number);
+            }
+        }
+        ValueKind::Double => {
+            if let Ok(number) = text.parse() {
+                return Value::Double(number);
+            }
+        }
+    }
+    Value::text(&text)
+}
+
+/// What Caddy's replacer does not find is null.
+fn is_set(exchange: &Exchange, placeholder: &Placeholder) -> bool {
+    match placeholder {
+        Placeholder::Variable(name) => exchange.variables.get(name).is_some(),
+        Placeholder::Regexp(key) => exchange.captures.get(key).is_some(),
+        Placeholder::UserId => exchange.variables.get(crate::exchange::texts::USER_VARIABLE).is_some(),
+        Placeholder::ErrorStatus | Placeholder::ErrorText => exchange.status != 0,
+        Placeholder::UpstreamStatus => exchange.upstream_status != 0,
+        Placeholder::UpstreamHost | Placeholder::UpstreamPort | Placeholder::UpstreamHostPort => {
+            exchange.upstream.is_some()
+        }
+        Placeholder::TlsVersion | Placeholder::TlsServerName => exchange.tls.is_some(),
+        Placeholder::Unknown(name) => exchange.is_mapped(name),
+        _ => true,
+    }
+}
+
+fn kind_of(exchange: &Exchange, placeholder: &Placeholder) -> ValueKind {
+    match placeholder {
+        Placeholder::Port
+        | Placeholder::RemotePort
+        | Placeholder::LocalPort
+        | Placeholder::ErrorStatus
+        | Placeholder::UpstreamStatus => ValueKind::Integer,
+        Placeholder::Variable(name) => {
+            let found = exchange.variable_kinds.iter().rev().find(|(known, _)| known[..] == name[..]);
+            found.map_or(ValueKind::Text, |(_, kind)| *kind)
+        }
+        _ => ValueKind::Text,
+    }
+}
