@@ -53,7 +53,8 @@ def test_placeholders_of_values_and_of_matchers_are_found():
     assert set(find_placeholders(node)) == {"http.request.uri.query.p", "env.X", "env.Y"}
 
 
-WORDS = """1 2.5 'a' true null {http.vars.x} x ( ) [ ] { } , : ? . + - * / % ! && || == < in has( all( path( r' \" """
+WORDS = """1 2.5 'a' true null {http.vars.x} x ( ) [ ]
+{ } , : ? . + - * / % ! && || == < in has( all( path( r' \" """
 PARTS = st.sampled_from(WORDS.split())
 
 
