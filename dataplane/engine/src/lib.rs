@@ -12,6 +12,7 @@ pub mod error;
 pub mod exchange;
 pub mod execute;
 pub mod expressions;
+pub mod fastcgi;
 pub mod frames;
 pub mod http1;
 pub mod http2;

@@ -100,6 +100,12 @@ pub const TLS_BUFFERED_BYTES_MAX: usize = 128 << 10;
 /// Plaintext of one TLS record (RFC 8446 5.1).
 pub const TLS_RECORD_BYTES_MAX: usize = 16 << 10;
 
+/// What is kept of a script's standard error, for the log line of its request.
+pub const FASTCGI_STDERR_BYTES_MAX: usize = 8 << 10;
+/// A request body of unknown length is read so far before a FastCGI upstream is asked, which has to be told the length
+/// (Caddy: DefaultBufferSizes); a longer one is answered 411.
+pub const FASTCGI_BUFFERED_BODY_BYTES_MAX: usize = 4 << 10;
+
 /// Encoders in use by one worker: the largest (zstd and brotli with the windows below) stay under 2 MiB each; above this
 /// answers go as they are.
 pub const ENCODERS_PER_WORKER_MAX: usize = 128;

@@ -79,9 +79,10 @@ impl Worker {
     fn upstream_plain<I: Io>(&mut self, io: &mut I, upstream: SocketId, bytes: &[u8]) {
         let Some(up) = self.upstream(upstream) else { return };
         match (up.phase, up.client) {
-            (upstream::Phase::Head | upstream::Phase::Body, Some(client)) => {
-                self.answer_bytes(io, client, upstream, bytes);
-            }
+            (upstream::Phase::Head | upstream::Phase::Body, Some(client)) => match up.cgi.is_some() {
+                true => self.cgi_bytes(io, client, upstream, bytes),
+                false => self.answer_bytes(io, client, upstream, bytes),
+            },
             (upstream::Phase::Tunnel, Some(client)) => self.tunnel_down(io, client, upstream, bytes),
             // Bytes that nobody asked for: this connection cannot be trusted with a request.
             (upstream::Phase::Idle, _) => self.upstream_ended(io, upstream, End::Reset),
@@ -89,7 +90,7 @@ impl Worker {
         }
     }
 
-    fn answer_bytes<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, bytes: &[u8]) {
+    pub fn answer_bytes<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, bytes: &[u8]) {
         let mut message = std::mem::take(&mut self.scratch.message);
         message.clear();
         let Some(up) = self.upstream(upstream) else { return };

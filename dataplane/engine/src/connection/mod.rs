@@ -10,6 +10,7 @@
 
 pub mod accepting;
 pub mod answering;
+pub mod cgi;
 pub mod deciding;
 pub mod ending;
 pub mod multiplexing;
@@ -92,6 +93,8 @@ pub enum Waiting {
     Decision,
     /// The password pool, then the program at this entry.
     Password(u32),
+    /// All of a body whose length the upstream must be told.
+    Length,
     /// A connection to the endpoint; no byte of the body is taken before.
     Upstream,
     /// The time between two attempts.
@@ -107,6 +110,10 @@ pub struct Serving {
     pub body_bytes_max: u64,
     pub length: Option<u64>,
     pub chunked: bool,
+    /// The upstream speaks FastCGI.
+    pub fastcgi: bool,
+    /// A body that had to be here before the upstream was asked.
+    pub buffered: Vec<u8>,
     pub head_method: bool,
     pub replayable: bool,
     /// Nothing of the request is lost once it was sent: a repeated one is whole.
@@ -204,6 +211,8 @@ impl Default for Serving {
             body_bytes_max: u64::MAX,
             length: None,
             chunked: false,
+            fastcgi: false,
+            buffered: Vec::new(),
             head_method: false,
             replayable: false,
             bodiless: false,

@@ -39,11 +39,14 @@ impl Worker {
             down.serving.attempts_until_ms = now_ms + duration_ms;
             down.serving.stream_until_ms = now_ms + stream_ms;
         }
+        if self.waits_for_length(socket) {
+            return self.await_length(io, socket);
+        }
         self.try_endpoint(io, socket, true);
     }
 
     /// Starts the next attempt. `reuse`: pooled connections may be taken.
-    fn try_endpoint<I: Io>(&mut self, io: &mut I, socket: SocketId, reuse: bool) {
+    pub fn try_endpoint<I: Io>(&mut self, io: &mut I, socket: SocketId, reuse: bool) {
         let now_ms = self.now_ms();
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
         let (serving, Some(exchange)) = (&mut down.serving, down.exchange.as_mut()) else { return };
@@ -270,12 +273,17 @@ impl Worker {
         let framing = Framing { body, connection, expect_continue: false };
         serving.waiting = Waiting::Answer;
         let interim = std::mem::take(&mut serving.expects_continue);
-        let done = serving.request_done();
+        let (done, fastcgi) = (serving.request_done(), serving.fastcgi);
         let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else { return };
-        exchange.write_upstream_head(host.proxy(serving.row), framing, &mut message);
+        if !serving.fastcgi {
+            exchange.write_upstream_head(host.proxy(serving.row), framing, &mut message);
+        }
         let sent = io.sent(upstream);
         if let Some(up) = self.upstream(upstream) {
             up.begin(now_ns, sent);
+        }
+        if fastcgi {
+            self.write_fastcgi_request(client, upstream, &mut message);
         }
         self.send_upstream(io, upstream, &message);
         self.scratch.message = message;
@@ -369,6 +377,9 @@ impl Worker {
     pub fn upstream_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
         let Some(up) = self.upstream(upstream) else { return };
         up.finished = true;
+        // A FastCGI answer ends with its last record only.
+        let cut_off = up.cgi.as_ref().is_some_and(|response| !response.is_ended());
+        let end = if cut_off { End::Reset } else { end };
         match up.phase {
             upstream::Phase::Connecting => {}
             upstream::Phase::Handshake => self.attempt_failed(io, upstream, Failure::UpstreamTls),

@@ -4,6 +4,7 @@ use super::accepting::or_default;
 use super::{Phase, Serving, Waiting, Window};
 use crate::error::Failure;
 use crate::exchange::{HeaderSpan, Refuse, RequestHead};
+use crate::fastcgi::records;
 use crate::http1::head::{HeadScanner, skip_blank_lines};
 use crate::http1::{Violation, chunked, fields, request};
 use crate::limits::*;
@@ -213,6 +214,9 @@ impl Worker {
     /// Body bytes towards the upstream. None: nothing may go on now.
     fn body<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> Option<usize> {
         let down = self.downstream(socket)?;
+        if down.serving.waiting == Waiting::Length {
+            return Some(self.buffer_body(io, socket, bytes));
+        }
         let serving = &mut down.serving;
         if serving.request_done() || serving.waiting != Waiting::Answer || serving.blocked {
             return None;
@@ -257,14 +261,19 @@ impl Worker {
             if serving.body_bytes > serving.body_bytes_max {
                 return (Err(Failure::BodyTooLarge), at);
             }
-            match serving.chunked {
-                true => chunked::write_chunk(data, out),
-                false => out.extend_from_slice(data),
+            match (serving.fastcgi, serving.chunked) {
+                (true, _) => records::write_stdin(data, out),
+                (false, true) => chunked::write_chunk(data, out),
+                (false, false) => out.extend_from_slice(data),
             }
             at += piece.consumed;
         }
-        if serving.chunked && serving.request_done() {
-            out.extend_from_slice(chunked::LAST_CHUNK);
+        if serving.request_done() {
+            match (serving.fastcgi, serving.chunked) {
+                (true, _) => records::write_stdin_end(out),
+                (false, true) => out.extend_from_slice(chunked::LAST_CHUNK),
+                (false, false) => {}
+            }
         }
         (Ok(()), at)
     }

@@ -46,7 +46,7 @@ impl Worker {
         let Some(down) = self.downstream(socket) else { return };
         let serving = &down.serving;
         let expecting = down.phase == Phase::Serving
-            && serving.waiting == Waiting::Answer
+            && matches!(serving.waiting, Waiting::Answer | Waiting::Length)
             && !serving.request_done()
             && !serving.blocked;
         let window = down.window;

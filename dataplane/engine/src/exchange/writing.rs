@@ -4,6 +4,7 @@ use super::begin::{Kind, is_request_id};
 use super::fields::Fields;
 use super::statuses::{push_date, reason};
 use super::{Body, Connection, Exchange, Framing, HeaderSpan, ResponseHead};
+use crate::fastcgi::params::UpstreamFields;
 use crate::snapshot::ProxyCall;
 use std::io::Write;
 
@@ -48,6 +49,33 @@ impl Exchange {
             Some(endpoint) => push_field(b"Host", endpoint.hostport().as_bytes(), out),
             None => push_field(b"Host", &self.authority, out),
         }
+    }
+
+    /// The fields that go up, as the call changes them, for upstreams that are no HTTP/1.1. The exchange is as the call
+    /// rewrites it until `restore_request`.
+    pub fn take_upstream_fields(&mut self, call: &ProxyCall) -> UpstreamFields {
+        let kept = (self.method.clone(), self.path.clone(), self.query.clone(), self.has_query);
+        if let Some(rewrite) = call.rewrite() {
+            self.rewrite(rewrite);
+        }
+        let mut fields = std::mem::take(&mut self.scratch);
+        fields.clear();
+        let nominated = nominated(&self.request);
+        for field in self.request.iter() {
+            if Kind::of(field.name) == Kind::EndToEnd && !is_nominated(&nominated, field.name) {
+                fields.push_checked(field.name, field.value);
+            }
+        }
+        self.each_forwarding_field(|name, value| fields.push_checked(name, value));
+        self.scratch = fields;
+        self.change_scratch(call.request_changes());
+        UpstreamFields { fields: std::mem::take(&mut self.scratch), kept }
+    }
+
+    /// Undoes the call's rewrite.
+    pub fn restore_request(&mut self, taken: UpstreamFields) {
+        (self.method, self.path, self.query, self.has_query) = taken.kept;
+        self.scratch = taken.fields;
     }
 
     /// The slow way, for calls with changes of their own: they hold for this call, not for the exchange.

@@ -1,11 +1,13 @@
 //! Socket system calls that both real backends share: addresses, upstream sockets, limits, clocks.
 #![allow(unsafe_code)]
 
+use super::unix_paths;
 use crate::exchange::Clock;
 use crate::limits::{DESCRIPTORS_RESERVED, SOCKETS_PER_WORKER_MAX};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 /// Room for a socket address of either family, as the kernel writes and reads it.
 #[derive(Clone, Copy)]
@@ -23,6 +25,10 @@ impl RawAddress {
 
     pub fn new(address: &SocketAddr) -> RawAddress {
         let mut raw = RawAddress::empty();
+        if let Some(path) = unix_paths::find(address) {
+            raw.set_path(path.as_os_str().as_bytes());
+            return raw;
+        }
         match address {
             SocketAddr::V4(v4) => {
                 let value = libc::sockaddr_in {
@@ -49,6 +55,18 @@ impl RawAddress {
             }
         }
         raw
+    }
+
+    /// `path` is shorter than `sun_path`, which ends with a NUL.
+    fn set_path(&mut self, path: &[u8]) {
+        let mut value =
+            libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
+        for (to, from) in value.sun_path[..107].iter_mut().zip(path) {
+            *to = *from as libc::c_char;
+        }
+        // SAFETY: as above.
+        unsafe { (&raw mut self.storage).cast::<libc::sockaddr_un>().write(value) };
+        self.length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     }
 
     pub fn pointer(&self) -> *const libc::sockaddr {
@@ -85,7 +103,11 @@ impl RawAddress {
 
 /// A TCP socket towards `address` with TCP_NODELAY: small heads must not wait for acknowledgements.
 pub fn upstream_socket(address: &SocketAddr, extra: libc::c_int) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let family = match address {
+        _ if unix_paths::is_stand_in(address.ip()) => libc::AF_UNIX,
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    };
     // SAFETY: no pointers.
     let raw = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | extra, 0) };
     if raw < 0 {
@@ -93,7 +115,9 @@ pub fn upstream_socket(address: &SocketAddr, extra: libc::c_int) -> io::Result<O
     }
     // SAFETY: just created, owned by nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(raw) };
-    set_no_delay(&socket);
+    if family != libc::AF_UNIX {
+        set_no_delay(&socket);
+    }
     Ok(socket)
 }
 

@@ -10,6 +10,7 @@ pub mod addresses;
 pub mod epoll;
 #[cfg(test)]
 pub mod sim;
+pub mod unix_paths;
 pub mod uring;
 
 use crate::exchange::Clock;

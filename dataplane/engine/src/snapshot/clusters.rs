@@ -4,6 +4,7 @@ use super::balancing::{Question, Selection, Slot};
 use super::standing::{FailLimit, Standing};
 use crate::addresses::AddressSet;
 use crate::exchange::Exchange;
+use crate::ring::unix_paths;
 use crate::{limits, protocol};
 use arc_swap::{ArcSwap, Guard};
 use rustls_pki_types::ServerName;
@@ -337,9 +338,18 @@ fn assemble(
     }
 }
 
-/// Address and port of an endpoint.
+/// Address and port of an endpoint; a path is a Unix socket's.
 pub(super) fn parse_endpoint(endpoint: &protocol::Endpoint) -> Result<(IpAddr, u16), String> {
-    let address = endpoint.address.parse().map_err(|_| format!("{:?} is no address", endpoint.address))?;
+    if endpoint.address.starts_with('/') {
+        let stand_in = unix_paths::register(&endpoint.address)
+            .ok_or_else(|| format!("{:?} is no path of a socket", endpoint.address))?;
+        return Ok((stand_in.ip(), stand_in.port()));
+    }
+    let address: IpAddr =
+        endpoint.address.parse().map_err(|_| format!("{:?} is no address", endpoint.address))?;
+    if unix_paths::is_stand_in(address) {
+        return Err(format!("{address} is a discarded address"));
+    }
     let port = u16::try_from(endpoint.port).map_err(|_| format!("{} is no port", endpoint.port))?;
     Ok((address, port))
 }

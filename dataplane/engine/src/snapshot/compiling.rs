@@ -2,6 +2,7 @@
 
 use super::clusters::Cluster;
 use super::encodings::compile_encoding;
+use super::gateways::compile_fastcgi;
 use super::requests::{self, Values};
 use super::tables::*;
 use crate::addresses::AddressSet;
@@ -155,7 +156,14 @@ impl Compiler {
                 rewrite: rewrite.map(|rewrite| self.compile_rewrite(rewrite)).transpose()?,
             }))
         };
-        Ok(ProxyCall { cluster, response_entry: row.response_entry, retry_entry: row.retry_entry, changes })
+        let fastcgi = row.fastcgi.as_ref().map(|row| Box::new(compile_fastcgi(row)));
+        Ok(ProxyCall {
+            cluster,
+            response_entry: row.response_entry,
+            retry_entry: row.retry_entry,
+            fastcgi,
+            changes,
+        })
     }
 
     fn compile_rewrite(&mut self, row: &protocol::Rewrite) -> Compiled<Rewrite> {

@@ -6,6 +6,7 @@ mod certificates;
 mod clusters;
 mod compiling;
 mod encodings;
+mod gateways;
 mod hosts;
 mod requests;
 mod settings;

@@ -8,6 +8,7 @@ use crate::exchange::HeaderChange;
 use crate::exchange::rewriting::Rewrite;
 use crate::exchange::texts::Text;
 use crate::expressions::Expression;
+use crate::fastcgi::FastCgi;
 use regex::bytes::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -122,6 +123,8 @@ pub struct ProxyCall {
     pub response_entry: u32,
     /// PROXY from it: the request may be repeated; 0 asks the method.
     pub retry_entry: u32,
+    /// The upstream speaks FastCGI.
+    pub fastcgi: Option<Box<FastCgi>>,
     pub(super) changes: Option<Box<ProxyChanges>>,
 }
 

@@ -45,6 +45,8 @@ pub struct Upstream {
     pub input: Vec<u8>,
     pub scanner: HeadScanner,
     pub interim_responses: u8,
+    /// The answer's records, where the upstream speaks FastCGI.
+    pub cgi: Option<Box<crate::fastcgi::Response>>,
     pub body: BodyDecoder,
     pub persistent: bool,
     /// It began with this client's PROXY header: no other may use it.
@@ -81,6 +83,7 @@ impl Upstream {
             input: Vec::new(),
             scanner: HeadScanner::default(),
             interim_responses: 0,
+            cgi: None,
             body: BodyDecoder::Empty,
             persistent: false,
             exclusive: false,
