@@ -252,6 +252,9 @@ class _Drafting:
     def _make_endpoints(self, source: EndpointsSource, site: tree.Site) -> pb.Endpoints:
         message = pb.Endpoints(name=source.name, sources=map(build_source, source.sources))
         for upstream in source.upstreams:
+            if upstream.service is None and upstream.dial.startswith("unix//"):
+                message.endpoints.add(address=upstream.dial.removeprefix("unix/"))
+                continue
             host, port = split_host_port(upstream.dial)
             if upstream.service is None and "{" in upstream.dial:
                 # Where the port alone differs by request, the agent resolves the name.

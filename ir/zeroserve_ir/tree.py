@@ -18,6 +18,7 @@ from enum import Enum
 from zeroserve_ir.sources import NOWHERE, Origin, Span
 from zeroserve_ir.tree_carried import NOTHING_CARRIED, Carried, CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_encode import Encode
+from zeroserve_ir.tree_fastcgi import FastCgi
 from zeroserve_ir.tree_files import FileServer, MatchFile
 from zeroserve_ir.tree_logging import Logger
 from zeroserve_ir.tree_requests import AppendLog as AppendLog
@@ -301,6 +302,8 @@ class ReverseProxy:
     selection: SelectionPolicy | None = None
     """None is random."""
     transport: HttpTransport = DEFAULT_TRANSPORT
+    fastcgi: FastCgi | None = None
+    """The upstreams speak FastCGI; of `transport`, the timeouts count."""
     request_headers: HeaderOperations = NO_HEADER_OPERATIONS
     """`header_up`, applied after the forwarding headers were set."""
     response_headers: HeaderOperations = NO_HEADER_OPERATIONS

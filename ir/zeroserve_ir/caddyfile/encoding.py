@@ -12,6 +12,7 @@ from typing import Any
 
 from zeroserve_ir.caddyfile import encoding_requests as requests
 from zeroserve_ir.caddyfile.encoding_encode import encode_encode
+from zeroserve_ir.caddyfile.encoding_fastcgi import encode_fastcgi
 from zeroserve_ir.caddyfile.encoding_files import encode_file_matcher, encode_file_server
 from zeroserve_ir.caddyfile.encoding_requests import literal
 from zeroserve_ir.caddyfile.encoding_upstreams import (
@@ -289,7 +290,9 @@ def _encode_proxy(handler: ReverseProxy) -> Json:
     }
     return prune(
         {
-            "transport": encode_transport(handler.transport),
+            "transport": encode_fastcgi(handler.fastcgi, handler.transport)
+            if handler.fastcgi is not None
+            else encode_transport(handler.transport),
             "load_balancing": prune(balancing),
             "health_checks": encode_health(handler.active_health, handler.passive_health),
             "upstreams": [{"dial": upstream.dial} for upstream in handler.upstreams],

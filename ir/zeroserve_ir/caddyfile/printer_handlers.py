@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 from zeroserve_ir.caddyfile.encoding import escape_regexp, exact_pattern, prefix_pattern
+from zeroserve_ir.caddyfile.encoding_fastcgi import fastcgi_lines
 from zeroserve_ir.caddyfile.meaning.reading import is_status
 from zeroserve_ir.caddyfile.meaning.responding import browser_redirect_target
 from zeroserve_ir.caddyfile.printer_encode import encode_lines
@@ -295,7 +296,10 @@ def _print_proxy(handler: ReverseProxy) -> Directive:
             raise UnprintableError("reverse_proxy rewrites method and uri only")
         lines += [f"method {word(handler.rewrite.method)}"] if handler.rewrite.method else []
         lines += [f"rewrite {word(handler.rewrite.uri)}"] if handler.rewrite.uri else []
-    lines += print_transport(handler.transport)
+    if handler.fastcgi is not None:
+        lines += fastcgi_lines(handler.fastcgi, handler.transport)
+    else:
+        lines += print_transport(handler.transport)
     return Directive(
         "reverse_proxy", tuple(word(one.dial) for one in handler.upstreams), tuple(lines) or None
     )

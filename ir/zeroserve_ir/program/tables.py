@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
+from zeroserve_ir.program.tables_fastcgi import build_fastcgi
 from zeroserve_ir.program.tables_requests import parse_texts, subject_text
 from zeroserve_ir.program.texts import parse_text, placeholders
 from zeroserve_ir.sources import NOWHERE, Span
@@ -146,6 +147,8 @@ class TableBuilder:
             call.request_headers.CopyFrom(build_header_changes(proxy.request_headers))
         if proxy.response_headers:
             call.response_headers.CopyFrom(build_header_changes(proxy.response_headers, deferred=True))
+        if proxy.fastcgi is not None:
+            call.fastcgi.CopyFrom(build_fastcgi(proxy.fastcgi))
         if proxy.rewrite is not None:
             call.has_rewrite = True
             call.rewrite.CopyFrom(build_rewrite(proxy.rewrite))

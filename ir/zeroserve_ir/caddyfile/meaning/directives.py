@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from zeroserve_ir.caddyfile.meaning.carrying import read_acme_directory, read_fs, read_invoke, read_push
 from zeroserve_ir.caddyfile.meaning.encoders import read_encode
+from zeroserve_ir.caddyfile.meaning.fastcgi import read_php_fastcgi
 from zeroserve_ir.caddyfile.meaning.files import read_file_server, read_try_files
 from zeroserve_ir.caddyfile.meaning.headers import read_header, read_request_header
 from zeroserve_ir.caddyfile.meaning.mapping import (
@@ -78,6 +79,8 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
         rest = segment
     else:
         matchers, rest = split_matcher(segment, scope)
+    if name == "php_fastcgi":
+        return _place_php(rest, matchers, scope.reading)
     handlers: Sequence[Handler]
     if name == "header":
         handlers = read_header(rest, scope.reading)
@@ -86,6 +89,14 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
     else:
         handlers = [_READERS[name](rest, scope.reading)]
     return [Placed(name, Route((handler,), matchers, span=segment.span)) for handler in handlers]
+
+
+def _place_php(segment: Segment, matchers: tuple[MatcherSet, ...], reading: Reading) -> list[Placed]:
+    """With a matcher its routes are one subroute; without, they stay together as they are."""
+    routes = read_php_fastcgi(segment, reading, read_reverse_proxy)
+    if matchers:
+        routes = (Route((Subroute(routes),), matchers, span=segment.span),)
+    return [Placed("php_fastcgi", route, together=not matchers) for route in routes]
 
 
 def _read_block(segment: Segment, scope: Scope, *, sort: bool) -> tuple[Route, ...]:

@@ -20,6 +20,8 @@ class Placed:
 
     directive: str
     route: Route
+    together: bool = False
+    """One of several routes of a directive, which sorting leaves as they are."""
 
 
 DIRECTIVE_ORDER = (
@@ -42,6 +44,8 @@ def sort_routes(placed: list[Placed], order: list[str]) -> list[Placed]:
     def less(one: Placed, other: Placed) -> bool:
         if one.directive != other.directive:
             return positions.get(one.directive, 0) < positions.get(other.directive, 0)
+        if one.together or other.together:
+            return False
         earlier = _more_specific(one.route, other.route)
         return not earlier if one.directive == "vars" else earlier
 

@@ -75,14 +75,16 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "handle_path header map method redir request_body "
         "request_header respond reverse_proxy rewrite route tracing uri vars",
     ),
-    **_rows(_OWNER, Kind.DIRECTIVE, "bind invoke log log_append log_name log_skip root skip_log tls"),
+    **_rows(
+        _OWNER, Kind.DIRECTIVE, "bind invoke log log_append log_name log_skip php_fastcgi root skip_log tls"
+    ),
     **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs push"),
     **_rows(
         _LATER,
         Kind.DIRECTIVE,
         "copy_response copy_response_headers forward_auth intercept timeouts zeroserve_call rate_limit",
     ),
-    **_rows(_LATER_OWNER, Kind.DIRECTIVE, "file_server metrics php_fastcgi templates try_files"),
+    **_rows(_LATER_OWNER, Kind.DIRECTIVE, "file_server metrics templates try_files"),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
@@ -143,6 +145,14 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(_LATER_OWNER, Kind.SUBDIRECTIVE, "fs", "file_server "),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "file_limit reveal_symlinks sort", "browse "),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "root split_path try_files try_policy", "file "),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "index try_files", "php_fastcgi "),
+    **_rows(
+        _BOTH,
+        Kind.SUBDIRECTIVE,
+        "root split env dial_timeout read_timeout write_timeout capture_stderr",
+        "fastcgi ",
+    ),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "resolve_root_symlink", "fastcgi "),
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "br gzip match minimum_length zstd", "encode "),
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "max_size", "request_body "),
     **_rows(_LATER, Kind.SUBDIRECTIVE, "set", "request_body "),

@@ -12,6 +12,7 @@ from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.balancing import read_policy
 from zeroserve_ir.caddyfile.meaning.checking import PASSIVE, read_active, read_passive
 from zeroserve_ir.caddyfile.meaning.discovering import read_source
+from zeroserve_ir.caddyfile.meaning.fastcgi import read_transport as read_fastcgi_transport
 from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
 from zeroserve_ir.caddyfile.meaning.matchers import read_ranges, read_set
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
@@ -39,6 +40,7 @@ from zeroserve_ir.tree import (
     Upstream,
     UpstreamTls,
 )
+from zeroserve_ir.tree_fastcgi import FastCgi
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class _Builder:
     upstreams: list[Upstream] = field(default_factory=list)
     scheme: str | None = None
     transport: HttpTransport | None = None
+    fastcgi: FastCgi | None = None
     up: OperationsBuilder = field(default_factory=OperationsBuilder)
     down: OperationsBuilder = field(default_factory=OperationsBuilder)
     proxy: ReverseProxy = field(default_factory=lambda: ReverseProxy(()))
@@ -74,6 +77,7 @@ def read_reverse_proxy(segment: Segment, reading: Reading) -> ReverseProxy:
         builder.proxy,
         upstreams=tuple(builder.upstreams),
         transport=_finish_transport(builder, segment),
+        fastcgi=builder.fastcgi,
         request_headers=builder.up.build(),
         response_headers=builder.down.build(),
     )
@@ -186,6 +190,11 @@ def _read_stream_duration(inner: Segment) -> int:
 def _finish_transport(builder: _Builder, segment: Segment) -> HttpTransport:
     """Let the scheme of the upstreams decide on TLS and versions, as Caddy does."""
     transport = builder.transport or HttpTransport()
+    if builder.fastcgi is not None:
+        if builder.scheme == "https":
+            cure = "write the upstreams without https://"
+            raise refusal(Code.ZS0103, "transport fastcgi has no TLS", segment.name, cure)
+        return transport
     if builder.scheme == "https" and transport.tls is None:
         transport = replace(transport, tls=UpstreamTls())
     if builder.scheme == "http" and transport.tls is not None:
@@ -200,9 +209,13 @@ def _read_transport(builder: _Builder, segment: Segment) -> HttpTransport:
     if len(segment.arguments) != 1:
         raise wrong_count(segment, "transport http { … }")
     name = segment.arguments[0]
+    if name.text == "fastcgi":
+        gateway = read_fastcgi_transport(segment, builder.reading)
+        builder.fastcgi = gateway.fastcgi
+        return gateway.transport
     if name.text != "http":
-        code = Code.ZS0110 if name.text == "fastcgi" else Code.ZS0103
-        raise refusal(code, f"transport {name.text} is not supported", name, "write transport http")
+        cure = "write transport http or transport fastcgi"
+        raise refusal(Code.ZS0103, f"transport {name.text} is not supported", name, cure)
     transport = HttpTransport()
     for inner in segment.block or ():
         with builder.reading.collect():
