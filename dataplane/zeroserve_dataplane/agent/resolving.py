@@ -121,7 +121,9 @@ def _sources_of(messages: Iterable[pb.Endpoints]) -> list[pb.UpstreamSource]:
 
 
 def is_literal(address: str) -> bool:
-    """Whether an address is an IP literal."""
+    """Whether an address is an IP literal, or the path of a Unix socket."""
+    if address.startswith("/"):
+        return True
     try:
         ipaddress.ip_address(address)
     except ValueError:

@@ -38,10 +38,11 @@ def case_names():
 def read_requests(name):
     """Return the requests of a case."""
     lines = (CASES / f"{name}.requests").read_text().splitlines()
-    return [_read_request(name, line) for line in lines if line.strip() and not line.startswith("#")]
+    return [read_request(name, line) for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _read_request(case, line):
+def read_request(case, line):
+    """Return the request that a line says."""
     method, target, *words = shlex.split(line)
     pairs = [word.partition("=")[::2] for word in words]
     options = {name: value for name, value in pairs if name in ("body", "tls", "proto", "ours", "because")}

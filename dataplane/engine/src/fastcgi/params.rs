@@ -150,6 +150,9 @@ fn add_message(exchange: &Exchange, fields: &Fields, length: u64, variables: &mu
     variables.set(b"REQUEST_METHOD", &exchange.method);
     variables.set(b"REQUEST_URI", &uri);
     variables.set(b"HTTP_HOST", &exchange.authority);
+    variables.set(b"HTTP_CONTENT_LENGTH", length.to_string().as_bytes());
+    // Caddy's proxy says so where there is none, lest a library adds its own.
+    variables.set(b"HTTP_USER_AGENT", b"");
 }
 
 /// Fields as HTTP_ variables; one that would set HTTP_PROXY is left out (httpoxy.org).

@@ -1,0 +1,115 @@
+"""PHP's FPM from Debian, and stock Caddy and `zeroserve run` before it."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(HERE.parent / "answers"))
+
+BIN = Path(sys.executable).parent
+TIMEOUT_S = 60
+POOL = """[global]
+error_log = {folder}/fpm.log
+daemonize = no
+[www]
+user = nobody
+group = nogroup
+listen = {listen}
+listen.mode = 0666
+pm = static
+pm.max_children = 2
+catch_workers_output = no
+php_admin_value[expose_php] = 0
+"""
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(name, command, folder, is_ready):
+    """Run a process until the block ends; it must become ready."""
+    with (folder / f"{name}.out").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        try:
+            deadline = time.monotonic() + TIMEOUT_S
+            while not is_ready():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"{name} does not serve:\n{(folder / f'{name}.out').read_text()}")
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=20)
+
+
+def accepts(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The scripts, where workers of FPM may read them."""
+    folder = tmp_path_factory.mktemp("php")
+    for parent in (folder, *folder.parents):
+        if parent == Path("/tmp"):
+            break
+        parent.chmod(0o755)
+    shutil.copytree(HERE / "site", folder / "site")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fpm(site):
+    """Two pools: (TCP port, path of a Unix socket)."""
+    subprocess.run([ROOT / "tools" / "install-debian-packages", "php-fpm"], check=True)
+    (program,) = sorted(Path("/usr/sbin").glob("php-fpm*"))[-1:]
+    port, path = free_port(), site / "fpm.sock"
+    with contextlib.ExitStack() as stack:
+        for name, listen, is_ready in (
+            ("tcp", f"127.0.0.1:{port}", lambda: accepts(port)),
+            ("unix", path, path.exists),
+        ):
+            folder = site / name
+            folder.mkdir()
+            (folder / "pool.conf").write_text(POOL.format(folder=folder, listen=listen))
+            command = [program, "--nodaemonize", "--fpm-config", folder / "pool.conf"]
+            stack.enter_context(running("php-fpm", command, folder, is_ready))
+        yield port, path
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory, site, fpm):
+    """Ports of (stock Caddy, ours), for each site of the Caddyfile in order."""
+    text = (HERE / "Caddyfile").read_text()
+    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
+    ours = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
+    with contextlib.ExitStack() as stack:
+        started = []
+        for name, command in (("caddy", caddy), ("zeroserve", ours)):
+            folder = tmp_path_factory.mktemp(name)
+            ports = {f"SITE{index}": free_port() for index in range(text.count("{$SITE"))}
+            values = {**ports, "TCP": fpm[0], "UNIX": fpm[1], "ROOT": site / "site"}
+            written = text
+            for variable, value in values.items():
+                written = written.replace(f"{{${variable}}}", str(value))
+            (folder / "Caddyfile").write_text(written)
+            ready = [*ports.values()]
+            process = running(name, command, folder, lambda ready=ready: all(map(accepts, ready)))
+            stack.enter_context(process)
+            started.append(ready)
+        yield started
