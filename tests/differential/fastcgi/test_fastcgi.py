@@ -60,7 +60,10 @@ def test_answer(servers, index, line):
         pytest.fail("\n".join(difflib.ndiff(caddy.lines(), ours.lines())), pytrace=False)
 
 
-CHUNKED = b"POST /variables.php HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+CHUNKED = (
+    b"POST /variables.php HTTP/1.1\r\nHost: a.example\r\n"
+    b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+)
 
 
 @pytest.mark.parametrize("size", [0, 5, 4000, 5000])
