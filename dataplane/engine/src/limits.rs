@@ -60,6 +60,8 @@ pub const IDLE_PER_ENDPOINT_MAX: usize = 128;
 pub const IDLE_UPSTREAMS_MAX: usize = 2048;
 /// Requests on one upstream connection: spreads load over endpoints behind a load balancer.
 pub const REQUESTS_PER_UPSTREAM_MAX: u32 = 100_000;
+/// Endpoints of one cluster that requests named; beyond, all are forgotten and their pools idle out.
+pub const REQUESTED_ENDPOINTS_MAX: usize = 1024;
 /// Attempts for one request, whatever the cluster says: 10 s of Caddy's interval of 250 ms are 40.
 pub const ATTEMPTS_MAX: u32 = 64;
 

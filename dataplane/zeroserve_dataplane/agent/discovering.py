@@ -114,11 +114,13 @@ async def _ask(source: pb.UpstreamSource) -> tuple[tuple[str, int, str], ...]:
     resolver = make_resolver(source.resolvers)
     if source.kind == pb.UpstreamSource.A:
         addresses = await _find_addresses(resolver, source.name, source)
-        found = [(address, source.port, source.name) for address in addresses]
+        found = [(address, source.port, source.name) for address in sorted(addresses)]
     else:
         found = []
         for target, port in await _find_services(resolver, source.name):
-            found += [(address, port, target) for address in await _find_addresses(resolver, target, source)]
+            found += [
+                (address, port, target) for address in sorted(await _find_addresses(resolver, target, source))
+            ]
     if not found:
         raise LookupFailedError("no address")
     return tuple(dict.fromkeys(found))[:ENDPOINTS_PER_SOURCE_MAX]

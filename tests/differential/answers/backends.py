@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import socketserver
 import threading
 
 VARYING = {"via", "accept-encoding", "x-request-id", "x-real-ip", "x-forwarded-port", "connection"}
@@ -55,16 +56,34 @@ class EchoHandler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@contextlib.contextmanager
+class ClosingHandler(socketserver.StreamRequestHandler):
+    """Reads a request's head and closes without an answer."""
+
+    def handle(self):
+        while self.rfile.readline().strip():
+            pass
+
+
 def backend(name):
     """Serve a backend; its port."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EchoHandler)
-    server.daemon_threads = True
     server.name = name
+    return _serve(server, lambda: server.server_port)
+
+
+def closing_backend():
+    """Serve a backend that never answers; its port."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), ClosingHandler)
+    return _serve(server, lambda: server.server_address[1])
+
+
+@contextlib.contextmanager
+def _serve(server, find_port):
+    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield server.server_port
+        yield find_port()
     finally:
         server.shutdown()
         thread.join()

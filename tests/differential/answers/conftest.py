@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from backends import backend
+from backends import backend, closing_backend
 from tables import CASES, case_names
 
 BIN = Path(sys.executable).parent
@@ -111,8 +111,10 @@ class Server:
 def variables(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificates")
     make_certificate(folder)
-    with backend("one") as one, backend("two") as two:
+    with contextlib.ExitStack() as stack:
+        one, two = (stack.enter_context(backend(name)) for name in ("one", "two"))
         yield {
+            **{f"CLOSING_{letter}": stack.enter_context(closing_backend()) for letter in "ABCD"},
             "ONE": one,
             "TWO": two,
             "DEAD": free_ports(1)[0],

@@ -133,7 +133,8 @@ impl Selection {
         match self.balancing {
             protocol::Balancing::First => plain(slots.iter().find(usable)),
             protocol::Balancing::RoundRobin | protocol::Balancing::WeightedRoundRobin => {
-                let turn = next.fetch_add(1, Relaxed);
+                // Caddy begins with the second.
+                let turn = next.fetch_add(1, Relaxed).wrapping_add(1);
                 let at = |step: usize| &slots[usize::from(order[turn.wrapping_add(step) % order.len()])];
                 let turned = (0..order.len()).map(at).find(usable);
                 plain(turned.or_else(|| slots.iter().find(usable)))

@@ -1,6 +1,7 @@
 //! Clusters and endpoints: stable handles whose state is swapped, and the choice of an endpoint.
 
 use super::balancing::{Question, Selection, Slot};
+use super::dialling::{Dials, RequestedEndpoints};
 use super::standing::{FailLimit, Standing};
 use crate::addresses::AddressSet;
 use crate::exchange::Exchange;
@@ -19,6 +20,7 @@ pub struct Cluster {
     state: ArcSwap<ClusterState>,
     /// Position of round robin, of all workers together.
     next: AtomicUsize,
+    requested: RequestedEndpoints,
 }
 
 pub struct ClusterState {
@@ -51,7 +53,9 @@ pub struct ClusterState {
     slow_start_ms: u64,
     outliers: Option<protocol::OutlierEjection>,
     selection: Selection,
-    slots: Box<[Slot]>,
+    /// Upstreams whose addresses differ by request; `slots` then are the names known beforehand.
+    pub(super) dials: Option<Box<Dials>>,
+    pub(super) slots: Box<[Slot]>,
     /// Round robin's order where weights differ: indices of slots.
     order: Box<[u16]>,
 }
@@ -120,7 +124,12 @@ pub enum Attempt {
 
 impl Cluster {
     pub fn new(name: &str, state: ClusterState) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), state: ArcSwap::from_pointee(state), next: AtomicUsize::new(0) })
+        Arc::new(Self {
+            name: name.into(),
+            state: ArcSwap::from_pointee(state),
+            next: AtomicUsize::new(0),
+            requested: RequestedEndpoints::default(),
+        })
     }
 
     pub fn state(&self) -> Guard<Arc<ClusterState>> {
@@ -134,6 +143,10 @@ impl Cluster {
     /// The endpoint for the next attempt, none of `tried`; None when there is no other.
     pub fn pick(&self, exchange: &Exchange, tried: &[EndpointKey], now_ms: u64) -> Option<Picked> {
         let state = self.state.load();
+        if let Some(dials) = &state.dials {
+            let endpoint = dials.find(&state.slots, &self.requested, exchange, tried)?;
+            return Some(Picked { endpoint, standing: None, cookie: None });
+        }
         let question = Question {
             exchange,
             tried,
@@ -279,7 +292,8 @@ impl EndpointRegistry {
                 dial: dial.into(),
             });
         }
-        Ok(assemble(cluster, tls.map(|(tls, _)| tls), selection, slots))
+        let dials = Dials::compile(cluster, tls.is_some(), denied);
+        Ok(assemble(cluster, tls.map(|(tls, _)| tls), selection, dials, slots))
     }
 }
 
@@ -302,6 +316,7 @@ fn assemble(
     cluster: &protocol::Cluster,
     tls: Option<UpstreamTls>,
     selection: Selection,
+    dials: Option<Box<Dials>>,
     slots: Vec<Slot>,
 ) -> ClusterState {
     let or = |value: u32, default: u64| if value == 0 { default } else { u64::from(value) };
@@ -334,6 +349,7 @@ fn assemble(
         outliers: cluster.outliers,
         order: order_slots(&slots),
         selection,
+        dials,
         slots: slots.into(),
     }
 }

@@ -5,6 +5,7 @@ mod balancing;
 mod certificates;
 mod clusters;
 mod compiling;
+mod dialling;
 mod encodings;
 mod gateways;
 mod hosts;
