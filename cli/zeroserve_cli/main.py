@@ -60,6 +60,12 @@ COMMANDS = (
         "zeroserve compile --config Caddyfile --emit bpf",
     ),
     Command(
+        "explain",
+        "explaining",
+        "tell which site, route and matchers decide about a request, and why the others do not",
+        "zeroserve explain Caddyfile GET https://example.com/api/v1",
+    ),
+    Command(
         "bpf",
         "executing",
         "assemble, disassemble, verify or run one eBPF program",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +72,29 @@ def draft_sites(
     drafting.add_certificates()
     drafting.add_settings()
     return DraftedSites(SnapshotDraft.of(drafting.resources), tuple(dict.fromkeys(drafting.diagnostics)))
+
+
+def find_site(configuration: tree.Configuration, scheme: str, host: str, port: int) -> tree.Site | None:
+    """Return what answers for a host, several sites as one, by name or else by the site for any host."""
+    sites = add_redirects(configuration).sites
+    for server in pair_sites(sites):
+        served = {one.scheme.value for site in server.sites for one in site.addresses if one.port == port}
+        if scheme in served and (body := _AnsweringSites(server).find(host)):
+            return _join_sites(sites, body)
+    return None
+
+
+def _join_sites(sites: Sequence[tree.Site], body: tuple[tuple[int, str], ...]) -> tree.Site:
+    """Return one site that does what several do in turn; paths of addresses become matchers."""
+    if len(body) == 1 and not body[0][1]:
+        return sites[body[0][0]]
+    routes = []
+    for index, path in body:
+        site = sites[index]
+        matchers: tuple[tree.MatcherSet, ...] = ((tree.MatchPath((path,)),),) if path else ()
+        subroute = tree.Subroute(site.routes, site.errors)
+        routes.append(tree.Route((subroute,), matchers, terminal=True, span=site.span))
+    return replace(sites[body[0][0]], routes=tuple(routes), errors=())
 
 
 class _Drafting:
@@ -133,7 +156,7 @@ class _Drafting:
         for host in hosts:
             by_body.setdefault(answering.find(host), []).append(host)
         for body, names in by_body.items():
-            self._add_host(self._join_sites(body), names, listeners)
+            self._add_host(_join_sites(self.sites, body), names, listeners)
 
     def add_certificates(self) -> None:
         """Add a Certificate for each `tls` with files, one of the local authority for other https names."""
@@ -193,18 +216,6 @@ class _Drafting:
                 certificate = make_local_certificate(DEFAULT_CERTIFICATE, (), self.certificates, self.now)
                 self.resources.append(make_resource(certificate))
         self.resources.append(make_resource(settings))
-
-    def _join_sites(self, body: tuple[tuple[int, str], ...]) -> tree.Site:
-        """Return one site that does what several do in turn; paths of addresses become matchers."""
-        if len(body) == 1 and not body[0][1]:
-            return self.sites[body[0][0]]
-        routes = []
-        for index, path in body:
-            site = self.sites[index]
-            matchers: tuple[tree.MatcherSet, ...] = ((tree.MatchPath((path,)),),) if path else ()
-            subroute = tree.Subroute(site.routes, site.errors)
-            routes.append(tree.Route((subroute,), matchers, terminal=True, span=site.span))
-        return replace(self.sites[body[0][0]], routes=tuple(routes), errors=())
 
     def _add_host(self, site: tree.Site, hosts: list[str], listeners: list[str]) -> None:
         scheme = site.addresses[0].scheme.value

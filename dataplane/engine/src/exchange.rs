@@ -152,3 +152,9 @@ pub(crate) use begin::is_end_to_end;
 pub use changes::{HeaderChange, HeaderOperation};
 pub use expanding::Unknown;
 pub(crate) use randomness::random;
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self::new()
+    }
+}

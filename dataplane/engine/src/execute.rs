@@ -54,6 +54,7 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
     let result = match &execution.request {
         Some(request) => {
             begin(&mut exchange, request)?;
+            exchange.steps = Some(Vec::new());
             started = Instant::now();
             machine.execute(&host, &mut exchange, execution.entry, fuel)
         }
@@ -75,6 +76,7 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
             outcome.trap = trap.to_string();
         }
     }
+    outcome.steps = exchange.steps.take().unwrap_or_default();
     if execution.request.is_none() {
         let memory = machine.window().read(abi::CONTEXT, execution.memory.len() as u64);
         outcome.memory = memory.unwrap_or_default().to_vec().into();

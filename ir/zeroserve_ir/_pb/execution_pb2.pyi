@@ -150,6 +150,7 @@ class Outcome(_message.Message):
     CLUSTER_FIELD_NUMBER: _builtins.int
     REQUEST_BODY_BYTES_MAX_FIELD_NUMBER: _builtins.int
     VARIABLES_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     trapped: _builtins.bool
     trap: _builtins.str
@@ -177,6 +178,10 @@ class Outcome(_message.Message):
     def response_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]: ...
     @_builtins.property
     def variables(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]: ...
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """rows of Tables.steps, as they were reached"""
+
     def __init__(
         self,
         *,
@@ -195,11 +200,12 @@ class Outcome(_message.Message):
         cluster: _builtins.str = ...,
         request_body_bytes_max: _builtins.int = ...,
         variables: _abc.Iterable[Global___Field] | None = ...,
+        steps: _abc.Iterable[_builtins.int] | None = ...,
         error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cluster", b"cluster", "error", b"error", "fuel_left", b"fuel_left", "memory", b"memory", "method", b"method", "nanoseconds", b"nanoseconds", "request_body_bytes_max", b"request_body_bytes_max", "request_fields", b"request_fields", "response_fields", b"response_fields", "result", b"result", "status", b"status", "trap", b"trap", "trapped", b"trapped", "uri", b"uri", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cluster", b"cluster", "error", b"error", "fuel_left", b"fuel_left", "memory", b"memory", "method", b"method", "nanoseconds", b"nanoseconds", "request_body_bytes_max", b"request_body_bytes_max", "request_fields", b"request_fields", "response_fields", b"response_fields", "result", b"result", "status", b"status", "steps", b"steps", "trap", b"trap", "trapped", b"trapped", "uri", b"uri", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

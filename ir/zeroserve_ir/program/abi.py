@@ -203,6 +203,9 @@ HELPERS: tuple[Helper, ...] = (
         "1 when Tables.expressions[row] holds, 0 when not, 2 when it has no value",
     ),
     Helper(
+        60, "note_step", _ROW, 4, "records that Tables.steps[row] was reached, where the request is explained"
+    ),
+    Helper(
         64,
         "read_request_header",
         (Argument.READ, Argument.LENGTH, Argument.WRITE, Argument.LENGTH),

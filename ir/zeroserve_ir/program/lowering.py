@@ -26,6 +26,7 @@ from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.paths import PathMatch, choose_width
+from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.tables_encode import add_encoding
 from zeroserve_ir.program.tables_files import add_file_server
@@ -56,26 +57,29 @@ class LoweredSite:
     endpoints: tuple[EndpointsSource, ...]
     lines: tuple[tuple[int, Span], ...]
     """(instruction, where it comes from), ascending."""
+    steps: tuple[Step, ...] = ()
+    """Rows of Tables.steps."""
 
 
-def lower_site(site: tree.Site) -> LoweredSite:
-    """Lower one site.
+def lower_site(site: tree.Site, *, explained: bool = False) -> LoweredSite:
+    """Lower one site; an explained one reports its steps and is otherwise the same program.
 
     Raises `DiagnosticError` (ZS0602) when the program would exceed the limits of the ABI.
     """
-    return _SiteLowering(site).lower()
+    return _SiteLowering(site, StepRecorder() if explained else None).lower()
 
 
 class _SiteLowering:
     """Lowers one site; holds the code, the tables and the blocks still to be written."""
 
-    def __init__(self, site: tree.Site) -> None:
+    def __init__(self, site: tree.Site, recorder: StepRecorder | None) -> None:
         self.site = site
+        self.recorder = recorder
         self.emitter = Emitter()
         self.tables = TableBuilder()
         compared = [*_compared_paths(site.routes), *_compared_paths(site.errors)]
         width = choose_width(compared) if compared else None
-        self.matchers = MatcherLowering(self.emitter, self.tables, width, self._add_resume)
+        self.matchers = MatcherLowering(self.emitter, self.tables, width, self._add_resume, self._note)
         self.pending: deque[Callable[[], None]] = deque()
         self.blocks: dict[_Block, str] = {}
         self.written: set[_Block] = set()
@@ -109,6 +113,7 @@ class _SiteLowering:
             code=code,
             constants=constants,
             tables=self.tables.finish(),
+            steps=tuple(self.recorder.steps) if self.recorder else (),
             error_entry=ERROR_ENTRY if self.site.errors else 0,
             clusters=tuple(self.tables.clusters.values()),
             endpoints=tuple(self.tables.endpoints.values()),
@@ -153,7 +158,7 @@ class _SiteLowering:
             self.emitter.place(self.blocks.setdefault(block, self.emitter.new_label()))
             _, index, done, _ = block
             run = find_path_run(routes, index, done)
-            if run is not None:
+            if run is not None and self.recorder is None:
                 self._lower_run(routes, index, run, done, end)
                 index += len(run.matches)
             else:
@@ -165,8 +170,10 @@ class _SiteLowering:
         route = routes[index]
         self.emitter.span = route.span
         skip = self.emitter.new_label()
+        self._note(StepKind.TRIED, route)
         if route.matchers:
             self.matchers.lower_sets(route.matchers, skip)
+        self._note(StepKind.APPLIES, route)
         self._lower_handlers_of(routes, index, done, end)
         self.emitter.place(skip)
 
@@ -212,6 +219,7 @@ class _SiteLowering:
 
     def _lower_handler(self, handler: tree.Handler) -> bool:
         """Write one handler; True when control never comes out of it."""
+        self._note(StepKind.HANDLED, handler)
         emitter, tables = self.emitter, self.tables
         match handler:
             case tree.Subroute(routes=routes):
@@ -296,6 +304,14 @@ class _SiteLowering:
         emitter.finish_with(abi.Action.PROXY, row)
         emitter.place(refused)
         emitter.finish_with(abi.Action.EMPTY)
+
+    def _note(self, kind: StepKind, subject: tree.Route | tree.Matcher | tree.Handler) -> None:
+        """Report a step, where the program is lowered to be explained."""
+        if self.recorder is not None:
+            row = self.recorder.add(kind, subject, self.emitter.span or NOWHERE)
+            step = self.recorder.steps[row]
+            self.tables.tables.steps.add(place=step.place, text=step.text)
+            self.emitter.call_row("note_step", row)
 
     def _lower_subroute(self, routes: Sequence[tree.Route]) -> bool:
         after = self.emitter.new_label()

@@ -18,6 +18,7 @@ from zeroserve_ir.expressions.nodes import ExpressionError
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.paths import PathMatch, encode_path
+from zeroserve_ir.program.steps import StepKind
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.tables_files import add_file_match, raised_status
 from zeroserve_ir.program.tables_requests import add_vars_regexp
@@ -33,12 +34,18 @@ class MatcherLowering:
     """
 
     def __init__(
-        self, emitter: Emitter, tables: TableBuilder, width: int | None, add_resume: Callable[[str], int]
+        self,
+        emitter: Emitter,
+        tables: TableBuilder,
+        width: int | None,
+        add_resume: Callable[[str], int],
+        note: Callable[[StepKind, tree.Matcher], None],
     ) -> None:
         self.emitter = emitter
         self.tables = tables
         self.width = width
         self.add_resume = add_resume
+        self.note = note
 
     def lower_sets(self, sets: Sequence[tree.MatcherSet], fail: str) -> None:
         """Go on when one of the sets applies, else leave to `fail`."""
@@ -49,7 +56,10 @@ class MatcherLowering:
             patterns = [matcher for matcher in matchers if isinstance(matcher, tree.MatchVarsRegexp)]
             for matcher in matchers:
                 if not isinstance(matcher, tree.MatchVarsRegexp):
+                    self.note(StepKind.COMPARED, matcher)
                     self._lower(matcher, missed)
+            for pattern in patterns[:1]:
+                self.note(StepKind.COMPARED, pattern)
             self._require_any([self._add_row(pattern) for pattern in patterns], missed)
             if not is_last:
                 self.emitter.jump(matched)

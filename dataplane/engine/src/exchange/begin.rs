@@ -66,6 +66,8 @@ pub struct Exchange {
     /// Fields of the log line, and rows of such that are evaluated when it is written.
     pub(crate) log_values: Pairs,
     pub(crate) log_rows: Vec<(Arc<Tables>, u32)>,
+    /// Rows of Tables.steps as they were reached, of a request that is explained.
+    pub(crate) steps: Option<Vec<u32>>,
     pub(crate) scratch: Fields,
     pub(crate) writing_answer: bool,
     pub(crate) listener: ListenerId,
@@ -87,12 +89,6 @@ pub struct Exchange {
 }
 
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
-impl Default for Exchange {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 impl Exchange {
     pub fn new() -> Self {
@@ -119,6 +115,7 @@ impl Exchange {
             maps: Vec::new(),
             log_values: Pairs::default(),
             log_rows: Vec::new(),
+            steps: None,
             scratch: Fields::default(),
             writing_answer: false,
             listener: ListenerId(0),
@@ -186,6 +183,7 @@ impl Exchange {
         self.captures.0.clear();
         self.variable_kinds.clear();
         self.maps.clear();
+        self.steps = None;
         self.log_values.0.clear();
         self.log_rows.clear();
         self.writing_answer = false;

@@ -425,6 +425,15 @@ pub struct Tables {
     pub rate_limits: ::prost::alloc::vec::Vec<RateLimit>,
     #[prost(message, repeated, tag = "32")]
     pub encodings: ::prost::alloc::vec::Vec<Encoding>,
+    #[prost(message, repeated, tag = "46")]
+    pub steps: ::prost::alloc::vec::Vec<Step>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Step {
+    #[prost(string, tag = "1")]
+    pub place: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Strings {
@@ -1510,6 +1519,8 @@ pub struct Outcome {
     pub request_body_bytes_max: u64,
     #[prost(message, repeated, tag = "15")]
     pub variables: ::prost::alloc::vec::Vec<Field>,
+    #[prost(uint32, repeated, tag = "17")]
+    pub steps: ::prost::alloc::vec::Vec<u32>,
     #[prost(string, tag = "16")]
     pub error: ::prost::alloc::string::String,
 }

@@ -69,6 +69,11 @@ impl Compiler {
             credentials: message.credentials.iter().map(compile_credentials).collect(),
             assignments: message.assignments.iter().map(compile_assignments).collect(),
             tries: message.tries.iter().map(compile_trie).collect(),
+            steps: message
+                .steps
+                .iter()
+                .map(|step| (step.place.as_str().into(), step.text.as_str().into()))
+                .collect(),
             maps: message.maps.iter().map(|row| requests::compile_map(self, row)).collect::<Compiled<_>>()?,
             log_fields: message.log_fields.iter().map(requests::compile_log_field).collect(),
             traces: message.traces.len(),

@@ -41,6 +41,8 @@ pub struct Tables {
     pub credentials: Box<[Credentials]>,
     pub assignments: Box<[Assignments]>,
     pub tries: Box<[PathTrie]>,
+    /// (place, text) of the points that an explained program reports.
+    pub steps: Box<[(Box<str>, Box<str>)]>,
     pub maps: Box<[ValueMap]>,
     pub log_fields: Box<[LogField]>,
     pub expressions: Box<[Expression]>,

@@ -8,10 +8,21 @@ use crate::passwords;
 /// A guest pointer and a length.
 type Range = (u64, u64);
 
+/// Steps kept of one request: more than any answer header would show.
+const STEPS_MAX: usize = 4096;
 const REFUSED: u64 = u64::MAX;
 const BAD_POINTER: &str = "pointer outside of the mapped memory";
 /// Longer names and values are no header fields.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
+
+/// Only programs lowered to be explained call it; nothing is kept of a request that is not.
+pub fn note_step(vm: &mut Vm, index: u64) -> HelperResult {
+    row(&vm.tables().steps, index)?;
+    if let Some(steps) = vm.exchange().steps.as_mut().filter(|steps| steps.len() < STEPS_MAX) {
+        steps.push(index as u32);
+    }
+    Ok(0)
+}
 
 pub fn rewrite(vm: &mut Vm, index: u64) -> HelperResult {
     let rewrite = row(&vm.tables().rewrites, index)?;

@@ -50,7 +50,7 @@ impl Vm {
             HELPER_MATCH_VARIABLE HELPER_FIND_PATH HELPER_MAP_VALUES HELPER_APPEND_LOG HELPER_TRACE_REQUEST HELPER_MATCH_EXPRESSION HELPER_REWRITE HELPER_CHANGE_REQUEST_HEADERS
             HELPER_CHANGE_RESPONSE_HEADERS HELPER_LIMIT_REQUEST_BODY HELPER_CHECK_PASSWORD HELPER_ASSIGN_VARIABLES
             HELPER_REQUIRE_AUTHENTICATION HELPER_READ_REQUEST_HEADER HELPER_WRITE_REQUEST_HEADER
-            HELPER_WRITE_RESPONSE_HEADER HELPER_LOG_MESSAGE HELPER_ENCODE_ANSWER
+            HELPER_WRITE_RESPONSE_HEADER HELPER_NOTE_STEP HELPER_LOG_MESSAGE HELPER_ENCODE_ANSWER
         }
         Self {
             fuel: 0,
@@ -173,6 +173,7 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_MATCH_CLIENT_IP => matching::match_client_ip(vm, r1),
         abi::HELPER_MATCH_VARIABLE => matching::match_variable(vm, r1),
         abi::HELPER_FIND_PATH => matching::find_path(vm, r1),
+        abi::HELPER_NOTE_STEP => acting::note_step(vm, r1),
         abi::HELPER_REWRITE => acting::rewrite(vm, r1),
         abi::HELPER_CHANGE_REQUEST_HEADERS => acting::change_request_headers(vm, r1),
         abi::HELPER_CHANGE_RESPONSE_HEADERS => acting::change_response_headers(vm, r1),

@@ -1,0 +1,215 @@
+"""`zeroserve explain`: which site, route and matchers decide about a request, and why the others do not.
+
+In: a Caddyfile and a request line. Out: text. The engine decides, by the site's own program lowered to report
+its steps; nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from zeroserve_dataplane.jit.inspecting import ExecutionError, execute
+from zeroserve_engine import find_binary
+from zeroserve_ir import tree
+from zeroserve_ir._pb import execution_pb2, resources_pb2
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
+from zeroserve_ir.drafting_sites import find_site
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.lowering import LoweredSite, lower_site
+from zeroserve_ir.program.steps import Step, StepKind, describe
+
+from zeroserve_cli.main import EXIT_FAILED
+from zeroserve_cli.reporting import print_diagnostics
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PASSES_ON = "goes on"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked about."""
+
+    method: str
+    scheme: str
+    authority: str
+    port: int
+    target: str
+    fields: tuple[tuple[str, str], ...]
+    peer: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the Caddyfile and the request."""
+    parser.add_argument("config", type=Path, help="Caddyfile")
+    parser.add_argument("request", nargs="+", help="[METHOD] URL, for example GET https://example.com/a?b=c")
+    parser.add_argument(
+        "-H", "--header", action="append", default=[], metavar="FIELD: VALUE", help="header field; repeatable"
+    )
+    parser.add_argument("--peer", default="127.0.0.1:1", help="client's address and port")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain one request."""
+    request = _read_request(arguments)
+    if isinstance(request, str):
+        print(f"zeroserve: {request}", file=sys.stderr)
+        return EXIT_FAILED
+    read = read_configuration_with_texts(arguments.config, environment=os.environ)
+    print_diagnostics(read.diagnostics, read.texts)
+    print(f"{request.method} {request.scheme}://{request.authority}{request.target}\n")
+    host = request.authority.rpartition(":")[0] or request.authority
+    host = host if request.authority.endswith(f":{request.port}") else request.authority
+    site = find_site(read.configuration, request.scheme, host.lower(), request.port)
+    if site is None:
+        print(f"no site takes {host} by {request.scheme} on port {request.port}: answered with 404")
+        _print_other_sites(read.configuration)
+        return 0
+    print(f"site {_name_site(site)}  ({site.span.file}:{site.span.line})")
+    lowered = lower_site(site, explained=True)
+    try:
+        (outcome,) = execute([str(find_binary())], [_make_execution(lowered, request)])
+    except ExecutionError as error:
+        print(f"zeroserve: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    for line in _tell_routes(site.routes, _Reached.of(lowered, outcome.steps), 1):
+        print(line)
+    print(f"\n{_tell_answer(outcome)}")
+    return 0
+
+
+def _read_request(arguments: argparse.Namespace) -> Request | str:
+    *method, url = arguments.request
+    parts = urlsplit(url)
+    if len(method) > 1 or parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return f"{' '.join(arguments.request)!r} is no request: write [METHOD] http://HOST/PATH"
+    fields = [tuple(part.strip() for part in field.split(":", 1)) for field in arguments.header]
+    if wrong := next((field for field in fields if len(field) != 2), None):
+        return f"{wrong[0]!r} is no header field: write 'Accept: text/html'"
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Request(
+        method=(method or ["GET"])[0],
+        scheme=parts.scheme,
+        authority=parts.netloc.rpartition("@")[2],
+        port=parts.port or _DEFAULT_PORTS[parts.scheme],
+        target=target,
+        fields=tuple((field[0], field[1]) for field in fields),
+        peer=arguments.peer,
+    )
+
+
+def _make_execution(lowered: LoweredSite, request: Request) -> execution_pb2.Execution:
+    fields = (("Host", request.authority), *request.fields)
+    return execution_pb2.Execution(
+        image=resources_pb2.Image(
+            name="explained", abi=abi.ABI_VERSION, target="ebpf", constants_bytes=len(lowered.constants)
+        ),
+        code=lowered.code,
+        constants=lowered.constants,
+        tables=lowered.tables,
+        request=execution_pb2.RequestHead(
+            method=request.method,
+            target=request.target,
+            scheme=request.scheme,
+            fields=[execution_pb2.Field(name=name, value=value.encode()) for name, value in fields],
+            peer=request.peer,
+            http_minor=1,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """Steps that were reached, by what they are about."""
+
+    kinds: dict[int, set[StepKind]]
+    last_compared: dict[int, tree.Matcher]
+    """By route: the matcher asked last."""
+    deciding: int
+    """The handler reached last."""
+
+    @staticmethod
+    def of(lowered: LoweredSite, rows: Sequence[int]) -> _Reached:
+        kinds: dict[int, set[StepKind]] = {}
+        last_compared: dict[int, tree.Matcher] = {}
+        route: tree.Route | None = None
+        deciding = 0
+        for step in (lowered.steps[row] for row in rows):
+            kinds.setdefault(id(step.subject), set()).add(step.kind)
+            route = (
+                step.subject
+                if step.kind is StepKind.TRIED and isinstance(step.subject, tree.Route)
+                else route
+            )
+            if step.kind is StepKind.COMPARED and route is not None:
+                last_compared[id(route)] = _matcher_of(step)
+            if step.kind is StepKind.HANDLED and not isinstance(step.subject, tree.Subroute):
+                deciding = id(step.subject)
+        return _Reached(kinds, last_compared, deciding)
+
+    def has(self, subject: object, kind: StepKind) -> bool:
+        return kind in self.kinds.get(id(subject), ())
+
+
+def _matcher_of(step: Step) -> tree.Matcher:
+    assert not isinstance(step.subject, tree.Route | tree.Handler)
+    return step.subject
+
+
+def _tell_routes(routes: Sequence[tree.Route], reached: _Reached, depth: int) -> Iterator[str]:
+    """Yield a line for each route and handler: what became of it."""
+    for route in routes:
+        if reached.has(route, StepKind.APPLIES):
+            verdict = "applies"
+        elif reached.has(route, StepKind.TRIED):
+            failed = reached.last_compared.get(id(route))
+            verdict = f"does not apply: {describe(failed)}" if failed else "does not apply"
+        else:
+            verdict = "not tried: an earlier route decided"
+        yield _line(route.span.line, depth, describe(route), verdict)
+        if verdict != "applies":
+            continue
+        for handler in route.handlers:
+            if isinstance(handler, tree.Subroute):
+                yield from _tell_routes(handler.routes, reached, depth + 1)
+                continue
+            if not reached.has(handler, StepKind.HANDLED):
+                told = "not reached"
+            else:
+                told = "decides" if reached.deciding == id(handler) else _PASSES_ON
+            yield _line(route.span.line, depth + 1, describe(handler), told)
+
+
+def _line(line: int, depth: int, text: str, verdict: str) -> str:
+    return f"  {f'line {line}':<10}{'  ' * depth}{text:<{52 - 2 * depth}}  {verdict}"
+
+
+def _tell_answer(outcome: execution_pb2.Outcome) -> str:
+    if outcome.trapped:
+        return f"answer: 500, the program was stopped: {outcome.trap}"
+    action = abi.Action(outcome.result & 0xFF)
+    if action is abi.Action.PROXY:
+        return f"answer: from an upstream of {outcome.cluster}, asked for {outcome.method} {outcome.uri}"
+    if action is abi.Action.ABORT:
+        return "answer: none, the connection is closed"
+    if action is abi.Action.SUSPEND:
+        operation = abi.Operation(outcome.result >> 32 & 0xFF)
+        waited = operation.name.lower().replace("_", " ")
+        return f"answer: known only when the running server did this: {waited}"
+    if action is abi.Action.FILE:
+        return f"answer: a file for {outcome.uri}"
+    return f"answer: {outcome.status}" + (f", {len(outcome.body)} bytes of body" if outcome.body else "")
+
+
+def _name_site(site: tree.Site) -> str:
+    return ", ".join(f"{one.scheme.value}://{one.host or '*'}:{one.port}{one.path}" for one in site.addresses)
+
+
+def _print_other_sites(configuration: tree.Configuration) -> None:
+    for site in configuration.sites:
+        print(f"  line {site.span.line:<5} {_name_site(site)}")
