@@ -139,14 +139,26 @@ extern "C" fn enter<const NUMBER: u32>(vm: *mut Vm, r1: u64, r2: u64, r3: u64, r
     call(vm, NUMBER, [r1, r2, r3, r4, r5]).unwrap_or(0)
 }
 
+/// Number of arguments and fuel, by the helper's number.
+const COSTS: [Option<(usize, i64)>; abi::HELPERS_MAX as usize] = {
+    let mut costs = [None; abi::HELPERS_MAX as usize];
+    let mut row = 0;
+    while row < abi::HELPERS.len() {
+        let (number, _, arguments, fuel) = abi::HELPERS[row];
+        costs[number as usize] = Some((arguments, fuel));
+        row += 1;
+    }
+    costs
+};
+
 /// Charges and runs a helper. None: the program has to stop; `refused` tells why where it was not the fuel.
 pub(super) fn call(vm: &mut Vm, number: u32, mut arguments: [u64; 5]) -> Option<u64> {
-    let result = match abi::HELPERS.iter().find(|(known, ..)| *known == number) {
+    let result = match COSTS.get(number as usize).copied().flatten() {
         None => Err("no such helper"),
-        Some((.., cost)) if !vm.spend(*cost) => return None,
-        Some((_, _, count, _)) => {
+        Some((_, cost)) if !vm.spend(cost) => return None,
+        Some((count, _)) => {
             // What the table does not name is 0, whatever byte code left in the registers.
-            arguments[*count..].fill(0);
+            arguments[count..].fill(0);
             dispatch(vm, number, arguments)
         }
     };
