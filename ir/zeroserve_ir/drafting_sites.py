@@ -27,6 +27,7 @@ from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
+from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
@@ -111,6 +112,7 @@ class _Drafting:
         self.certificates = certificates
         self.now = now
         self.options = configuration.options
+        self.roots = find_roots(configuration.sites)
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
         self.servers = pair_sites(self.sites)
         self.listener_names: dict[str, str] = {}
@@ -293,7 +295,11 @@ class _Drafting:
     def _read_handler(self, handler: tree.Handler, route: tree.Route) -> tree.Handler:
         if isinstance(handler, tree.Subroute):
             return tree.Subroute(self._read_routes(handler.routes), self._read_routes(handler.errors))
-        if not isinstance(handler, tree.ReverseProxy) or handler.transport.tls is None:
+        if not isinstance(handler, tree.ReverseProxy):
+            return handler
+        if handler.fastcgi is not None and handler.fastcgi.resolve_root_symlink:
+            return replace(handler, fastcgi=resolve_roots(handler.fastcgi, self.roots))
+        if handler.transport.tls is None:
             return handler
         try:
             tls = _read_upstream_tls(handler.transport.tls, self.read_file)

@@ -13,6 +13,7 @@ from zeroserve_ir.caddyfile.decoding_requests import REQUEST_HANDLERS, REQUEST_M
 from zeroserve_ir.caddyfile.decoding_upstreams import (
     decode_active_health,
     decode_encode,
+    decode_fastcgi,
     decode_passive_health,
     decode_policy,
     decode_source,
@@ -214,6 +215,7 @@ def _decode_proxy(found: Json) -> ReverseProxy:
         tuple(Upstream(one["dial"]) for one in found.get("upstreams", ())),
         selection=decode_policy(balancing.get("selection_policy")),
         transport=decode_transport(found.get("transport", {})),
+        fastcgi=decode_fastcgi(found.get("transport", {})),
         request_headers=_decode_operations(headers.get("request", {})),
         response_headers=_decode_operations(headers.get("response", {})),
         rewrite=_decode_rewrite(found["rewrite"]) if "rewrite" in found else None,

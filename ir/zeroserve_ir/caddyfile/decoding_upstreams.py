@@ -10,6 +10,7 @@ from typing import Any
 
 from zeroserve_ir.tree_carried import Json
 from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
+from zeroserve_ir.tree_fastcgi import FastCgi
 from zeroserve_ir.tree_upstreams import (
     ActiveHealth,
     HttpTransport,
@@ -100,6 +101,11 @@ def decode_source(found: Json | None) -> UpstreamSource | None:
     )
 
 
+_FASTCGI_TIMEOUTS = {
+    "dial_timeout_ms": "dial_timeout",
+    "read_timeout_ms": "read_timeout",
+    "write_timeout_ms": "write_timeout",
+}
 _TRANSPORT = {
     "dial_timeout_ms": "dial_timeout",
     "dial_fallback_delay_ms": "dial_fallback_delay",
@@ -136,7 +142,9 @@ _TLS = {
 
 
 def decode_transport(found: Json) -> HttpTransport:
-    """Decode `transport http`."""
+    """Decode `transport http`; of `transport fastcgi`, the timeouts."""
+    if found.get("protocol") == "fastcgi":
+        return HttpTransport(keepalive_ms=-1, **_take(found, _FASTCGI_TIMEOUTS))
     keepalive = found.get("keep_alive", {})
     arguments = _take(found, _TRANSPORT) | _take(keepalive, _KEEPALIVE)
     if keepalive.get("enabled") is False:
@@ -148,6 +156,19 @@ def decode_transport(found: Json) -> HttpTransport:
         network_proxy=tuple(proxy[key] for key in ("from", "url") if key in proxy),
         resolvers=tuple(found.get("resolver", {}).get("addresses", ())),
         **arguments,
+    )
+
+
+def decode_fastcgi(found: Json) -> FastCgi | None:
+    """Decode `transport fastcgi`; None for another transport."""
+    if found.get("protocol") != "fastcgi":
+        return None
+    return FastCgi(
+        root=found.get("root", ""),
+        split=tuple(found.get("split_path", ())),
+        environment=tuple(found.get("env", {}).items()),
+        resolve_root_symlink=found.get("resolve_root_symlink", False),
+        capture_stderr=found.get("capture_stderr", False),
     )
 
 
@@ -179,6 +200,6 @@ def decode_encode(found: Json) -> Encode:
     encodings = found["encodings"]
     encoders = tuple(
         Encoder(name, str(encodings[name].get("level", "")), encodings[name].get("checksum", True))
-        for name in found.get("prefer", encodings)
+        for name in found.get("prefer") or encodings
     )
     return Encode(encoders, found.get("minimum_length", 0), decode_response_matcher(found.get("match")))

@@ -70,6 +70,7 @@ def site(tmp_path_factory):
             break
         parent.chmod(0o755)
     shutil.copytree(HERE / "site", folder / "site")
+    (folder / "link").symlink_to("site")
     return folder
 
 
@@ -92,8 +93,33 @@ def fpm(site):
         yield port, path
 
 
+class Raw:
+    """A backend of one connection at a time: each test says what it answers, byte by byte."""
+
+    def __init__(self):
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening.settimeout(20)
+        self.port = self.listening.getsockname()[1]
+
+    @contextlib.contextmanager
+    def connection(self):
+        """Accept, and read what is there of the request."""
+        one, _ = self.listening.accept()
+        with one:
+            one.settimeout(20)
+            one.recv(65536)
+            yield one
+
+
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory, site, fpm):
+def raw():
+    backend = Raw()
+    with backend.listening:
+        yield backend
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory, site, fpm, raw):
     """Ports of (stock Caddy, ours), for each site of the Caddyfile in order."""
     text = (HERE / "Caddyfile").read_text()
     caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
@@ -104,6 +130,7 @@ def servers(tmp_path_factory, site, fpm):
             folder = tmp_path_factory.mktemp(name)
             ports = {f"SITE{index}": free_port() for index in range(text.count("{$SITE"))}
             values = {**ports, "TCP": fpm[0], "UNIX": fpm[1], "ROOT": site / "site"}
+            values |= {"RAW": raw.port, "LINK": site / "link"}
             written = text
             for variable, value in values.items():
                 written = written.replace(f"{{${variable}}}", str(value))

@@ -40,7 +40,11 @@ REQUESTS = [
         "POST /answers.php?kind=post body=a=value&b=2",
         "GET /plain.txt",
     )
-] + [(1, "GET /renamed/x?y=1"), (2, "GET /private/variables.php Authorization=nothing")]
+] + [
+    (5, "GET /variables.php"),
+    (1, "GET /renamed/x?y=1"),
+    (2, "GET /private/variables.php Authorization=nothing"),
+]
 OURS = ("HTTP_VIA", "HTTP_X_REQUEST_ID", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_PORT")
 VARYING = "|".join((*OURS, "SERVER_SOFTWARE", "REMOTE_PORT", "REQUEST_TIME(_FLOAT)?", "SERVER_ADDR", "argc"))
 
