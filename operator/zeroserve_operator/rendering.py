@@ -164,7 +164,8 @@ def _render_rewrite(rule: PathRule, target: str) -> tree.Rewrite:
     if rule.kind is not PathKind.REGEXP:
         return tree.Rewrite(uri=target)
     find = f"(?i)^(?s:.*?)(?:{rule.path})(?s:.*)$"
-    return tree.Rewrite(path_regexp=((find, re.sub(r"\$([1-9])", r"${\1}", target)),))
+    # Braces keep the number apart from letters that follow it; escaped, as Caddy expands placeholders first.
+    return tree.Rewrite(path_regexp=((find, re.sub(r"\$([1-9])", r"$\\{\1\\}", target)),))
 
 
 def _render_proxy(route: PathRoute) -> tree.ReverseProxy:

@@ -5,6 +5,7 @@ the Ingress specification and the annotations allow.
 """
 
 import ipaddress
+import itertools
 import re
 from dataclasses import dataclass
 from re import _constants as constants
@@ -29,6 +30,9 @@ class Probe:
     statuses: frozenset[int]
     upstream_path: str | None
     """What the backend must see where it answers; None is not foretold."""
+    services: frozenset[str]
+    """Names of the Services that may answer: those of all paths of the host that match."""
+    has_account: bool = False
 
 
 def annotations_of(raw):
@@ -66,7 +70,7 @@ def probes_of(raw, faulty):
         for entry in (raw.get("spec") or {}).get("tls") or []
         for host in (entry or {}).get("hosts") or [""]
     }
-    for host, path, _, _ in rules_of(raw):
+    for host, path, _, backend in rules_of(raw):
         name = (host.replace("*", "wild", 1) if host else "any.example").lower()
         # ingress-nginx makes a pattern of every path of such an object, Exact ones too (buildLocation).
         sent = sample(path) if regex else path
@@ -74,12 +78,54 @@ def probes_of(raw, faulty):
             annotations.get("ssl-redirect") != "false" and ({host, ""} & secured or _covered(host, secured))
         )
         served = _outcome(raw, annotations, faulty)
-        upstream = None if "rewrite-target" in annotations else sent
-        for tls in (False, True):
-            allowed = set(served)
+        upstream = rewritten(path, annotations["rewrite-target"], sent) if _rewrites(annotations) else sent
+        services = {_service(backend)}
+        if regex:
+            others = (other for other in rules_of(raw) if other[0] == host and matches(other[1], sent))
+            services |= {_service(other[3]) for other in others}
+            upstream = upstream if len(services) == 1 else None
+        accounts = (False, True) if served == {401} else (False,)
+        for tls, has_account in itertools.product((False, True), accounts):
+            allowed = {200} if has_account else set(served)
             if redirected and not tls:
                 allowed = {308} | (allowed - {200, 401, 403})
-            yield Probe(name, sent, tls, frozenset(allowed), upstream)
+            yield Probe(
+                name, sent, tls, frozenset(allowed), upstream, frozenset(services - {""}), has_account
+            )
+
+
+def rewritten(pattern, target, sent):
+    """Return what ingress-nginx makes of a path: `rewrite "(?i)PATTERN" TARGET break`, without its query."""
+    try:
+        found = re.search(pattern, sent, re.IGNORECASE)
+    except re.error:
+        return None
+    if found is None:
+        return None
+    groups = (found[0], *(group or "" for group in found.groups()))
+
+    def expand(reference):
+        number = int(reference[1])
+        return groups[number] if number < len(groups) else ""
+
+    path = re.sub(r"\$(\d)", expand, target).partition("?")[0]
+    return path if path.startswith("/") else None
+
+
+def matches(pattern, sent):
+    """Say whether a path of an Ingress with patterns matches from its start."""
+    try:
+        return re.match(pattern, sent, re.IGNORECASE) is not None
+    except re.error:
+        return False
+
+
+def _rewrites(annotations):
+    return bool(annotations.get("rewrite-target"))
+
+
+def _service(backend):
+    return str((backend.get("service") or {}).get("name") or "")
 
 
 def _outcome(raw, annotations, faulty):
@@ -90,8 +136,21 @@ def _outcome(raw, annotations, faulty):
     if ranges and not _admits(ranges):
         return {403, 503}
     if "auth-type" in annotations:
-        return {401, 503}
+        return {401} if _has_accounts(raw, annotations) else {401, 503}
     return {200} | closed
+
+
+def _has_accounts(raw, annotations):
+    """Say whether basic auth names a Secret of its own namespace in the usual format: the tests make it."""
+    space = annotations.get("auth-secret", "").strip().rpartition("/")[0]
+    own = (raw.get("metadata") or {}).get("namespace") or "default"
+    usual = annotations.get("auth-secret-type", "auth-file") == "auth-file"
+    return (
+        annotations["auth-type"] == "basic"
+        and bool(annotations.get("auth-secret"))
+        and space in ("", own)
+        and usual
+    )
 
 
 def _admits(ranges):

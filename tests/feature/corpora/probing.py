@@ -1,6 +1,12 @@
-"""Backends for every Service that a manifest names, and the requests to the engine."""
+"""Backends for every Service that a manifest names, accounts for basic auth, and requests to the engine.
 
+Each Service has a loopback address of its own; the one backend listens on all of them and tells which it was
+called at, so that an answer names the Service that gave it.
+"""
+
+import base64
 import contextlib
+import hashlib
 import http.client
 import http.server
 import re
@@ -10,6 +16,8 @@ import threading
 
 from expecting import annotations_of, rules_of
 from zeroserve_operator.resources.objects import Kind, ObjectKey
+
+USER, PASSWORD = "probe", "open sesame"
 
 
 class PathHandler(http.server.BaseHTTPRequestHandler):
@@ -21,7 +29,7 @@ class PathHandler(http.server.BaseHTTPRequestHandler):
         payload = self.requestline.split(" ")[1].encode("latin-1")
         self.send_response_only(200)
         self.send_header("Content-Length", str(len(payload)))
-        self.send_header("X-Echo", "yes")
+        self.send_header("X-Called-At", self.connection.getsockname()[0])
         self.end_headers()
         self.wfile.write(payload)
 
@@ -40,7 +48,7 @@ class _Server(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def path_backend(certificate=None):
     """Serve a backend, with TLS where a (certificate, key) is given; its port."""
-    server = _Server(("127.0.0.1", 0), PathHandler)
+    server = _Server(("0.0.0.0", 0), PathHandler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
@@ -66,8 +74,35 @@ def backends_of(raw):
             yield service["name"], number
 
 
+def address_of(number):
+    """Return the loopback address of one of up to 60,000 Services."""
+    return f"127.1.{number // 250}.{number % 250 + 1}"
+
+
+def add_accounts(objects):
+    """Return the objects with a Secret for each basic auth that names a missing one of its own namespace."""
+    added = dict(objects)
+    for key, raw in objects.items():
+        name = annotations_of(raw).get("auth-secret", "").strip() if key.kind is Kind.INGRESS else ""
+        wanted = ObjectKey(Kind.SECRET, key.namespace, name.rpartition("/")[2])
+        if name and name.rpartition("/")[0] in ("", key.namespace) and wanted not in added:
+            digest = base64.b64encode(hashlib.sha1(PASSWORD.encode()).digest()).decode()
+            metadata = {"namespace": wanted.namespace, "name": wanted.name}
+            added[wanted] = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": metadata,
+                "type": "Opaque",
+                "stringData": {"auth": f"{USER}:{{SHA}}{digest}\n"},
+            }
+    return added
+
+
 def add_backends(objects, plain_port, tls_port):
-    """Return the objects with a Service and an EndpointSlice for each backend that an Ingress names."""
+    """Return the objects with a Service and an EndpointSlice for each backend that an Ingress names.
+
+    Also returns (namespace, name) of the Services by the address that they are called at.
+    """
     ports, secure = {}, set()
     for key, raw in objects.items():
         if key.kind is Kind.INGRESS:
@@ -76,7 +111,9 @@ def add_backends(objects, plain_port, tls_port):
                 if annotations_of(raw).get("backend-protocol", "").upper() == "HTTPS":
                     secure.add((key.namespace, service))
     added = dict(objects)
-    for (namespace, name), wanted in ports.items():
+    called_at = {}
+    for number, ((namespace, name), wanted) in enumerate(ports.items()):
+        called_at[address_of(number)] = namespace, name
         target = tls_port if (namespace, name) in secure else plain_port
         metadata = {"namespace": namespace, "name": name}
         named = [
@@ -97,13 +134,13 @@ def add_backends(objects, plain_port, tls_port):
             },
             "addressType": "IPv4",
             "ports": [{"name": one["name"], "port": target} for one in named],
-            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+            "endpoints": [{"addresses": [address_of(number)], "conditions": {"ready": True}}],
         }
-    return added
+    return added, called_at
 
 
 def ask(port, probe):
-    """Send a probe; its status, Location, and what the backend saw (None: another answered)."""
+    """Send a probe; its status, Location, and what the backend saw and where (None: another answered)."""
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
         if probe.tls:
@@ -111,10 +148,12 @@ def ask(port, probe):
             name = probe.host if re.fullmatch(r"[a-z0-9.-]+", probe.host) else None
             connection = stack.enter_context(context.wrap_socket(connection, server_hostname=name))
         path = probe.path.encode("utf-8")
-        connection.sendall(
-            b"GET " + path + b" HTTP/1.1\r\nHost: " + probe.host.encode() + b"\r\nConnection: close\r\n\r\n"
-        )
+        token = base64.b64encode(f"{USER}:{PASSWORD}".encode())
+        account = b"\r\nAuthorization: Basic " + token if probe.has_account else b""
+        head = b" HTTP/1.1\r\nHost: " + probe.host.encode() + account + b"\r\nConnection: close\r\n\r\n"
+        connection.sendall(b"GET " + path + head)
         reply = http.client.HTTPResponse(connection)
         reply.begin()
         body = reply.read().decode("latin-1")
-        return reply.status, reply.getheader("Location"), body if reply.getheader("X-Echo") else None
+        called_at = reply.getheader("X-Called-At")
+        return reply.status, reply.getheader("Location"), (body, called_at) if called_at else None

@@ -17,7 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from expecting import probes_of
-from probing import add_backends, ask, path_backend
+from probing import add_accounts, add_backends, ask, path_backend
 from zeroserve_dataplane.agent.embedding import EmbeddedNode
 from zeroserve_dataplane.settings import EmbeddedSettings
 from zeroserve_ir.authorities import Authority
@@ -60,16 +60,18 @@ def make_probes(manifests, loaded):
         if key.kind is not Kind.INGRESS:
             continue
         for probe in probes_of(raw, (key.namespace, key.name) in faulty):
-            target = (probe.host, probe.path, probe.tls)
+            target = (probe.host, probe.path, probe.tls, probe.has_account)
             if other := by_target.get(target):
                 either = probe.statuses | other.statuses
-                by_target[target] = dataclasses.replace(probe, statuses=either, upstream_path=None)
+                by_target[target] = dataclasses.replace(
+                    probe, statuses=either, upstream_path=None, services=probe.services | other.services
+                )
             else:
                 by_target[target] = probe
     return list(by_target.values())
 
 
-async def probe_all(settings, probes):
+async def probe_all(settings, probes, called_at):
     failures = []
     for probe in probes:
         port = settings.listeners[probe.tls].port
@@ -81,9 +83,11 @@ async def probe_all(settings, probes):
         elif (
             seen is not None
             and probe.upstream_path is not None
-            and unquote(seen) != unquote(probe.upstream_path)
+            and unquote(seen[0]) != unquote(probe.upstream_path)
         ):
             failures.append(f"{what}; the backend should see {probe.upstream_path}")
+        elif seen is not None and called_at[seen[1]][1] not in probe.services:
+            failures.append(f"{what}; {called_at[seen[1]]} answered, not {sorted(probe.services)}")
         elif status == 308 and not (location or "").startswith("https://"):
             failures.append(what)
         elif status == 200 and seen is None:
@@ -99,13 +103,14 @@ async def serve_each(files, node_settings, ports):
     async with EmbeddedNode(node_settings) as node:
         for file in files:
             manifests = load_files(find_files(file))
-            manifests = dataclasses.replace(manifests, objects=add_backends(manifests.objects, *ports))
+            objects, called_at = add_backends(add_accounts(manifests.objects), *ports)
+            manifests = dataclasses.replace(manifests, objects=objects)
             loaded = pipeline.load(manifests)
             outcome = await node.apply(loaded.draft)
             probes = make_probes(manifests, loaded)
             answered += len(probes)
             found = [str(refusal.diagnostic.message) for refusal in outcome.refusals]
-            found += await probe_all(settings, probes)
+            found += await probe_all(settings, probes, called_at)
             if found:
                 failures[file.name] = found
         assert node.node.state.engine.restarts == 0
