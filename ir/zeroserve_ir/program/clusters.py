@@ -165,6 +165,8 @@ def _refuse_unsupported(proxy: ReverseProxy, span: Span) -> None:
         "network_proxy": transport.network_proxy[:1] == ("url",),
         "local_address": bool(transport.local_address),
         "tls_client_auth by an automated certificate": automated,
+        # Matchers are asked about the request when an attempt failed, not about answers.
+        "lb_retry_match on answers": "http.reverse_proxy." in repr(proxy.retry_match),
     }
     found = [name for name, present in refused.items() if present]
     if found:

@@ -29,4 +29,6 @@ pub use tables::*;
 pub use upstream_tls::{provider, system_roots};
 
 #[cfg(test)]
+mod balancing_tests;
+#[cfg(test)]
 mod tests;
