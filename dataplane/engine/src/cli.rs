@@ -12,8 +12,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 zeroserve-engine: serves traffic by route programs that an agent hands it
 
-  zeroserve-engine supervise --socket PATH [--workers N] [--io auto|io_uring|epoll] [--exit-with-parent]
-      Listen for the agent on a Unix socket; start an engine and keep it running.
+  zeroserve-engine supervise --socket PATH [--workers N] [--io auto|io_uring|epoll] [--exit-with-parent] [--files]
+      Listen for the agent on a Unix socket; start an engine and keep it running. --files lets it read files.
   zeroserve-engine execute
       Run programs outside traffic: length-prefixed Executions on standard input, Outcomes on standard output.
   zeroserve-engine version
@@ -28,6 +28,7 @@ struct Flags {
     workers: Option<usize>,
     io: Option<IoChoice>,
     exit_with_parent: bool,
+    files: bool,
 }
 
 /// Runs a command; every failure is one line on standard error.
@@ -70,6 +71,7 @@ fn parse_flags(parser: &mut lexopt::Parser) -> Result<Flags, lexopt::Error> {
             Long("socket") => flags.socket = Some(parser.value()?.into()),
             Long("workers") => flags.workers = Some(parser.value()?.parse()?).filter(|&workers| workers > 0),
             Long("exit-with-parent") => flags.exit_with_parent = true,
+            Long("files") => flags.files = true,
             Long("io") => {
                 flags.io = Some(match parser.value()?.string()?.as_str() {
                     "auto" => IoChoice::Auto,
@@ -98,7 +100,8 @@ fn supervise(flags: Flags) -> Result<(), String> {
     let socket = flags.socket.ok_or("supervise needs --socket PATH")?;
     let io = flags.io.unwrap_or(IoChoice::Auto);
     let named = socket.display().to_string();
-    let options = supervisor::Options { socket, workers, io, exit_with_parent: flags.exit_with_parent };
+    let (exit_with_parent, files) = (flags.exit_with_parent, flags.files);
+    let options = supervisor::Options { socket, workers, io, exit_with_parent, files };
     supervisor::run(options).map_err(|error| format!("{named}: {error}"))
 }
 
@@ -116,6 +119,7 @@ fn serve_engine(flags: &Flags) -> Result<(), String> {
         metrics: adopt(supervisor::METRICS_DESCRIPTOR)?,
         workers: flags.workers(),
         io: flags.io.unwrap_or(IoChoice::Auto),
+        files: flags.files,
     };
     serve::run(options).map_err(|error| error.to_string())
 }

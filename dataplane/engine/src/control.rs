@@ -4,6 +4,7 @@
 
 use crate::access_log::log;
 use crate::exchange::ListenerId;
+use crate::files::pool::Done;
 use crate::frames::{self, FrameReader};
 use crate::metrics::{Counter, WorkerMetrics};
 use crate::protocol::{self, ResourceType, frame};
@@ -30,6 +31,11 @@ pub enum WorkerMessage {
     PasswordChecked {
         ticket: u64,
         right: bool,
+    },
+    /// The answer of the file pool to the connection that asked.
+    FileDone {
+        ticket: u64,
+        done: Done,
     },
 }
 

@@ -35,6 +35,9 @@ pub const PENDING_OUTPUT_BYTES_LOW: usize = 64 << 10;
 pub const POOLED_BUFFER_BYTES_MAX: usize = 128 << 10;
 pub const POOLED_BUFFERS_MAX: usize = 256;
 
+/// One read of a file: several TLS records, and short enough (some 10 us) that other connections do not wait.
+pub const FILE_READ_BYTES: usize = 64 << 10;
+
 /// Receive buffers of one worker: 16 KiB holds a whole TLS record's plaintext; 256 of them are 4 MiB.
 pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 pub const RECEIVE_BUFFERS: u16 = 256;

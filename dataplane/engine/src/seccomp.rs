@@ -97,12 +97,15 @@ const KILLED: &[i64] = &[
     libc::SYS_userfaultfd,
 ];
 
-/// Applies both filters to every thread, for good.
-pub fn restrict(rings: Rings) -> io::Result<()> {
+/// What file servers need besides: that they open for reading only is `landlock`'s part.
+const FILES: &[i64] = &[libc::SYS_openat2, libc::SYS_getdents64, libc::SYS_readlinkat, libc::SYS_preadv2];
+
+/// Applies both filters to every thread, for good. `files`: this engine may open files.
+pub fn restrict(rings: Rings, files: bool) -> io::Result<()> {
     let arch = if cfg!(target_arch = "x86_64") { TargetArch::x86_64 } else { TargetArch::aarch64 };
     let refused = SeccompAction::Errno(libc::EPERM as u32);
-    let allow =
-        SeccompFilter::new(allowed(rings)?, refused, SeccompAction::Allow, arch).map_err(io::Error::other)?;
+    let allow = SeccompFilter::new(allowed(rings, files)?, refused, SeccompAction::Allow, arch)
+        .map_err(io::Error::other)?;
     let killed = KILLED.iter().map(|&call| (call, Vec::new())).collect();
     let kill = SeccompFilter::new(killed, SeccompAction::Allow, SeccompAction::KillProcess, arch);
     for filter in [kill.map_err(io::Error::other)?, allow] {
@@ -112,8 +115,9 @@ pub fn restrict(rings: Rings) -> io::Result<()> {
     Ok(())
 }
 
-fn allowed(rings: Rings) -> io::Result<Rules> {
-    let calls = ALLOWED.iter().chain(ALLOWED_HERE).chain(rings.calls());
+fn allowed(rings: Rings, files: bool) -> io::Result<Rules> {
+    let more = if files { FILES } else { &[] };
+    let calls = ALLOWED.iter().chain(ALLOWED_HERE).chain(rings.calls()).chain(more);
     let mut rules: Rules = calls.map(|&call| (call, Vec::new())).collect();
     let both = (libc::PROT_WRITE | libc::PROT_EXEC) as u64;
     let protections = [0, libc::PROT_WRITE as u64, libc::PROT_EXEC as u64];
@@ -170,7 +174,7 @@ mod tests {
     #[test]
     fn a_restricted_process_opens_nothing_and_maps_nothing_writable_and_executable() {
         in_child("a_restricted_process_opens_nothing_and_maps_nothing_writable_and_executable", || {
-            restrict(Rings::IoUring).unwrap();
+            restrict(Rings::IoUring, false).unwrap();
             let opened = std::fs::File::open("/etc/passwd").map_err(|error| error.raw_os_error());
             assert_eq!(opened.err(), Some(Some(libc::EPERM)));
             for (protection, allowed) in [(3, true), (5, true), (7, false), (6, false)] {
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn with_epoll_no_ring_can_be_driven() {
         in_child("with_epoll_no_ring_can_be_driven", || {
-            restrict(Rings::Epoll).unwrap();
+            restrict(Rings::Epoll, false).unwrap();
             assert!(Rings::IoUring.calls().iter().all(|&call| refused_by_the_filter(call)));
             assert!(!refused_by_the_filter(libc::SYS_epoll_ctl));
         });
@@ -195,7 +199,7 @@ mod tests {
     #[test]
     fn with_rings_epoll_is_refused() {
         in_child("with_rings_epoll_is_refused", || {
-            restrict(Rings::IoUring).unwrap();
+            restrict(Rings::IoUring, false).unwrap();
             assert!(Rings::Epoll.calls().iter().all(|&call| refused_by_the_filter(call)));
             assert!(!refused_by_the_filter(libc::SYS_io_uring_enter));
         });

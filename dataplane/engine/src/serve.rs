@@ -3,11 +3,12 @@
 
 use crate::access_log::{self, AccessLog, log};
 use crate::control::{Control, WorkerReceiver, WorkerSender, worker_channel};
+use crate::files::pool::Files;
 use crate::metrics::{Counter, Region, WorkerMetrics};
 use crate::passwords::Passwords;
 use crate::program::{abi, image};
 use crate::snapshot::{Snapshot, Store, system_roots};
-use crate::{protocol, seccomp, worker};
+use crate::{landlock, protocol, seccomp, worker};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub struct WorkerContext {
     pub metrics: WorkerMetrics,
     pub access_log: AccessLog,
     pub passwords: Arc<Passwords>,
+    pub files: Arc<Files>,
     /// Send exactly once, when the ring is up and before the first accept: seccomp follows when all have.
     pub ready: Sender<IoReport>,
 }
@@ -51,10 +53,17 @@ pub struct Options {
     pub metrics: OwnedFd,
     pub workers: usize,
     pub io: IoChoice,
+    /// This engine may read files: its configuration is its owner's, not a tenant's.
+    pub files: bool,
 }
 
 /// Runs the engine until it is drained, or the supervisor is gone.
 pub fn run(options: Options) -> io::Result<()> {
+    if options.files
+        && let Err(error) = landlock::refuse_writing()
+    {
+        log("engine", &format!("no Landlock: {error}"));
+    }
     let region = Region::map(options.metrics.as_fd(), options.workers as u32 + 1)?;
     region.reset_gauges();
     drop(options.metrics);
@@ -63,7 +72,12 @@ pub fn run(options: Options) -> io::Result<()> {
     let native = image::probe_native();
     own_metrics.set(Counter::NativeAllowed, u64::from(native.is_ok()));
     let store = Store::default();
-    let started = Started { writer: access_log::start()?, passwords: Passwords::start()?, region };
+    let started = Started {
+        writer: access_log::start()?,
+        passwords: Passwords::start()?,
+        files: Files::start(options.files)?,
+        region,
+    };
     let (ready, reports) = channel();
     let (senders, threads) =
         start_workers(options.workers, options.io, &store.initial_snapshot(), &started, &ready)?;
@@ -85,7 +99,7 @@ pub fn run(options: Options) -> io::Result<()> {
     let rings = if hello.io == "io_uring" { seccomp::Rings::IoUring } else { seccomp::Rings::Epoll };
     let mut control = Control::new(options.control, store, senders, own_metrics);
     thread::Builder::new().name("control".into()).spawn(move || {
-        let result = seccomp::restrict(rings).and_then(|()| control.run(hello));
+        let result = seccomp::restrict(rings, options.files).and_then(|()| control.run(hello));
         if let Err(error) = result {
             log("control", &error.to_string());
         }
@@ -99,6 +113,7 @@ pub fn run(options: Options) -> io::Result<()> {
 struct Started {
     writer: SyncSender<Vec<u8>>,
     passwords: Arc<Passwords>,
+    files: Arc<Files>,
     region: Arc<Region>,
 }
 
@@ -124,6 +139,7 @@ fn start_workers(
             access_log: AccessLog::new(started.writer.clone(), metrics.clone()),
             metrics,
             passwords: started.passwords.clone(),
+            files: started.files.clone(),
             ready: ready.clone(),
         };
         senders.push(sender);

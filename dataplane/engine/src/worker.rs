@@ -7,6 +7,7 @@ use crate::access_log::AccessLog;
 use crate::connection::{Downstream, Phase};
 use crate::control::{WorkerMessage, WorkerReceiver, WorkerSender};
 use crate::exchange::{Clock, Exchange, HeaderSpan};
+use crate::files::pool::Files;
 use crate::http2::Code;
 use crate::limits::{DOWNSTREAM_SOCKETS_PERCENT, POOLED_BUFFERS_MAX};
 use crate::metrics::{Counter, WorkerMetrics};
@@ -35,6 +36,8 @@ pub struct Scratch {
     pub wire: Vec<u8>,
     /// A head, chunk or body on its way out.
     pub message: Vec<u8>,
+    /// Bytes of a file on their way out.
+    pub file: Vec<u8>,
     spans: Vec<HeaderSpan<'static>>,
 }
 
@@ -75,6 +78,7 @@ pub struct Worker {
     pub metrics: WorkerMetrics,
     pub access_log: AccessLog,
     pub passwords: Arc<Passwords>,
+    pub files: Arc<Files>,
     pub myself: WorkerSender,
     pub scratch: Scratch,
     pub drain: Option<Drain>,
@@ -137,6 +141,7 @@ impl Worker {
             metrics: context.metrics,
             access_log: context.access_log,
             passwords: context.passwords,
+            files: context.files,
             myself: context.myself,
             scratch: Scratch::default(),
             drain: None,
@@ -237,6 +242,7 @@ impl Worker {
                 self.drain_multiplexes();
             }
             WorkerMessage::PasswordChecked { ticket, right } => self.password_checked(io, ticket, right),
+            WorkerMessage::FileDone { ticket, done } => self.file_done(io, ticket, done),
         }
     }
 

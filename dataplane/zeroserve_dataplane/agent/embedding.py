@@ -143,7 +143,8 @@ class EmbeddedNode:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         settings = self._settings
-        arguments = ["supervise", f"--socket={self.node.socket}", "--exit-with-parent", f"--io={settings.io}"]
+        arguments = ["supervise", f"--socket={self.node.socket}", "--exit-with-parent", "--files"]
+        arguments.append(f"--io={settings.io}")
         if settings.workers:
             arguments.append(f"--workers={settings.workers}")
         binary = find_engine()

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from backends import backend, closing_backend
 from tables import CASES, case_names
+from trees import make_tree
 
 BIN = Path(sys.executable).parent
 START_TIMEOUT_S = 60
@@ -81,6 +82,7 @@ class Server:
         (folder / "Caddyfile").write_text("\n".join(texts))
         self.log = (folder / "log").open("wb")
         environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": os.environ["PATH"]}
+        environment |= {name: value for name, value in os.environ.items() if name == "ZEROSERVE_ENGINE"}
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=self.log, stderr=self.log, start_new_session=True
         )
@@ -111,6 +113,8 @@ class Server:
 def variables(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificates")
     make_certificate(folder)
+    site = tmp_path_factory.mktemp("site")
+    make_tree(site)
     with contextlib.ExitStack() as stack:
         one, two = (stack.enter_context(backend(name)) for name in ("one", "two"))
         yield {
@@ -120,6 +124,7 @@ def variables(tmp_path_factory):
             "DEAD": free_ports(1)[0],
             "CERTIFICATE": folder / "tls.crt",
             "KEY": folder / "tls.key",
+            "SITE": site,
             "HASH": bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode(),
         }
 

@@ -291,6 +291,9 @@ impl Worker {
         if self.downstream(client).is_some_and(|down| down.multiplex.is_some()) {
             return self.mark_multiplex(client);
         }
+        if self.downstream(client).is_some_and(|down| down.serving.file.is_some()) {
+            return self.send_file(io, client);
+        }
         let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream) else { return };
         let deadline_ms = self.now_ms() + UPSTREAM_READ_TIMEOUT_MS;
         if let Some(up) = self.upstream(upstream)

@@ -1,5 +1,6 @@
 //! What becomes of a request: its virtual host, that host's program, and the answers that need no upstream.
 
+use super::filing::Serve;
 use super::responding::Origin;
 use super::{Phase, Waiting};
 use crate::error::Failure;
@@ -64,6 +65,10 @@ impl Worker {
             Ok(Decision::Suspend { operation: Operation::CheckPassword, row, entry }) => {
                 self.check_password(io, socket, row, entry);
             }
+            Ok(Decision::Suspend { operation: Operation::MatchFile, row, entry }) => {
+                self.match_file(io, socket, row, entry);
+            }
+            Ok(Decision::File { row, entry }) => self.serve_file(io, socket, Serve { row, entry }),
             Ok(Decision::Empty) => self.answer(io, socket, Answer::Empty),
             Err(_trap) => {
                 self.metrics.add(Counter::ProgramTraps, 1);

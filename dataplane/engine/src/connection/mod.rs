@@ -13,6 +13,7 @@ pub mod answering;
 pub mod cgi;
 pub mod deciding;
 pub mod ending;
+pub mod filing;
 pub mod multiplexing;
 pub mod proxying;
 pub mod receiving;
@@ -95,6 +96,10 @@ pub enum Waiting {
     Password(u32),
     /// All of a body whose length the upstream must be told.
     Length,
+    /// The file pool, to serve by this.
+    File(filing::Serve),
+    /// The file pool, then the program at this entry.
+    FileMatch(u32),
     /// A connection to the endpoint; no byte of the body is taken before.
     Upstream,
     /// The time between two attempts.
@@ -149,6 +154,8 @@ pub struct Serving {
     pub filters: BodyFilters,
     /// Body bytes wait because the upstream does not take them.
     pub blocked: bool,
+    /// The file that is being sent.
+    pub file: Option<Box<filing::Sending>>,
     pub started_ns: u64,
     pub status: u16,
     pub response_bytes: u64,
@@ -237,6 +244,7 @@ impl Default for Serving {
             cut_off: false,
             filters: BodyFilters::default(),
             blocked: false,
+            file: None,
             started_ns: 0,
             status: 0,
             response_bytes: 0,

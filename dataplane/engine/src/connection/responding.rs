@@ -155,6 +155,11 @@ impl Worker {
 }
 
 impl Serving {
+    /// Body bytes go on as they are: a caller may append them itself.
+    pub fn passes_data(&self) -> bool {
+        self.filters.is_empty() && !self.answer_chunked && !self.head_method && !is_bodiless(self.status)
+    }
+
     /// Appends body bytes of the answer, filtered and framed; none where it has no body.
     pub fn write_data(&mut self, data: &[u8], out: &mut Vec<u8>) {
         if data.is_empty() || self.head_method || is_bodiless(self.status) {

@@ -2,7 +2,7 @@
 
 use super::expanding::Unknown;
 use super::fields::replace_text;
-use super::texts::{Part, Placeholder, Text};
+use super::texts::{MATCHED_FILE, Part, Placeholder, Text};
 use super::{Exchange, paths, queries};
 use regex::bytes::Regex;
 use std::sync::Arc;
@@ -166,12 +166,15 @@ impl Exchange {
         }
     }
 
-    /// The path's template; `{path}` goes in as it is encoded, so that no `?` or `%` of it is read again.
+    /// The path's template; `{path}` and a matched file's go in as they are encoded, so that no `?` or `%` of it is read again.
     fn build_path(&self, template: &Text) -> Vec<u8> {
         let mut out = Vec::new();
         for part in template.parts() {
             match &part {
                 Part::Placeholder(Placeholder::Path) => out.extend_from_slice(&self.path),
+                Part::Placeholder(Placeholder::Variable(name)) if **name == *MATCHED_FILE => {
+                    paths::encode(self.variables.get(MATCHED_FILE).unwrap_or_default(), &mut out);
+                }
                 part => self.expand_part(part, Unknown::Empty, &mut out),
             }
         }

@@ -65,6 +65,7 @@ pub fn reason(status: u16) -> &'static str {
 
 thread_local! {
     static DATE: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [0; 29])) };
+    static OLD_DATE: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [0; 29])) };
 }
 
 /// Appends an IMF-fixdate; formatted once a second and thread.
@@ -74,6 +75,16 @@ pub fn push_date(unix_ms: u64, out: &mut Vec<u8>) {
     if cached != seconds {
         date = format_date(seconds);
         DATE.set((seconds, date));
+    }
+    out.extend_from_slice(&date);
+}
+
+/// Appends an IMF-fixdate of the past, with a memory of its own: the clock's must not be lost for it.
+pub fn push_old_date(seconds: u64, out: &mut Vec<u8>) {
+    let (cached, mut date) = OLD_DATE.get();
+    if cached != seconds {
+        date = format_date(seconds);
+        OLD_DATE.set((seconds, date));
     }
     out.extend_from_slice(&date);
 }

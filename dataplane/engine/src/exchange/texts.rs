@@ -7,6 +7,9 @@ pub const USER_VARIABLE: &[u8] = b"http.auth.user.id";
 /// The variable of the message of `error`; the program sets it.
 const ERROR_MESSAGE_VARIABLE: &[u8] = b"http.error.message";
 
+/// The variable of the file that a `file` matcher found, below its root.
+pub const MATCHED_FILE: &[u8] = b"http.matchers.file.relative";
+
 /// Literal bytes and placeholders, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
@@ -211,6 +214,9 @@ impl Placeholder {
         }
         if let Some(variable) = name.strip_prefix("http.vars.") {
             return Some(Placeholder::Variable(boxed(variable)));
+        }
+        if name.starts_with("http.matchers.file.") {
+            return Some(Placeholder::Variable(boxed(name)));
         }
         name.strip_prefix("http.regexp.").map(|key| Placeholder::Regexp(boxed(key)))
     }

@@ -61,20 +61,21 @@ pub fn render(asked: &Browsing, browse: &Browse, mut entries: Vec<Entry>, modifi
         found.filter(|value| !value.is_empty())
     };
     let mut cookies = Vec::new();
-    let mut choose = |name: &str, configured: &[u8], cookie: &Option<Vec<u8>>, known: &[&str], default: &str| {
-        let chosen =
-            parameter(name.as_bytes()).or_else(|| Some(configured.to_vec()).filter(|c| !c.is_empty()));
-        match chosen {
-            None => cookie.clone().unwrap_or_else(|| default.into()),
-            Some(value) => {
-                if let Some(known) = known.iter().find(|known| known.as_bytes() == value) {
-                    let secure = if asked.is_tls { "; Secure" } else { "" };
-                    cookies.push(format!("{name}={known}; HttpOnly{secure}; SameSite=Lax"));
+    let mut choose =
+        |name: &str, configured: &[u8], cookie: &Option<Vec<u8>>, known: &[&str], default: &str| {
+            let chosen =
+                parameter(name.as_bytes()).or_else(|| Some(configured.to_vec()).filter(|c| !c.is_empty()));
+            match chosen {
+                None => cookie.clone().unwrap_or_else(|| default.into()),
+                Some(value) => {
+                    if let Some(known) = known.iter().find(|known| known.as_bytes() == value) {
+                        let secure = if asked.is_tls { "; Secure" } else { "" };
+                        cookies.push(format!("{name}={known}; HttpOnly{secure}; SameSite=Lax"));
+                    }
+                    value
                 }
-                value
             }
-        }
-    };
+        };
     let sort = choose("sort", &browse.sort, &asked.sort, &SORTS, "namedirfirst");
     let order = choose("order", &browse.order, &asked.order, &["asc", "desc"], "asc");
     sort_entries(&mut entries, &sort, order == b"desc");
@@ -107,9 +108,9 @@ fn sort_entries(entries: &mut [Entry], sort: &[u8], descending: bool) {
     let name = |one: &Entry, other: &Entry| one.name.to_lowercase().cmp(&other.name.to_lowercase());
     let compare: &dyn Fn(&Entry, &Entry) -> Ordering = match sort {
         b"name" => &name,
-        b"namedirfirst" => &|one, other| {
-            other.is_directory.cmp(&one.is_directory).then_with(|| name(one, other))
-        },
+        b"namedirfirst" => {
+            &|one, other| other.is_directory.cmp(&one.is_directory).then_with(|| name(one, other))
+        }
         b"size" => &|one, other| match (one.is_directory, other.is_directory) {
             (true, true) => name(one, other),
             (false, false) => one.size.cmp(&other.size),
@@ -186,7 +187,7 @@ fn link(entry: &Entry) -> Vec<u8> {
     out
 }
 
-/// Three columns, aligned by tabs of eight as Go's tabwriter does with AlignRight.
+/// Three columns, aligned by tabs of eight as Go's tabwriter does.
 fn write_text(entries: &[Entry]) -> Vec<u8> {
     let mut rows = vec![
         ["Name".to_owned(), "Size".to_owned(), "Modified".to_owned()],
@@ -201,8 +202,8 @@ fn write_text(entries: &[Entry]) -> Vec<u8> {
     let mut out = String::new();
     for row in &rows {
         for (cell, width) in row.iter().zip(widths) {
-            out.extend(std::iter::repeat_n('\t', (width - cell.chars().count()).div_ceil(8)));
             out.push_str(cell);
+            out.extend(std::iter::repeat_n('\t', (width - cell.chars().count()).div_ceil(8)));
         }
         out.push_str(&row[2]);
         out.push('\n');
@@ -240,7 +241,9 @@ fn write_page(asked: &Browsing, entries: &[Entry]) -> Vec<u8> {
     out.extend_from_slice(b"</style>\n</head>\n<body>\n<h1>");
     out.extend_from_slice(&title);
     out.extend_from_slice(b"</h1>\n<table>\n<tr>");
-    for (class, sort, label) in [("", "namedirfirst", "Name"), (" class=\"n\"", "size", "Size"), (" class=\"n\"", "time", "Modified")] {
+    for (class, sort, label) in
+        [("", "namedirfirst", "Name"), (" class=\"n\"", "size", "Size"), (" class=\"n\"", "time", "Modified")]
+    {
         let heading = format!(
             "<th{class}>{label} <a href=\"?sort={sort}&amp;order=asc\" title=\"ascending\">&#9650;</a>\
 <a href=\"?sort={sort}&amp;order=desc\" title=\"descending\">&#9660;</a></th>"
@@ -249,7 +252,9 @@ fn write_page(asked: &Browsing, entries: &[Entry]) -> Vec<u8> {
     }
     out.extend_from_slice(b"</tr>\n");
     if asked.path.len() > 1 {
-        out.extend_from_slice(b"<tr><td><a href=\"..\">../</a></td><td class=\"n\"></td><td class=\"n\"></td></tr>\n");
+        out.extend_from_slice(
+            b"<tr><td><a href=\"..\">../</a></td><td class=\"n\"></td><td class=\"n\"></td></tr>\n",
+        );
     }
     for entry in entries {
         push_row(entry, &mut out);
@@ -288,7 +293,17 @@ struct Moment {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -353,14 +368,17 @@ mod tests {
     fn names(query: &str, browse: &Browse) -> String {
         let entries =
             vec![entry("b.txt", 5, 30), entry("A.txt", 9, 10), entry("z/", 4096, 20), entry("c/", 1, 40)];
-        let asked = Browsing {
-            query: query.into(),
-            accept: b"application/json".to_vec(),
-            ..Browsing::default()
-        };
+        let asked =
+            Browsing { query: query.into(), accept: b"application/json".to_vec(), ..Browsing::default() };
         let body = render(&asked, browse, entries, 0).body.unwrap();
         let found: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        found.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
+        found
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].as_str().unwrap())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
@@ -396,11 +414,17 @@ mod tests {
     #[test]
     fn names_are_escaped_wherever_they_go() {
         let hostile = entry("<script>\"&.txt", 1, 0);
-        let page = String::from_utf8(write_page(&Browsing::default(), std::slice::from_ref(&hostile))).unwrap();
+        let page =
+            String::from_utf8(write_page(&Browsing::default(), std::slice::from_ref(&hostile))).unwrap();
         assert!(!page.contains("<script>"), "{page}");
         assert!(page.contains("./%3Cscript%3E%22&amp;.txt"), "{page}");
         let json = String::from_utf8(write_json(&[hostile])).unwrap();
-        assert!(json.starts_with(r#"[{"name":"\u003cscript\u003e\"\u0026.txt","size":1,"url":"./%3Cscript%3E%22\u0026.txt""#), "{json}");
+        assert!(
+            json.starts_with(
+                r#"[{"name":"\u003cscript\u003e\"\u0026.txt","size":1,"url":"./%3Cscript%3E%22\u0026.txt""#
+            ),
+            "{json}"
+        );
     }
 
     #[test]
@@ -420,7 +444,7 @@ mod tests {
         let text = String::from_utf8(write_text(&[entry("a.txt", 1, 0)])).unwrap();
         assert_eq!(
             text,
-            "\tName\tSizeModified\n\t----\t----\u{2d}-------\n\ta.txt\t1 BJanuary 1, 1970 at 00:00:00\n"
+            "Name\tSize\tModified\n----\t----\t--------\na.txt\t1 B\tJanuary 1, 1970 at 00:00:00\n"
         );
     }
 }

@@ -105,10 +105,45 @@ fn take_tag(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (rest[end] == b'"').then(|| text.split_at(start + end + 2))
 }
 
-/// Seconds since 1970 of an HTTP date in any of its three forms.
+/// Seconds since 1970 of an HTTP date in any of its three forms (RFC 9110 5.6.7). The name of the day is not compared
+/// with the date, as in Go; crates that do would refuse what Caddy takes.
 pub fn parse_date(text: &[u8]) -> Option<i64> {
-    let time = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
-    Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs() as i64)
+    let words: Vec<&str> = std::str::from_utf8(text).ok()?.split_ascii_whitespace().collect();
+    let (day, month, year, clock) = match words[..] {
+        [name, day, month, year, clock, "GMT"] if name.ends_with(',') => (day, month, year, clock),
+        [name, date, clock, "GMT"] if name.ends_with(',') => {
+            let mut parts = date.split('-');
+            (parts.next()?, parts.next()?, parts.next()?, clock)
+        }
+        [_, month, day, clock, year] => (day, month, year, clock),
+        _ => return None,
+    };
+    let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.len() <= 4);
+    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
+    let year = match (number(year)?, year.len()) {
+        (year, 2) => i64::from(year) + if year >= 69 { 1900 } else { 2000 },
+        (year, 4) => i64::from(year),
+        _ => return None,
+    };
+    let mut parts = clock.split(':').map(number);
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    let day = number(day)?;
+    if parts.next().is_some() || hour > 23 || minute > 59 || second > 59 || !(1..=31).contains(&day) {
+        return None;
+    }
+    let days = days_since_1970(year, month, i64::from(day));
+    Some(days * 86_400 + i64::from(hour * 3600 + minute * 60 + second))
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// By years that begin in March, so that leap days come last.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// A decimal number as Go's ParseInt takes it, not negative.
@@ -181,6 +216,9 @@ mod tests {
             ("if-modified-since", "Sunday, 06-Nov-94 08:49:37 GMT", NotModified),
             ("if-modified-since", "Sun Nov  6 08:49:37 1994", NotModified),
             ("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT", Serve),
+            ("if-modified-since", "Mon, 06 Nov 1994 08:49:37 GMT", NotModified),
+            ("if-modified-since", "Sun, 06 Nov 1994 24:49:37 GMT", Serve),
+            ("if-modified-since", "Sun, 06 Nov 1994 08:49 GMT", Serve),
             ("if-modified-since", "yesterday", Serve),
             ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT", Serve),
             ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:36 GMT", Failed),
@@ -209,6 +247,22 @@ mod tests {
             ("Sun, 06 Nov 1994 08:49:38 GMT", Verdict::ServeWhole),
         ] {
             assert_eq!(verdict(&[range, ("if-range", value)], true), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn dates() {
+        for (text, expected) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Tue, 29 Feb 2000 23:59:59 GMT", Some(951_868_799)),
+            ("Sat, 15 Nov 2053 22:13:21 GMT", Some(2_646_857_601)),
+            ("Monday, 02-Jan-06 15:04:05 GMT", Some(1_136_214_245)),
+            ("Mon Jan  2 15:04:05 2006", Some(1_136_214_245)),
+            ("Mon, 02 Jan 2006 15:04:05 CET", None),
+            ("Mon, 32 Jan 2006 15:04:05 GMT", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_date(text.as_bytes()), expected, "{text}");
         }
     }
 

@@ -23,7 +23,10 @@ pub struct Question {
 #[derive(Debug)]
 enum Try {
     /// Path below the root, perhaps a glob; what `split_path` cut off.
-    Path { pattern: Vec<u8>, remainder: Vec<u8> },
+    Path {
+        pattern: Vec<u8>,
+        remainder: Vec<u8>,
+    },
     Raise,
 }
 
@@ -107,10 +110,7 @@ fn find_split(path: &[u8], delimiters: &[Box<[u8]>]) -> usize {
 
 /// Answers, or says `None` where only a call that may wait can.
 pub fn find(question: &Question, patience: Patience) -> Option<Answer> {
-    match look(question, patience) {
-        Ok(answer) => Some(answer),
-        Err(Later) => None,
-    }
+    look(question, patience).ok()
 }
 
 struct Later;
@@ -129,11 +129,12 @@ fn look(question: &Question, patience: Patience) -> Result<Answer, Later> {
             let Some(status) = stat(&matched.absolute, patience)? else { continue };
             let matched = Matched { is_directory: status.is_directory(), ..matched };
             match question.policy {
-                TryPolicy::FirstExist | TryPolicy::FirstExistFallback => {
-                    if matched.absolute.ends_with(b"/") == status.is_directory() {
-                        return Ok(Answer::File(matched));
-                    }
+                TryPolicy::FirstExist | TryPolicy::FirstExistFallback
+                    if matched.absolute.ends_with(b"/") == status.is_directory() =>
+                {
+                    return Ok(Answer::File(matched));
                 }
+                TryPolicy::FirstExist | TryPolicy::FirstExistFallback => {}
                 policy if is_better(policy, &status, best.as_ref().map(|(status, _)| status)) => {
                     best = Some((status, matched));
                 }
@@ -223,7 +224,8 @@ mod tests {
     fn ask(tree: &Tree, patterns: &[&str], policy: TryPolicy) -> Answer {
         let root = tree.path("");
         let root = clean(&root);
-        let path = |pattern: &&str| Try::Path { pattern: join(&root, pattern.as_bytes()), remainder: Vec::new() };
+        let path =
+            |pattern: &&str| Try::Path { pattern: join(&root, pattern.as_bytes()), remainder: Vec::new() };
         let tries = patterns
             .iter()
             .map(|pattern| if pattern.starts_with('=') { Try::Raise } else { path(pattern) })

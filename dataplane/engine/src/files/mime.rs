@@ -80,12 +80,8 @@ impl Types {
 }
 
 const GLOBS: [&str; 2] = ["/usr/local/share/mime/globs2", "/usr/share/mime/globs2"];
-const LISTS: [&str; 4] = [
-    "/etc/mime.types",
-    "/etc/apache2/mime.types",
-    "/etc/apache/mime.types",
-    "/etc/httpd/conf/mime.types",
-];
+const LISTS: [&str; 4] =
+    ["/etc/mime.types", "/etc/apache2/mime.types", "/etc/apache/mime.types", "/etc/httpd/conf/mime.types"];
 
 /// Go 1.26, as asked of it on a machine without any of the files above.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -162,13 +158,15 @@ mod tests {
     #[test]
     fn the_own_table_wins_over_globs_and_loses_to_lists() {
         let globs = Types::load(|path| {
-            path.ends_with("/usr/share/mime/globs2")
-                .then(|| "# c\n50:text/x-mine:*.html\n50:text/x-new:*.new\n40:text/x-old:*.new\n50:a/b:x.y".into())
+            path.ends_with("/usr/share/mime/globs2").then(|| {
+                "# c\n50:text/x-mine:*.html\n50:text/x-new:*.new\n40:text/x-old:*.new\n50:a/b:x.y".into()
+            })
         });
         assert_eq!(globs.find(b"/a/b.html"), Some("text/html; charset=utf-8"));
         assert_eq!(globs.find(b"b.new"), Some("text/x-new; charset=utf-8"));
         assert_eq!(globs.find(b"b.y"), None);
-        let list = Types::load(|path| (path == "/etc/mime.types").then(|| "# c\nimage/x html HTM # x y".into()));
+        let list =
+            Types::load(|path| (path == "/etc/mime.types").then(|| "# c\nimage/x html HTM # x y".into()));
         assert_eq!(list.find(b"x.html"), Some("image/x"));
         assert_eq!(list.find(b"x.y"), None);
     }

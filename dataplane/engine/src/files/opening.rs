@@ -178,12 +178,7 @@ pub fn list(directory: BorrowedFd<'_>, limit: usize) -> io::Result<Vec<Vec<u8>>>
     loop {
         // SAFETY: the buffer is writable for the length given.
         let count = unsafe {
-            libc::syscall(
-                libc::SYS_getdents64,
-                directory.as_raw_fd(),
-                batch.as_mut_ptr(),
-                batch.len(),
-            )
+            libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), batch.as_mut_ptr(), batch.len())
         };
         match usize::try_from(count) {
             Err(_) => return Err(io::Error::last_os_error()),
@@ -219,9 +214,8 @@ pub fn read_link(path: &[u8]) -> Option<Vec<u8>> {
     let path = CString::new(path).ok()?;
     let mut target = vec![0u8; libc::PATH_MAX as usize];
     // SAFETY: the path ends in NUL; the buffer is writable for the length given.
-    let count = unsafe {
-        libc::readlinkat(libc::AT_FDCWD, path.as_ptr(), target.as_mut_ptr().cast(), target.len())
-    };
+    let count =
+        unsafe { libc::readlinkat(libc::AT_FDCWD, path.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
     target.truncate(usize::try_from(count).ok()?);
     Some(target)
 }

@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn bases() {
-        for (path, expected) in [("", "."), ("/", "/"), ("//", "/"), ("/a", "a"), ("/a/", "a"), ("/a/b", "b")] {
+        for (path, expected) in [("", "."), ("/", "/"), ("//", "/"), ("/a", "a"), ("/a/", "a"), ("/a/b", "b")]
+        {
             assert_eq!(text(base(path.as_bytes())), expected, "{path}");
         }
     }

@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn refusals() {
         assert_eq!(read_range(b"bytes=10-", 10), Wanted::Refused { malformed: false });
-        for field in ["lines=1-2", "bytes=5", "bytes=a-b", "bytes=3-2", "bytes=--1", "bytes=-", "bytes=0-4,x"] {
+        for field in ["lines=1-2", "bytes=5", "bytes=a-b", "bytes=3-2", "bytes=--1", "bytes=-", "bytes=0-4,x"]
+        {
             assert_eq!(read_range(field.as_bytes(), 10), Wanted::Refused { malformed: true }, "{field}");
         }
     }

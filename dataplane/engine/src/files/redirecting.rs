@@ -50,7 +50,8 @@ fn clean_target(path: &[u8]) -> Vec<u8> {
 fn is_parsed_by_go(path: &[u8]) -> bool {
     let mut rest = path;
     while let Some((&byte, after)) = rest.split_first() {
-        let escaped = byte != b'%' || matches!(after, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+        let escaped =
+            byte != b'%' || matches!(after, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
         if byte < 0x20 || byte == 0x7f || !escaped {
             return false;
         }

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Tree(PathBuf);
 
 impl Tree {
+    #[allow(clippy::new_without_default)]
     pub fn new() -> Tree {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("zeroserve-files-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("zeroserve-files-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
         Tree(path)

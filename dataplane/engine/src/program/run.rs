@@ -20,6 +20,8 @@ pub enum Decision {
     Respond(u32),
     /// Row of Tables.proxies.
     Proxy(u32),
+    /// Row of Tables.file_servers; the entry to run on at where it passes the request on, or 0.
+    File { row: u32, entry: u32 },
     /// Close the connection without an answer.
     Abort,
     /// To the error routes (`VirtualHost::error_entry` when not 0), or `StaticAnswer::Bare`.
@@ -33,6 +35,7 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     CheckPassword,
+    MatchFile,
 }
 
 /// The program was stopped: answer 500.
@@ -254,6 +257,14 @@ pub(crate) fn decode_action(host: &VirtualHost, result: u64) -> Result<Decision,
                 return Err(Trap::Action(result));
             }
             Decision::Suspend { operation: Operation::CheckPassword, row, entry: detail }
+        }
+        abi::ACTION_FILE => Decision::File { row: row(host.tables.file_servers.len())?, entry: detail },
+        abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_MATCH_FILE => {
+            let row = index >> 8;
+            if row as usize >= host.tables.file_matches.len() {
+                return Err(Trap::Action(result));
+            }
+            Decision::Suspend { operation: Operation::MatchFile, row, entry: detail }
         }
         _ => return Err(Trap::Action(result)),
     })

@@ -74,6 +74,8 @@ impl Compiler {
                 .iter()
                 .map(|step| (step.place.as_str().into(), step.text.as_str().into()))
                 .collect(),
+            file_servers: message.file_servers.iter().map(super::files::compile_server).collect(),
+            file_matches: message.file_matches.iter().map(super::files::compile_match).collect(),
             maps: message.maps.iter().map(|row| requests::compile_map(self, row)).collect::<Compiled<_>>()?,
             log_fields: message.log_fields.iter().map(requests::compile_log_field).collect(),
             traces: message.traces.len(),

@@ -1,6 +1,7 @@
 //! Tables, compiled once from their message: what programs refer to by row.
 
 use super::clusters::Cluster;
+use super::files::{FileMatch, FileServer};
 use super::requests::{LogField, ValueKind, ValueMap, Values};
 use crate::addresses::AddressSet;
 use crate::encoding::EncodingRow;
@@ -43,6 +44,8 @@ pub struct Tables {
     pub tries: Box<[PathTrie]>,
     /// (place, text) of the points that an explained program reports.
     pub steps: Box<[(Box<str>, Box<str>)]>,
+    pub file_servers: Box<[FileServer]>,
+    pub file_matches: Box<[FileMatch]>,
     pub maps: Box<[ValueMap]>,
     pub log_fields: Box<[LogField]>,
     pub expressions: Box<[Expression]>,

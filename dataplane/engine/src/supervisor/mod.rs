@@ -33,6 +33,8 @@ pub struct Options {
     pub workers: usize,
     pub io: IoChoice,
     pub exit_with_parent: bool,
+    /// Engines may read files.
+    pub files: bool,
 }
 
 /// An engine that falls this often in `CRASH_WINDOW` is started again only after `RESTART_DELAY`.

@@ -76,7 +76,9 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "request_header respond reverse_proxy rewrite route tracing uri vars",
     ),
     **_rows(
-        _OWNER, Kind.DIRECTIVE, "bind invoke log log_append log_name log_skip php_fastcgi root skip_log tls"
+        _OWNER,
+        Kind.DIRECTIVE,
+        "bind file_server invoke log log_append log_name log_skip php_fastcgi root skip_log tls try_files",
     ),
     **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs push"),
     **_rows(
@@ -84,7 +86,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         Kind.DIRECTIVE,
         "copy_response copy_response_headers forward_auth intercept timeouts zeroserve_call rate_limit",
     ),
-    **_rows(_LATER_OWNER, Kind.DIRECTIVE, "file_server metrics templates try_files"),
+    **_rows(_LATER_OWNER, Kind.DIRECTIVE, "metrics templates"),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
@@ -185,7 +187,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     ),
     **_rows(_LATER, Kind.MATCHER, "tls"),
     **_rows(_CARRIED_OWNER, Kind.MATCHER, "url_pattern"),
-    **_rows(_LATER_OWNER, Kind.MATCHER, "file"),
+    **_rows(_OWNER, Kind.MATCHER, "file"),
     **_rows(
         _OWNER,
         Kind.OPTION,

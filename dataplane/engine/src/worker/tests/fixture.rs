@@ -2,6 +2,7 @@
 
 use crate::access_log::AccessLog;
 use crate::control::{WorkerSender, worker_channel};
+use crate::files::pool::Files;
 use crate::metrics::WorkerMetrics;
 use crate::passwords::Passwords;
 use crate::program::{abi, image};
@@ -172,6 +173,7 @@ pub fn listener_key(snapshot: &Snapshot, name: &str) -> u32 {
 
 pub fn context(io: IoChoice, snapshot: Arc<Snapshot>) -> (WorkerContext, WorkerSender, Receiver<IoReport>) {
     static PASSWORDS: OnceLock<Arc<Passwords>> = OnceLock::new();
+    static FILES: OnceLock<Arc<Files>> = OnceLock::new();
     let (sender, messages) = worker_channel().unwrap();
     let (ready, reports) = channel();
     let metrics = WorkerMetrics::detached().unwrap();
@@ -183,6 +185,7 @@ pub fn context(io: IoChoice, snapshot: Arc<Snapshot>) -> (WorkerContext, WorkerS
         myself: sender.clone(),
         access_log: AccessLog::disabled(metrics.clone()),
         metrics,
+        files: FILES.get_or_init(|| Files::start(true).unwrap()).clone(),
         passwords: PASSWORDS.get_or_init(|| Passwords::start().unwrap()).clone(),
         ready,
     };

@@ -1,0 +1,648 @@
+//! File servers: asks `files` what a path leads to, at once or by the pool, and sends what it found.
+//!
+//! Rule: a worker reads what the kernel has in memory and nothing else; the client's own pace is kept by what `Io` has
+//! pending. A file that shrinks while it is sent ends its connection: a shorter body must not look whole.
+
+use super::responding::Origin;
+use super::{Phase, Waiting};
+use crate::exchange::fields::Fields;
+use crate::exchange::statuses::push_old_date;
+use crate::exchange::{Body, Exchange, Unknown, paths, random};
+use crate::files::browsing::{Browsing, Listing};
+use crate::files::conditional::{Validators, Verdict, judge, parse_date};
+use crate::files::finding::{self, Answer, Found, Question};
+use crate::files::hiding::settle;
+use crate::files::opening::{Patience, read};
+use crate::files::pool::{Done, Task};
+use crate::files::ranges::{Span, Wanted, push_content_range, read_range};
+use crate::files::redirecting::redirect;
+use crate::files::{matching, mime, negotiating};
+use crate::limits::FILE_READ_BYTES;
+use crate::ring::{Io, SocketId};
+use crate::snapshot::{FileServer, Tables};
+use crate::worker::Worker;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// A file on its way to the client.
+pub struct Sending {
+    file: Arc<OwnedFd>,
+    pieces: VecDeque<Piece>,
+    /// The pool reads the next bytes.
+    reading: bool,
+}
+
+/// What is sent, in order.
+enum Piece {
+    Bytes(Vec<u8>),
+    Part(Span),
+}
+
+/// Which row serves, and where the program goes on when nothing is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serve {
+    pub row: u32,
+    pub entry: u32,
+}
+
+impl Worker {
+    /// The program's decision: a row of Tables.file_servers answers.
+    pub fn serve_file<I: Io>(&mut self, io: &mut I, socket: SocketId, serve: Serve) {
+        let Some(down) = self.downstream(socket) else { return };
+        let (Some(host), Some(exchange)) = (down.serving.host.as_ref(), down.exchange.as_ref()) else {
+            return;
+        };
+        let question = ask(exchange, &host.tables, serve.row);
+        match finding::find(&question, Patience::Cached) {
+            Some(answer) => self.answer_file(io, socket, serve, answer),
+            None => {
+                down.serving.waiting = Waiting::File(serve);
+                self.submit_file_task(io, socket, Task::Find(Box::new(question)));
+            }
+        }
+    }
+
+    /// The program waits for a `file` matcher.
+    pub fn match_file<I: Io>(&mut self, io: &mut I, socket: SocketId, row: u32, entry: u32) {
+        let Some(down) = self.downstream(socket) else { return };
+        let (Some(host), Some(exchange)) = (down.serving.host.as_ref(), down.exchange.as_ref()) else {
+            return;
+        };
+        let question = matching::Question::new(&host.tables.file_matches[row as usize], exchange);
+        down.serving.waiting = Waiting::FileMatch(entry);
+        self.submit_file_task(io, socket, Task::Match(Box::new(question)));
+    }
+
+    fn submit_file_task<I: Io>(&mut self, io: &mut I, socket: SocketId, task: Task) {
+        let Some(down) = self.downstream(socket) else { return };
+        let ticket = u64::from(down.generation) << 32 | u64::from(socket.0);
+        if self.files.submit(task, ticket, &self.myself) {
+            return;
+        }
+        let Some(down) = self.downstream(socket) else { return };
+        down.serving.waiting = Waiting::Decision;
+        if down.serving.answered {
+            down.serving.reason = "files are overloaded";
+            return self.abort(io, socket);
+        }
+        self.answer_error(io, socket, 503, "files are overloaded");
+    }
+
+    /// The pool's answer; the connection may be gone or serve another request by now.
+    pub fn file_done<I: Io>(&mut self, io: &mut I, ticket: u64, done: Done) {
+        let socket = SocketId(ticket as u32);
+        let Some(down) = self.downstream(socket) else { return };
+        if down.generation != (ticket >> 32) as u32 || down.phase != Phase::Serving {
+            return;
+        }
+        match (done, down.serving.waiting) {
+            (Done::Found(answer), Waiting::File(serve)) => {
+                down.serving.waiting = Waiting::Decision;
+                self.answer_file(io, socket, serve, *answer);
+            }
+            (Done::Matched(answer), Waiting::FileMatch(entry)) => {
+                down.serving.waiting = Waiting::Decision;
+                if let Some(exchange) = down.exchange.as_mut() {
+                    let result = exchange.take_match(answer);
+                    exchange.set_resume_result(result);
+                }
+                self.run_program(io, socket, entry);
+            }
+            (Done::Read(bytes), _) => self.file_read(io, socket, bytes),
+            _ => {}
+        }
+        self.advance_input(io, socket);
+    }
+
+    fn answer_file<I: Io>(&mut self, io: &mut I, socket: SocketId, serve: Serve, answer: Answer) {
+        match answer {
+            Answer::File(found) => self.answer_found(io, socket, serve, found),
+            Answer::Listing(listing) => self.answer_listing(io, socket, listing),
+            Answer::RedirectDirectory => self.redirect_path(io, socket, |path| path.push(b'/')),
+            Answer::NotFound if serve.entry != 0 => self.run_program(io, socket, serve.entry),
+            Answer::NotFound => self.answer_error(io, socket, 404, "no such file"),
+            Answer::Denied => self.answer_error(io, socket, 403, "file may not be read"),
+            Answer::Invalid => self.answer_error(io, socket, 400, "no path of a file"),
+            Answer::Failed => self.answer_error(io, socket, 500, "file cannot be read"),
+            Answer::Busy => {
+                if let Some(exchange) = self.exchange_of(socket) {
+                    exchange.answer.set(b"Retry-After", b"3");
+                }
+                self.answer_error(io, socket, 503, "out of descriptors");
+            }
+        }
+    }
+
+    fn exchange_of(&mut self, socket: SocketId) -> Option<&mut Exchange> {
+        self.downstream(socket)?.exchange.as_deref_mut()
+    }
+
+    fn answer_found<I: Io>(&mut self, io: &mut I, socket: SocketId, serve: Serve, found: Found) {
+        let Some(down) = self.downstream(socket) else { return };
+        let in_error_routes = down.serving.in_error_routes;
+        let Some(host) = down.serving.host.clone() else { return };
+        let server = &host.tables.file_servers[serve.row as usize];
+        let Some(exchange) = down.exchange.as_deref_mut() else { return };
+        if !server.keeps_uris && keeps_last_element(exchange) {
+            let slash = original_path(exchange).ends_with(b"/");
+            match (found.is_index, slash) {
+                (true, false) => return self.redirect_path(io, socket, |path| path.push(b'/')),
+                (false, true) => {
+                    return self.redirect_path(io, socket, |path| {
+                        path.pop();
+                    });
+                }
+                _ => {}
+            }
+        }
+        exchange.answer.add(b"Vary", b"Accept-Encoding");
+        let reads = matches!(&exchange.method[..], b"GET" | b"HEAD");
+        if !reads && !in_error_routes {
+            exchange.answer.add(b"Allow", b"GET, HEAD");
+            return self.answer_error(io, socket, 405, "file servers take GET and HEAD");
+        }
+        let status = match override_status(exchange, server, in_error_routes) {
+            Ok(status) => status,
+            Err(()) => {
+                exchange.answer.set(b"Etag", &found.etag);
+                if let Some(kind) = mime::types().find(&found.filename) {
+                    exchange.answer.set(b"Content-Type", kind.as_bytes());
+                }
+                return self.answer_error(io, socket, 500, "status of file_server is no number");
+            }
+        };
+        let built = Built::new(exchange, &found, reads);
+        self.send_built(io, socket, found, built, status);
+    }
+
+    fn send_built<I: Io>(&mut self, io: &mut I, socket: SocketId, found: Found, built: Built, status: u16) {
+        let status = if status == 0 { built.status } else { status };
+        let origin = Origin::File { status, fields: &built.fields, body: built.body };
+        let mut sending = Sending { file: Arc::new(found.file), pieces: built.pieces.into(), reading: false };
+        let mut failed = false;
+        let head_method = self.downstream(socket).is_some_and(|down| down.serving.head_method);
+        self.send_written(io, socket, |worker, out| {
+            worker.write_answer_head(socket, origin, out);
+            // A small file goes out with its head, as one record.
+            if !head_method && built.small {
+                failed = !worker.write_small(socket, &mut sending, out);
+            }
+        });
+        if failed {
+            return self.cut_file(io, socket);
+        }
+        if head_method || sending.pieces.is_empty() {
+            return self.end_answer(io, socket);
+        }
+        if let Some(down) = self.downstream(socket) {
+            down.serving.file = Some(Box::new(sending));
+        }
+        self.send_file(io, socket);
+    }
+
+    /// Appends what is in memory of the first piece; false where the file has become shorter.
+    fn write_small(&mut self, socket: SocketId, sending: &mut Sending, out: &mut Vec<u8>) -> bool {
+        let Some(Piece::Part(span)) = sending.pieces.front_mut() else { return true };
+        let Some(down) = self.downstream(socket) else { return true };
+        let length = span.length as usize;
+        let count = if down.serving.passes_data() {
+            let count = read(sending.file.as_fd(), span.start, length, Patience::Cached, out);
+            down.serving.response_bytes += count.as_ref().map_or(0, |count| count.unwrap_or(0)) as u64;
+            count
+        } else {
+            let mut bytes = std::mem::take(&mut self.scratch.file);
+            bytes.clear();
+            let count = read(sending.file.as_fd(), span.start, length, Patience::Cached, &mut bytes);
+            self.write_answer_data(socket, &bytes, out);
+            self.scratch.file = bytes;
+            count
+        };
+        match count {
+            Ok(None) => true,
+            Ok(Some(count)) if count > 0 => {
+                sending.advance(count as u64);
+                true
+            }
+            Ok(Some(_)) | Err(_) => false,
+        }
+    }
+
+    /// Sends as much of the file as the client takes and the kernel has in memory.
+    pub fn send_file<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        loop {
+            if self.is_full(io, socket) {
+                return self.notify_drained(io, socket);
+            }
+            let mut bytes = std::mem::take(&mut self.scratch.file);
+            bytes.clear();
+            let Some(down) = self.downstream(socket).filter(|down| down.phase == Phase::Serving) else {
+                self.scratch.file = bytes;
+                return;
+            };
+            let Some(sending) = down.serving.file.as_mut().filter(|sending| !sending.reading) else {
+                self.scratch.file = bytes;
+                return;
+            };
+            let step = sending.take(&mut bytes);
+            if !bytes.is_empty() {
+                self.answer_data(io, socket, &bytes);
+            }
+            self.scratch.file = bytes;
+            match step {
+                Taken::Some => {}
+                Taken::All => {
+                    if let Some(down) = self.downstream(socket) {
+                        down.serving.file = None;
+                    }
+                    return self.end_answer(io, socket);
+                }
+                Taken::Later(file, span) => {
+                    let length = span.length.min(FILE_READ_BYTES as u64) as usize;
+                    return self.submit_file_task(
+                        io,
+                        socket,
+                        Task::Read { file, offset: span.start, length },
+                    );
+                }
+                Taken::Cut => return self.cut_file(io, socket),
+            }
+        }
+    }
+
+    fn file_read<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: Option<Vec<u8>>) {
+        let Some(sending) = self.downstream(socket).and_then(|down| down.serving.file.as_mut()) else {
+            return;
+        };
+        if !std::mem::take(&mut sending.reading) {
+            return;
+        }
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return self.cut_file(io, socket) };
+        sending.advance(bytes.len() as u64);
+        self.answer_data(io, socket, &bytes);
+        self.send_file(io, socket);
+    }
+
+    fn cut_file<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        if let Some(down) = self.downstream(socket) {
+            down.serving.reason = "file became shorter while it was sent";
+            down.serving.file = None;
+        }
+        self.abort(io, socket);
+    }
+
+    fn answer_listing<I: Io>(&mut self, io: &mut I, socket: SocketId, listing: Listing) {
+        let Some(exchange) = self.exchange_of(socket) else { return };
+        exchange.answer.add(b"Vary", b"Accept, Accept-Encoding");
+        for cookie in &listing.cookies {
+            exchange.answer.add(b"Set-Cookie", cookie.as_bytes());
+        }
+        let mut fields = Fields::default();
+        let Some(body) = listing.body else {
+            return self.answer_whole(io, socket, 304, &fields, &[]);
+        };
+        fields.push_checked(b"Last-Modified", &date(listing.modified_s));
+        fields.push_checked(b"Content-Type", listing.content_type.as_bytes());
+        self.answer_whole(io, socket, 200, &fields, &body);
+    }
+
+    /// 308 to the original path as `change` makes it.
+    fn redirect_path<I: Io>(&mut self, io: &mut I, socket: SocketId, change: impl FnOnce(&mut Vec<u8>)) {
+        let Some(exchange) = self.exchange_of(socket) else { return };
+        let mut path = original_path(exchange);
+        change(&mut path);
+        let target = redirect(&path, exchange.has_query.then_some(&exchange.query[..]));
+        let typed = exchange.answer.contains(b"content-type");
+        let is_get = exchange.method == b"GET";
+        let mut fields = Fields::default();
+        fields.push_checked(b"Location", &target.location);
+        if !typed && (is_get || exchange.method == b"HEAD") {
+            fields.push_checked(b"Content-Type", b"text/html; charset=utf-8");
+        }
+        let page = if is_get && !typed { target.page } else { Vec::new() };
+        self.answer_whole(io, socket, 308, &fields, &page);
+    }
+
+    fn answer_whole<I: Io>(
+        &mut self,
+        io: &mut I,
+        socket: SocketId,
+        status: u16,
+        fields: &Fields,
+        body: &[u8],
+    ) {
+        self.send_written(io, socket, |worker, out| {
+            let length = Body::Length(body.len() as u64);
+            worker.write_answer_head(socket, Origin::File { status, fields, body: length }, out);
+            worker.write_answer_data(socket, body, out);
+        });
+        self.end_answer(io, socket);
+    }
+}
+
+/// One step of a file's way.
+enum Taken {
+    Some,
+    All,
+    /// Not in memory.
+    Later(Arc<OwnedFd>, Span),
+    /// Shorter than its status said.
+    Cut,
+}
+
+impl Sending {
+    /// Appends the next bytes.
+    fn take(&mut self, out: &mut Vec<u8>) -> Taken {
+        match self.pieces.front_mut() {
+            None => Taken::All,
+            Some(Piece::Bytes(bytes)) => {
+                out.append(bytes);
+                self.pieces.pop_front();
+                Taken::Some
+            }
+            Some(Piece::Part(Span { length: 0, .. })) => {
+                self.pieces.pop_front();
+                Taken::Some
+            }
+            Some(&mut Piece::Part(span)) => {
+                let length = span.length.min(FILE_READ_BYTES as u64) as usize;
+                match read(self.file.as_fd(), span.start, length, Patience::Cached, out) {
+                    Ok(Some(count)) if count > 0 => {
+                        self.advance(count as u64);
+                        Taken::Some
+                    }
+                    Ok(None) => {
+                        self.reading = true;
+                        Taken::Later(self.file.clone(), span)
+                    }
+                    Ok(Some(_)) | Err(_) => Taken::Cut,
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, count: u64) {
+        let Some(Piece::Part(span)) = self.pieces.front_mut() else { return };
+        span.start += count;
+        span.length = span.length.saturating_sub(count);
+        if span.length == 0 {
+            self.pieces.pop_front();
+        }
+    }
+}
+
+/// Go's path.Base of the path now and as it came: a rewrite of the last element switches redirects off.
+fn keeps_last_element(exchange: &Exchange) -> bool {
+    use crate::files::paths::base;
+    let (mut now, original) = (Vec::new(), original_path(exchange));
+    paths::decode(&exchange.path, &mut now);
+    base(&now) == base(&original)
+}
+
+fn original_path(exchange: &Exchange) -> Vec<u8> {
+    let mut path = Vec::new();
+    paths::decode(exchange.original().0, &mut path);
+    path
+}
+
+fn ask(exchange: &Exchange, tables: &Arc<Tables>, row: u32) -> Question {
+    let server = &tables.file_servers[row as usize];
+    let expand = |text| {
+        let mut out = Vec::new();
+        exchange.expand(text, Unknown::Empty, &mut out);
+        out
+    };
+    let mut path = Vec::with_capacity(exchange.path.len());
+    paths::decode(&exchange.path, &mut path);
+    let mut filename = crate::files::paths::join(&expand(&server.root), &path);
+    if filename.len() > 1 && filename.ends_with(b"/") {
+        filename.pop();
+    }
+    let encodings = match exchange.request.get(b"accept-encoding") {
+        Some(field) if !server.precompressed.is_empty() => negotiating::accept(field, &server.precompressed),
+        _ => Vec::new(),
+    };
+    let browsing = server.browse.as_ref().map(|_| Box::new(ask_listing(exchange, &path)));
+    Question {
+        tables: tables.clone(),
+        row,
+        filename,
+        hide: server.hide_expanded.iter().map(|pattern| settle(&expand(pattern))).collect(),
+        index: server.expands_index.then(|| server.index.iter().map(expand).collect()),
+        encodings,
+        redirects_directory: server.browse.is_some()
+            && (path.is_empty() || keeps_last_element(exchange))
+            && !original_path(exchange).ends_with(b"/"),
+        browsing,
+    }
+}
+
+fn ask_listing(exchange: &Exchange, path: &[u8]) -> Browsing {
+    let accept: Vec<&[u8]> = exchange.request.all(b"accept").collect();
+    let since = exchange.request.get(b"if-modified-since");
+    Browsing {
+        path: path.to_vec(),
+        query: exchange.query.clone(),
+        accept: accept.join(&b',').to_ascii_lowercase(),
+        modified_since_s: since.and_then(parse_date),
+        sort: exchange.cookie(b"sort").map(<[u8]>::to_vec),
+        order: exchange.cookie(b"order").map(<[u8]>::to_vec),
+        is_tls: exchange.tls.is_some(),
+    }
+}
+
+/// The status that the configuration or an error asks for; 0 is that of the answer.
+fn override_status(exchange: &Exchange, server: &FileServer, in_error_routes: bool) -> Result<u16, ()> {
+    let mut status = if in_error_routes { exchange.status } else { 0 };
+    if !server.status.is_empty() {
+        let mut text = Vec::new();
+        exchange.expand(&server.status, Unknown::Empty, &mut text);
+        let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<u16>().ok());
+        status = number.filter(|number| *number == 0 || (200..=599).contains(number)).ok_or(())?;
+    }
+    Ok(status)
+}
+
+/// The head of a file's answer and what follows it (Go: http.ServeContent).
+struct Built {
+    status: u16,
+    fields: Fields,
+    body: Body,
+    pieces: Vec<Piece>,
+    /// One part that is read with the head.
+    small: bool,
+}
+
+impl Built {
+    fn new(exchange: &mut Exchange, found: &Found, reads: bool) -> Built {
+        let etag = exchange.answer.get(b"etag").map_or_else(|| found.etag.clone(), <[u8]>::to_vec);
+        let modified_s = found.status.useful_time_s();
+        let request = &exchange.request;
+        let field = |name: &'static [u8]| request.get(name);
+        let verdict = judge(field, reads, Validators { etag: &etag, modified_s });
+        let range = request.get(b"range").filter(|_| verdict == Verdict::Serve);
+        let wanted = range.map_or(Wanted::Whole, |range| read_range(range, found.size));
+        let mut built = Built {
+            status: 200,
+            fields: Fields::default(),
+            body: Body::Length(0),
+            pieces: Vec::new(),
+            small: false,
+        };
+        let kind = match exchange.answer.contains(b"content-type") {
+            true => exchange.answer.get(b"content-type").map(<[u8]>::to_vec),
+            false => mime::types().find(&found.filename).map(|kind| kind.as_bytes().to_vec()),
+        };
+        if !etag.is_empty() {
+            built.fields.push_checked(b"Etag", &etag);
+        }
+        match verdict {
+            Verdict::NotModified => {
+                if etag.is_empty() {
+                    built.push_modified(modified_s);
+                }
+                exchange.answer.remove(b"content-type");
+                return Built { status: 304, ..built };
+            }
+            Verdict::Failed => {
+                built.push_modified(modified_s);
+                built.push_kind(kind.as_deref());
+                built.push_encoding(found);
+                return Built { status: 412, body: Body::Length(0), ..built };
+            }
+            Verdict::Serve | Verdict::ServeWhole => {}
+        }
+        if let Wanted::Refused { malformed } = wanted {
+            return Built::refused(exchange, malformed, found.size);
+        }
+        built.push_modified(modified_s);
+        built.push_encoding(found);
+        built.fields.push_checked(b"Accept-Ranges", b"bytes");
+        match wanted {
+            Wanted::Parts(spans) if spans.len() > 1 => built.take_parts(&spans, kind.as_deref(), found.size),
+            Wanted::Parts(spans) => {
+                let mut value = Vec::new();
+                push_content_range(spans[0], found.size, &mut value);
+                built.fields.push_checked(b"Content-Range", &value);
+                built.push_kind(kind.as_deref());
+                built.status = 206;
+                built.take_span(spans[0]);
+            }
+            _ => {
+                built.push_kind(kind.as_deref());
+                built.take_span(Span { start: 0, length: found.size });
+            }
+        }
+        built
+    }
+
+    /// 416 as Go's http.Error writes it: the fields of the file go.
+    fn refused(exchange: &mut Exchange, malformed: bool, size: u64) -> Built {
+        for name in [&b"cache-control"[..], b"content-encoding", b"etag", b"last-modified"] {
+            exchange.answer.remove(name);
+        }
+        let mut fields = Fields::default();
+        let text: &[u8] = match malformed {
+            true => b"invalid range\n",
+            false => b"invalid range: failed to overlap\n",
+        };
+        if !malformed {
+            fields.push_checked(b"Content-Range", format!("bytes */{size}").as_bytes());
+        }
+        fields.push_checked(b"Content-Type", b"text/plain; charset=utf-8");
+        fields.push_checked(b"X-Content-Type-Options", b"nosniff");
+        let body = Body::Length(text.len() as u64);
+        Built { status: 416, fields, body, pieces: vec![Piece::Bytes(text.to_vec())], small: false }
+    }
+
+    fn push_modified(&mut self, modified_s: Option<i64>) {
+        if let Some(modified_s) = modified_s {
+            self.fields.push_checked(b"Last-Modified", &date(modified_s));
+        }
+    }
+
+    fn push_kind(&mut self, kind: Option<&[u8]>) {
+        if let Some(kind) = kind {
+            self.fields.push_checked(b"Content-Type", kind);
+        }
+    }
+
+    fn push_encoding(&mut self, found: &Found) {
+        if let Some(encoding) = found.encoding {
+            self.fields.push_checked(b"Content-Encoding", encoding.name().as_bytes());
+        }
+    }
+
+    fn take_span(&mut self, span: Span) {
+        self.body = Body::Length(span.length);
+        self.small = span.length <= FILE_READ_BYTES as u64;
+        if span.length > 0 {
+            self.pieces.push(Piece::Part(span));
+        }
+    }
+
+    /// multipart/byteranges (RFC 9110 14.6), laid out as Go's mime/multipart does.
+    fn take_parts(&mut self, spans: &[Span], kind: Option<&[u8]>, size: u64) {
+        let boundary = random_boundary();
+        self.status = 206;
+        let mut length = 0;
+        for (index, span) in spans.iter().enumerate() {
+            let mut head = if index == 0 { b"--".to_vec() } else { b"\r\n--".to_vec() };
+            head.extend_from_slice(&boundary);
+            head.extend_from_slice(b"\r\nContent-Range: ");
+            push_content_range(*span, size, &mut head);
+            head.extend_from_slice(b"\r\nContent-Type: ");
+            head.extend_from_slice(kind.unwrap_or_default());
+            head.extend_from_slice(b"\r\n\r\n");
+            length += head.len() as u64 + span.length;
+            self.pieces.push(Piece::Bytes(head));
+            self.pieces.push(Piece::Part(*span));
+        }
+        let end = [b"\r\n--", &boundary[..], b"--\r\n"].concat();
+        length += end.len() as u64;
+        self.pieces.push(Piece::Bytes(end));
+        self.body = Body::Length(length);
+        let kind = [b"multipart/byteranges; boundary=", &boundary[..]].concat();
+        self.fields.push_checked(b"Content-Type", &kind);
+    }
+}
+
+/// Thirty random bytes in hex, as long as Go's.
+fn random_boundary() -> Vec<u8> {
+    use std::io::Write;
+    let mut boundary = Vec::with_capacity(60);
+    for _ in 0..4 {
+        // Writing to a Vec cannot fail.
+        let _ = write!(boundary, "{:016x}", random());
+    }
+    boundary.truncate(60);
+    boundary
+}
+
+fn date(seconds: i64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(29);
+    push_old_date(u64::try_from(seconds).unwrap_or(0), &mut out);
+    out
+}
+
+impl Exchange {
+    /// Keeps what a `file` matcher found; gives RESUME_RESULT.
+    pub fn take_match(&mut self, answer: matching::Answer) -> u32 {
+        match answer {
+            matching::Answer::None => 0,
+            matching::Answer::Raised => 3,
+            matching::Answer::File(matched) => {
+                let kind: &[u8] = if matched.is_directory { b"directory" } else { b"file" };
+                for (name, value) in [
+                    ("relative", matched.relative),
+                    ("absolute", matched.absolute),
+                    ("remainder", matched.remainder),
+                    ("type", kind.to_vec()),
+                ] {
+                    self.variables.push(format!("http.matchers.file.{name}").into_bytes(), value);
+                }
+                1
+            }
+        }
+    }
+}
