@@ -1,5 +1,6 @@
 """The directory that file servers of both sides serve: names, links, sidecars, all with fixed times."""
 
+import gzip
 import os
 import stat
 
@@ -24,11 +25,11 @@ FILES = {
     "texts/index.txt": b"index of texts\n",
     "big.bin": bytes(range(256)) * 2048,
     "app.js": b"plain script\n" * 20,
-    "app.js.gz": b"gzip bytes",
+    "app.js.gz": gzip.compress(b"gzip bytes", mtime=0),
     "app.js.br": b"brotli",
     "app.js.zst": b"zstandard bytes",
     "style.css": b"a{}\n" * 20,
-    "style.css.gz": b"gzip of style",
+    "style.css.gz": gzip.compress(b"gzip of style", mtime=0),
     "tagged.txt": b"tagged\n",
     "tagged.txt.etag": b'"from-a-file"\n',
     "app/main.php": b"<?php\n",

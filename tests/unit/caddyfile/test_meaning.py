@@ -28,7 +28,7 @@ MISTAKES = [
     ("uri path_regexp ( x", Code.ZS0106),
     ("reverse_proxy {\n\t\tfrobnicate\n\t}", Code.ZS0109),
     ("reverse_proxy a:1 {\n\t\tlb_policy frobnicate\n\t}", Code.ZS0109),
-    ("acme_server", Code.ZS0110),
+    ("timeouts", Code.ZS0110),
     ("reverse_proxy a:99999", Code.ZS0103),
     ("reverse_proxy ws://a", Code.ZS0103),
     ("reverse_proxy http://a https://b", Code.ZS0103),
