@@ -155,7 +155,7 @@ pub struct Serving {
     /// Body bytes wait because the upstream does not take them.
     pub blocked: bool,
     /// The file that is being sent.
-    pub file: Option<Box<filing::Sending>>,
+    pub file: Option<Box<crate::files::answering::Sending>>,
     pub started_ns: u64,
     pub status: u16,
     pub response_bytes: u64,

@@ -4,6 +4,8 @@
 //! in memory, else the same call runs on `pool`. `connection::filing` asks and sends. Rule: a path is looked up anew for
 //! every request, so a change is seen at once; nothing of a file is kept between two requests.
 
+pub mod answering;
+pub mod asking;
 pub mod browsing;
 pub mod conditional;
 pub mod finding;
