@@ -287,10 +287,11 @@ class _Drafting:
         return replace(site, routes=self._read_routes(site.routes), errors=self._read_routes(site.errors))
 
     def _read_routes(self, routes: Iterable[tree.Route]) -> tuple[tree.Route, ...]:
-        return tuple(
-            replace(route, handlers=tuple(self._read_handler(handler, route) for handler in route.handlers))
-            for route in routes
-        )
+        return tuple(self._read_route(route) for route in routes)
+
+    def _read_route(self, route: tree.Route) -> tree.Route:
+        handlers = tuple(self._read_handler(handler, route) for handler in route.handlers)
+        return route if handlers == route.handlers else replace(route, handlers=handlers)
 
     def _read_handler(self, handler: tree.Handler, route: tree.Route) -> tree.Handler:
         if isinstance(handler, tree.Subroute):

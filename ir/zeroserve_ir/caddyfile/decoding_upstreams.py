@@ -190,9 +190,11 @@ def decode_response_matcher(found: Json | None) -> ResponseMatcher | None:
     if found is None:
         return None
     fields = found.get("headers")
-    pairs = ((name, None if values is None else tuple(values)) for name, values in (fields or {}).items())
     statuses = tuple(found["status_code"]) if "status_code" in found else None
-    return ResponseMatcher(statuses, None if fields is None else tuple(pairs))
+    if fields is None:
+        return ResponseMatcher(statuses)
+    pairs = ((name, None if values is None else tuple(values)) for name, values in fields.items())
+    return ResponseMatcher(statuses, tuple(pairs))
 
 
 def decode_encode(found: Json) -> Encode:

@@ -123,13 +123,15 @@ class _Lexer:
         if self.text is not self.substituted.original:
             first = self.substituted.original_offset(start)
             last = max(first + 1, self.substituted.original_offset(max(start, end - 1)) + 1)
-        line = bisect_right(self.line_starts, first)
-        line_end = (
-            self.line_starts[line] - 1 if line < len(self.line_starts) else len(self.substituted.original)
-        )
-        column = first - self.line_starts[line - 1] + 1
-        end_column = max(column + 1, min(last, line_end) - self.line_starts[line - 1] + 1)
-        return Span(self.file, line, column, end_column, origin=self.origin)
+        starts = self.line_starts
+        line = bisect_right(starts, first)
+        start_of_line = starts[line - 1]
+        line_end = starts[line] - 1 if line < len(starts) else len(self.substituted.original)
+        column = first - start_of_line + 1
+        end_column = min(last, line_end) - start_of_line + 1
+        if end_column <= column:
+            end_column = column + 1
+        return Span(self.file, line, column, end_column, (), self.origin)
 
     def token(self, text: str, start: int, line: int, quote: Quote = Quote.NONE) -> Token:
         return Token(text, self.span(start, self.position), line, quote)

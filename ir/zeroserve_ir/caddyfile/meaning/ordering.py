@@ -121,7 +121,8 @@ def group_routes(placed: list[Placed], next_group: Callable[[], str]) -> tuple[R
         if count > 1 or directive == "rewrite":
             groups[directive] = next_group()
     return merge_routes(
-        replace(one.route, group=groups.get(one.directive, one.route.group)) for one in placed
+        replace(one.route, group=groups[one.directive]) if one.directive in groups else one.route
+        for one in placed
     )
 
 
