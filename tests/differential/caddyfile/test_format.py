@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from zeroserve_ir.caddyfile.formatter import format_text
 
 CASES = sorted((Path(__file__).parents[2] / "golden" / "caddyfile").glob("*.caddyfile"))
+CORPORA = Path(__file__).parents[4] / "shared" / "corpora" / "caddy"
+WILD = sorted(path for path in (CORPORA / "wild").rglob("*") if path.is_file() and path.suffix != ".json")
 PIECES = st.sampled_from(
     [
         "{",
@@ -50,3 +52,12 @@ def test_committed_fixtures(case, stock_caddy):
 @given(text=st.lists(PIECES, min_size=1, max_size=25).map("".join))
 def test_any_text(text, stock_caddy):
     assert format_text(text) == stock_caddy.format(text)
+
+
+@pytest.mark.corpora
+@pytest.mark.parametrize("case", WILD, ids=lambda case: case.parent.name)
+def test_files_of_strangers(case, stock_caddy):
+    text = case.read_bytes().decode(errors="replace")
+    formatted = format_text(text)
+    assert formatted == stock_caddy.format(text)
+    assert format_text(formatted) == stock_caddy.format(formatted)

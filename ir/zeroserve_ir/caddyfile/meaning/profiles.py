@@ -163,7 +163,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "br gzip match minimum_length zstd", "encode "),
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "max_size", "request_body "),
     **_rows(_LATER, Kind.SUBDIRECTIVE, "set", "request_body "),
-    **_rows(_LATER, Kind.SUBDIRECTIVE, "match", "header "),
+    **_rows(_CARRIED_OWNER, Kind.SUBDIRECTIVE, "match", "header "),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "protocols", "tls "),
     **_rows(
         _CARRIED_OWNER,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 
+from zeroserve_ir.caddyfile.encoding import encode_rewrite
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.matchers import check_regexp
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
@@ -24,6 +25,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     texts,
     wrong_count,
 )
+from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import (
@@ -34,6 +36,7 @@ from zeroserve_ir.tree import (
     SetVariables,
     StaticResponse,
 )
+from zeroserve_ir.tree_carried import Carried, CarriedHandler
 
 
 def read_respond(segment: Segment, _: Reading) -> StaticResponse:
@@ -143,7 +146,7 @@ def read_method(segment: Segment, _: Reading) -> Rewrite:
     return Rewrite(method=only_argument(segment, "method [MATCHER] METHOD").text)
 
 
-def read_uri(segment: Segment, _: Reading) -> Rewrite:
+def read_uri(segment: Segment, _: Reading) -> Rewrite | CarriedHandler:
     """`uri strip_prefix|strip_suffix|replace|path_regexp|query …`."""
     if not segment.arguments:
         raise wrong_count(segment, "uri OPERATION …")
@@ -165,11 +168,25 @@ def read_uri(segment: Segment, _: Reading) -> Rewrite:
             if arguments and segment.block:
                 refuse_block(segment)
             lines += [(inner.name, *inner.arguments) for inner in segment.block or ()]
-            return Rewrite(query=_in_order([_query_step(line, segment) for line in lines]))
+            return _read_query(lines, segment)
         case "strip_prefix" | "strip_suffix" | "replace" | "path_regexp", _:
             raise wrong_count(segment, f"uri {operation.text} …")
     cure = "write strip_prefix, strip_suffix, replace, path_regexp or query"
     raise refusal(Code.ZS0103, f"unknown operation {operation.text!r} of uri", operation, cure)
+
+
+def _read_query(lines: list[tuple[Token, ...]], segment: Segment) -> Rewrite | CarriedHandler:
+    """Read the steps; with a pattern among them all are carried: nothing here replaces by pattern yet."""
+    patterns = [line for line in lines if len(line) == 3 and line[0].text[:1] not in ("", "+", "-")]
+    plain = Rewrite(query=_in_order([_query_step(line, segment) for line in lines if line not in patterns]))
+    if not patterns:
+        return plain
+    settings = encode_rewrite(plain)
+    settings.setdefault("query", {})["replace"] = [
+        {"key": key.text, "search_regexp": check_regexp(search), "replace": new.text}
+        for key, search, new in patterns
+    ]
+    return CarriedHandler("rewrite", Carried.of(settings, written_form((segment,)), segment.span))
 
 
 _QUERY_ORDER = ("rename", "set", "add", "replace", "delete")
@@ -189,13 +206,8 @@ def _query_step(line: tuple[Token, ...], segment: Segment) -> tuple[str, str, st
     if ">" in key and not values and key[0] not in "+-":
         old, new = key.split(">")[:2]
         return "rename", old, new
-    if key and key[0] not in "+-" and ">" not in key:
-        if len(values) == 1:
-            return "set", key, values[0]
-        if len(values) == 2:
-            raise refusal(
-                Code.ZS0110, "uri query with a pattern is not supported yet", line[0], "use uri replace"
-            )
+    if key and key[0] not in "+-" and ">" not in key and len(values) == 1:
+        return "set", key, values[0]
     raise wrong_count(segment, "uri query KEY VALUE, +KEY VALUE, -KEY or OLD>NEW")
 
 
