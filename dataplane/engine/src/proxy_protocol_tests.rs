@@ -87,3 +87,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_we_write_reads_back() {
+    for (source, destination) in [
+        ("203.0.113.7:5555", "192.0.2.1:443"),
+        ("[2001:db8::7]:5555", "[2001:db8::1]:443"),
+        ("203.0.113.7:0", "192.0.2.1:443"),
+    ] {
+        for binary in [false, true] {
+            let mut header = Vec::new();
+            write(binary, source.parse().unwrap(), destination.parse().unwrap(), &mut header);
+            assert_eq!(whom(&header), Some(format!("{source} {destination}")));
+        }
+    }
+    let mut header = Vec::new();
+    write(false, "203.0.113.7:5".parse().unwrap(), "[::1]:6".parse().unwrap(), &mut header);
+    assert_eq!(header, b"PROXY UNKNOWN\r\n", "version 1 has no line for two families");
+}
