@@ -224,19 +224,20 @@ fn run_zstd(
         out.reserve(ENCODER_OUTPUT_BYTES);
         encoder.run(&mut source, &mut at_end_of(out)).ok()?;
     }
-    while step != Step::Write {
+    if step == Step::Write {
+        return Some(());
+    }
+    loop {
         out.reserve(ENCODER_OUTPUT_BYTES);
         let mut room = at_end_of(out);
         let left = match step {
             Step::Finish => encoder.finish(&mut room, true).ok()?,
             _ => encoder.flush(&mut room).ok()?,
         };
-        drop(room);
         if left == 0 {
-            break;
+            return Some(());
         }
     }
-    Some(())
 }
 
 /// The spare capacity of `out`.

@@ -6,17 +6,20 @@ use crate::exchange::{Exchange, TlsVersion, Unknown, fields::Fields};
 use crate::snapshot::ProxyCall;
 use std::io::Write;
 
+/// Text of any encoding.
+type Bytes = Box<[u8]>;
+
 /// What a proxy call says about FastCGI.
 pub struct FastCgi {
     pub root: Text,
     /// Where relative roots begin.
-    pub base: Box<[u8]>,
+    pub base: Bytes,
     /// Lower case; the script's path ends with the first of these that is found.
-    pub split: Box<[Box<[u8]>]>,
-    pub environment: Box<[(Box<[u8]>, Text)]>,
+    pub split: Box<[Bytes]>,
+    pub environment: Box<[(Bytes, Text)]>,
     pub capture_stderr: bool,
     /// Roots and the directories that they are, without links.
-    pub resolved: Box<[(Box<[u8]>, Box<[u8]>)]>,
+    pub resolved: Box<[(Bytes, Bytes)]>,
 }
 
 /// Variables by name; the first value of a name counts.
