@@ -1,4 +1,4 @@
-"""Directives and matchers that are adapted and not acted upon: push, acme_server, fs, url_pattern.
+"""Directives that are adapted and not acted upon: push, acme_server, fs, metrics; and `invoke`.
 
 In: the segment without its matcher. Out: carried values of the tree; whoever runs them decides
 (`caddyfile.judging`). Syntax: modules/caddyhttp/push/caddyfile.go, caddyhttp/urlpatternmatcher.go.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from zeroserve_ir.caddyfile.encoding import encode_operations
 from zeroserve_ir.caddyfile.meaning.authorities import read_acme_server
+from zeroserve_ir.caddyfile.meaning.blocks import Field, read_fields, read_flag
 from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
 from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
 from zeroserve_ir.caddyfile.meaning.reading import Reading, wrong_count
@@ -50,6 +51,13 @@ def read_push(segment: Segment, reading: Reading) -> CarriedHandler:
 def read_acme_directory(segment: Segment, reading: Reading) -> CarriedHandler:
     """`acme_server { … }`."""
     return _carry("acme_server", read_acme_server(segment, reading), segment)
+
+
+def read_metrics(segment: Segment, reading: Reading) -> CarriedHandler:
+    """`metrics { disable_openmetrics }` (modules/metrics/metrics.go)."""
+    no_more_arguments(segment)
+    fields = {"disable_openmetrics": Field("disable_openmetrics", read_flag)}
+    return _carry("metrics", read_fields(segment.block or (), fields, "metrics", reading), segment)
 
 
 def read_fs(segment: Segment, _: Reading) -> SetVariables:

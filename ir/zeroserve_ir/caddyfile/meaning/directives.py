@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zeroserve_ir.caddyfile.meaning.carrying import read_acme_directory, read_fs, read_invoke, read_push
+from zeroserve_ir.caddyfile.meaning.carrying import (
+    read_acme_directory,
+    read_fs,
+    read_invoke,
+    read_metrics,
+    read_push,
+)
 from zeroserve_ir.caddyfile.meaning.encoders import read_encode
 from zeroserve_ir.caddyfile.meaning.fastcgi import read_php_fastcgi
 from zeroserve_ir.caddyfile.meaning.files import read_file_server, read_try_files
@@ -138,6 +144,7 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "acme_server": read_acme_directory,
     "fs": read_fs,
     "invoke": read_invoke,
+    "metrics": read_metrics,
     "push": read_push,
     "basic_auth": read_basic_auth,
     "basicauth": read_basic_auth,

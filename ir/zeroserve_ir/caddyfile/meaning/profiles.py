@@ -80,13 +80,13 @@ ROWS: dict[tuple[Kind, str], Row] = {
         Kind.DIRECTIVE,
         "bind file_server invoke log log_append log_name log_skip php_fastcgi root skip_log tls try_files",
     ),
-    **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs push"),
+    **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs metrics push"),
     **_rows(
         _LATER,
         Kind.DIRECTIVE,
         "copy_response copy_response_headers forward_auth intercept timeouts zeroserve_call rate_limit",
     ),
-    **_rows(_LATER_OWNER, Kind.DIRECTIVE, "metrics templates"),
+    **_rows(_LATER_OWNER, Kind.DIRECTIVE, "templates"),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
