@@ -22,11 +22,13 @@ from zeroserve_ir.tree_fastcgi import FastCgi
 from zeroserve_ir.tree_files import FileServer, MatchFile
 from zeroserve_ir.tree_logging import Logger
 from zeroserve_ir.tree_requests import AppendLog as AppendLog
+from zeroserve_ir.tree_requests import LimitRate as LimitRate
 from zeroserve_ir.tree_requests import Mapping as Mapping
 from zeroserve_ir.tree_requests import MapValues as MapValues
 from zeroserve_ir.tree_requests import MatchExpression as MatchExpression
 from zeroserve_ir.tree_requests import MatchVarsRegexp as MatchVarsRegexp
 from zeroserve_ir.tree_requests import NameLoggers as NameLoggers
+from zeroserve_ir.tree_requests import RateZone as RateZone
 from zeroserve_ir.tree_requests import Trace as Trace
 from zeroserve_ir.tree_upstreams import DEFAULT_TRANSPORT as DEFAULT_TRANSPORT
 from zeroserve_ir.tree_upstreams import RANDOM_SELECTION as RANDOM_SELECTION
@@ -359,6 +361,7 @@ Handler = (
     | AppendLog
     | NameLoggers
     | Trace
+    | LimitRate
     | Invoke
     | CarriedHandler
     | Encode

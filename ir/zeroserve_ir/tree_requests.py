@@ -64,6 +64,25 @@ class NameLoggers:
 
 
 @dataclass(frozen=True, slots=True)
+class RateZone:
+    """A zone of `rate_limit`: so many events in a window for each key, of which `burst` may come at once."""
+
+    name: str
+    key: str
+    events: int
+    window_ms: int
+    burst: int = 0
+    """0 is `events`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRate:
+    """`rate_limit` (ours): 429 with Retry-After past the rate of any zone; JSON as caddy-ratelimit has it."""
+
+    zones: tuple[RateZone, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """`tracing`: the W3C trace context is taken on, passed up and shown as `{http.vars.trace_id}`."""
 

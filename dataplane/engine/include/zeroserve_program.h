@@ -105,6 +105,8 @@ static u64 (*const zs_match_file)(u64) = (void *)24;
 static u64 (*const zs_encode_answer)(u64) = (void *)40;
 /* 1 when Tables.expressions[row] holds, 0 when not, 2 when it has no value */
 static u64 (*const zs_match_expression)(u64) = (void *)45;
+/* counts the request by Tables.rate_limits[row]: 1 past its rate */
+static u64 (*const zs_limit_rate)(u64) = (void *)46;
 /* records that Tables.steps[row] was reached, where the request is explained */
 static u64 (*const zs_note_step)(u64) = (void *)60;
 /* copies the first value of the named field; its length (which may exceed the room), or -1 */

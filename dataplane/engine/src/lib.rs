@@ -24,6 +24,7 @@ pub mod parallelism;
 pub mod passwords;
 pub mod program;
 pub mod proxy_protocol;
+pub mod rates;
 pub mod ring;
 pub mod seccomp;
 pub mod serve;

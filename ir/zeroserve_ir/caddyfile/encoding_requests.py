@@ -10,6 +10,7 @@ from typing import Any
 
 from zeroserve_ir.tree_requests import (
     AppendLog,
+    LimitRate,
     Mapping,
     MapValues,
     MatchExpression,
@@ -72,6 +73,20 @@ def encode_log_field(handler: AppendLog) -> Json:
 def encode_loggers(handler: NameLoggers) -> Json:
     """Encode the loggers' names, a variable to Caddy."""
     return {"access_logger_names": list(handler.names)}
+
+
+def encode_rates(handler: LimitRate) -> Json:
+    """Encode zones as the module caddy-ratelimit names them; windows are nanoseconds."""
+    zones = {
+        zone.name: {
+            "key": zone.key,
+            "max_events": zone.events,
+            "window": zone.window_ms * 1_000_000,
+            **({"burst": zone.burst} if zone.burst else {}),
+        }
+        for zone in handler.zones
+    }
+    return {"rate_limits": zones}
 
 
 def encode_trace(handler: Trace) -> Json:

@@ -32,6 +32,7 @@ from zeroserve_ir.tree import (
     HeaderOperations,
     Headers,
     Invoke,
+    LimitRate,
     MapValues,
     MatchClientIp,
     Matcher,
@@ -142,7 +143,7 @@ def print_handler(handler: Handler) -> Directive:
             return Directive("encode", (), tuple(encode_lines(handler)))
         case FileServer():
             return Directive("file_server", *file_server_words(handler))
-        case MapValues() | AppendLog() | NameLoggers() | Trace():
+        case LimitRate() | MapValues() | AppendLog() | NameLoggers() | Trace():
             return Directive(*print_request_handler(handler))
         case _:
             raise UnprintableError(f"{type(handler).__name__} is no single directive")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from zeroserve_ir.caddyfile.printer_words import block, line, word
 from zeroserve_ir.tree_requests import (
     AppendLog,
+    LimitRate,
     Mapping,
     MapValues,
     MatchExpression,
@@ -34,7 +35,7 @@ def vars_regexp_line(matcher: MatchVarsRegexp) -> str:
     return line("vars_regexp", name, word(matcher.subject), word(matcher.pattern, quoted=True))
 
 
-def print_request_handler(handler: MapValues | AppendLog | NameLoggers | Trace) -> Words:
+def print_request_handler(handler: LimitRate | MapValues | AppendLog | NameLoggers | Trace) -> Words:
     """Return the directive of a handler."""
     match handler:
         case MapValues(source, destinations, mappings, defaults):
@@ -46,6 +47,21 @@ def print_request_handler(handler: MapValues | AppendLog | NameLoggers | Trace) 
             return "log_append", (word("<" + key if early else key), word(value, quoted=True)), None
         case NameLoggers(names):
             return "log_name", tuple(map(word, names)), None
+        case LimitRate(zones):
+            rates = [
+                one
+                for zone in zones
+                for one in block(
+                    line("zone", word(zone.name)),
+                    [
+                        f"key {word(zone.key, quoted=True)}",
+                        f"events {zone.events}",
+                        f"window {zone.window_ms}ms",
+                        *([f"burst {zone.burst}"] if zone.burst else []),
+                    ],
+                )
+            ]
+            return "rate_limit", (), tuple(rates)
         case Trace(span, attributes):
             lines = [f"span {word(span, quoted=True)}"] if span else []
             pairs = [line(word(name), word(value, quoted=True)) for name, value in attributes]

@@ -238,6 +238,8 @@ class _SiteLowering:
                 emitter.call_row("map_values", requests.add_map(tables.tables, handler))
             case tree.AppendLog():
                 emitter.call_row("append_log", requests.add_log_field(tables.tables, handler))
+            case tree.LimitRate(zones=zones):
+                self._lower_rates(zones)
             case tree.Trace():
                 emitter.call_row("trace_request", requests.add_trace(tables.tables, handler))
             case tree.BasicAuth():
@@ -326,6 +328,15 @@ class _SiteLowering:
         if handler.response:
             row = self.tables.add_header_changes(handler.response, handler.deferred)
             self.emitter.call_row("change_response_headers", row)
+
+    def _lower_rates(self, zones: Sequence[tree.RateZone]) -> None:
+        site = self.site.addresses[0].host if self.site.addresses else ""
+        for zone in zones:
+            allowed = self.emitter.new_label()
+            self.emitter.call_row("limit_rate", requests.add_rate_limit(self.tables.tables, zone, site))
+            self.emitter.jump_if_zero(allowed)
+            self.emitter.finish_with(abi.Action.ERROR, detail=429)
+            self.emitter.place(allowed)
 
     def _lower_basic_auth(self, handler: tree.BasicAuth) -> None:
         """Check at once where the answer is cached, else suspend until the password was hashed."""

@@ -4,6 +4,7 @@ use super::texts::{Part, Placeholder, Text};
 use super::{Exchange, TlsVersion, paths};
 use crate::snapshot::Endpoint;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What becomes of a placeholder that the engine does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,14 @@ impl Exchange {
             }
             Placeholder::OriginalUri => out.extend_from_slice(&self.target),
             Placeholder::OriginalPath => drop(paths::decode(self.original().0, out)),
+            Placeholder::OriginalPathFile => out.extend_from_slice(split_path(&self.original_path()).1),
+            Placeholder::OriginalPathDirectory => out.extend_from_slice(split_path(&self.original_path()).0),
+            Placeholder::OriginalPathSegment(index) => {
+                let path = self.original_path();
+                out.extend_from_slice(
+                    path.split(|&b| b == b'/').nth(usize::from(*index) + 1).unwrap_or_default(),
+                );
+            }
             Placeholder::OriginalQuery => out.extend_from_slice(self.original().1),
             Placeholder::OriginalPrefixedQuery => push_prefixed(self.original().1, out),
             _ => return false,
@@ -110,6 +119,18 @@ impl Exchange {
             Placeholder::UpstreamHost => self.write_upstream(out, Endpoint::host),
             Placeholder::UpstreamPort => {
                 self.write_upstream(out, |endpoint| endpoint.address.port().to_string())
+            }
+            Placeholder::RemoteNetwork(four, six) => {
+                let network = network_of(self.remote.ip(), *four, *six);
+                network.map_or(Ok(()), |network| out.write_all(network.as_bytes()))
+            }
+            Placeholder::Year => {
+                let days = self.now.unix_ms / 86_400_000;
+                write!(out, "{}", super::statuses::civil_from_days(days).0)
+            }
+            Placeholder::HttpDate => {
+                super::statuses::push_date(self.now.unix_ms, out);
+                Ok(())
             }
             Placeholder::UnixSeconds => write!(out, "{}", self.now.unix_ms / 1000),
             Placeholder::UnixMilliseconds => write!(out, "{}", self.now.unix_ms),
@@ -164,6 +185,12 @@ impl Exchange {
         self.write_upstream(out, Endpoint::hostport)
     }
 
+    fn original_path(&self) -> Vec<u8> {
+        let mut path = Vec::new();
+        paths::decode(self.original().0, &mut path);
+        path
+    }
+
     /// Value of a cookie, name without case (Caddy).
     pub(crate) fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.request.all(b"cookie").flat_map(|line| line.split(|&b| b == b';')).find_map(|pair| {
@@ -171,6 +198,21 @@ impl Exchange {
             let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
             key.eq_ignore_ascii_case(name).then_some(value)
         })
+    }
+}
+
+/// Go's netip.Addr.Prefix: the address with the bits after the first so many cleared.
+fn network_of(address: IpAddr, four: u8, six: u8) -> Option<String> {
+    match address {
+        IpAddr::V4(address) if four <= 32 => {
+            let kept = u32::MAX.checked_shl(32 - u32::from(four)).unwrap_or(0);
+            Some(format!("{}/{four}", Ipv4Addr::from(u32::from(address) & kept)))
+        }
+        IpAddr::V6(address) if six <= 128 => {
+            let kept = u128::MAX.checked_shl(128 - u32::from(six)).unwrap_or(0);
+            Some(format!("{}/{six}", Ipv6Addr::from(u128::from(address) & kept)))
+        }
+        _ => None,
     }
 }
 

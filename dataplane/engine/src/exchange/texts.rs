@@ -49,10 +49,15 @@ pub enum Placeholder {
     QueryKey(Box<[u8]>),
     OriginalUri,
     OriginalPath,
+    OriginalPathFile,
+    OriginalPathDirectory,
+    OriginalPathSegment(u16),
     OriginalQuery,
     OriginalPrefixedQuery,
     Remote,
     RemoteHost,
+    /// The peer's network: bits kept of an IPv4 and of an IPv6 address.
+    RemoteNetwork(u8, u8),
     RemotePort,
     Local,
     LocalHost,
@@ -74,6 +79,8 @@ pub enum Placeholder {
     UpstreamPort,
     UpstreamStatus,
     UnixSeconds,
+    Year,
+    HttpDate,
     UnixMilliseconds,
     /// Not of this engine: stays as written, or becomes empty, as the field's rule is.
     Unknown(Box<[u8]>),
@@ -166,6 +173,8 @@ impl Placeholder {
             "http.request.uri.prefixed_query" => Placeholder::PrefixedQuery,
             "http.request.orig_uri" => Placeholder::OriginalUri,
             "http.request.orig_uri.path" => Placeholder::OriginalPath,
+            "http.request.orig_uri.path.file" => Placeholder::OriginalPathFile,
+            "http.request.orig_uri.path.dir" => Placeholder::OriginalPathDirectory,
             "http.request.orig_uri.query" => Placeholder::OriginalQuery,
             "http.request.orig_uri.prefixed_query" => Placeholder::OriginalPrefixedQuery,
             "http.request.remote" => Placeholder::Remote,
@@ -186,6 +195,8 @@ impl Placeholder {
             "http.reverse_proxy.upstream.host" => Placeholder::UpstreamHost,
             "http.reverse_proxy.upstream.port" => Placeholder::UpstreamPort,
             "http.reverse_proxy.status_code" => Placeholder::UpstreamStatus,
+            "time.now.year" => Placeholder::Year,
+            "time.now.http" => Placeholder::HttpDate,
             "time.now.unix" => Placeholder::UnixSeconds,
             "time.now.unix_ms" => Placeholder::UnixMilliseconds,
             _ => return None,
@@ -202,6 +213,13 @@ impl Placeholder {
         }
         if let Some(index) = name.strip_prefix("http.request.uri.path.") {
             return index.parse().ok().map(Placeholder::PathSegment);
+        }
+        if let Some(index) = name.strip_prefix("http.request.orig_uri.path.") {
+            return index.parse().ok().map(Placeholder::OriginalPathSegment);
+        }
+        if let Some(bits) = name.strip_prefix("http.request.remote.host/") {
+            let (four, six) = bits.split_once(',').unwrap_or((bits, bits));
+            return Some(Placeholder::RemoteNetwork(four.parse().ok()?, six.parse().ok()?));
         }
         if let Some(index) = name.strip_prefix("http.request.host.labels.") {
             return index.parse().ok().map(Placeholder::HostLabel);

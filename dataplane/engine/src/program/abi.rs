@@ -99,6 +99,8 @@ pub const HELPER_MATCH_FILE: u32 = 24;
 pub const HELPER_ENCODE_ANSWER: u32 = 40;
 /// 1 when Tables.expressions[row] holds, 0 when not, 2 when it has no value.
 pub const HELPER_MATCH_EXPRESSION: u32 = 45;
+/// counts the request by Tables.rate_limits[row]: 1 past its rate.
+pub const HELPER_LIMIT_RATE: u32 = 46;
 /// records that Tables.steps[row] was reached, where the request is explained.
 pub const HELPER_NOTE_STEP: u32 = 60;
 /// copies the first value of the named field; its length (which may exceed the room), or -1.
@@ -135,6 +137,7 @@ pub const HELPERS: &[(u32, &str, usize, i64)] = &[
     (24, "match_file", 1, 128),
     (40, "encode_answer", 1, 48),
     (45, "match_expression", 1, 256),
+    (46, "limit_rate", 1, 64),
     (60, "note_step", 1, 4),
     (64, "read_request_header", 4, 32),
     (65, "write_request_header", 4, 32),

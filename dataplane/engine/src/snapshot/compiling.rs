@@ -79,6 +79,11 @@ impl Compiler {
             maps: message.maps.iter().map(|row| requests::compile_map(self, row)).collect::<Compiled<_>>()?,
             log_fields: message.log_fields.iter().map(requests::compile_log_field).collect(),
             traces: message.traces.len(),
+            rate_limits: message
+                .rate_limits
+                .iter()
+                .map(requests::compile_rate_limit)
+                .collect::<Compiled<_>>()?,
             encodings: message.encodings.iter().map(compile_encoding).collect(),
             expressions: message.expressions.iter().map(Expression::compile).collect::<Compiled<_>>()?,
         })

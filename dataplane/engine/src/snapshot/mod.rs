@@ -23,7 +23,7 @@ pub use clusters::{Attempt, Cluster, ClusterState, Endpoint, EndpointKey, Endpoi
 pub use compiling::{Compiler, compile_folded_path, compile_path};
 pub use files::{Browse, FileMatch, FilePattern, FileServer, TryPolicy};
 pub use hosts::{Snapshot, VirtualHost};
-pub use requests::{LogField, MapInput, MapOutput, Mapping, ValueKind, ValueMap, Values};
+pub use requests::{LogField, MapInput, MapOutput, Mapping, RateLimit, ValueKind, ValueMap, Values};
 pub use settings::{Listener, Settings};
 pub use standing::Standing;
 pub use store::{Change, Refusal, Store};

@@ -5,6 +5,7 @@ use super::tables::{Alternatives, Assignment, VariableMatch};
 use crate::exchange::texts::Text;
 use crate::exchange::{Exchange, Unknown};
 use crate::protocol;
+use crate::rates::Rate;
 use regex::bytes::Regex;
 use std::sync::Arc;
 
@@ -81,6 +82,23 @@ pub struct LogField {
     pub value: Text,
     pub early: bool,
     pub variable: Bytes,
+}
+
+/// A row of Tables.rate_limits.
+pub struct RateLimit {
+    pub zone: Bytes,
+    pub key: Text,
+    pub rate: Rate,
+}
+
+pub(super) fn compile_rate_limit(row: &protocol::RateLimit) -> Result<RateLimit, String> {
+    if row.events == 0 || row.window_ms == 0 {
+        return Err("a rate limit without events or window".into());
+    }
+    let interval_ns = u64::from(row.window_ms) * 1_000_000 / u64::from(row.events);
+    let burst = if row.burst == 0 { row.events } else { row.burst };
+    let rate = Rate { interval_ns: interval_ns.max(1), burst };
+    Ok(RateLimit { zone: row.name.as_bytes().into(), key: Text::compile(row.key.as_ref()), rate })
 }
 
 pub(super) fn compile_map(compiler: &mut Compiler, row: &protocol::MapValues) -> Result<ValueMap, String> {

@@ -2,7 +2,7 @@
 
 use super::clusters::Cluster;
 use super::files::{FileMatch, FileServer};
-use super::requests::{LogField, ValueKind, ValueMap, Values};
+use super::requests::{LogField, RateLimit, ValueKind, ValueMap, Values};
 use crate::addresses::AddressSet;
 use crate::encoding::EncodingRow;
 use crate::exchange::HeaderChange;
@@ -48,6 +48,7 @@ pub struct Tables {
     pub file_matches: Box<[FileMatch]>,
     pub maps: Box<[ValueMap]>,
     pub log_fields: Box<[LogField]>,
+    pub rate_limits: Box<[RateLimit]>,
     pub expressions: Box<[Expression]>,
     /// How many rows Tables.traces has: they say nothing but that there is one.
     pub traces: usize,

@@ -31,6 +31,7 @@ from zeroserve_ir.caddyfile.meaning.matchers import define_matcher, split_matche
 from zeroserve_ir.caddyfile.meaning.ordering import Placed, group_routes, sort_routes
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.proxying import read_reverse_proxy
+from zeroserve_ir.caddyfile.meaning.rates import read_rate_limit
 from zeroserve_ir.caddyfile.meaning.reading import Reading, Scope, refusal, wrong_count
 from zeroserve_ir.caddyfile.meaning.responding import (
     read_abort,
@@ -156,6 +157,7 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "log_skip": read_log_skip,
     "map": read_map,
     "method": read_method,
+    "rate_limit": read_rate_limit,
     "redir": read_redir,
     "request_body": read_request_body,
     "request_header": read_request_header,

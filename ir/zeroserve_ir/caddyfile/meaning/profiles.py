@@ -72,7 +72,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         _BOTH,
         Kind.DIRECTIVE,
         "abort basic_auth basicauth encode error handle handle_errors "
-        "handle_path header map method redir request_body "
+        "handle_path header map method rate_limit redir request_body "
         "request_header respond reverse_proxy rewrite route tracing uri vars",
     ),
     **_rows(
@@ -84,7 +84,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _LATER,
         Kind.DIRECTIVE,
-        "copy_response copy_response_headers forward_auth intercept timeouts zeroserve_call rate_limit",
+        "copy_response copy_response_headers forward_auth intercept timeouts zeroserve_call",
     ),
     **_rows(_LATER_OWNER, Kind.DIRECTIVE, "templates"),
     **_rows(
@@ -229,7 +229,8 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "http.request.remote http.request.remote.* http.request.local http.request.local.* "
         "http.request.duration http.request.duration_ms http.request.tls.* http.request.body "
         "http.request.body_base64 http.regexp.* http.vars.* http.error http.error.* http.reverse_proxy.* "
-        "http.response.header.* http.auth.user.* http.intercept.*",
+        "http.response.header.* http.auth.user.* http.intercept.* "
+        "time.now.http time.now.unix time.now.unix_ms time.now.year",
     ),
     **_rows(_OWNER, Kind.PLACEHOLDER, "env.* http.matchers.file.*"),
     **_rows(

@@ -4,6 +4,7 @@ use super::{HelperResult, Vm, row};
 use crate::exchange::Unknown;
 use crate::exchange::texts::USER_VARIABLE;
 use crate::passwords;
+use crate::rates::{self, Verdict};
 
 /// A guest pointer and a length.
 type Range = (u64, u64);
@@ -107,6 +108,22 @@ pub fn append_log(vm: &mut Vm, index: u64) -> HelperResult {
     let tables = vm.host().tables.clone();
     vm.exchange().append_log(tables, index as u32);
     Ok(0)
+}
+
+/// 1 past the rate of the zone, with Retry-After on the answer (RFC 9110 10.2.3).
+pub fn limit_rate(vm: &mut Vm, index: u64) -> HelperResult {
+    let limit = row(&vm.tables().rate_limits, index)?;
+    let exchange = vm.exchange();
+    let mut key = Vec::new();
+    exchange.expand(&limit.key, Unknown::Empty, &mut key);
+    match rates::count(&limit.zone, &key, limit.rate, exchange.now.monotonic_ns) {
+        Verdict::Allowed => Ok(0),
+        Verdict::Limited(wait_ns) => {
+            let seconds = wait_ns.div_ceil(1_000_000_000).to_string();
+            exchange.answer.set(b"Retry-After", seconds.as_bytes());
+            Ok(1)
+        }
+    }
 }
 
 pub fn trace_request(vm: &mut Vm, index: u64) -> HelperResult {

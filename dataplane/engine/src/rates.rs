@@ -1,0 +1,139 @@
+//! Rates of `rate_limit`: one table of buckets for all zones and workers, fixed in size, without locks.
+//!
+//! A bucket is the time at which its allowance is whole again (GCRA). One whose time has passed is free for any key. A
+//! key that finds no free bucket in its set is refused: the table fails closed, and nobody can push another out.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// 16 bytes each: 2 MiB for a node.
+const BUCKETS: usize = 1 << 17;
+const WAYS: usize = 8;
+/// Workers that change one bucket at once; more tries than there are threads.
+const TRIES_MAX: usize = 64;
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(BUCKETS));
+
+/// What a zone allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    pub interval_ns: u64,
+    pub burst: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allowed,
+    /// Nanoseconds until one more is allowed.
+    Limited(u64),
+}
+
+struct Bucket {
+    key: AtomicU64,
+    /// Nanoseconds of the monotonic clock.
+    whole_at: AtomicU64,
+}
+
+struct Table {
+    buckets: Box<[Bucket]>,
+    hasher: ahash::RandomState,
+}
+
+/// Counts one event of `key` in `zone` at `now_ns`.
+pub fn count(zone: &[u8], key: &[u8], rate: Rate, now_ns: u64) -> Verdict {
+    TABLE.count(zone, key, rate, now_ns)
+}
+
+impl Table {
+    fn new(buckets: usize) -> Self {
+        let empty = || Bucket { key: AtomicU64::new(0), whole_at: AtomicU64::new(0) };
+        Self { buckets: (0..buckets).map(|_| empty()).collect(), hasher: ahash::RandomState::new() }
+    }
+
+    fn count(&self, zone: &[u8], key: &[u8], rate: Rate, now_ns: u64) -> Verdict {
+        let hash = self.hasher.hash_one((zone, key)) | 1;
+        match self.find(hash, now_ns) {
+            Some(bucket) => bucket.take(rate, now_ns),
+            None => Verdict::Limited(rate.interval_ns),
+        }
+    }
+
+    /// The key's bucket, or one that is free.
+    fn find(&self, hash: u64, now_ns: u64) -> Option<&Bucket> {
+        let set = (hash >> 1) as usize % (self.buckets.len() / WAYS) * WAYS;
+        let ways = &self.buckets[set..set + WAYS];
+        if let Some(found) = ways.iter().find(|bucket| bucket.key.load(Ordering::Relaxed) == hash) {
+            return Some(found);
+        }
+        ways.iter().find(|bucket| {
+            let old = bucket.key.load(Ordering::Relaxed);
+            bucket.whole_at.load(Ordering::Relaxed) <= now_ns
+                && bucket.key.compare_exchange(old, hash, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
+    }
+}
+
+impl Bucket {
+    fn take(&self, rate: Rate, now_ns: u64) -> Verdict {
+        let spread = rate.interval_ns.saturating_mul(u64::from(rate.burst.max(1)) - 1);
+        for _ in 0..TRIES_MAX {
+            let old = self.whole_at.load(Ordering::Relaxed);
+            let whole_at = old.max(now_ns);
+            if whole_at - now_ns > spread {
+                return Verdict::Limited(whole_at - now_ns - spread);
+            }
+            let new = whole_at.saturating_add(rate.interval_ns);
+            if self.whole_at.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return Verdict::Allowed;
+            }
+        }
+        Verdict::Limited(rate.interval_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_burst_is_allowed_and_then_the_rate() {
+        let table = Table::new(64);
+        let rate = Rate { interval_ns: SECOND, burst: 3 };
+        let verdicts: Vec<_> = (0..5).map(|_| table.count(b"zone", b"key", rate, 10)).collect();
+        assert_eq!(verdicts[..3], [Verdict::Allowed; 3]);
+        assert_eq!(verdicts[3..], [Verdict::Limited(SECOND); 2]);
+        assert_eq!(table.count(b"zone", b"key", rate, 10 + SECOND), Verdict::Allowed);
+        assert_eq!(table.count(b"zone", b"key", rate, 11 + SECOND), Verdict::Limited(SECOND - 1));
+        assert_eq!(table.count(b"other", b"key", rate, 10), Verdict::Allowed);
+        assert_eq!(table.count(b"zone", b"other", rate, 10), Verdict::Allowed);
+    }
+
+    #[test]
+    fn a_full_table_refuses_new_keys_and_keeps_the_old_ones() {
+        let table = Table::new(WAYS);
+        let rate = Rate { interval_ns: SECOND, burst: 2 };
+        for key in 0..WAYS as u8 {
+            assert_eq!(table.count(b"zone", &[key], rate, 0), Verdict::Allowed);
+        }
+        assert_eq!(table.count(b"zone", b"new", rate, 0), Verdict::Limited(SECOND));
+        assert_eq!(table.count(b"zone", &[0], rate, 0), Verdict::Allowed);
+        assert_eq!(table.count(b"zone", b"new", rate, 3 * SECOND), Verdict::Allowed);
+    }
+
+    #[test]
+    fn threads_together_get_no_more_than_the_burst() {
+        let table = Table::new(64);
+        let rate = Rate { interval_ns: SECOND, burst: 100 };
+        let allowed: usize = std::thread::scope(|scope| {
+            let counting =
+                || (0..100).filter(|_| table.count(b"z", b"k", rate, 5) == Verdict::Allowed).count();
+            // The bucket is taken before the threads begin, so that none of them takes a second one.
+            assert_eq!(table.count(b"z", b"k", rate, 5), Verdict::Allowed);
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(counting)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(allowed, 99);
+    }
+}
