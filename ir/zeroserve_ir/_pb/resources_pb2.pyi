@@ -711,11 +711,14 @@ class UpstreamTls(_message.Message):
     TRUSTED_CA_FIELD_NUMBER: _builtins.int
     CLIENT_CHAIN_FIELD_NUMBER: _builtins.int
     CLIENT_KEY_FIELD_NUMBER: _builtins.int
+    HTTP2_FIELD_NUMBER: _builtins.int
     server_name: _builtins.str
     """"" is the request's host"""
     insecure_skip_verify: _builtins.bool
     client_key: _builtins.bytes
     """PKCS#8, PKCS#1 or SEC1 DER"""
+    http2: _builtins.bool
+    """offered by ALPN, before HTTP/1.1"""
     @_builtins.property
     def trusted_ca(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """DER; none is the system's roots"""
@@ -732,10 +735,11 @@ class UpstreamTls(_message.Message):
         trusted_ca: _abc.Iterable[_builtins.bytes] | None = ...,
         client_chain: _abc.Iterable[_builtins.bytes] | None = ...,
         client_key: _builtins.bytes = ...,
+        http2: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_chain", b"client_chain", "client_key", b"client_key", "insecure_skip_verify", b"insecure_skip_verify", "server_name", b"server_name", "trusted_ca", b"trusted_ca"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_chain", b"client_chain", "client_key", b"client_key", "http2", b"http2", "insecure_skip_verify", b"insecure_skip_verify", "server_name", b"server_name", "trusted_ca", b"trusted_ca"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -773,6 +777,7 @@ class Cluster(_message.Message):
     SLOW_START_MS_FIELD_NUMBER: _builtins.int
     RETRY_BUDGET_PERCENT_FIELD_NUMBER: _builtins.int
     UPSTREAM_HOST_FIELD_NUMBER: _builtins.int
+    HTTP2_FIELD_NUMBER: _builtins.int
     DIALS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     endpoints: _builtins.str
@@ -809,6 +814,8 @@ class Cluster(_message.Message):
     """retries per requests of a worker, of the last 10 s; 0 is none"""
     upstream_host: _builtins.bool
     """Host is the upstream's, as Caddy's TLS transport sets it"""
+    http2: _builtins.bool
+    """without TLS: HTTP/2 from the first byte (h2c)"""
     @_builtins.property
     def tls(self) -> Global___UpstreamTls:
         """absent: plain"""
@@ -868,11 +875,12 @@ class Cluster(_message.Message):
         slow_start_ms: _builtins.int = ...,
         retry_budget_percent: _builtins.int = ...,
         upstream_host: _builtins.bool = ...,
+        http2: _builtins.bool = ...,
         dials: _abc.Iterable[Global___Text] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "outliers", b"outliers", "passive_health", b"passive_health", "selection", b"selection", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "balancing", b"balancing", "connect_timeout_ms", b"connect_timeout_ms", "connections_per_endpoint_max", b"connections_per_endpoint_max", "dials", b"dials", "down", b"down", "endpoints", b"endpoints", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_per_endpoint_max", b"idle_per_endpoint_max", "keepalive_timeout_ms", b"keepalive_timeout_ms", "name", b"name", "outliers", b"outliers", "passive_health", b"passive_health", "plain_ports", b"plain_ports", "proxy_protocol", b"proxy_protocol", "read_timeout_ms", b"read_timeout_ms", "request_buffer_bytes", b"request_buffer_bytes", "requests_per_endpoint_max", b"requests_per_endpoint_max", "response_head_timeout_ms", b"response_head_timeout_ms", "retries", b"retries", "retry_budget_percent", b"retry_budget_percent", "selection", b"selection", "slow_start_ms", b"slow_start_ms", "stream_timeout_ms", b"stream_timeout_ms", "tls", b"tls", "try_duration_ms", b"try_duration_ms", "try_interval_ms", b"try_interval_ms", "upstream_host", b"upstream_host", "write_timeout_ms", b"write_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "balancing", b"balancing", "connect_timeout_ms", b"connect_timeout_ms", "connections_per_endpoint_max", b"connections_per_endpoint_max", "dials", b"dials", "down", b"down", "endpoints", b"endpoints", "handshake_timeout_ms", b"handshake_timeout_ms", "http2", b"http2", "idle_per_endpoint_max", b"idle_per_endpoint_max", "keepalive_timeout_ms", b"keepalive_timeout_ms", "name", b"name", "outliers", b"outliers", "passive_health", b"passive_health", "plain_ports", b"plain_ports", "proxy_protocol", b"proxy_protocol", "read_timeout_ms", b"read_timeout_ms", "request_buffer_bytes", b"request_buffer_bytes", "requests_per_endpoint_max", b"requests_per_endpoint_max", "response_head_timeout_ms", b"response_head_timeout_ms", "retries", b"retries", "retry_budget_percent", b"retry_budget_percent", "selection", b"selection", "slow_start_ms", b"slow_start_ms", "stream_timeout_ms", b"stream_timeout_ms", "tls", b"tls", "try_duration_ms", b"try_duration_ms", "try_interval_ms", b"try_interval_ms", "upstream_host", b"upstream_host", "write_timeout_ms", b"write_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -128,6 +128,7 @@ def build_cluster(proxy: ReverseProxy, span: Span = NOWHERE) -> pb.Cluster:
         connections_per_endpoint_max=max(transport.connections_per_host_max, 0),
         idle_per_endpoint_max=max(transport.idle_connections_per_host_max, 0),
         proxy_protocol={"": 0, "v1": 1, "v2": 2}[transport.proxy_protocol],
+        http2="h2c" in transport.versions,
         stream_timeout_ms=max(proxy.stream_timeout_ms, 0),
         request_buffer_bytes=proxy.request_buffers_bytes,
     )
@@ -230,6 +231,7 @@ def _build_active(health: ActiveHealth) -> pb.ActiveHealth | None:
 
 def _set_tls(cluster: pb.Cluster, tls: UpstreamTls, proxy: ReverseProxy) -> None:
     cluster.tls.server_name = tls.server_name
+    cluster.tls.http2 = "2" in proxy.transport.versions
     cluster.tls.insecure_skip_verify = tls.insecure_skip_verify
     cluster.tls.trusted_ca.extend(_read_der(tls.trusted_ca_pem))
     if tls.trust_pool is not None:

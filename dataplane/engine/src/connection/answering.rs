@@ -78,6 +78,9 @@ impl Worker {
 
     fn upstream_plain<I: Io>(&mut self, io: &mut I, upstream: SocketId, bytes: &[u8]) {
         let Some(up) = self.upstream(upstream) else { return };
+        if up.multiplex.is_some() {
+            return self.call_frames(io, upstream, bytes);
+        }
         match (up.phase, up.client) {
             (upstream::Phase::Head | upstream::Phase::Body, Some(client)) => match up.cgi.is_some() {
                 true => self.cgi_bytes(io, client, upstream, bytes),
@@ -266,7 +269,7 @@ impl Worker {
     }
 
     /// More of the answer is to come: its next deadline, and backpressure where the client does not read.
-    fn hold_back<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
+    pub fn hold_back<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
         let timeout_ms =
             self.cluster_timeout(client, |state| state.read_timeout_ms, UPSTREAM_READ_TIMEOUT_MS);
         let deadline_ms = self.now_ms() + timeout_ms;
@@ -335,7 +338,7 @@ impl Worker {
     }
 
     /// The answer is complete: the upstream's connection goes to the pool where it may, the exchange ends.
-    fn answer_done<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, clean: bool) {
+    pub fn answer_done<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, clean: bool) {
         let request_done = self.downstream(client).is_some_and(|down| down.serving.request_done());
         let idle_ms =
             self.cluster_timeout(client, |state| state.keepalive_timeout_ms, UPSTREAM_IDLE_TIMEOUT_MS);

@@ -251,6 +251,7 @@ impl Worker {
 
     /// Connected, and encrypted where it must be: the request goes up.
     pub fn upstream_ready<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
+        self.choose_protocol(client, upstream);
         self.send_request(io, client, upstream);
         self.advance_input(io, client);
     }
@@ -282,11 +283,24 @@ impl Worker {
         if let Some(up) = self.upstream(upstream) {
             up.begin(now_ns, sent);
         }
+<<<<<<< HEAD
         if fastcgi {
             self.write_fastcgi_request(client, upstream, &mut message);
         }
         self.send_upstream(io, upstream, &message);
+=======
+        let sent = match self.calls_http2(upstream) {
+            true => self.call_http2(client, upstream, &message, done),
+            false => {
+                self.send_upstream(io, upstream, &message);
+                true
+            }
+        };
+>>>>>>> c007505 (engine: HTTP/2 to upstreams (h2c, ALPN), gRPC with trailers; tests of h2spec, floods, WebSocket)
         self.scratch.message = message;
+        if !sent {
+            return self.attempt_failed(io, upstream, Failure::ConnectFailed);
+        }
         if interim {
             // Expect is ours to answer, hop by hop (RFC 9110 10.1.1): the route has accepted the request by now.
             self.send_continue(io, client);
@@ -330,9 +344,9 @@ impl Worker {
 
     /// Ends a body whose length was not known.
     pub fn end_upstream_body<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
-        match self.is_stream(upstream) {
+        match self.calls_http2(upstream) {
             false => self.send_upstream(io, upstream, chunked::LAST_CHUNK),
-            true => self.write_stream(io, upstream, 0, &[], true, &[]),
+            true => self.call_data(io, upstream, &[], true),
         }
     }
 

@@ -224,8 +224,12 @@ impl Worker {
         let upstream = serving.upstream?;
         let mut message = std::mem::take(&mut self.scratch.message);
         message.clear();
-        let (outcome, consumed) = self.frame_body(socket, bytes, &mut message);
-        if outcome.is_ok() && !message.is_empty() {
+        let http2 = self.calls_http2(upstream);
+        let (outcome, consumed) = self.frame_body(socket, bytes, !http2, &mut message);
+        if outcome.is_ok() && http2 {
+            let done = self.downstream(socket).is_some_and(|down| down.serving.request_done());
+            self.call_data(io, upstream, &message, done);
+        } else if outcome.is_ok() && !message.is_empty() {
             self.send_upstream(io, upstream, &message);
         }
         self.scratch.message = message;
@@ -241,15 +245,18 @@ impl Worker {
         }
     }
 
-    /// Decodes body bytes and frames them for the upstream. Returns how many input bytes were used.
+    /// Decodes body bytes and frames them for the upstream, by chunks where it speaks HTTP/1.1 and no length is known.
+    /// Returns how many input bytes were used.
     fn frame_body(
         &mut self,
         socket: SocketId,
         bytes: &[u8],
+        may_chunk: bool,
         out: &mut Vec<u8>,
     ) -> (Result<(), Failure>, usize) {
         let Some(down) = self.downstream(socket) else { return (Err(Failure::ClientGone), bytes.len()) };
         let serving = &mut down.serving;
+        let chunks = serving.chunked && may_chunk;
         let mut at = 0;
         while at < bytes.len() && !serving.request_done() {
             let piece = match serving.body.next(&bytes[at..]) {
@@ -261,6 +268,7 @@ impl Worker {
             if serving.body_bytes > serving.body_bytes_max {
                 return (Err(Failure::BodyTooLarge), at);
             }
+<<<<<<< HEAD
             match (serving.fastcgi, serving.chunked) {
                 (true, _) => records::write_stdin(data, out),
                 (false, true) => chunked::write_chunk(data, out),
@@ -274,6 +282,16 @@ impl Worker {
                 (false, true) => out.extend_from_slice(chunked::LAST_CHUNK),
                 (false, false) => {}
             }
+=======
+            match chunks {
+                true => chunked::write_chunk(data, out),
+                false => out.extend_from_slice(data),
+            }
+            at += piece.consumed;
+        }
+        if chunks && serving.request_done() {
+            out.extend_from_slice(chunked::LAST_CHUNK);
+>>>>>>> c007505 (engine: HTTP/2 to upstreams (h2c, ALPN), gRPC with trailers; tests of h2spec, floods, WebSocket)
         }
         (Ok(()), at)
     }

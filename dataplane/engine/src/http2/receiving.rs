@@ -108,9 +108,8 @@ impl Multiplex {
             return Err(Violation::new(Code::FlowControl, "connection window exceeded"));
         }
         let end = head.has(frames::END_STREAM);
-        match data.is_empty() && !end {
-            true => self.budget.spend(1)?,
-            false => self.budget.earn(1),
+        if data.is_empty() && !end {
+            self.budget.spend(1)?;
         }
         let Some(stream) = self.streams.get_mut(head.stream) else {
             self.credit_connection(head.length);
@@ -145,6 +144,7 @@ impl Multiplex {
         }
         stream.remote_done = end;
         let owner = stream.owner;
+        self.budget.earn(u32::from(!data.is_empty()));
         if owner == NOBODY {
             let unwanted = stream.receive_window < i64::from(HTTP2_STREAM_WINDOW_BYTES / 2);
             self.credit_connection(head.length);

@@ -56,6 +56,8 @@ impl Multiplex {
                 return self.finish(id);
             }
         }
+        // Exactly: a stream that stalls must not hold twice what it waits for.
+        stream.queue.reserve_exact(rest.len());
         stream.queue.extend(rest);
         if end {
             stream.ending = Ending::Plain;

@@ -247,6 +247,8 @@ pub struct UpstreamTls {
     pub client_chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(bytes = "bytes", tag = "5")]
     pub client_key: ::prost::bytes::Bytes,
+    #[prost(bool, tag = "7")]
+    pub http2: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
@@ -306,6 +308,8 @@ pub struct Cluster {
     pub retry_budget_percent: u32,
     #[prost(bool, tag = "28")]
     pub upstream_host: bool,
+    #[prost(bool, tag = "46")]
+    pub http2: bool,
     #[prost(message, repeated, tag = "29")]
     pub dials: ::prost::alloc::vec::Vec<Text>,
 }

@@ -43,6 +43,8 @@ pub struct ClusterState {
     pub idle_max: usize,
     /// Version of the PROXY protocol's header; 0 is none.
     pub proxy_protocol: u32,
+    /// Endpoints without TLS speak HTTP/2 from the first byte.
+    pub http2: bool,
     /// Host is the upstream's own.
     pub upstream_host: bool,
     /// Failures count; 0 ms where they do not.
@@ -340,6 +342,7 @@ fn assemble(
             wanted => limits::IDLE_PER_ENDPOINT_MAX.min(wanted as usize),
         },
         proxy_protocol: cluster.proxy_protocol,
+        http2: cluster.http2,
         upstream_host: cluster.upstream_host,
         fails: FailLimit { duration_ms: u64::from(passive.fail_duration_ms), fails_max: passive.fails_max },
         unhealthy_statuses: passive.statuses.into(),

@@ -74,7 +74,10 @@ fn build_config(message: &protocol::UpstreamTls) -> Result<ClientConfig, String>
         }
         show_certificate(builder.with_root_certificates(roots), message)?
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = match message.http2 {
+        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        false => vec![b"http/1.1".to_vec()],
+    };
     Ok(config)
 }
 

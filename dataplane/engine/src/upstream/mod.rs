@@ -59,6 +59,10 @@ pub struct Upstream {
     pub sent_mark: u64,
     /// A connection that speaks HTTP/2: requests are on streams, each with an `Upstream` of its own.
     pub multiplex: Option<Box<Multiplex>>,
+    /// The stream of the request that it serves now.
+    pub stream_id: u32,
+    /// It said GOAWAY: no further request.
+    pub going_away: bool,
     /// This is a stream of one.
     pub stream: Option<Box<StreamLink>>,
     /// In `Worker::marked`.
@@ -94,6 +98,8 @@ impl Upstream {
             requested_ns: 0,
             sent_mark: 0,
             multiplex: None,
+            stream_id: 0,
+            going_away: false,
             stream: None,
             marked: false,
             waiting: Vec::new(),
@@ -107,7 +113,9 @@ impl Upstream {
     pub fn begin(&mut self, now_ns: u64, sent: u64) {
         self.phase = Phase::Head;
         self.answering = false;
-        self.input.clear();
+        if self.multiplex.is_none() {
+            self.input.clear();
+        }
         self.scanner = HeadScanner::default();
         self.interim_responses = 0;
         self.body = BodyDecoder::Empty;
