@@ -10,11 +10,8 @@
 
 pub mod accepting;
 pub mod answering;
-<<<<<<< HEAD
-pub mod cgi;
-=======
 pub mod calling;
->>>>>>> c007505 (engine: HTTP/2 to upstreams (h2c, ALPN), gRPC with trailers; tests of h2spec, floods, WebSocket)
+pub mod cgi;
 pub mod deciding;
 pub mod ending;
 pub mod filing;

@@ -8,6 +8,7 @@ use super::accepting::or_default;
 use super::{Phase, Serving, Waiting};
 use crate::error::Failure;
 use crate::exchange::{Body, Connection, Framing};
+use crate::fastcgi::records;
 use crate::http1::chunked;
 use crate::limits::*;
 use crate::metrics::Counter;
@@ -283,12 +284,9 @@ impl Worker {
         if let Some(up) = self.upstream(upstream) {
             up.begin(now_ns, sent);
         }
-<<<<<<< HEAD
         if fastcgi {
             self.write_fastcgi_request(client, upstream, &mut message);
         }
-        self.send_upstream(io, upstream, &message);
-=======
         let sent = match self.calls_http2(upstream) {
             true => self.call_http2(client, upstream, &message, done),
             false => {
@@ -296,7 +294,6 @@ impl Worker {
                 true
             }
         };
->>>>>>> c007505 (engine: HTTP/2 to upstreams (h2c, ALPN), gRPC with trailers; tests of h2spec, floods, WebSocket)
         self.scratch.message = message;
         if !sent {
             return self.attempt_failed(io, upstream, Failure::ConnectFailed);
@@ -344,7 +341,13 @@ impl Worker {
 
     /// Ends a body whose length was not known.
     pub fn end_upstream_body<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
+        let fastcgi = self.upstream(upstream).is_some_and(|up| up.cgi.is_some());
         match self.calls_http2(upstream) {
+            false if fastcgi => {
+                let mut end = Vec::new();
+                records::write_stdin_end(&mut end);
+                self.send_upstream(io, upstream, &end);
+            }
             false => self.send_upstream(io, upstream, chunked::LAST_CHUNK),
             true => self.call_data(io, upstream, &[], true),
         }

@@ -268,8 +268,7 @@ impl Worker {
             if serving.body_bytes > serving.body_bytes_max {
                 return (Err(Failure::BodyTooLarge), at);
             }
-<<<<<<< HEAD
-            match (serving.fastcgi, serving.chunked) {
+            match (serving.fastcgi, chunks) {
                 (true, _) => records::write_stdin(data, out),
                 (false, true) => chunked::write_chunk(data, out),
                 (false, false) => out.extend_from_slice(data),
@@ -277,21 +276,11 @@ impl Worker {
             at += piece.consumed;
         }
         if serving.request_done() {
-            match (serving.fastcgi, serving.chunked) {
+            match (serving.fastcgi, chunks) {
                 (true, _) => records::write_stdin_end(out),
                 (false, true) => out.extend_from_slice(chunked::LAST_CHUNK),
                 (false, false) => {}
             }
-=======
-            match chunks {
-                true => chunked::write_chunk(data, out),
-                false => out.extend_from_slice(data),
-            }
-            at += piece.consumed;
-        }
-        if chunks && serving.request_done() {
-            out.extend_from_slice(chunked::LAST_CHUNK);
->>>>>>> c007505 (engine: HTTP/2 to upstreams (h2c, ALPN), gRPC with trailers; tests of h2spec, floods, WebSocket)
         }
         (Ok(()), at)
     }
