@@ -45,6 +45,19 @@ REQUESTS = [
     (1, "GET /renamed/x?y=1"),
     (2, "GET /private/variables.php Authorization=nothing"),
 ]
+REQUESTS += [
+    (6, f"GET {target}")
+    for target in (
+        "/",
+        "/?a=1",
+        "/sub",
+        "/sub?b=2",
+        "/sub/",
+        "/no/such/page?c=3",
+        "/index.php/info",
+        "/sub/index.php",
+    )
+]
 OURS = ("HTTP_VIA", "HTTP_X_REQUEST_ID", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_PORT")
 VARYING = "|".join((*OURS, "SERVER_SOFTWARE", "REMOTE_PORT", "REQUEST_TIME(_FLOAT)?", "SERVER_ADDR", "argc"))
 
