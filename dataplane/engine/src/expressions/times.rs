@@ -112,6 +112,9 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     if rest == "0" {
         return Some(0);
     }
+    if rest.is_empty() {
+        return None;
+    }
     let mut total = 0.0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -130,7 +133,7 @@ pub fn parse_duration(text: &str) -> Option<i64> {
         total += amount * unit;
         rest = &rest[end..];
     }
-    (!text.is_empty() && total < 9.2e18).then_some((sign * total) as i64)
+    (total < 9.2e18).then_some((sign * total) as i64)
 }
 
 /// RFC 3339 in UTC with as much of the second as there is.
