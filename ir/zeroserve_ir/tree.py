@@ -16,6 +16,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from zeroserve_ir.sources import NOWHERE, Origin, Span
+from zeroserve_ir.tree_answers import CopyResponse as CopyResponse
+from zeroserve_ir.tree_answers import CopyResponseHeaders as CopyResponseHeaders
+from zeroserve_ir.tree_answers import Intercept as Intercept
+from zeroserve_ir.tree_answers import MatchErrorStatus as MatchErrorStatus
+from zeroserve_ir.tree_answers import ResponseHandler as ResponseHandler
+from zeroserve_ir.tree_answers import ResponseMatch as ResponseMatch
 from zeroserve_ir.tree_carried import NOTHING_CARRIED, Carried, CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_fastcgi import FastCgi
@@ -185,6 +191,7 @@ Matcher = (
     | MatchExpression
     | MatchNot
     | MatchFile
+    | MatchErrorStatus
     | MatchPathExact
     | MatchPathPrefix
     | CarriedMatcher
@@ -233,6 +240,8 @@ class Headers:
     request: HeaderOperations = NO_HEADER_OPERATIONS
     response: HeaderOperations = NO_HEADER_OPERATIONS
     deferred: bool = False
+    require: ResponseMatch | None = None
+    """`match`: the response part is applied when the answer is written, where it fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +283,9 @@ class RaiseError:
 class RequestBody:
     """`request_body`: answers 413 past the limit. Bytes; 0 is no limit."""
 
-    size_bytes_max: int
+    size_bytes_max: int = 0
+    content: str = ""
+    """`set`: what the body is replaced by; may hold placeholders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +340,8 @@ class ReverseProxy:
     flush_interval_ms: int = 0
     """-1 flushes after every write."""
     trusted_proxies: tuple[str, ...] = ()
+    response_handlers: tuple[ResponseHandler, ...] = ()
+    """`handle_response` and `replace_status`, in the order in which they are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +378,9 @@ Handler = (
     | Invoke
     | CarriedHandler
     | Encode
+    | Intercept
+    | CopyResponse
+    | CopyResponseHeaders
 )
 
 

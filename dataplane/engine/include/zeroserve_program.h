@@ -53,6 +53,7 @@ typedef unsigned long long u64;
 #define ZS_ACTION_ERROR 5
 #define ZS_ACTION_SUSPEND 6
 #define ZS_ACTION_EMPTY 7
+#define ZS_ACTION_PASS 8
 #define ZS_OPERATION_CHECK_PASSWORD 1
 #define ZS_OPERATION_MATCH_FILE 2
 
@@ -109,6 +110,16 @@ static u64 (*const zs_match_expression)(u64) = (void *)45;
 static u64 (*const zs_limit_rate)(u64) = (void *)46;
 /* records that Tables.steps[row] was reached, where the request is explained */
 static u64 (*const zs_note_step)(u64) = (void *)60;
+/* 1 when Tables.response_matches[row] fits the answer at hand, or the error's status */
+static u64 (*const zs_match_response)(u64) = (void *)30;
+/* the status of the next PASS or ERROR, from Tables.texts[row] */
+static u64 (*const zs_set_status)(u64) = (void *)31;
+/* adds the fields of Tables.field_selections[row] of the upstream's answer to the answer */
+static u64 (*const zs_copy_response_fields)(u64) = (void *)32;
+/* calls the program at this entry once there is an answer */
+static u64 (*const zs_intercept)(u64) = (void *)33;
+/* replaces the request's body by Tables.texts[row] */
+static u64 (*const zs_set_request_body)(u64) = (void *)34;
 /* copies the first value of the named field; its length (which may exceed the room), or -1 */
 static u64 (*const zs_read_request_header)(const void *, u64, void *, u64) = (void *)64;
 /* sets a field of the request; 0, or -1 when name or value is not allowed */

@@ -3,6 +3,7 @@
 //! Comes from the protocol state machines and the connection; goes to `Failure::status`, the access log and metrics.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 /// Who is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Failure {
     UpstreamTimeout,
     /// The upstream's bytes are no strict HTTP/1.1 response.
     BadResponse(&'static str),
+    /// Another upstream has got the request's body already.
+    BodySpent,
     /// No socket left on our side.
     Exhausted,
     /// A program trapped or asked for what this engine cannot do.
@@ -51,6 +54,7 @@ impl Failure {
         match self {
             Failure::BadRequest(..) | Failure::ClientGone | Failure::ClientSlow(_) => Fault::Client,
             Failure::BodyTooLarge | Failure::ClientTls => Fault::Client,
+            Failure::BodySpent => Fault::Internal,
             Failure::NoEndpoint | Failure::ConnectFailed | Failure::ConnectTimeout => Fault::Upstream,
             Failure::UpstreamTls | Failure::UpstreamClosed | Failure::UpstreamTimeout => Fault::Upstream,
             Failure::BadResponse(_) => Fault::Upstream,
@@ -68,7 +72,7 @@ impl Failure {
             Failure::NoEndpoint | Failure::Exhausted => 503,
             Failure::ConnectTimeout | Failure::UpstreamTimeout => 504,
             Failure::ConnectFailed | Failure::UpstreamTls => 502,
-            Failure::UpstreamClosed | Failure::BadResponse(_) => 502,
+            Failure::UpstreamClosed | Failure::BadResponse(_) | Failure::BodySpent => 502,
             Failure::Program(_) => 500,
         }
     }
@@ -76,6 +80,23 @@ impl Failure {
     /// True where no byte of the request can have reached a server that acted on it.
     pub fn nothing_was_sent(self) -> bool {
         matches!(self, Failure::ConnectFailed | Failure::ConnectTimeout | Failure::UpstreamTls)
+    }
+
+    /// What error routes read as the message: Go's words where Caddy has such an error.
+    pub fn message(self, upstream: Option<SocketAddr>) -> String {
+        let dial = |what: &str| match upstream {
+            Some(address) => format!("dial tcp {address}: {what}"),
+            None => what.to_owned(),
+        };
+        match self {
+            Failure::NoEndpoint => "no upstreams available".to_owned(),
+            Failure::ConnectFailed => dial("connect: connection refused"),
+            Failure::ConnectTimeout => dial("i/o timeout"),
+            Failure::UpstreamClosed => "EOF".to_owned(),
+            Failure::UpstreamTimeout => "net/http: timeout awaiting response headers".to_owned(),
+            Failure::BodyTooLarge => "http: request body too large".to_owned(),
+            other => other.reason().to_owned(),
+        }
     }
 
     /// One lower-case phrase for the access log.
@@ -86,6 +107,7 @@ impl Failure {
             Failure::ClientGone => "client closed",
             Failure::ClientTls => "client tls failed",
             Failure::BodyTooLarge => "request body too large",
+            Failure::BodySpent => "request body was sent already",
             Failure::NoEndpoint => "no endpoint",
             Failure::ConnectFailed => "connect failed",
             Failure::ConnectTimeout => "connect timed out",

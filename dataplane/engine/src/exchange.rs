@@ -126,7 +126,7 @@ pub enum StaticAnswer<'a> {
     Empty,
 }
 
-mod answering;
+pub(crate) mod answering;
 mod authority;
 mod begin;
 mod blocks;
@@ -134,6 +134,7 @@ mod changes;
 mod expanding;
 pub mod fields;
 pub mod filtering;
+mod kinds;
 mod mapping;
 pub mod paths;
 pub mod queries;
@@ -148,9 +149,9 @@ mod tests;
 
 pub use answering::is_bodiless;
 pub use begin::Exchange;
-pub(crate) use begin::is_end_to_end;
 pub use changes::{HeaderChange, HeaderOperation};
 pub use expanding::Unknown;
+pub(crate) use kinds::is_end_to_end;
 pub(crate) use randomness::random;
 
 impl Default for Exchange {

@@ -183,7 +183,11 @@ fn describe(outcome: &mut Outcome, host: &VirtualHost, exchange: &mut Exchange, 
         Decision::Error(status) => StaticAnswer::Bare(status),
         Decision::NotFound => StaticAnswer::Status(404),
         Decision::Empty => StaticAnswer::Empty,
-        Decision::Proxy(_) | Decision::File { .. } | Decision::Abort | Decision::Suspend { .. } => {
+        Decision::Proxy(_)
+        | Decision::File { .. }
+        | Decision::Abort
+        | Decision::Suspend { .. }
+        | Decision::Pass => {
             outcome.response_fields = exchange.answer.iter().map(show_field).collect();
             return;
         }

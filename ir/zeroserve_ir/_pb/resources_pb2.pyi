@@ -1082,6 +1082,8 @@ class Tables(_message.Message):
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
     ENCODINGS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    RESPONSE_MATCHES_FIELD_NUMBER: _builtins.int
+    FIELD_SELECTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathPatterns]: ...
@@ -1139,6 +1141,10 @@ class Tables(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
         """of programs lowered to be explained"""
 
+    @_builtins.property
+    def response_matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseMatch]: ...
+    @_builtins.property
+    def field_selections(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldSelection]: ...
     def __init__(
         self,
         *,
@@ -1169,10 +1175,12 @@ class Tables(_message.Message):
         rate_limits: _abc.Iterable[Global___RateLimit] | None = ...,
         encodings: _abc.Iterable[Global___Encoding] | None = ...,
         steps: _abc.Iterable[Global___Step] | None = ...,
+        response_matches: _abc.Iterable[Global___ResponseMatch] | None = ...,
+        field_selections: _abc.Iterable[Global___FieldSelection] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1593,25 +1601,57 @@ class HeaderChanges(_message.Message):
 
     CHANGES_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
+    REQUIRE_FIELD_NUMBER: _builtins.int
     deferred: _builtins.bool
     """response: apply when the answer's head is written"""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderChange]:
         """in the order of application"""
 
+    @_builtins.property
+    def require(self) -> Global___ResponseMatch:
+        """response: only where the answer fits"""
+
     def __init__(
         self,
         *,
         changes: _abc.Iterable[Global___HeaderChange] | None = ...,
         deferred: _builtins.bool = ...,
+        require: Global___ResponseMatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["require", b"require"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "deferred", b"deferred"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "deferred", b"deferred", "require", b"require"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HeaderChanges: _TypeAlias = HeaderChanges  # noqa: Y015
+
+@_typing.final
+class FieldSelection(_message.Message):
+    """Fields of an upstream's answer that are copied: those included (none: all) and not excluded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCLUDE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        include: _abc.Iterable[_builtins.str] | None = ...,
+        exclude: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "include", b"include"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldSelection: _TypeAlias = FieldSelection  # noqa: Y015
 
 @_typing.final
 class Response(_message.Message):

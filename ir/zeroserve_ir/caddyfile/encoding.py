@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from zeroserve_ir.caddyfile import encoding_answers as answers
 from zeroserve_ir.caddyfile import encoding_requests as requests
 from zeroserve_ir.caddyfile.encoding_encode import encode_encode
 from zeroserve_ir.caddyfile.encoding_fastcgi import encode_fastcgi
@@ -27,14 +28,18 @@ from zeroserve_ir.caddyfile.meaning.matchers import MODULES
 from zeroserve_ir.tree import (
     AppendLog,
     BasicAuth,
+    CopyResponse,
+    CopyResponseHeaders,
     Handler,
     HeaderOperations,
     Headers,
+    Intercept,
     Invoke,
     LimitRate,
     MapValues,
     MatchClientIp,
     Matcher,
+    MatchErrorStatus,
     MatcherSet,
     MatchExpression,
     MatchHeader,
@@ -162,6 +167,8 @@ def _encode_matcher(matcher: Matcher) -> Any:
             return settings.value()
         case MatchFile():
             return encode_file_matcher(matcher)
+        case MatchErrorStatus():
+            return answers.encode_error_status(matcher)
 
 
 # Handlers
@@ -194,7 +201,7 @@ def _encode_response(handler: StaticResponse) -> Json:
 
 def _weak(status: str) -> str | int:
     """Return a status as a number where it is one (caddyhttp.WeakString)."""
-    return int(status) if re.fullmatch(r"-?\d+", status) else status
+    return answers.encode_status(status)
 
 
 def _encode_error(handler: RaiseError) -> Json:
@@ -228,6 +235,8 @@ def _encode_headers(handler: Headers) -> Json:
     response = encode_operations(handler.response)
     if handler.response.default:
         response["require"] = {"headers": {field: None for field, _ in handler.response.default}}
+    if handler.require is not None:
+        response["require"] = answers.encode_response_match(handler.require)
     if handler.deferred:
         response["deferred"] = True
     return prune({"request": encode_operations(handler.request), "response": response})
@@ -258,7 +267,7 @@ def encode_rewrite(handler: Rewrite) -> Json:
 
 
 def _encode_body(handler: RequestBody) -> Json:
-    return prune({"max_size": handler.size_bytes_max})
+    return prune({"max_size": handler.size_bytes_max, "set": handler.content})
 
 
 def _encode_auth(handler: BasicAuth) -> Json:
@@ -275,6 +284,10 @@ def _encode_auth(handler: BasicAuth) -> Json:
 
 def _encode_variables(handler: SetVariables) -> Json:
     return {name: literal(value) if name in handler.literals else value for name, value in handler.variables}
+
+
+def _encode_intercept(handler: Intercept) -> Json:
+    return prune({"handle_response": answers.encode_response_handlers(handler.handlers, encode_routes)})
 
 
 def _encode_proxy(handler: ReverseProxy) -> Json:
@@ -308,6 +321,7 @@ def _encode_proxy(handler: ReverseProxy) -> Json:
             "trusted_proxies": list(handler.trusted_proxies),
             "headers": prune(headers),
             "rewrite": encode_rewrite(handler.rewrite) if handler.rewrite else {},
+            "handle_response": answers.encode_response_handlers(handler.response_handlers, encode_routes),
         }
     )
 
@@ -316,9 +330,12 @@ _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     AppendLog: ("log_append", requests.encode_log_field),
     BasicAuth: ("authentication", _encode_auth),
     Encode: ("encode", encode_encode),
+    CopyResponse: ("copy_response", answers.encode_copy_response),
+    CopyResponseHeaders: ("copy_response_headers", answers.encode_copy_headers),
     FileServer: ("file_server", encode_file_server),
     Headers: ("headers", _encode_headers),
     LimitRate: ("rate_limit", requests.encode_rates),
+    Intercept: ("intercept", _encode_intercept),
     MapValues: ("map", requests.encode_map),
     NameLoggers: ("vars", requests.encode_loggers),
     Invoke: ("invoke", lambda handler: {"name": handler.name}),

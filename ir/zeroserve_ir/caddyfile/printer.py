@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from zeroserve_ir.caddyfile.meaning.ordering import DIRECTIVE_ORDER, Placed, merge_routes, sort_routes
+from zeroserve_ir.caddyfile.printer_answers import response_handler_lines
 from zeroserve_ir.caddyfile.printer_files import tried_files, try_files_lines
 from zeroserve_ir.caddyfile.printer_handlers import Directive, print_handler, print_set, split_handler
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
@@ -20,10 +21,14 @@ from zeroserve_ir.tree import (
     DEFAULT_OPTIONS,
     Configuration,
     Handler,
+    Intercept,
+    MatchErrorStatus,
     MatcherSet,
     MatchNot,
     MatchPath,
     Options,
+    ResponseHandler,
+    ReverseProxy,
     Rewrite,
     Route,
     Scheme,
@@ -109,7 +114,8 @@ def _site_lines(site: Site, options: Options) -> list[str]:
     for route in reversed(_settle_errors(site.errors)):
         (handler,) = route.handlers
         assert isinstance(handler, Subroute)
-        body += block("handle_errors", printer.routes(handler.routes))
+        statuses = [word(status) for match in _error_statuses(route) for status in match.statuses]
+        body += block(line("handle_errors", *statuses), printer.routes(handler.routes))
     lines += printer.definitions
     lines += body
     addresses = ", ".join(word(_address(one, options)) for one in site.addresses)
@@ -125,10 +131,17 @@ def _plain_log(logger: Logger) -> list[str]:
 
 def _settle_errors(errors: tuple[Route, ...]) -> tuple[Route, ...]:
     plain = all(
-        not route.matchers and len(route.handlers) == 1 and isinstance(route.handlers[0], Subroute)
+        len(_error_statuses(route)) == sum(len(one) for one in route.matchers)
+        and len(route.matchers) <= 1
+        and len(route.handlers) == 1
+        and isinstance(route.handlers[0], Subroute)
         for route in errors
     )
     return errors if plain else (Route((Subroute(errors),)),)
+
+
+def _error_statuses(route: Route) -> list[MatchErrorStatus]:
+    return [one for matchers in route.matchers for one in matchers if isinstance(one, MatchErrorStatus)]
 
 
 def _address(address: SiteAddress, options: Options) -> str:
@@ -225,12 +238,24 @@ class _RoutePrinter:
         matcher = self.matcher(route.matchers)
         (handler,) = route.handlers
         if not isinstance(handler, Subroute):
-            return _directive_lines(print_handler(handler), matcher)
+            return _directive_lines(self.nesting(print_handler(handler), handler), matcher)
         if placed.directive == "handle" and (prefix := _stripped_prefix(route, handler)):
             return block(line("handle_path", word(prefix)), self.routes(handler.routes[1:]))
         if placed.directive == "handle":
             return block(line("handle", matcher), self.routes(handler.routes))
         return block(line("route", matcher), self.routes(handler.routes, sorted_block=False))
+
+    def nesting(self, directive: Directive, handler: Handler) -> Directive:
+        """Add the response handlers, whose blocks hold routes."""
+        handlers: tuple[ResponseHandler, ...] = ()
+        if isinstance(handler, Intercept):
+            handlers = handler.handlers
+        elif isinstance(handler, ReverseProxy):
+            handlers = handler.response_handlers
+        if not handlers:
+            return directive
+        lines = (*(directive.lines or ()), *response_handler_lines(handlers, self.routes))
+        return replace(directive, lines=lines)
 
     def matcher(self, sets: tuple[MatcherSet, ...]) -> str:
         if not sets:

@@ -13,6 +13,11 @@ from zeroserve_ir.caddyfile.encoding import escape_regexp, exact_pattern, prefix
 from zeroserve_ir.caddyfile.encoding_fastcgi import fastcgi_lines
 from zeroserve_ir.caddyfile.meaning.reading import is_status
 from zeroserve_ir.caddyfile.meaning.responding import browser_redirect_target
+from zeroserve_ir.caddyfile.printer_answers import (
+    copy_headers_words,
+    copy_response_words,
+    response_match_lines,
+)
 from zeroserve_ir.caddyfile.printer_encode import encode_lines
 from zeroserve_ir.caddyfile.printer_files import file_matcher_lines, file_server_words
 from zeroserve_ir.caddyfile.printer_requests import expression_line, print_request_handler, vars_regexp_line
@@ -26,16 +31,21 @@ from zeroserve_ir.caddyfile.printer_upstreams import (
 )
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
 from zeroserve_ir.tree import (
+    NO_HEADER_OPERATIONS,
     AppendLog,
     BasicAuth,
+    CopyResponse,
+    CopyResponseHeaders,
     Handler,
     HeaderOperations,
     Headers,
+    Intercept,
     Invoke,
     LimitRate,
     MapValues,
     MatchClientIp,
     Matcher,
+    MatchErrorStatus,
     MatcherSet,
     MatchExpression,
     MatchHeader,
@@ -94,7 +104,7 @@ def split_handler(handler: Handler) -> tuple[Handler, ...]:
             conditional = HeaderOperations(default=handler.response.default)
             return (
                 *(Headers(request=one) for one in _split_operations(handler.request)),
-                *((Headers(response=plain, deferred=handler.deferred),) if plain else ()),
+                *((replace(handler, request=NO_HEADER_OPERATIONS, response=plain),) if plain else ()),
                 *((Headers(response=conditional),) if conditional else ()),
             )
         case StaticResponse(headers=headers) if (
@@ -127,8 +137,16 @@ def print_handler(handler: Handler) -> Directive:
             return _print_rewrite(handler)
         case Headers():
             return _print_headers(handler)
-        case RequestBody(size):
-            return Directive("request_body", (), (f"max_size {size}",) if size else ())
+        case RequestBody(size, content):
+            lines = [f"max_size {size}"] if size else []
+            lines += [line("set", word(content, quoted=True))] if content else []
+            return Directive("request_body", (), tuple(lines))
+        case Intercept():
+            return Directive("intercept", (), ())
+        case CopyResponse():
+            return Directive(*copy_response_words(handler))
+        case CopyResponseHeaders():
+            return Directive(*copy_headers_words(handler))
         case BasicAuth():
             return _print_auth(handler)
         case SetVariables():
@@ -236,6 +254,8 @@ def _print_headers(handler: Headers) -> Directive:
     lines = _operation_lines(handler.response)
     if handler.deferred and not handler.response.delete:
         lines.append("defer")
+    if handler.require is not None:
+        lines += block("match", response_match_lines(handler.require))
     return Directive("header", (), tuple(lines))
 
 
@@ -366,6 +386,8 @@ def _matcher_lines(matcher: Matcher) -> list[str]:
             if not settings.written:
                 raise UnprintableError(f"matcher {module} did not come from a Caddyfile")
             return settings.written.split("\n")
+        case MatchErrorStatus():
+            raise UnprintableError("the statuses of errors stand in handle_errors only")
         case MatchNot(sets):
             return [one for inner in sets for one in block("not", print_set(inner))]
 

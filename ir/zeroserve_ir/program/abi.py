@@ -110,11 +110,13 @@ class Action(IntEnum):
     ABORT = 4
     """Close the connection without an answer."""
     ERROR = 5
-    """detail: status; to the error routes, or the engine's page."""
+    """detail: status, 0 for that of `set_status`; to the error routes, or the engine's page."""
     SUSPEND = 6
     """detail: entry to resume at; index: operation and row, see `Operation`."""
     EMPTY = 7
     """200 with an empty body: Caddy's answer when no handler wrote one."""
+    PASS = 8
+    """Response entries: the answer goes on as it is, with the status of `set_status` if that was called."""
 
 
 class Operation(IntEnum):
@@ -206,6 +208,23 @@ HELPERS: tuple[Helper, ...] = (
     Helper(
         60, "note_step", _ROW, 4, "records that Tables.steps[row] was reached, where the request is explained"
     ),
+    Helper(
+        30,
+        "match_response",
+        _ROW,
+        16,
+        "1 when Tables.response_matches[row] fits the answer at hand, or the error's status",
+    ),
+    Helper(31, "set_status", _ROW, 16, "the status of the next PASS or ERROR, from Tables.texts[row]"),
+    Helper(
+        32,
+        "copy_response_fields",
+        _ROW,
+        32,
+        "adds the fields of Tables.field_selections[row] of the upstream's answer to the answer",
+    ),
+    Helper(33, "intercept", (Argument.SCALAR,), 8, "calls the program at this entry once there is an answer"),
+    Helper(34, "set_request_body", _ROW, 32, "replaces the request's body by Tables.texts[row]"),
     Helper(
         64,
         "read_request_header",

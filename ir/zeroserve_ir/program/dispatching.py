@@ -30,6 +30,7 @@ class PathDispatch:
             len(route.handlers) == 1
             and isinstance(route.handlers[0], tree.ReverseProxy)
             and not route.handlers[0].retry_match
+            and not route.handlers[0].response_handlers
             for route in self.routes
         )
 
@@ -74,7 +75,9 @@ def single_path(route: tree.Route) -> PathMatch | None:
 def answers(route: tree.Route) -> bool:
     """Tell whether no later route can run after this one."""
     last = route.handlers[-1] if route.handlers else None
-    return route.terminal or isinstance(last, tree.StaticResponse | tree.RaiseError | tree.ReverseProxy)
+    if isinstance(last, tree.ReverseProxy):
+        return route.terminal or not last.response_handlers
+    return route.terminal or isinstance(last, tree.StaticResponse | tree.RaiseError)
 
 
 def _is_alone(route: tree.Route, group: str) -> bool:

@@ -20,6 +20,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.program import abi
+from zeroserve_ir.program import tables_answers as answers
 from zeroserve_ir.program import tables_requests as requests
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
@@ -228,8 +229,8 @@ class _SiteLowering:
                 emitter.call_row("rewrite", tables.add_rewrite(handler))
             case tree.Headers():
                 self._lower_headers(handler)
-            case tree.RequestBody(size_bytes_max=size):
-                emitter.call_constant("limit_request_body", size)
+            case tree.RequestBody():
+                self._lower_request_body(handler)
             case tree.SetVariables():
                 emitter.call_row("assign_variables", requests.add_assignments(tables.tables, handler))
             case tree.NameLoggers():
@@ -253,15 +254,19 @@ class _SiteLowering:
             case tree.RaiseError(status=status, message=message):
                 if message:
                     emitter.call_row("assign_variables", tables.add_assignments(((ERROR_MESSAGE, message),)))
-                emitter.finish_with(abi.Action.ERROR, detail=int(status) if status.isdigit() else 500)
+                if status and not status.isdecimal():
+                    emitter.call_row("set_status", answers.add_text(tables.tables, status))
+                emitter.finish_with(abi.Action.ERROR, detail=int(status) if status.isdecimal() else 0)
                 return True
             case Encode():
                 emitter.call_row("encode_answer", add_encoding(tables, handler))
             case FileServer():
                 return self._lower_file_server(handler)
-            case tree.ReverseProxy():
+            case tree.ReverseProxy(response_handlers=()):
                 self._lower_proxy(handler)
                 return True
+            case tree.ReverseProxy() | tree.Intercept() | tree.CopyResponse() | tree.CopyResponseHeaders():
+                return self._lower_answering(handler)
             case CarriedHandler(module="push"):
                 pass  # Without it every answer is as right as with it (`caddyfile.judging` warns).
             case CarriedHandler(module=name) | tree.Invoke(name=name):
@@ -270,6 +275,76 @@ class _SiteLowering:
                 )
                 raise DiagnosticError((finding,))
         return False
+
+    def _lower_answering(
+        self, handler: tree.ReverseProxy | tree.Intercept | tree.CopyResponse | tree.CopyResponseHeaders
+    ) -> bool:
+        match handler:
+            case tree.ReverseProxy():
+                self._lower_seen_proxy(handler)
+            case tree.Intercept():
+                self._lower_intercept(handler)
+            case tree.CopyResponseHeaders():
+                row = answers.add_field_selection(self.tables.tables, handler)
+                self.emitter.call_row("copy_response_fields", row)
+            case tree.CopyResponse(status=status):
+                self._pass_answer(status)
+                return True
+        return False
+
+    def _lower_request_body(self, handler: tree.RequestBody) -> None:
+        if handler.content:
+            row = answers.add_text(self.tables.tables, handler.content)
+            self.emitter.call_row("set_request_body", row)
+        if handler.size_bytes_max or not handler.content:
+            self.emitter.call_constant("limit_request_body", handler.size_bytes_max)
+
+    def _lower_seen_proxy(self, handler: tree.ReverseProxy) -> None:
+        """Proxy, then go on here with the answer: to the next handlers unless a response handler keeps it."""
+        seen, after = self.emitter.new_label(), self.emitter.new_label()
+        self._lower_proxy(handler, self._add_resume(seen))
+        self.emitter.place(seen)
+        self._lower_response_handlers(handler.response_handlers, after)
+        self.emitter.place(after)
+
+    def _lower_intercept(self, handler: tree.Intercept) -> None:
+        """Register the entry that sees the answer; its code stands apart and lets the answer pass."""
+        entry = self.emitter.new_label()
+        self.emitter.call_constant("intercept", self._add_resume(entry))
+        span = self.emitter.span
+
+        def write() -> None:
+            self.emitter.span = span
+            after = self.emitter.new_label()
+            self.emitter.place(entry)
+            self._lower_response_handlers(handler.handlers, after)
+            self.emitter.place(after)
+            self.emitter.finish_with(abi.Action.PASS)
+
+        self.pending.append(write)
+
+    def _lower_response_handlers(self, handlers: Sequence[tree.ResponseHandler], after: str) -> None:
+        """The first that fits handles the answer and leaves to `after`; without one the answer passes."""
+        emitter = self.emitter
+        for handler in handlers:
+            missed = emitter.new_label()
+            if handler.match is not None:
+                emitter.call_row(
+                    "match_response", answers.add_response_match(self.tables.tables, handler.match)
+                )
+                emitter.jump_if_zero(missed)
+            if handler.status:
+                self._pass_answer(handler.status)
+            else:
+                self._lower_subroute(handler.routes)
+                emitter.jump(after)
+            emitter.place(missed)
+        emitter.finish_with(abi.Action.PASS)
+
+    def _pass_answer(self, status: str) -> None:
+        if status:
+            self.emitter.call_row("set_status", answers.add_text(self.tables.tables, status))
+        self.emitter.finish_with(abi.Action.PASS)
 
     def _add_resume(self, label: str) -> int:
         """Return the entry at which a suspended program goes on at `label`."""
@@ -287,11 +362,12 @@ class _SiteLowering:
         self.emitter.place(passed)
         return False
 
-    def _lower_proxy(self, handler: tree.ReverseProxy) -> None:
+    def _lower_proxy(self, handler: tree.ReverseProxy, response_entry: int = 0) -> None:
         """Proxy; at its retry entry the program proxies again where a repeated request is asked for."""
         emitter, span = self.emitter, self.emitter.span or NOWHERE
         if not handler.retry_match:
-            emitter.finish_with(abi.Action.PROXY, self.tables.add_proxy(handler, span))
+            row = self.tables.add_proxy(handler, span, response_entry=response_entry)
+            emitter.finish_with(abi.Action.PROXY, row)
             return
         entry, resumed, refused = (
             FIRST_RESUME_ENTRY + len(self.resumes),
@@ -299,7 +375,7 @@ class _SiteLowering:
             emitter.new_label(),
         )
         self.resumes.append((entry, resumed))
-        row = self.tables.add_proxy(handler, span, entry)
+        row = self.tables.add_proxy(handler, span, entry, response_entry)
         emitter.finish_with(abi.Action.PROXY, row)
         emitter.place(resumed)
         self.matchers.lower_sets(handler.retry_match, refused)
@@ -326,7 +402,8 @@ class _SiteLowering:
             row = self.tables.add_header_changes(handler.request)
             self.emitter.call_row("change_request_headers", row)
         if handler.response:
-            row = self.tables.add_header_changes(handler.response, handler.deferred)
+            require = handler.require
+            row = self.tables.add_header_changes(handler.response, handler.deferred, require)
             self.emitter.call_row("change_response_headers", row)
 
     def _lower_rates(self, zones: Sequence[tree.RateZone]) -> None:
@@ -368,8 +445,16 @@ def _compared_paths(routes: Sequence[tree.Route]) -> Iterator[PathMatch]:
         for matchers in route.matchers:
             yield from _paths_of_set(matchers)
         for handler in route.handlers:
-            if isinstance(handler, tree.Subroute):
-                yield from _compared_paths(handler.routes)
+            for nested in _nested_routes(handler):
+                yield from _compared_paths(nested)
+
+
+def _nested_routes(handler: tree.Handler) -> Iterator[Sequence[tree.Route]]:
+    match handler:
+        case tree.Subroute(routes=routes):
+            yield routes
+        case tree.ReverseProxy(response_handlers=handlers) | tree.Intercept(handlers=handlers):
+            yield from (one.routes for one in handlers)
 
 
 def _paths_of_set(matchers: tree.MatcherSet) -> Iterator[PathMatch]:

@@ -20,6 +20,7 @@ from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.paths import PathMatch, encode_path
 from zeroserve_ir.program.steps import StepKind
 from zeroserve_ir.program.tables import TableBuilder
+from zeroserve_ir.program.tables_answers import add_error_status
 from zeroserve_ir.program.tables_files import add_file_match, raised_status
 from zeroserve_ir.program.tables_requests import add_vars_regexp
 from zeroserve_ir.sources import NOWHERE
@@ -97,6 +98,8 @@ class MatcherLowering:
                 return "match_regexp", tables.add_regexp(pattern, name, pb.HEADER, field)
             case tree.MatchVarsRegexp():
                 return "match_regexp", add_vars_regexp(tables.tables, matcher)
+            case tree.MatchErrorStatus():
+                return "match_response", add_error_status(tables.tables, matcher)
             case tree.MatchHost():
                 return "match_host", tables.add_hosts(matcher)
             case tree.MatchMethod():

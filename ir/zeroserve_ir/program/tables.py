@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
+from zeroserve_ir.program.tables_answers import build_response_match
 from zeroserve_ir.program.tables_fastcgi import build_fastcgi
 from zeroserve_ir.program.tables_requests import parse_texts, subject_text
 from zeroserve_ir.program.texts import parse_text, placeholders
@@ -109,9 +110,14 @@ class TableBuilder:
         self.tables.rewrites.append(build_rewrite(rewrite))
         return len(self.tables.rewrites) - 1
 
-    def add_header_changes(self, operations: tree.HeaderOperations, deferred: bool = False) -> int:
-        """Add changes of header fields."""
-        self.tables.header_changes.append(build_header_changes(operations, deferred))
+    def add_header_changes(
+        self,
+        operations: tree.HeaderOperations,
+        deferred: bool = False,
+        require: tree.ResponseMatch | None = None,
+    ) -> int:
+        """Add changes of header fields; those of an answer may hold for answers that fit `require` only."""
+        self.tables.header_changes.append(build_header_changes(operations, deferred, require))
         return len(self.tables.header_changes) - 1
 
     def add_response(self, response: tree.StaticResponse) -> int:
@@ -136,13 +142,20 @@ class TableBuilder:
         self.tables.assignments.add(assignments=rows)
         return len(self.tables.assignments) - 1
 
-    def add_proxy(self, proxy: tree.ReverseProxy, span: Span = NOWHERE, retry_entry: int = 0) -> int:
-        """Add a `reverse_proxy` call, its cluster and the endpoints that it needs."""
+    def add_proxy(
+        self,
+        proxy: tree.ReverseProxy,
+        span: Span = NOWHERE,
+        retry_entry: int = 0,
+        response_entry: int = 0,
+    ) -> int:
+        """Add a `reverse_proxy` call, its cluster and its endpoints; `response_entry` sees the answer."""
         cluster = build_cluster(proxy, span)
         self.clusters[cluster.name] = cluster
         self.endpoints[cluster.endpoints] = name_endpoints(proxy.upstreams, proxy.dynamic)
         call = self.tables.proxies.add(cluster=cluster.name, trusted_proxies=proxy.trusted_proxies)
         call.retry_entry = retry_entry
+        call.response_entry = response_entry
         if proxy.request_headers:
             call.request_headers.CopyFrom(build_header_changes(proxy.request_headers))
         if proxy.response_headers:
@@ -170,21 +183,28 @@ def build_rewrite(rewrite: tree.Rewrite) -> pb.Rewrite:
     return row
 
 
-def build_header_changes(operations: tree.HeaderOperations, deferred: bool = False) -> pb.HeaderChanges:
-    """Return header changes in Caddy's order of application: add, set, delete, replace (headers.go)."""
+def build_header_changes(
+    operations: tree.HeaderOperations, deferred: bool = False, require: tree.ResponseMatch | None = None
+) -> pb.HeaderChanges:
+    """Return header changes in Caddy's order of application: add, set, delete, replace (headers.go).
+
+    Defaults are set where the answer, once it is written, has none of their fields.
+    """
+    if operations.default:
+        require = tree.ResponseMatch(fields=tuple((name, None) for name, _ in operations.default))
     row = pb.HeaderChanges(deferred=deferred)
+    if require is not None:
+        row.require.CopyFrom(build_response_match(require))
 
     def change(operation: pb.HeaderOperation.ValueType, name: str, value: str = "") -> pb.HeaderChange:
         return row.changes.add(operation=operation, name=parse_text(name), value=parse_text(value))
 
     for name, value in operations.add:
         change(pb.HEADER_ADD, name, value)
-    for name, value in operations.set:
+    for name, value in (*operations.set, *operations.default):
         change(pb.HEADER_SET, name, value)
     for name in operations.delete:
         change(pb.HEADER_DELETE, name)
-    for name, value in operations.default:
-        change(pb.HEADER_DEFAULT, name, value)
     for replacement in operations.replace:
         row_change = change(pb.HEADER_REPLACE, replacement.field, replacement.replace)
         row_change.search = replacement.search

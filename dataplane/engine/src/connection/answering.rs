@@ -3,15 +3,15 @@
 //! Rule: whatever the upstream does wrong, the client gets a 502 where nothing was sent yet, or a connection that ends in
 //! the middle; never bytes that the upstream's framing does not account for.
 
-use super::Phase;
+use super::intercepting::HeldAnswer;
 use super::responding::Origin;
 use crate::error::Failure;
-use crate::exchange::{Body, HeaderSpan, ResponseHead};
+use crate::exchange::{Body, HTTP_2, HeaderSpan, ResponseHead};
 use crate::http1::body::BodyDecoder;
 use crate::http1::{Violation, request, response};
 use crate::limits::*;
-use crate::metrics::{Counter, Histogram};
-use crate::ring::{Close, End, Io, SocketId};
+use crate::metrics::Histogram;
+use crate::ring::{End, Io, SocketId};
 use crate::upstream;
 use crate::worker::Worker;
 
@@ -22,6 +22,8 @@ enum Step {
     /// The head is not complete.
     Incomplete,
     Switched(usize),
+    /// The program sees the head first.
+    Held(usize),
     Done(usize),
 }
 
@@ -32,6 +34,8 @@ enum Head {
     Switched,
     /// The first bytes of the body must be here first.
     Waits,
+    /// The program sees it first.
+    Held,
 }
 
 impl Worker {
@@ -82,10 +86,12 @@ impl Worker {
             return self.call_frames(io, upstream, bytes);
         }
         match (up.phase, up.client) {
-            (upstream::Phase::Head | upstream::Phase::Body, Some(client)) => match up.cgi.is_some() {
-                true => self.cgi_bytes(io, client, upstream, bytes),
-                false => self.answer_bytes(io, client, upstream, bytes),
-            },
+            (upstream::Phase::Head | upstream::Phase::Body | upstream::Phase::Held, Some(client)) => {
+                match up.cgi.is_some() {
+                    true => self.cgi_bytes(io, client, upstream, bytes),
+                    false => self.answer_bytes(io, client, upstream, bytes),
+                }
+            }
             (upstream::Phase::Tunnel, Some(client)) => self.tunnel_down(io, client, upstream, bytes),
             // Bytes that nobody asked for: this connection cannot be trusted with a request.
             (upstream::Phase::Idle, _) => self.upstream_ended(io, upstream, End::Reset),
@@ -97,6 +103,10 @@ impl Worker {
         let mut message = std::mem::take(&mut self.scratch.message);
         message.clear();
         let Some(up) = self.upstream(upstream) else { return };
+        if up.phase == upstream::Phase::Held {
+            // What was on its way when reading stopped.
+            return up.input.extend_from_slice(bytes);
+        }
         up.answering = true;
         let mut held = std::mem::take(&mut up.input);
         let rest = if held.is_empty() {
@@ -125,6 +135,7 @@ impl Worker {
             }
             Ok(Step::More) => self.hold_back(io, client, upstream),
             Ok(Step::Done(used)) => self.answer_done(io, client, upstream, used == rest.len()),
+            Ok(Step::Held(used)) => self.show_answer(io, client, upstream, &rest[used..]),
             Ok(Step::Switched(used)) => self.switch(io, client, upstream, &rest[used..]),
         }
     }
@@ -158,6 +169,7 @@ impl Worker {
             match self.answer_head(client, upstream, head, rest, out)? {
                 Head::Begun => at += length,
                 Head::Switched => return Ok(Step::Switched(at + length)),
+                Head::Held => return Ok(Step::Held(at + length)),
                 Head::Waits if at == 0 => return Ok(Step::Incomplete),
                 Head::Waits => {
                     keep_input(self, upstream, &bytes[at..]);
@@ -167,7 +179,7 @@ impl Worker {
         }
     }
 
-    /// One head of the answer; `rest` is what came with it.
+    /// One head of the answer, written or, where the program wants to see it, kept; `rest` is what came with it.
     fn answer_head(
         &mut self,
         client: SocketId,
@@ -186,28 +198,42 @@ impl Worker {
         };
         let serving = &down.serving;
         let mut space = request::field_space();
-        let asked = response::Asked { head: serving.head_method, upgrade: serving.upgrade.is_some() };
+        let asked = response::Asked { head: serving.asks_head, upgrade: serving.upgrade.is_some() };
         let answer = response::parse(head, asked, &mut space).map_err(bad)?;
-        if answer.is_interim() {
-            up.interim_responses += 1;
-            return match up.interim_responses > INTERIM_RESPONSES_MAX {
-                true => Err(Failure::BadResponse("too many interim responses")),
-                false => Ok(Head::Begun),
-            };
-        }
         spans.extend(
             answer.fields.iter().map(|field| HeaderSpan { name: field.name.as_bytes(), value: field.value }),
         );
+        let parsed = ResponseHead {
+            status: answer.status,
+            reason: answer.reason,
+            http_minor: answer.minor,
+            headers: &spans,
+        };
+        let Some(exchange) = down.exchange.as_mut() else { return Err(Failure::ClientGone) };
+        if answer.is_interim() {
+            up.interim_responses += 1;
+            if up.interim_responses > INTERIM_RESPONSES_MAX {
+                return Err(Failure::BadResponse("too many interim responses"));
+            }
+            // 100 is answered hop by hop; HTTP/1.0 has no interim answers (RFC 9110 15.2).
+            if answer.status != 100 && (1..HTTP_2).contains(&serving.http_minor) {
+                exchange.write_interim_head(&parsed, out);
+            }
+            self.scratch.give_spans(spans);
+            return Ok(Head::Begun);
+        }
         let switches = answer.status == 101;
         let body = match (&answer.body, answer.length) {
             _ if switches => Body::Unframed,
+            // Its length is that of a body that does not come.
+            _ if serving.asks_head && !serving.head_method => Body::Length(0),
             (BodyDecoder::Empty, Some(length)) if answer.status != 204 => Body::Length(length),
             (BodyDecoder::Empty, _) => Body::Unframed,
             (BodyDecoder::Length(length), _) => Body::Length(*length),
             (BodyDecoder::Chunked(_) | BodyDecoder::UntilClose, _) => Body::Chunked,
         };
         let ahead = match body {
-            Body::Chunked if down.exchange.as_ref().is_some_and(|exchange| exchange.needs_length()) => {
+            Body::Chunked if exchange.needs_length() => {
                 let ahead = ahead_of(answer.body, rest);
                 // The first bytes decide (Caddy: responseWriter.Write); an event stream's client must not wait for them.
                 if ahead == Some(0) && !up.finished && !is_event_stream(&spans) {
@@ -221,15 +247,20 @@ impl Worker {
         up.body = answer.body;
         up.persistent = answer.persistent;
         up.phase = upstream::Phase::Body;
+        let wanted = serving.host.as_ref().is_some_and(|host| host.proxy(serving.row).response_entry != 0);
+        let is_seen = !switches && (wanted || exchange.has_interceptions());
+        if is_seen {
+            exchange.keep_upstream_answer(&parsed);
+            down.serving.held = Some(Box::new(HeldAnswer::upstream(&parsed, body)));
+            up.phase = upstream::Phase::Held;
+        }
         let latency_ns = now_ns - up.requested_ns;
         metrics.observe(Histogram::UpstreamResponse, latency_ns);
         self.note_answer(client, answer.status, latency_ns);
-        let parsed = ResponseHead {
-            status: answer.status,
-            reason: answer.reason,
-            http_minor: answer.minor,
-            headers: &spans,
-        };
+        if is_seen {
+            self.scratch.give_spans(spans);
+            return Ok(Head::Held);
+        }
         let protocol = answer.upgrade.filter(|_| switches);
         self.write_answer_head(
             client,
@@ -282,7 +313,7 @@ impl Worker {
         }
     }
 
-    fn pause_upstream<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
+    pub fn pause_upstream<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
         if self.upstream(upstream).is_some_and(|up| !std::mem::replace(&mut up.paused, true)) {
             self.pause(io, upstream);
             self.notify_drained(io, client);
@@ -320,6 +351,11 @@ impl Worker {
         match self.upstream(upstream).map(|up| up.phase) {
             Some(upstream::Phase::Head) => self.attempt_failed(io, upstream, Failure::UpstreamClosed),
             Some(upstream::Phase::Body) => self.answer_ended(io, upstream, end),
+            Some(upstream::Phase::Held) => {
+                if let Some(up) = self.upstream(upstream) {
+                    up.ended = Some(end);
+                }
+            }
             _ => {}
         }
     }
@@ -339,7 +375,13 @@ impl Worker {
 
     /// The answer is complete: the upstream's connection goes to the pool where it may, the exchange ends.
     pub fn answer_done<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, clean: bool) {
-        let request_done = self.downstream(client).is_some_and(|down| down.serving.request_done());
+        self.give_back(io, client, upstream, clean);
+        self.finish_exchange(io, client);
+    }
+
+    /// Takes the upstream's connection off a client whose answer is complete: to the pool where it may be used again.
+    pub fn give_back<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, clean: bool) {
+        let request_done = self.downstream(client).is_some_and(|down| down.serving.upload_done());
         let idle_ms =
             self.cluster_timeout(client, |state| state.keepalive_timeout_ms, UPSTREAM_IDLE_TIMEOUT_MS);
         let deadline_ms = self.now_ms() + idle_ms;
@@ -367,91 +409,6 @@ impl Worker {
         } else {
             self.close_upstream(io, upstream);
         }
-        self.finish_exchange(io, client);
-    }
-
-    /// A tunnel ends when it idles, or when its time is up.
-    pub fn tunnel_deadline_ms(&mut self, client: SocketId) -> u64 {
-        let idle_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
-        self.downstream(client).map_or(idle_ms, |down| down.serving.stream_until_ms.min(idle_ms))
-    }
-
-    /// 101: from here on bytes pass unread, both ways; what came too early goes first.
-    fn switch<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, rest: &[u8]) {
-        self.metrics.add(Counter::Tunnels, 1);
-        let deadline_ms = self.tunnel_deadline_ms(client);
-        if let Some(up) = self.upstream(upstream) {
-            up.phase = upstream::Phase::Tunnel;
-        }
-        if let Some(down) = self.downstream(client) {
-            down.phase = Phase::Tunnel;
-        }
-        self.set_downstream_deadline(client, deadline_ms);
-        if !rest.is_empty() {
-            self.tunnel_down(io, client, upstream, rest);
-        }
-        self.advance_input(io, client);
-    }
-
-    fn tunnel_down<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, bytes: &[u8]) {
-        self.send_downstream(io, client, bytes);
-        let deadline_ms = self.tunnel_deadline_ms(client);
-        self.set_downstream_deadline(client, deadline_ms);
-        if let Some(down) = self.downstream(client) {
-            down.serving.response_bytes += bytes.len() as u64;
-        }
-        if self.is_full(io, client) {
-            self.pause_upstream(io, client, upstream);
-        }
-    }
-
-    /// One side of a tunnel finished: the other hears of it after the bytes before; both finished: it is over.
-    pub fn tunnel_upstream_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
-        let Some(client) = self.upstream(upstream).and_then(|up| up.client) else { return };
-        let Some(down) = self.downstream(client) else { return };
-        if end == End::Reset {
-            return self.abort(io, client);
-        }
-        if down.finished {
-            return self.end_tunnel(io, client);
-        }
-        if let Some(session) = down.session.as_mut() {
-            session.close(io.out(client));
-        }
-        self.shutdown(io, client);
-    }
-
-    /// The counterpart: the client finished.
-    pub fn tunnel_client_ended<I: Io>(&mut self, io: &mut I, client: SocketId, end: End) {
-        let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream) else { return };
-        let Some(up) = self.upstream(upstream) else { return };
-        if end == End::Reset {
-            return self.abort(io, client);
-        }
-        if up.finished {
-            return self.end_tunnel(io, client);
-        }
-        if let Some(session) = up.session.as_mut() {
-            session.close(io.out(upstream));
-        }
-        self.shutdown(io, upstream);
-    }
-
-    fn end_tunnel<I: Io>(&mut self, io: &mut I, client: SocketId) {
-        if let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream.take()) {
-            if let Some(up) = self.upstream(upstream) {
-                up.client = None;
-                up.count(false);
-                up.phase = upstream::Phase::Closing;
-            }
-            io.close(upstream, Close::AfterFlush);
-            let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
-            self.set_upstream_deadline(upstream, deadline_ms);
-        }
-        if let Some(down) = self.downstream(client) {
-            down.serving.persistent = false;
-        }
-        self.finish_exchange(io, client);
     }
 }
 

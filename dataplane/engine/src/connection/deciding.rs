@@ -50,13 +50,17 @@ impl Worker {
         let mode = if host.image.is_native() { Counter::ProgramNative } else { Counter::ProgramInterpreted };
         self.metrics.add(mode, 1);
         let decision = self.machine.run(host, exchange, entry);
+        let decision = down.serving.settle(decision);
         if let Some(limit) = exchange.request_body_bytes_max() {
             down.serving.body_bytes_max = limit;
         }
         match decision {
             Ok(Decision::NotFound) => self.answer(io, socket, Answer::Status(404)),
             Ok(Decision::Respond(row)) => self.answer(io, socket, Answer::Row(row)),
-            Ok(Decision::Proxy(row)) => self.start_proxy(io, socket, row),
+            Ok(Decision::Proxy(row)) => {
+                self.drop_held(io, socket);
+                self.start_proxy(io, socket, row);
+            }
             Ok(Decision::Abort) => {
                 down.serving.reason = "aborted by the route";
                 self.abort(io, socket);
@@ -70,6 +74,7 @@ impl Worker {
             }
             Ok(Decision::File { row, entry }) => self.serve_file(io, socket, Serve { row, entry }),
             Ok(Decision::Empty) => self.answer(io, socket, Answer::Empty),
+            Ok(Decision::Pass) => self.pass_answer(io, socket),
             Err(_trap) => {
                 self.metrics.add(Counter::ProgramTraps, 1);
                 down.serving.reason = "program trapped";
@@ -80,10 +85,19 @@ impl Worker {
 
     /// An error status: the host's error routes answer it, once, else the status alone.
     pub fn answer_error<I: Io>(&mut self, io: &mut I, socket: SocketId, status: u16, reason: &'static str) {
+        self.drop_held(io, socket);
         let Some(down) = self.downstream(socket) else { return };
         down.serving.reason = reason;
+        if let Some(exchange) = down.exchange.as_mut() {
+            exchange.forget_wrappers();
+        }
         let entry = down.serving.host.as_ref().map_or(0, |host| host.error_entry);
-        if entry == 0 || down.serving.in_error_routes {
+        if down.serving.in_error_routes {
+            // The error that led there counts (Caddy: server.go).
+            let first = down.exchange.as_ref().map_or(status, |exchange| exchange.error_status());
+            return self.answer(io, socket, Answer::Bare(first));
+        }
+        if entry == 0 {
             return self.answer(io, socket, Answer::Bare(status));
         }
         down.serving.in_error_routes = true;
@@ -138,6 +152,16 @@ impl Worker {
             (Answer::Empty, _) => StaticAnswer::Empty,
             (Answer::Row(_) | Answer::Denied, None) => StaticAnswer::Status(500),
         };
+        if let StaticAnswer::Row(_) = answer
+            && let Some(exchange) = down.exchange.as_mut()
+            && (exchange.has_wrappers() || down.serving.held.is_some())
+        {
+            let mut content = Vec::new();
+            let status = exchange.take_static_answer(answer, &mut content);
+            down.serving.persistent &= !matches!(answer, StaticAnswer::Row(row) if row.close);
+            return self.wrap_answer(io, socket, status, content);
+        }
+        self.drop_held(io, socket);
         self.send_written(io, socket, |worker, out| {
             worker.write_answer_head(socket, Origin::Static(answer), out);
             worker.write_answer_end(socket, out);
@@ -191,6 +215,10 @@ impl Worker {
         }
         if failure.fault() != crate::error::Fault::Client {
             self.metrics.add(Counter::UpstreamErrors, 1);
+        }
+        let Some(down) = self.downstream(socket) else { return };
+        if let Some(exchange) = down.exchange.as_mut() {
+            exchange.set_error_message(failure.message(down.serving.upstream_address));
         }
         self.answer_error(io, socket, failure.status(), failure.reason());
     }

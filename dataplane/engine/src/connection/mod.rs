@@ -2,8 +2,9 @@
 //! `Worker`, called from the ring's events:
 //!
 //! `accepting` a socket, PROXY header and TLS -> `receiving` heads and bodies -> `deciding` by the host's program ->
-//! `proxying` to an endpoint, with retries -> `answering` from the upstream -> `responding`, the one way of every
-//! answer to the client -> `ending` the exchange and then the connection. `timing` watches over all of it.
+//! `proxying` to an endpoint, with retries -> `answering` from the upstream -> `intercepting` by the program, where it
+//! asked to see answers -> `responding`, the one way of every answer to the client -> `ending` the exchange and then
+//! the connection. `timing` watches over all of it.
 //!
 //! Rule: a connection serves one request at a time; pipelined bytes wait in `input`, bounded. HTTP/2 is
 //! `multiplexing` (a connection) and `streams` (requests that look like connections of their own to all others).
@@ -15,13 +16,16 @@ pub mod cgi;
 pub mod deciding;
 pub mod ending;
 pub mod filing;
+pub mod intercepting;
 pub mod multiplexing;
 pub mod proxying;
 pub mod receiving;
 pub mod responding;
 pub mod streams;
 pub mod timing;
+pub mod tunnelling;
 
+use self::intercepting::HeldAnswer;
 use crate::error::Failure;
 use crate::exchange::filtering::BodyFilters;
 use crate::exchange::{Exchange, Peer};
@@ -153,6 +157,16 @@ pub struct Serving {
     pub cut_off: bool,
     /// What the answer's body passes before it is framed.
     pub filters: BodyFilters,
+    /// The answer that the program sees before the client does.
+    pub held: Option<Box<HeldAnswer>>,
+    /// The head of an answer whose body its caller has went out.
+    pub begun: bool,
+    /// Proxy calls so far, each of which may have attempts.
+    pub proxy_calls: u8,
+    /// The upstream gets none of the client's body on this connection: it gets no body, or another one.
+    pub withholds_body: bool,
+    /// What went up was HEAD: the answer has no body, whatever the client asked for.
+    pub asks_head: bool,
     /// Body bytes wait because the upstream does not take them.
     pub blocked: bool,
     /// The file that is being sent.
@@ -244,6 +258,11 @@ impl Default for Serving {
             answer_chunked: false,
             cut_off: false,
             filters: BodyFilters::default(),
+            held: None,
+            begun: false,
+            proxy_calls: 0,
+            withholds_body: false,
+            asks_head: false,
             blocked: false,
             file: None,
             started_ns: 0,
@@ -263,6 +282,11 @@ impl Serving {
     /// All of the request was read.
     pub fn request_done(&self) -> bool {
         self.body.is_done()
+    }
+
+    /// All that the upstream is to get of the request was handed over.
+    pub fn upload_done(&self) -> bool {
+        self.withholds_body || self.request_done()
     }
 }
 

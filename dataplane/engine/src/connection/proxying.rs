@@ -7,7 +7,7 @@
 use super::accepting::or_default;
 use super::{Phase, Serving, Waiting};
 use crate::error::Failure;
-use crate::exchange::{Body, Connection, Framing};
+use crate::exchange::{Body, Connection, Exchange, Framing};
 use crate::fastcgi::records;
 use crate::http1::chunked;
 use crate::limits::*;
@@ -29,8 +29,15 @@ impl Worker {
         let Some(down) = self.downstream(socket) else { return };
         let serving = &mut down.serving;
         serving.row = row;
-        if serving.length.is_some_and(|length| length > serving.body_bytes_max) {
-            return self.fail(io, socket, Failure::BodyTooLarge);
+        // A route may proxy again after it saw another upstream's answer.
+        (serving.attempts, serving.last_failure, serving.withholds_body) = (0, None, false);
+        serving.tried.clear();
+        serving.proxy_calls += 1;
+        if serving.proxy_calls > PROXY_CALLS_MAX {
+            return self.fail(io, socket, Failure::Program("too many proxy calls"));
+        }
+        if let Err(failure) = serving.check_body(down.exchange.as_deref()) {
+            return self.fail(io, socket, failure);
         }
         serving.waiting = Waiting::Upstream;
         let unlimited_ms = u64::MAX - now_ms;
@@ -266,19 +273,29 @@ impl Worker {
         message.clear();
         let Some(down) = self.downstream(client) else { return };
         let serving = &mut down.serving;
-        let body = match (serving.chunked, serving.length) {
-            (true, _) => Body::Chunked,
-            (false, Some(length)) => Body::Length(length),
-            (false, None) => Body::Unframed,
+        let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else { return };
+        let call = host.proxy(serving.row);
+        let replaced = exchange.replaced_body.as_ref().filter(|_| !call.omits_body());
+        let body = match (replaced, serving.chunked, serving.length) {
+            _ if call.omits_body() => Body::Unframed,
+            (Some(body), ..) => Body::Length(body.len() as u64),
+            (None, true, _) => Body::Chunked,
+            (None, false, Some(length)) => Body::Length(length),
+            (None, false, None) => Body::Unframed,
         };
+        serving.withholds_body = call.omits_body() || replaced.is_some();
         let connection = serving.upgrade.as_deref().map_or(Connection::Default, Connection::Upgrade);
         let framing = Framing { body, connection, expect_continue: false };
         serving.waiting = Waiting::Answer;
-        let interim = std::mem::take(&mut serving.expects_continue);
-        let (done, fastcgi) = (serving.request_done(), serving.fastcgi);
-        let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else { return };
+        let interim = !serving.withholds_body && std::mem::take(&mut serving.expects_continue);
+        let (done, fastcgi) = (serving.upload_done(), serving.fastcgi);
+        serving.asks_head = exchange.method() == b"HEAD";
         if !serving.fastcgi {
-            exchange.write_upstream_head(host.proxy(serving.row), framing, &mut message);
+            exchange.write_upstream_head(call, framing, &mut message);
+            if let (Some(body), false) = (&exchange.replaced_body, call.omits_body()) {
+                message.extend_from_slice(body);
+            }
+            serving.asks_head = message.starts_with(b"HEAD ");
         }
         let sent = io.sent(upstream);
         if let Some(up) = self.upstream(upstream) {
@@ -402,6 +419,7 @@ impl Worker {
             upstream::Phase::Handshake => self.attempt_failed(io, upstream, Failure::UpstreamTls),
             upstream::Phase::Head => self.head_ended(io, upstream, end),
             upstream::Phase::Body => self.answer_ended(io, upstream, end),
+            upstream::Phase::Held => up.ended = Some(end),
             upstream::Phase::Idle => self.close_upstream(io, upstream),
             upstream::Phase::Tunnel => self.tunnel_upstream_ended(io, upstream, end),
             upstream::Phase::Closing => {
@@ -409,6 +427,25 @@ impl Worker {
                     io.close(upstream, Close::Now);
                 }
             }
+        }
+    }
+}
+
+impl Serving {
+    /// Whether the body can go up: not too large, and not sent to another upstream before.
+    fn check_body(&self, exchange: Option<&Exchange>) -> Result<(), Failure> {
+        let host = self.host.as_ref();
+        if host.is_some_and(|host| host.proxy(self.row).omits_body()) {
+            return Ok(());
+        }
+        let replaced = exchange.and_then(|exchange| exchange.replaced_body.as_ref());
+        let length = replaced.map(|body| body.len() as u64).or(self.length);
+        if length.is_some_and(|length| length > self.body_bytes_max) {
+            return Err(Failure::BodyTooLarge);
+        }
+        match replaced.is_none() && self.body_bytes > 0 {
+            true => Err(Failure::BodySpent),
+            false => Ok(()),
         }
     }
 }

@@ -218,7 +218,7 @@ impl Worker {
             return Some(self.buffer_body(io, socket, bytes));
         }
         let serving = &mut down.serving;
-        if serving.request_done() || serving.waiting != Waiting::Answer || serving.blocked {
+        if serving.upload_done() || serving.waiting != Waiting::Answer || serving.blocked {
             return None;
         }
         let upstream = serving.upstream?;

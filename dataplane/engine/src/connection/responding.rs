@@ -27,12 +27,28 @@ pub enum Origin<'a> {
     Static(StaticAnswer<'a>),
     /// A file or generated content: `fields` replace what was set before; `body` as for an upstream.
     File { status: u16, fields: &'a Fields, body: Body },
+    /// Its fields are in `exchange.scratch`, as handlers left them. `reason` is empty for our own phrase.
+    Taken { status: u16, reason: &'a [u8], body: Body },
+    /// As `Taken`, and its body is here.
+    Whole { status: u16, content: &'a [u8] },
 }
 
 impl Worker {
-    /// Sends the head of the client's answer (and a static one's body).
-    pub fn begin_answer<I: Io>(&mut self, io: &mut I, client: SocketId, origin: Origin) {
+    /// Sends the head of the client's answer (and a static one's body), after the handlers that intercept it. False:
+    /// another answer took its place, and whatever the origin still has is not wanted.
+    #[must_use]
+    pub fn begin_answer<I: Io>(&mut self, io: &mut I, client: SocketId, origin: Origin) -> bool {
+        let Some(exchange) = self.downstream(client).and_then(|down| down.exchange.as_mut()) else {
+            return false;
+        };
+        if let Origin::File { status, fields, body } = origin
+            && exchange.has_wrappers()
+        {
+            exchange.take_file_answer(fields);
+            return self.wrap_begun_answer(io, client, status, body);
+        }
         self.send_written(io, client, |worker, out| worker.write_answer_head(client, origin, out));
+        true
     }
 
     /// Sends body bytes; they are dropped where the answer has no body (HEAD, 304).
@@ -72,7 +88,8 @@ impl Worker {
         self.scratch.message = message;
     }
 
-    /// Appends the head. Until it is sent, the answer may still be taken back (`Worker::take_back_answer`).
+    /// Appends the head, past handlers that intercept. Until it is sent, the answer may still be taken back
+    /// (`Worker::take_back_answer`).
     pub fn write_answer_head(&mut self, client: SocketId, origin: Origin, out: &mut Vec<u8>) {
         let draining = self.drain.is_some();
         let start = out.len();
@@ -91,7 +108,9 @@ impl Worker {
             Origin::Upstream { head, body, ahead, switches } => {
                 serving.status = head.status;
                 if exchange.changes_answers() {
-                    exchange.take_upstream_answer(head);
+                    exchange.keep_upstream_answer(head);
+                    exchange.take_upstream_answer();
+                    while exchange.pass_wrappers(head.status).is_some() {}
                     exchange.answer_length = length_of(body, ahead);
                     let framing = filter_and_frame(serving, exchange, body, switches);
                     exchange.write_answer_head(head.status, head.reason, framing, out);
@@ -104,26 +123,47 @@ impl Worker {
             Origin::File { status, fields, body } => {
                 serving.status = status;
                 exchange.take_file_answer(fields);
-                exchange.answer_length = length_of(body, u64::MAX);
-                let body = if is_bodiless(status) { Body::Unframed } else { body };
-                let framing = filter_and_frame(serving, exchange, body, None);
-                exchange.write_answer_head(status, b"", framing, out);
+                while exchange.pass_wrappers(status).is_some() {}
+                write_taken(serving, exchange, body, b"", out);
                 note(serving, out);
+            }
+            Origin::Taken { status, reason, body } => {
+                serving.status = status;
+                write_taken(serving, exchange, body, reason, out);
+                note(serving, out);
+            }
+            Origin::Whole { status, content } => {
+                serving.status = status;
+                self.write_whole_answer(client, content.to_vec(), start, out);
             }
             Origin::Static(answer) => {
                 let mut content = Vec::new();
                 serving.status = exchange.take_static_answer(answer, &mut content);
                 serving.persistent &= !matches!(answer, StaticAnswer::Row(row) if row.close);
-                exchange.answer_length = AnswerLength::Whole(content.len() as u64);
-                choose_filters(serving, exchange, None);
-                serving.filter_whole(&mut content);
-                let body = exchange.frame_own_answer(serving.status, content.len());
-                let framing = frame(serving, body, None);
-                exchange.write_answer_head(serving.status, b"", framing, out);
-                note(serving, out);
-                self.write_answer_data(client, &content, out);
+                self.write_whole_answer(client, content, start, out);
             }
         }
+    }
+
+    /// Appends an answer whose fields are in `exchange.scratch` and whose body is here.
+    fn write_whole_answer(
+        &mut self,
+        client: SocketId,
+        mut content: Vec<u8>,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(down) = self.downstream(client) else { return };
+        let serving = &mut down.serving;
+        let Some(exchange) = down.exchange.as_mut() else { return };
+        exchange.answer_length = AnswerLength::Whole(content.len() as u64);
+        choose_filters(serving, exchange, None);
+        serving.filter_whole(&mut content);
+        let body = exchange.frame_own_answer(serving.status, content.len());
+        let framing = frame(serving, body, None);
+        exchange.write_answer_head(serving.status, b"", framing, out);
+        serving.head_block = if serving.http_minor == HTTP_2 { out.len() - start } else { 0 };
+        self.write_answer_data(client, &content, out);
     }
 
     /// Appends body bytes, filtered and framed.
@@ -233,6 +273,18 @@ fn length_of(body: Body, ahead: u64) -> AnswerLength {
         Body::Chunked => AnswerLength::AtLeast(ahead),
         Body::Unframed => AnswerLength::Whole(0),
     }
+}
+
+/// Writes the head whose fields are in `exchange.scratch`. A status may have changed after its body was framed.
+fn write_taken(serving: &mut Serving, exchange: &mut Exchange, body: Body, told: &[u8], out: &mut Vec<u8>) {
+    let body = match body {
+        _ if is_bodiless(serving.status) => Body::Unframed,
+        Body::Unframed if !serving.head_method => Body::Length(0),
+        body => body,
+    };
+    exchange.answer_length = length_of(body, u64::MAX);
+    let framing = filter_and_frame(serving, exchange, body, None);
+    exchange.write_answer_head(serving.status, told, framing, out);
 }
 
 /// The fields are in `exchange.scratch`: filters choose, then what is left is framed.

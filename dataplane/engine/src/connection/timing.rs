@@ -47,7 +47,7 @@ impl Worker {
         let serving = &down.serving;
         let expecting = down.phase == Phase::Serving
             && matches!(serving.waiting, Waiting::Answer | Waiting::Length)
-            && !serving.request_done()
+            && !serving.upload_done()
             && !serving.blocked;
         let window = down.window;
         let slow_reader = pending && window.was_pending && sent - window.sent < PROGRESS_BYTES_MIN;
@@ -87,6 +87,8 @@ impl Worker {
                 self.set_upstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS)
             }
             upstream::Phase::Body => self.attempt_failed(io, socket, Failure::UpstreamTimeout),
+            // The program decides, and nobody waits for this upstream.
+            upstream::Phase::Held => self.set_upstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS),
             upstream::Phase::Idle => self.close_upstream(io, socket),
             // Whoever owns the tunnel watches over it.
             upstream::Phase::Tunnel => {}
@@ -101,7 +103,7 @@ impl Worker {
         let Some(client) = up.client else { return };
         let moved = sent > up.sent_mark || pending == 0;
         up.sent_mark = sent;
-        let request_done = self.downstream(client).is_none_or(|down| down.serving.request_done());
+        let request_done = self.downstream(client).is_none_or(|down| down.serving.upload_done());
         if request_done || !moved {
             return self.attempt_failed(io, socket, Failure::UpstreamTimeout);
         }

@@ -10,14 +10,34 @@ use super::writing::{
     each_response_field, push_date_field, push_end_to_end, push_field, push_framing, push_status_line,
 };
 use super::{Body, Connection, Exchange, Framing, HTTP_2, ResponseHead, StaticAnswer};
-use crate::snapshot::ResponseRow;
+use crate::snapshot::{ResponseRow, Tables};
 use std::io::Write;
+use std::sync::Arc;
+
+/// What an answer passes on its way out, as the handlers before it asked (Caddy: wrapped response writers).
+#[derive(Clone)]
+pub(crate) enum Wrapper {
+    /// A row of Tables.header_changes.
+    Changes(Arc<Tables>, u32),
+    /// The program's entry that sees the answer.
+    Intercept(u32),
+}
+
+/// Whose answer a response entry of the program sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    Nothing,
+    /// `reverse_proxy`: the upstream's, not yet part of ours.
+    Upstream,
+    /// `intercept`: ours, whose fields are in `answer` meanwhile.
+    Own,
+}
 
 impl Exchange {
     /// False: an upstream's answer may go down as it came.
     pub fn changes_answers(&self) -> bool {
         !(self.answer.is_empty()
-            && self.deferred.is_empty()
+            && self.wrappers.is_empty()
             && self.answering_call.is_none()
             && self.filter_choices.is_empty())
     }
@@ -25,6 +45,22 @@ impl Exchange {
     /// True where a filter's choice depends on the body's length.
     pub fn needs_length(&self) -> bool {
         self.filter_choices.iter().any(|choice| choice.needs_length())
+    }
+
+    pub fn has_wrappers(&self) -> bool {
+        !self.wrappers.is_empty()
+    }
+
+    /// True where the program wants to see answers of handlers.
+    pub fn has_interceptions(&self) -> bool {
+        self.wrappers.iter().any(|wrapper| matches!(wrapper, Wrapper::Intercept(_)))
+    }
+
+    /// Errors are answered outside of what handlers wrapped around the answer.
+    pub fn forget_wrappers(&mut self) {
+        self.wrappers.clear();
+        self.filter_choices.clear();
+        self.release();
     }
 
     /// Appends the head of an upstream's answer that nothing changes.
@@ -46,35 +82,51 @@ impl Exchange {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Takes an upstream's fields into `scratch`, with every change that programs asked for.
-    pub fn take_upstream_answer(&mut self, head: &ResponseHead) {
+    /// Appends an interim head with what was set so far, which is gone then (Caddy: reverseproxy.go, Got1xxResponse).
+    pub fn write_interim_head(&mut self, head: &ResponseHead, out: &mut Vec<u8>) {
+        push_status_line(head.status, head.reason, out);
+        push_end_to_end(&self.answer, out);
+        each_response_field(head, |field| push_field(field.name, field.value, out));
+        out.extend_from_slice(b"\r\n");
+        self.answer.clear();
+    }
+
+    /// Keeps an upstream's answer for the program and for placeholders.
+    pub fn keep_upstream_answer(&mut self, head: &ResponseHead) {
         self.upstream_status = head.status;
-        self.scratch.clear();
-        let mut fields = std::mem::take(&mut self.scratch);
+        self.upstream_fields.clear();
+        let fields = &mut self.upstream_fields;
         each_response_field(head, |field| fields.push_checked(field.name, field.value));
-        self.scratch = fields;
+        for field in head.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(b"content-length")) {
+            fields.push_checked(field.name, field.value);
+        }
+    }
+
+    /// Takes the kept upstream's answer into `scratch`, changed as the proxy call asks.
+    pub fn take_upstream_answer(&mut self) {
+        self.scratch.clone_from(&self.upstream_fields);
         self.writing_answer = true;
         if let Some((tables, row)) = self.answering_call.clone() {
-            self.change_scratch(tables.proxies[row as usize].response_changes());
+            let call = &tables.proxies[row as usize];
+            let required = call.response_requirement();
+            if required.is_none_or(|wanted| wanted.fits(self.upstream_status, &self.upstream_fields)) {
+                self.change_scratch(call.response_changes());
+            }
         }
         // What was set before the answer came stands before the upstream's fields (Caddy: copyHeader adds).
         let upstream = std::mem::replace(&mut self.scratch, self.answer.clone());
         for field in upstream.iter() {
             self.scratch.push_checked(field.name, field.value);
         }
-        self.apply_deferred();
         self.writing_answer = false;
     }
 
     /// Takes a file's fields into `scratch`: each replaces what was set before it.
     pub fn take_file_answer(&mut self, fields: &Fields) {
-        self.writing_answer = true;
         self.scratch.clone_from(&self.answer);
         for field in fields.iter() {
             self.scratch.set(field.name, field.value);
         }
-        self.apply_deferred();
-        self.writing_answer = false;
     }
 
     /// Takes a static answer into `scratch` and its body into `body`; returns its status.
@@ -100,17 +152,64 @@ impl Exchange {
             let kind: &[u8] = if json { b"application/json" } else { b"text/plain; charset=utf-8" };
             self.scratch.push_checked(b"Content-Type", kind);
         }
-        if matches!(answer, StaticAnswer::Row(_) | StaticAnswer::Empty) {
-            self.apply_deferred();
-        }
         self.writing_answer = false;
         status
     }
 
-    fn apply_deferred(&mut self) {
-        for (tables, row) in std::mem::take(&mut self.deferred) {
-            self.change_scratch(&tables.header_changes[row as usize].changes);
+    /// Takes what the program left of an answer that it saw by `intercept` back into `scratch`.
+    pub fn take_intercepted_answer(&mut self) {
+        self.scratch = std::mem::take(&mut self.answer);
+    }
+
+    /// The answer in `scratch` passes the handlers around it, innermost first, up to one that intercepts: its entry.
+    pub fn pass_wrappers(&mut self, status: u16) -> Option<u32> {
+        while let Some(wrapper) = self.wrappers.pop() {
+            match wrapper {
+                Wrapper::Intercept(entry) => return Some(entry),
+                Wrapper::Changes(tables, row) => {
+                    let row = &tables.header_changes[row as usize];
+                    if row.require.as_ref().is_none_or(|wanted| wanted.fits(status, &self.scratch)) {
+                        self.writing_answer = true;
+                        self.change_scratch(&row.changes);
+                        self.writing_answer = false;
+                    }
+                }
+            }
         }
+        None
+    }
+
+    /// The program sees the kept upstream's answer next.
+    pub fn hold_upstream_answer(&mut self) {
+        (self.held, self.held_status) = (Held::Upstream, self.upstream_status);
+    }
+
+    /// The program sees the answer in `scratch` next, and may change its fields as those of any answer.
+    pub fn hold_own_answer(&mut self, status: u16) {
+        (self.held, self.held_status) = (Held::Own, status);
+        self.answer = std::mem::take(&mut self.scratch);
+        self.intercepted_fields.clone_from(&self.answer);
+        self.intercepted_status = status;
+    }
+
+    /// The program decided on the answer that it saw.
+    pub fn release(&mut self) {
+        (self.held, self.held_status) = (Held::Nothing, 0);
+    }
+
+    /// Status and fields that response matchers see: of the answer at hand, else of the error.
+    pub(crate) fn answer_at_hand(&self) -> (u16, &Fields) {
+        match self.held {
+            Held::Upstream => (self.held_status, &self.upstream_fields),
+            Held::Own => (self.held_status, &self.answer),
+            Held::Nothing => (self.status, &self.answer),
+        }
+    }
+
+    /// What `set_status` gave since it was last asked: Err where its text was no status.
+    pub fn take_chosen_status(&mut self) -> Option<Result<u16, ()>> {
+        let status = self.chosen_status.take()?;
+        Some(if (100..=999).contains(&status) { Ok(status) } else { Err(()) })
     }
 
     /// Appends the head of the answer whose fields are in `scratch`. `told`: the upstream's reason phrase, "" for ours.
@@ -139,6 +238,9 @@ impl Exchange {
     pub fn write_response(&mut self, answer: StaticAnswer, out: &mut Vec<u8>) -> (u16, usize) {
         let mut content = Vec::new();
         let status = self.take_static_answer(answer, &mut content);
+        if matches!(answer, StaticAnswer::Row(_)) {
+            while self.pass_wrappers(status).is_some() {}
+        }
         let body = self.frame_own_answer(status, content.len());
         let connection = match answer {
             StaticAnswer::Row(row) if row.close => Connection::Close,

@@ -1,9 +1,12 @@
 //! A request's head is taken in: authority, path, client, forwarding fields of strangers dropped.
 
+use super::answering::{Held, Wrapper};
 use super::authority::{find_host_end, normalise_authority, parse_address, strip_scheme};
-use super::fields::{Fields, is_token};
+use super::fields::Fields;
 use super::filtering::{AnswerLength, FilterChoice};
+use super::kinds::Kind;
 use super::randomness::fill_random_hex;
+use super::texts::ERROR_MESSAGE_VARIABLE;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
 use crate::program::abi;
@@ -49,8 +52,22 @@ pub struct Exchange {
     pub(crate) request: Fields,
     /// What programs set on the answer, before it is there.
     pub(crate) answer: Fields,
-    /// Rows of header changes to apply when the answer's head is written.
-    pub(crate) deferred: Vec<(Arc<Tables>, u32)>,
+    /// What the answer passes before it is written, outermost handler first.
+    pub(crate) wrappers: Vec<Wrapper>,
+    /// Whose answer the program sees now, and its status.
+    pub(crate) held: Held,
+    pub(crate) held_status: u16,
+    /// The latest upstream's answer as it came, end-to-end fields and Content-Length.
+    pub(crate) upstream_fields: Fields,
+    /// The answer as `intercept` found it.
+    pub(crate) intercepted_fields: Fields,
+    pub(crate) intercepted_status: u16,
+    /// What `set_status` gave; 0 where its text was no status.
+    pub(crate) chosen_status: Option<u16>,
+    /// What `request_body` put in the place of the client's body.
+    pub(crate) replaced_body: Option<Vec<u8>>,
+    /// Forwarding fields of a peer that the settings do not trust: some proxy calls do.
+    pub(crate) told: Fields,
     /// The proxy call whose response header changes apply.
     pub(crate) answering_call: Option<(Arc<Tables>, u32)>,
     /// What may filter the answer's body, outermost handler first.
@@ -105,7 +122,15 @@ impl Exchange {
             refused: None,
             request: Fields::default(),
             answer: Fields::default(),
-            deferred: Vec::new(),
+            wrappers: Vec::new(),
+            held: Held::Nothing,
+            held_status: 0,
+            upstream_fields: Fields::default(),
+            intercepted_fields: Fields::default(),
+            intercepted_status: 0,
+            chosen_status: None,
+            replaced_body: None,
+            told: Fields::default(),
             answering_call: None,
             filter_choices: Vec::new(),
             answer_length: AnswerLength::Whole(0),
@@ -176,7 +201,15 @@ impl Exchange {
         self.refused = None;
         self.request.clear();
         self.answer.clear();
-        self.deferred.clear();
+        self.wrappers.clear();
+        self.held = Held::Nothing;
+        self.held_status = 0;
+        self.upstream_fields.clear();
+        self.intercepted_fields.clear();
+        self.intercepted_status = 0;
+        self.chosen_status = None;
+        self.replaced_body = None;
+        self.told.clear();
         self.answering_call = None;
         self.filter_choices.clear();
         self.variables.0.clear();
@@ -214,7 +247,7 @@ impl Exchange {
                     self.authority.clear();
                     self.authority.extend_from_slice(field.value);
                 }
-                Kind::Forwarding if !self.trusted => {}
+                Kind::Forwarding if !self.trusted => self.told.push_checked(field.name, field.value),
                 Kind::Dropped => {}
                 _ => self.request.push_checked(field.name, field.value),
             }
@@ -414,6 +447,16 @@ impl Exchange {
         self.status = status;
     }
 
+    /// Status of the error whose routes run; 0 before there is one.
+    pub fn error_status(&self) -> u16 {
+        self.status
+    }
+
+    /// `{http.error.message}` of what went wrong in the engine.
+    pub fn set_error_message(&mut self, message: String) {
+        self.variables.push(ERROR_MESSAGE_VARIABLE.to_vec(), message.into_bytes());
+    }
+
     /// What a suspended operation gave (context RESUME_RESULT).
     pub fn set_resume_result(&mut self, result: u32) {
         self.resume_result = result;
@@ -438,60 +481,4 @@ impl Exchange {
         let (user, password) = super::expanding::split_once(&plain, b':')?;
         Some((user.to_vec(), password.to_vec()))
     }
-}
-
-/// What a field name means to a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    EndToEnd,
-    Host,
-    /// Only between two hops (RFC 9110 7.6.1), or framing, which the connection writes.
-    Hop,
-    /// Says who the client is: written by us.
-    Forwarding,
-    /// Never taken in.
-    Dropped,
-}
-
-impl Kind {
-    /// By length first: most names differ there.
-    pub fn of(name: &[u8]) -> Self {
-        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
-        match name.len() {
-            2 if is("te") => Kind::Hop,
-            4 if is("host") => Kind::Host,
-            5 if is("proxy") => Kind::Dropped,
-            6 if is("expect") => Kind::Hop,
-            7 if is("trailer") || is("upgrade") => Kind::Hop,
-            9 if is("forwarded") || same_twin(name, b"x-real-ip") => Kind::Forwarding,
-            10 if is("connection") || is("keep-alive") => Kind::Hop,
-            12 if same_twin(name, b"x-request-id") => Kind::Forwarding,
-            14 if is("content-length") => Kind::Hop,
-            15 if same_twin(name, b"x-forwarded-for") => Kind::Forwarding,
-            16 if is("proxy-connection") => Kind::Hop,
-            16 if same_twin(name, b"x-forwarded-host") || same_twin(name, b"x-forwarded-port") => {
-                Kind::Forwarding
-            }
-            17 if is("transfer-encoding") => Kind::Hop,
-            17 if same_twin(name, b"x-forwarded-proto") => Kind::Forwarding,
-            18 if is("proxy-authenticate") => Kind::Hop,
-            19 if is("proxy-authorization") => Kind::Hop,
-            _ => Kind::EndToEnd,
-        }
-    }
-}
-
-/// A field that programs may write.
-pub(crate) fn is_end_to_end(name: &[u8]) -> bool {
-    Kind::of(name) == Kind::EndToEnd
-}
-
-/// Equal without case, `_` for `-`: CGI-like backends cannot tell them apart.
-fn same_twin(name: &[u8], canonical: &[u8]) -> bool {
-    name.iter().zip(canonical).all(|(&a, &b)| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-'))
-}
-
-/// A client's own id is kept from trusted peers only, when it is a short token.
-pub(crate) fn is_request_id(value: &[u8]) -> bool {
-    value.len() <= 128 && is_token(value)
 }

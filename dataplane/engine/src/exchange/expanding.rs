@@ -1,5 +1,6 @@
 //! Placeholders of one request, expanded (Caddy: caddyhttp/replacer.go).
 
+use super::fields::Fields;
 use super::texts::{Part, Placeholder, Text};
 use super::{Exchange, TlsVersion, paths};
 use crate::snapshot::Endpoint;
@@ -42,7 +43,10 @@ impl Exchange {
                 out.extend_from_slice(name);
                 out.push(b'}');
             }
-        } else if !self.expand_uri(placeholder, out) && !self.expand_connection(placeholder, out) {
+        } else if !(self.expand_answer(placeholder, unknown, out)
+            || self.expand_uri(placeholder, out)
+            || self.expand_connection(placeholder, out))
+        {
             self.expand_message(placeholder, out);
         }
     }
@@ -169,11 +173,41 @@ impl Exchange {
             Placeholder::Regexp(key) => out.extend_from_slice(self.captures.get(key).unwrap_or_default()),
             Placeholder::ErrorStatus if self.status != 0 => drop(write!(out, "{}", self.status)),
             Placeholder::ErrorText => out.extend_from_slice(super::statuses::reason(self.status).as_bytes()),
-            Placeholder::UpstreamStatus if self.upstream_status != 0 => {
-                drop(write!(out, "{}", self.upstream_status))
-            }
             _ => {}
         }
+    }
+
+    /// What is known of answers; before there is one, these are no placeholders to Caddy.
+    fn expand_answer(&self, placeholder: &Placeholder, unknown: Unknown, out: &mut Vec<u8>) -> bool {
+        let written = match placeholder {
+            Placeholder::UpstreamStatus => push_status(self.upstream_status, out),
+            Placeholder::UpstreamStatusText => {
+                let written = push_status(self.upstream_status, out);
+                if written {
+                    out.push(b' ');
+                    out.extend_from_slice(super::statuses::reason(self.upstream_status).as_bytes());
+                }
+                written
+            }
+            Placeholder::InterceptedStatus => push_status(self.intercepted_status, out),
+            Placeholder::UpstreamField(name) => push_known(&self.upstream_fields, name, out),
+            Placeholder::InterceptedField(name) => push_known(&self.intercepted_fields, name, out),
+            _ => return false,
+        };
+        if !written && unknown == Unknown::Keep {
+            let (prefix, name): (&[u8], &[u8]) = match placeholder {
+                Placeholder::UpstreamStatus => (b"http.reverse_proxy.status_code", b""),
+                Placeholder::UpstreamStatusText => (b"http.reverse_proxy.status_text", b""),
+                Placeholder::InterceptedStatus => (b"http.intercept.status_code", b""),
+                Placeholder::UpstreamField(name) => (b"http.reverse_proxy.header.", name),
+                Placeholder::InterceptedField(name) => (b"http.intercept.header.", name),
+                _ => (b"", b""),
+            };
+            for part in [b"{", prefix, name, b"}"] {
+                out.extend_from_slice(part);
+            }
+        }
+        true
     }
 
     fn write_upstream(&self, out: &mut Vec<u8>, show: fn(&Endpoint) -> String) -> std::io::Result<()> {
@@ -230,6 +264,17 @@ fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
 fn extension(path: &[u8]) -> &[u8] {
     let file = split_path(path).1;
     memchr::memrchr(b'.', file).map_or(b"", |at| &file[at..])
+}
+
+fn push_status(status: u16, out: &mut Vec<u8>) -> bool {
+    // Writing to a Vec cannot fail.
+    let _ = if status == 0 { Ok(()) } else { write!(out, "{status}") };
+    status != 0
+}
+
+fn push_known(fields: &Fields, name: &[u8], out: &mut Vec<u8>) -> bool {
+    push_joined(fields.all(name), out);
+    fields.contains(name)
 }
 
 fn push_prefixed(query: &[u8], out: &mut Vec<u8>) {

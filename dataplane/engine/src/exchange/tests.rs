@@ -1,5 +1,6 @@
 //! From a head to what is sent: authority, forwarding fields, header changes, rewrites, static answers.
 
+use super::answering::Wrapper;
 use super::rewriting::Rewrite;
 use super::texts::{Part, Placeholder, Text};
 use super::*;
@@ -164,7 +165,7 @@ fn a_call_changes_what_goes_up_for_that_call_only() {
     let rewrite =
         protocol::Rewrite { has_uri: true, uri: Some(text("/v2{http.request.uri}")), ..Default::default() };
     let call = protocol::ProxyCall {
-        request_headers: Some(protocol::HeaderChanges { changes, deferred: false }),
+        request_headers: Some(protocol::HeaderChanges { changes, ..Default::default() }),
         rewrite: Some(rewrite),
         has_rewrite: true,
         ..Default::default()
@@ -305,6 +306,7 @@ fn an_answer_loses_hop_by_hop_fields_and_gains_what_programs_set() {
     let changes = |operation, name: &str, value: &str, deferred| protocol::HeaderChanges {
         changes: vec![change(operation, name, value)],
         deferred,
+        require: None,
     };
     let message = protocol::Tables {
         header_changes: vec![
@@ -316,7 +318,7 @@ fn an_answer_loses_hop_by_hop_fields_and_gains_what_programs_set() {
     let tables = std::sync::Arc::new(compile(&message));
     let mut exchange = begin("/", &[]);
     exchange.change_answer(&tables.header_changes[0].changes);
-    exchange.deferred.push((tables, 1));
+    exchange.wrappers.push(Wrapper::Changes(tables, 1));
     let span = |name: &'static str, value: &'static str| HeaderSpan {
         name: name.as_bytes(),
         value: value.as_bytes(),
@@ -332,7 +334,9 @@ fn an_answer_loses_hop_by_hop_fields_and_gains_what_programs_set() {
     let head = ResponseHead { status: 200, reason: b"Fine", http_minor: 1, headers: &headers };
     let mut out = Vec::new();
     assert!(exchange.changes_answers());
-    exchange.take_upstream_answer(&head);
+    exchange.keep_upstream_answer(&head);
+    exchange.take_upstream_answer();
+    assert_eq!(exchange.pass_wrappers(200), None);
     exchange.write_answer_head(200, head.reason, Framing { body: Body::Length(5), ..FRAMING }, &mut out);
     let expected = "HTTP/1.1 200 Fine\r\nX-Now: 1\r\nDate: then\r\nX-End: 2\r\nContent-Length: 5\r\n\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);

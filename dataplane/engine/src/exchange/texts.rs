@@ -5,7 +5,7 @@ use crate::protocol;
 /// The variable of the name that `basic_auth` let in.
 pub const USER_VARIABLE: &[u8] = b"http.auth.user.id";
 /// The variable of the message of `error`; the program sets it.
-const ERROR_MESSAGE_VARIABLE: &[u8] = b"http.error.message";
+pub const ERROR_MESSAGE_VARIABLE: &[u8] = b"http.error.message";
 
 /// The variable of the file that a `file` matcher found, below its root.
 pub const MATCHED_FILE: &[u8] = b"http.matchers.file.relative";
@@ -78,6 +78,10 @@ pub enum Placeholder {
     UpstreamHost,
     UpstreamPort,
     UpstreamStatus,
+    UpstreamStatusText,
+    UpstreamField(Box<[u8]>),
+    InterceptedStatus,
+    InterceptedField(Box<[u8]>),
     UnixSeconds,
     Year,
     HttpDate,
@@ -197,6 +201,9 @@ impl Placeholder {
             "http.reverse_proxy.status_code" => Placeholder::UpstreamStatus,
             "time.now.year" => Placeholder::Year,
             "time.now.http" => Placeholder::HttpDate,
+            "http.reverse_proxy.status_text" => Placeholder::UpstreamStatusText,
+            "http.reverse_proxy.upstream.address" => Placeholder::UpstreamHostPort,
+            "http.intercept.status_code" => Placeholder::InterceptedStatus,
             "time.now.unix" => Placeholder::UnixSeconds,
             "time.now.unix_ms" => Placeholder::UnixMilliseconds,
             _ => return None,
@@ -230,6 +237,13 @@ impl Placeholder {
         if let Some(field) = name.strip_prefix("http.response.header.") {
             return Some(Placeholder::ResponseHeader(boxed(field)));
         }
+        // These two are looked up by name as Go writes it: another case is no placeholder.
+        if let Some(field) = name.strip_prefix("http.reverse_proxy.header.") {
+            return is_canonical(field).then(|| Placeholder::UpstreamField(boxed(field)));
+        }
+        if let Some(field) = name.strip_prefix("http.intercept.header.") {
+            return is_canonical(field).then(|| Placeholder::InterceptedField(boxed(field)));
+        }
         if let Some(variable) = name.strip_prefix("http.vars.") {
             return Some(Placeholder::Variable(boxed(variable)));
         }
@@ -238,4 +252,14 @@ impl Placeholder {
         }
         name.strip_prefix("http.regexp.").map(|key| Placeholder::Regexp(boxed(key)))
     }
+}
+
+/// Every word of a field name begins with a capital and goes on in lower case (Go: textproto.CanonicalMIMEHeaderKey).
+fn is_canonical(field: &str) -> bool {
+    let mut begins = true;
+    field.bytes().all(|byte| {
+        let fits = if begins { !byte.is_ascii_lowercase() } else { !byte.is_ascii_uppercase() };
+        begins = byte == b'-';
+        fits
+    })
 }

@@ -1,7 +1,7 @@
 //! The request's head is written for the upstream; what `answering` needs to write the answer's is here too.
 
-use super::begin::{Kind, is_request_id};
 use super::fields::Fields;
+use super::kinds::{Kind, is_request_id};
 use super::statuses::{push_date, reason};
 use super::{Body, Connection, Exchange, Framing, HeaderSpan, ResponseHead};
 use crate::fastcgi::params::UpstreamFields;
@@ -29,7 +29,7 @@ impl Exchange {
                     push_field(field.name, field.value, out);
                 }
             }
-            self.each_forwarding_field(|name, value| push_field(name, value, out));
+            self.each_forwarding_field(false, |name, value| push_field(name, value, out));
         } else {
             self.write_changed_request(call, out);
         }
@@ -66,7 +66,8 @@ impl Exchange {
                 fields.push_checked(field.name, field.value);
             }
         }
-        self.each_forwarding_field(|name, value| fields.push_checked(name, value));
+        let trusted = call.trusts(self.remote.ip());
+        self.each_forwarding_field(trusted, |name, value| fields.push_checked(name, value));
         self.scratch = fields;
         self.change_scratch(call.request_changes());
         UpstreamFields { fields: std::mem::take(&mut self.scratch), kept }
@@ -80,10 +81,6 @@ impl Exchange {
 
     /// The slow way, for calls with changes of their own: they hold for this call, not for the exchange.
     fn write_changed_request(&mut self, call: &ProxyCall, out: &mut Vec<u8>) {
-        let kept = (self.method.clone(), self.path.clone(), self.query.clone(), self.has_query);
-        if let Some(rewrite) = call.rewrite() {
-            self.rewrite(rewrite);
-        }
         let mut fields = std::mem::take(&mut self.scratch);
         fields.clear();
         match self.upstream.as_ref().filter(|_| self.upstream_host) {
@@ -96,10 +93,17 @@ impl Exchange {
                 fields.push_checked(field.name, field.value);
             }
         }
-        self.each_forwarding_field(|name, value| fields.push_checked(name, value));
+        let trusted = call.trusts(self.remote.ip());
+        self.each_forwarding_field(trusted, |name, value| fields.push_checked(name, value));
         self.scratch = fields;
+        // Placeholders of the changes see the request as it is, not as this call rewrites it.
         self.change_scratch(call.request_changes());
+        let kept = (self.method.clone(), self.path.clone(), self.query.clone(), self.has_query);
+        if let Some(rewrite) = call.rewrite() {
+            self.rewrite(rewrite);
+        }
         self.write_request_line(out);
+        (self.method, self.path, self.query, self.has_query) = kept;
         let host = self.scratch.iter().filter(|field| Kind::of(field.name) == Kind::Host).last();
         push_field(b"Host", host.map_or(b"", |field| field.value), out);
         for field in self.scratch.iter() {
@@ -107,14 +111,16 @@ impl Exchange {
                 push_field(field.name, field.value, out);
             }
         }
-        (self.method, self.path, self.query, self.has_query) = kept;
     }
 
-    /// Forwarding fields: ours, or those of a trusted peer with ours appended.
-    fn each_forwarding_field(&self, mut push: impl FnMut(&[u8], &[u8])) {
+    /// Forwarding fields: ours, or those of a trusted peer with ours appended. `call_trusts`: this call does, whatever the
+    /// settings say.
+    fn each_forwarding_field(&self, call_trusts: bool, mut push: impl FnMut(&[u8], &[u8])) {
         let mut text = Vec::with_capacity(64);
-        if self.trusted {
-            for value in self.request.all(b"x-forwarded-for") {
+        let trusted = self.trusted || call_trusts;
+        let received = if self.trusted { &self.request } else { &self.told };
+        if trusted {
+            for value in received.all(b"x-forwarded-for") {
                 text.extend_from_slice(value);
                 text.extend_from_slice(b", ");
             }
@@ -122,8 +128,7 @@ impl Exchange {
         // Writing to a Vec cannot fail.
         let _ = write!(text, "{}", self.remote.ip());
         push(b"X-Forwarded-For", &text);
-        let told =
-            |name: &'static [u8]| self.request.get(name).filter(|value| self.trusted && !value.is_empty());
+        let told = |name: &'static [u8]| received.get(name).filter(|value| trusted && !value.is_empty());
         push(b"X-Forwarded-Proto", told(b"x-forwarded-proto").unwrap_or(self.scheme().as_bytes()));
         push(b"X-Forwarded-Host", told(b"x-forwarded-host").unwrap_or(&self.authority));
         text.clear();

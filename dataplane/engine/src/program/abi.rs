@@ -49,6 +49,7 @@ pub const ACTION_ABORT: u64 = 4;
 pub const ACTION_ERROR: u64 = 5;
 pub const ACTION_SUSPEND: u64 = 6;
 pub const ACTION_EMPTY: u64 = 7;
+pub const ACTION_PASS: u64 = 8;
 pub const OPERATION_CHECK_PASSWORD: u64 = 1;
 pub const OPERATION_MATCH_FILE: u64 = 2;
 /// 1 when a pattern of Tables.paths[row] fits the decoded path.
@@ -103,6 +104,16 @@ pub const HELPER_MATCH_EXPRESSION: u32 = 45;
 pub const HELPER_LIMIT_RATE: u32 = 46;
 /// records that Tables.steps[row] was reached, where the request is explained.
 pub const HELPER_NOTE_STEP: u32 = 60;
+/// 1 when Tables.response_matches[row] fits the answer at hand, or the error's status.
+pub const HELPER_MATCH_RESPONSE: u32 = 30;
+/// the status of the next PASS or ERROR, from Tables.texts[row].
+pub const HELPER_SET_STATUS: u32 = 31;
+/// adds the fields of Tables.field_selections[row] of the upstream's answer to the answer.
+pub const HELPER_COPY_RESPONSE_FIELDS: u32 = 32;
+/// calls the program at this entry once there is an answer.
+pub const HELPER_INTERCEPT: u32 = 33;
+/// replaces the request's body by Tables.texts[row].
+pub const HELPER_SET_REQUEST_BODY: u32 = 34;
 /// copies the first value of the named field; its length (which may exceed the room), or -1.
 pub const HELPER_READ_REQUEST_HEADER: u32 = 64;
 /// sets a field of the request; 0, or -1 when name or value is not allowed.
@@ -139,6 +150,11 @@ pub const HELPERS: &[(u32, &str, usize, i64)] = &[
     (45, "match_expression", 1, 256),
     (46, "limit_rate", 1, 64),
     (60, "note_step", 1, 4),
+    (30, "match_response", 1, 16),
+    (31, "set_status", 1, 16),
+    (32, "copy_response_fields", 1, 32),
+    (33, "intercept", 1, 8),
+    (34, "set_request_body", 1, 32),
     (64, "read_request_header", 4, 32),
     (65, "write_request_header", 4, 32),
     (66, "write_response_header", 4, 32),

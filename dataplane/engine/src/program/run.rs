@@ -30,6 +30,8 @@ pub enum Decision {
     Suspend { operation: Operation, row: u32, entry: u32 },
     /// 200 with an empty body.
     Empty,
+    /// The answer that the program saw goes on.
+    Pass,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +124,18 @@ impl Machine {
             return Ok(Decision::Error(400));
         }
         let decision = decode_action(host, outcome.result)?;
-        if let Decision::Proxy(row) = decision
-            && !host.proxy(row).response_changes().is_empty()
-        {
-            exchange.answering_call = Some((host.tables.clone(), row));
-        }
-        Ok(decision)
+        Ok(match decision {
+            Decision::Proxy(row) => {
+                let changes = !host.proxy(row).response_changes().is_empty();
+                exchange.answering_call = changes.then(|| (host.tables.clone(), row));
+                decision
+            }
+            Decision::Error(0) => match exchange.take_chosen_status() {
+                Some(Ok(status)) => Decision::Error(status),
+                _ => Decision::Error(500),
+            },
+            decision => decision,
+        })
     }
 
     /// Runs and gives r0 as it is: for `decide` and for `zeroserve-engine execute`.
@@ -159,7 +167,8 @@ impl Machine {
         window.write_u32(abi::FIELD_METHOD, method_number(&exchange.method));
         window.write_u32(abi::FIELD_SCHEME, u32::from(exchange.tls.is_some()));
         window.write_u32(abi::FIELD_PATH, abi::CONTEXT as u32 + abi::FIELD_PATH_BYTES as u32);
-        window.write_u32(abi::FIELD_STATUS, u32::from(exchange.status));
+        let status = if exchange.held_status == 0 { exchange.status } else { exchange.held_status };
+        window.write_u32(abi::FIELD_STATUS, u32::from(status));
         window.write_u32(abi::FIELD_RESUME_RESULT, exchange.resume_result);
         window.write_path(&exchange.path);
     }
@@ -248,7 +257,8 @@ pub(crate) fn decode_action(host: &VirtualHost, result: u64) -> Result<Decision,
         abi::ACTION_RESPOND => Decision::Respond(row(host.tables.responses.len())?),
         abi::ACTION_PROXY => Decision::Proxy(row(host.tables.proxies.len())?),
         abi::ACTION_ABORT => Decision::Abort,
-        abi::ACTION_ERROR if (400..=599).contains(&detail) => Decision::Error(detail as u16),
+        abi::ACTION_ERROR if detail == 0 || (200..=999).contains(&detail) => Decision::Error(detail as u16),
+        abi::ACTION_PASS => Decision::Pass,
         abi::ACTION_ERROR => Decision::Error(500),
         abi::ACTION_EMPTY => Decision::Empty,
         abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_CHECK_PASSWORD => {

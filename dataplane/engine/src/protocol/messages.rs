@@ -431,6 +431,10 @@ pub struct Tables {
     pub encodings: ::prost::alloc::vec::Vec<Encoding>,
     #[prost(message, repeated, tag = "46")]
     pub steps: ::prost::alloc::vec::Vec<Step>,
+    #[prost(message, repeated, tag = "24")]
+    pub response_matches: ::prost::alloc::vec::Vec<ResponseMatch>,
+    #[prost(message, repeated, tag = "25")]
+    pub field_selections: ::prost::alloc::vec::Vec<FieldSelection>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Step {
@@ -580,6 +584,15 @@ pub struct HeaderChanges {
     pub changes: ::prost::alloc::vec::Vec<HeaderChange>,
     #[prost(bool, tag = "2")]
     pub deferred: bool,
+    #[prost(message, optional, tag = "3")]
+    pub require: ::core::option::Option<ResponseMatch>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FieldSelection {
+    #[prost(string, repeated, tag = "1")]
+    pub include: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub exclude: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Response {

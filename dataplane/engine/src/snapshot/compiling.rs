@@ -1,5 +1,6 @@
 //! Tables messages become tables. Refused with a reason: what this engine could not apply as written.
 
+use super::answers::{FieldSelection, ResponseMatch};
 use super::clusters::Cluster;
 use super::encodings::compile_encoding;
 use super::gateways::compile_fastcgi;
@@ -53,7 +54,9 @@ impl Compiler {
                 .header_changes
                 .iter()
                 .map(|row| {
-                    Ok(HeaderChanges { changes: self.compile_changes(&row.changes)?, deferred: row.deferred })
+                    let require = row.require.as_ref().map(ResponseMatch::compile);
+                    let changes = self.compile_changes(&row.changes)?;
+                    Ok(HeaderChanges { changes, deferred: row.deferred || require.is_some(), require })
                 })
                 .collect::<Compiled<_>>()?,
             responses: message
@@ -86,6 +89,9 @@ impl Compiler {
                 .collect::<Compiled<_>>()?,
             encodings: message.encodings.iter().map(compile_encoding).collect(),
             expressions: message.expressions.iter().map(Expression::compile).collect::<Compiled<_>>()?,
+            texts: message.texts.iter().map(|text| Text::compile(Some(text))).collect(),
+            response_matches: message.response_matches.iter().map(ResponseMatch::compile).collect(),
+            field_selections: message.field_selections.iter().map(FieldSelection::compile).collect(),
         })
     }
 
@@ -158,13 +164,17 @@ impl Compiler {
         let request = row.request_headers.as_ref().map_or(&[][..], |changes| &changes.changes);
         let response = row.response_headers.as_ref().map_or(&[][..], |changes| &changes.changes);
         let rewrite = row.rewrite.as_ref().filter(|_| row.has_rewrite);
-        let plain = request.is_empty() && response.is_empty() && rewrite.is_none();
+        let trusted = row.trusted_proxies.as_slice();
+        let plain = request.is_empty() && response.is_empty() && rewrite.is_none() && trusted.is_empty();
+        let requirement = row.response_headers.as_ref().and_then(|changes| changes.require.as_ref());
         let changes = if plain {
             None
         } else {
             Some(Box::new(ProxyChanges {
                 request: self.compile_changes(request)?,
                 response: self.compile_changes(response)?,
+                response_requirement: requirement.map(ResponseMatch::compile),
+                trusted_proxies: AddressSet::parse(trusted).map_err(|text| format!("{text:?} is no CIDR"))?,
                 rewrite: rewrite.map(|rewrite| self.compile_rewrite(rewrite)).transpose()?,
             }))
         };

@@ -1,6 +1,7 @@
 //! What the engine serves: immutable, shared by Arc. Control builds the next one from the former and what a commit
 //! names; workers swap between two requests. Cluster states and certificates sit behind atomic swaps of their own.
 
+mod answers;
 mod balancing;
 mod certificates;
 mod clusters;
@@ -18,6 +19,7 @@ mod store;
 mod tables;
 mod upstream_tls;
 
+pub use answers::{FieldSelection, ResponseMatch};
 pub use certificates::{CertificateResolver, LoadedCertificate};
 pub use clusters::{Attempt, Cluster, ClusterState, Endpoint, EndpointKey, EndpointRef, Picked, UpstreamTls};
 pub use compiling::{Compiler, compile_folded_path, compile_path};

@@ -1,5 +1,6 @@
 //! Tables, compiled once from their message: what programs refer to by row.
 
+use super::answers::{FieldSelection, ResponseMatch};
 use super::clusters::Cluster;
 use super::files::{FileMatch, FileServer};
 use super::requests::{LogField, RateLimit, ValueKind, ValueMap, Values};
@@ -53,6 +54,9 @@ pub struct Tables {
     /// How many rows Tables.traces has: they say nothing but that there is one.
     pub traces: usize,
     pub encodings: Box<[EncodingRow]>,
+    pub texts: Box<[Text]>,
+    pub response_matches: Box<[ResponseMatch]>,
+    pub field_selections: Box<[FieldSelection]>,
 }
 
 /// A pattern of Caddy's `path` matcher, in the form that its stars give it (matchers.go).
@@ -111,6 +115,8 @@ pub struct HeaderChanges {
     pub changes: Box<[HeaderChange]>,
     /// Response: apply when the answer's head is written.
     pub deferred: bool,
+    /// Response: only where the answer fits.
+    pub require: Option<ResponseMatch>,
 }
 
 /// A row of Tables.responses.
@@ -138,13 +144,18 @@ pub struct ProxyCall {
 pub(super) struct ProxyChanges {
     pub request: Box<[HeaderChange]>,
     pub response: Box<[HeaderChange]>,
+    pub response_requirement: Option<ResponseMatch>,
     pub rewrite: Option<Rewrite>,
+    pub trusted_proxies: AddressSet,
 }
 
 impl ProxyCall {
     /// The request goes up as it is: no changes of this call's own.
     pub fn is_plain(&self) -> bool {
-        self.changes.as_ref().is_none_or(|changes| changes.request.is_empty() && changes.rewrite.is_none())
+        let plain = |changes: &ProxyChanges| {
+            changes.request.is_empty() && changes.rewrite.is_none() && changes.trusted_proxies.is_empty()
+        };
+        self.changes.as_deref().is_none_or(plain)
     }
     pub fn request_changes(&self) -> &[HeaderChange] {
         self.changes.as_ref().map_or(&[], |changes| &changes.request)
@@ -152,8 +163,19 @@ impl ProxyCall {
     pub fn response_changes(&self) -> &[HeaderChange] {
         self.changes.as_ref().map_or(&[], |changes| &changes.response)
     }
+    pub fn response_requirement(&self) -> Option<&ResponseMatch> {
+        self.changes.as_ref()?.response_requirement.as_ref()
+    }
     pub fn rewrite(&self) -> Option<&Rewrite> {
         self.changes.as_ref()?.rewrite.as_ref()
+    }
+    /// The request goes up without its body: its method becomes one that has none (Caddy: prepareRequest).
+    pub fn omits_body(&self) -> bool {
+        self.rewrite().is_some_and(|rewrite| matches!(rewrite.method.literal(), Some(b"GET" | b"HEAD")))
+    }
+    /// Forwarding fields of this peer are believed by this call.
+    pub fn trusts(&self, peer: std::net::IpAddr) -> bool {
+        self.changes.as_ref().is_some_and(|changes| changes.trusted_proxies.contains(peer))
     }
 }
 

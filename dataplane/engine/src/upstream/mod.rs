@@ -10,7 +10,7 @@ use crate::connection::streams::StreamLink;
 use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
 use crate::http2::Multiplex;
-use crate::ring::SocketId;
+use crate::ring::{End, SocketId};
 use crate::snapshot::EndpointRef;
 use crate::tls::Session;
 use pool::PoolKey;
@@ -25,6 +25,8 @@ pub enum Phase {
     Head,
     /// The answer's body comes.
     Body,
+    /// The program sees the answer's head; the rest waits unread.
+    Held,
     Idle,
     Tunnel,
     Closing,
@@ -54,6 +56,8 @@ pub struct Upstream {
     pub requests: u32,
     pub paused: bool,
     pub finished: bool,
+    /// What ended it while it was held.
+    pub ended: Option<End>,
     pub deadline: Deadline,
     pub requested_ns: u64,
     pub sent_mark: u64,
@@ -94,6 +98,7 @@ impl Upstream {
             requests: 0,
             paused: false,
             finished: false,
+            ended: None,
             deadline: Deadline::default(),
             requested_ns: 0,
             sent_mark: 0,

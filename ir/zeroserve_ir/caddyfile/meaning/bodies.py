@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from zeroserve_ir.caddyfile.meaning.directives import build_routes, read_directive, read_error_block
 from zeroserve_ir.caddyfile.meaning.mapping import find_destinations
 from zeroserve_ir.caddyfile.meaning.matchers import define_matcher
-from zeroserve_ir.caddyfile.meaning.ordering import DIRECTIVE_ORDER, Placed
+from zeroserve_ir.caddyfile.meaning.ordering import DIRECTIVE_ORDER, Placed, stable_sort
 from zeroserve_ir.caddyfile.meaning.profiles import check_placeholders
 from zeroserve_ir.caddyfile.meaning.reading import Profile, Reading, Scope, Tenancy
 from zeroserve_ir.caddyfile.meaning.shorthands import expand_segment
@@ -63,5 +63,5 @@ def read_body(segments: Sequence[Segment], scope: Scope) -> tuple[list[Placed], 
                 errors.append(read_error_block(segment, scope))
             elif not segment.name.text.startswith("@"):
                 plain += read_directive(segment, scope)
-    # Blocks for all errors run last first: Caddy's comparison of them never says "equal".
-    return plain, tuple(reversed(errors))
+    # Caddy's comparison: those for all errors after those with statuses, and of equal ones never "equal".
+    return plain, tuple(stable_sort(errors, lambda one, other: bool(one.matchers) or not other.matchers))

@@ -8,7 +8,15 @@ for nested blocks (httpcaddyfile/directives.go parseSegmentAsConfig).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from zeroserve_ir.caddyfile.meaning.answering import (
+    ReadRoutes,
+    read_copy_response,
+    read_copy_response_headers,
+    read_error_statuses,
+    read_intercept,
+)
 from zeroserve_ir.caddyfile.meaning.carrying import (
     read_acme_directory,
     read_fs,
@@ -30,7 +38,7 @@ from zeroserve_ir.caddyfile.meaning.mapping import (
 from zeroserve_ir.caddyfile.meaning.matchers import define_matcher, split_matcher
 from zeroserve_ir.caddyfile.meaning.ordering import Placed, group_routes, sort_routes
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
-from zeroserve_ir.caddyfile.meaning.proxying import read_reverse_proxy
+from zeroserve_ir.caddyfile.meaning.proxying import read_forward_auth, read_reverse_proxy
 from zeroserve_ir.caddyfile.meaning.rates import read_rate_limit
 from zeroserve_ir.caddyfile.meaning.reading import Reading, Scope, refusal, wrong_count
 from zeroserve_ir.caddyfile.meaning.responding import (
@@ -87,20 +95,25 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
     else:
         matchers, rest = split_matcher(segment, scope)
     if name == "php_fastcgi":
-        return _place_php(rest, matchers, scope.reading)
+        return _place_php(rest, matchers, scope)
     handlers: Sequence[Handler]
     if name == "header":
         handlers = read_header(rest, scope.reading)
     elif name in ("handle", "route"):
         handlers = [Subroute(_read_block(rest, scope, sort=name == "handle"))]
+    elif name in _NESTING_READERS:
+        read_routes = partial(_read_block, scope=scope, sort=True)
+        handlers = [_NESTING_READERS[name](rest, scope.reading, read_routes)]
     else:
         handlers = [_READERS[name](rest, scope.reading)]
     return [Placed(name, Route((handler,), matchers, span=segment.span)) for handler in handlers]
 
 
-def _place_php(segment: Segment, matchers: tuple[MatcherSet, ...], reading: Reading) -> list[Placed]:
+def _place_php(segment: Segment, matchers: tuple[MatcherSet, ...], scope: Scope) -> list[Placed]:
     """With a matcher its routes are one subroute; without, they stay together as they are."""
-    routes = read_php_fastcgi(segment, reading, read_reverse_proxy)
+    read_routes = partial(_read_block, scope=scope, sort=True)
+    read_proxy = partial(read_reverse_proxy, read_routes=read_routes)
+    routes = read_php_fastcgi(segment, scope.reading, read_proxy)
     if matchers:
         routes = (Route((Subroute(routes),), matchers, span=segment.span),)
     return [Placed("php_fastcgi", route, together=not matchers) for route in routes]
@@ -131,14 +144,18 @@ def _read_handle_path(segment: Segment, scope: Scope) -> Route:
 
 
 def read_error_block(segment: Segment, scope: Scope) -> Route:
-    """`handle_errors { … }`."""
-    if segment.arguments:
-        cure = "write handle_errors without statuses, and match on {err.status_code} with vars"
-        raise refusal(
-            Code.ZS0110, "handle_errors with statuses is not supported yet", segment.arguments[0], cure
-        )
-    return Route((Subroute(_read_block(segment, scope, sort=True)),), span=segment.span)
+    """`handle_errors [STATUS …] { … }`."""
+    statuses = read_error_statuses(segment)
+    routes = _read_block(Segment(segment.name, (), segment.block), scope, sort=True)
+    return Route((Subroute(routes),), ((statuses,),) if statuses else (), span=segment.span)
 
+
+_NESTING_READERS: dict[str, Callable[[Segment, Reading, ReadRoutes], Handler]] = {
+    "forward_auth": read_forward_auth,
+    "intercept": read_intercept,
+    "reverse_proxy": read_reverse_proxy,
+}
+"""Directives whose blocks hold blocks of directives."""
 
 _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "abort": read_abort,
@@ -150,6 +167,8 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "basic_auth": read_basic_auth,
     "basicauth": read_basic_auth,
     "encode": read_encode,
+    "copy_response": read_copy_response,
+    "copy_response_headers": read_copy_response_headers,
     "error": read_error,
     "file_server": read_file_server,
     "log_append": read_log_append,
@@ -162,7 +181,6 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "request_body": read_request_body,
     "request_header": read_request_header,
     "respond": read_respond,
-    "reverse_proxy": read_reverse_proxy,
     "rewrite": read_rewrite,
     "root": read_root,
     "skip_log": read_log_skip,

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from zeroserve_ir.caddyfile.encoding import encode_operations
-from zeroserve_ir.caddyfile.encoding_encode import encode_response_matcher
 from zeroserve_ir.caddyfile.lexer import Token
-from zeroserve_ir.caddyfile.meaning.encoders import read_response_matcher
+from zeroserve_ir.caddyfile.meaning.answering import read_response_match
 from zeroserve_ir.caddyfile.meaning.fields import canonical_field
 from zeroserve_ir.caddyfile.meaning.matchers import check_regexp
-from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.reading import Reading, refusal, refuse_block, wrong_count
-from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import HeaderOperations, HeaderReplacement, Headers
-from zeroserve_ir.tree_carried import Carried, CarriedHandler
-from zeroserve_ir.tree_encode import ResponseMatcher
 
 
 @dataclass(slots=True)
@@ -67,11 +61,8 @@ class OperationsBuilder:
         )
 
 
-def read_header(segment: Segment, reading: Reading) -> list[Headers | CarriedHandler]:
-    """`header [<field> …] { … }`: up to two handlers, those with `?` apart from the others.
-
-    With `match` the first one is carried: nothing here asks answers for it yet.
-    """
+def read_header(segment: Segment, _: Reading) -> list[Headers]:
+    """`header [<field> …] { … }`: up to two handlers, those with `?` apart from the others."""
     plain, conditional = OperationsBuilder(), OperationsBuilder()
     if len(segment.arguments) > 3:
         raise wrong_count(segment, "header FIELD [VALUE [REPLACEMENT]]")
@@ -79,16 +70,14 @@ def read_header(segment: Segment, reading: Reading) -> list[Headers | CarriedHan
         (conditional if segment.arguments[0].text.startswith("?") else plain).read(
             segment.arguments, response=True
         )
-    deferred = False
-    required: ResponseMatcher | None = None
+    deferred, require = False, None
     for inner in segment.block or ():
         name = inner.name.text
         if name == "defer":
             deferred = True
             continue
         if name == "match":
-            check(reading, Kind.SUBDIRECTIVE, "match", inner.name, "header")
-            required = read_response_matcher(inner)
+            require = read_response_match(inner)
             continue
         if segment.arguments:
             raise refusal(
@@ -100,27 +89,14 @@ def read_header(segment: Segment, reading: Reading) -> list[Headers | CarriedHan
         tokens = (inner.name.with_text(name.removesuffix(":")), *inner.arguments)
         (conditional if name.startswith("?") else plain).read(tokens, response=True)
     plain.deferred = plain.deferred or deferred
-    handlers: list[Headers | CarriedHandler] = [
-        Headers(response=builder.build(), deferred=builder.deferred)
-        for builder in (plain, conditional)
+    handlers = [
+        Headers(response=builder.build(), deferred=builder.deferred, require=wanted)
+        for builder, wanted in ((plain, require), (conditional, None))
         if builder.build()
     ]
-    if required is not None and plain.build():
-        handlers[0] = _carry_with_match(plain, required, segment)
     if not handlers:
         raise wrong_count(segment, "header FIELD [VALUE [REPLACEMENT]]")
     return handlers
-
-
-def _carry_with_match(
-    builder: OperationsBuilder, required: ResponseMatcher, segment: Segment
-) -> CarriedHandler:
-    response = encode_operations(builder.build())
-    if builder.deferred:
-        response["deferred"] = True
-    response["require"] = encode_response_matcher(required)
-    settings = Carried.of({"response": response}, written_form((segment,)), segment.span)
-    return CarriedHandler("headers", settings)
 
 
 def read_request_header(segment: Segment, _: Reading) -> Headers:

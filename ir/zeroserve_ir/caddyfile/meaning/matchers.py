@@ -35,6 +35,7 @@ from zeroserve_ir.expressions.nodes import ExpressionError
 from zeroserve_ir.tree import (
     MatchClientIp,
     Matcher,
+    MatchErrorStatus,
     MatcherSet,
     MatchExpression,
     MatchHeader,
@@ -56,6 +57,7 @@ from zeroserve_ir.tree_files import MatchFile
 
 MODULES: dict[type[Matcher], str] = {
     MatchClientIp: "client_ip",
+    MatchErrorStatus: "expression",
     MatchFile: "file",
     MatchExpression: "expression",
     MatchHeader: "header",

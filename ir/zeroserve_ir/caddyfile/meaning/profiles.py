@@ -71,7 +71,8 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _BOTH,
         Kind.DIRECTIVE,
-        "abort basic_auth basicauth encode error handle handle_errors "
+        "abort basic_auth basicauth copy_response copy_response_headers encode error forward_auth handle "
+        "handle_errors intercept "
         "handle_path header map method rate_limit redir request_body "
         "request_header respond reverse_proxy rewrite route tracing uri vars",
     ),
@@ -84,7 +85,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _LATER,
         Kind.DIRECTIVE,
-        "copy_response copy_response_headers forward_auth intercept timeouts zeroserve_call",
+        "timeouts zeroserve_call",
     ),
     **_rows(_LATER_OWNER, Kind.DIRECTIVE, "templates"),
     **_rows(
@@ -92,11 +93,10 @@ ROWS: dict[tuple[Kind, str], Row] = {
         Kind.SUBDIRECTIVE,
         "to lb_policy lb_retries lb_try_duration lb_try_interval "
         "flush_interval header_up header_down method "
-        "rewrite transport",
+        "rewrite transport handle_response replace_status",
         "reverse_proxy ",
     ),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "trusted_proxies", "reverse_proxy "),
-    **_rows(_LATER, Kind.SUBDIRECTIVE, "handle_response replace_status", "reverse_proxy "),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
@@ -161,9 +161,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     ),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "resolve_root_symlink", "fastcgi "),
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "br gzip match minimum_length zstd", "encode "),
-    **_rows(_BOTH, Kind.SUBDIRECTIVE, "max_size", "request_body "),
-    **_rows(_LATER, Kind.SUBDIRECTIVE, "set", "request_body "),
-    **_rows(_CARRIED_OWNER, Kind.SUBDIRECTIVE, "match", "header "),
+    **_rows(_BOTH, Kind.SUBDIRECTIVE, "max_size set", "request_body "),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "protocols", "tls "),
     **_rows(
         _CARRIED_OWNER,

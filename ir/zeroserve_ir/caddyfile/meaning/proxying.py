@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from zeroserve_ir.caddyfile.lexer import Token
+from zeroserve_ir.caddyfile.meaning.answering import ReadRoutes, ResponseHandlers, split_copied
 from zeroserve_ir.caddyfile.meaning.balancing import read_policy
 from zeroserve_ir.caddyfile.meaning.checking import PASSIVE, read_active, read_passive
 from zeroserve_ir.caddyfile.meaning.discovering import read_source
 from zeroserve_ir.caddyfile.meaning.fastcgi import read_transport as read_fastcgi_transport
+from zeroserve_ir.caddyfile.meaning.fields import canonical_field
 from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
 from zeroserve_ir.caddyfile.meaning.matchers import read_ranges, read_set
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
@@ -33,10 +35,18 @@ from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import (
     ActiveHealth,
+    HeaderOperations,
+    Headers,
     HttpTransport,
+    MatchNot,
+    MatchVars,
     PassiveHealth,
+    ResponseHandler,
+    ResponseMatch,
     ReverseProxy,
     Rewrite,
+    Route,
+    SetVariables,
     Upstream,
     UpstreamTls,
 )
@@ -46,6 +56,7 @@ from zeroserve_ir.tree_fastcgi import FastCgi
 @dataclass(slots=True)
 class _Builder:
     reading: Reading
+    handlers: ResponseHandlers
     upstreams: list[Upstream] = field(default_factory=list)
     scheme: str | None = None
     transport: HttpTransport | None = None
@@ -56,18 +67,64 @@ class _Builder:
     seen: set[str] = field(default_factory=set)
 
 
-def read_reverse_proxy(segment: Segment, reading: Reading) -> ReverseProxy:
+def read_forward_auth(segment: Segment, reading: Reading, read_routes: ReadRoutes) -> ReverseProxy:
+    """`forward_auth <upstream> { uri <uri> ; copy_headers <field> … ; … }` (forwardauth/caddyfile.go)."""
+    uri, copied, rest = "", dict[str, str](), list[Segment]()
+    for inner in segment.block or ():
+        if inner.name.text == "uri":
+            if uri:
+                raise refusal(Code.ZS0103, "uri stands twice", inner.name, "remove one")
+            uri = only_argument(inner, "uri TO").text
+        elif inner.name.text == "copy_headers":
+            copied |= split_copied((*inner.arguments, *(one.name for one in inner.block or ())))
+            if not copied:
+                raise wrong_count(inner, "copy_headers FIELD …")
+        else:
+            rest.append(inner)
+    if not uri:
+        raise refusal(Code.ZS0102, "forward_auth has no uri", segment.name, "write uri /PATH in its block")
+    builder = _Builder(reading, ResponseHandlers(read_routes))
+    builder.up.set = {
+        "X-Forwarded-Method": "{http.request.method}",
+        "X-Forwarded-Uri": "{http.request.uri}",
+    }
+    builder.proxy = ReverseProxy((), rewrite=Rewrite(method="GET", uri=uri))
+    proxy = _read_proxy(Segment(segment.name, segment.arguments, tuple(rest)), builder)
+    granted = ResponseHandler(ResponseMatch((2,)), routes=copying_routes(copied))
+    return replace(proxy, response_handlers=(granted, *proxy.response_handlers))
+
+
+def copying_routes(copied: dict[str, str]) -> tuple[Route, ...]:
+    """Return the routes that copy fields of the granting answer to the request in place of its own."""
+    routes = [Route((SetVariables(()),))]
+    for name in sorted(copied):
+        field, placeholder = (
+            canonical_field(copied[name]),
+            f"{{http.reverse_proxy.header.{canonical_field(name)}}}",
+        )
+        empty = MatchVars(((placeholder, ("",)),))
+        routes.append(Route((Headers(request=HeaderOperations(delete=(field,))),)))
+        setting = Headers(request=HeaderOperations(set=((field, placeholder),)))
+        routes.append(Route((setting,), ((MatchNot(((empty,),)),),)))
+    return tuple(routes)
+
+
+def read_reverse_proxy(segment: Segment, reading: Reading, read_routes: ReadRoutes) -> ReverseProxy:
     """`reverse_proxy [<upstreams…>] { … }`; every wrong line of the block is reported."""
-    builder = _Builder(reading)
+    return _read_proxy(segment, _Builder(reading, ResponseHandlers(read_routes)))
+
+
+def _read_proxy(segment: Segment, builder: _Builder) -> ReverseProxy:
+    reading = builder.reading
     for token in segment.arguments:
         with reading.collect():
             _add_upstream(builder, token)
     for inner in segment.block or ():
         with reading.collect():
             name = inner.name.text
-            if name.startswith("@"):
-                check(reading, Kind.SUBDIRECTIVE, "handle_response", inner.name, "reverse_proxy")
-            if check(reading, Kind.SUBDIRECTIVE, name, inner.name, "reverse_proxy"):
+            if not builder.handlers.read(inner) and check(
+                reading, Kind.SUBDIRECTIVE, name, inner.name, "reverse_proxy"
+            ):
                 _read_line(builder, inner)
     if not builder.upstreams and reading.tenancy is not None:
         raise refusal(
@@ -80,6 +137,7 @@ def read_reverse_proxy(segment: Segment, reading: Reading) -> ReverseProxy:
         fastcgi=builder.fastcgi,
         request_headers=builder.up.build(),
         response_headers=builder.down.build(),
+        response_handlers=builder.handlers.finish(reading),
     )
 
 

@@ -239,14 +239,17 @@ def read_root(segment: Segment, _: Reading) -> SetVariables:
 
 
 def read_request_body(segment: Segment, reading: Reading) -> RequestBody:
-    """`request_body { max_size <size> }`."""
+    """`request_body { max_size <size> ; set <text> }`."""
     if segment.arguments:
         raise wrong_count(segment, "request_body { max_size SIZE }")
-    size = 0
+    size, content = 0, ""
     for inner in segment.block or ():
         check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "request_body")
-        size = size_bytes(only_argument(inner, "max_size SIZE"))
-    return RequestBody(size)
+        if inner.name.text == "set":
+            content = only_argument(inner, "set TEXT").text
+        else:
+            size = size_bytes(only_argument(inner, "max_size SIZE"))
+    return RequestBody(size, content)
 
 
 def read_basic_auth(segment: Segment, reading: Reading) -> BasicAuth:

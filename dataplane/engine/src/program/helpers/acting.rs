@@ -2,6 +2,7 @@
 
 use super::{HelperResult, Vm, row};
 use crate::exchange::Unknown;
+use crate::exchange::answering::Wrapper;
 use crate::exchange::texts::USER_VARIABLE;
 use crate::passwords;
 use crate::rates::{self, Verdict};
@@ -42,7 +43,7 @@ pub fn change_response_headers(vm: &mut Vm, index: u64) -> HelperResult {
     let changes = row(&vm.tables().header_changes, index)?;
     if changes.deferred {
         let tables = vm.host().tables.clone();
-        vm.exchange().deferred.push((tables, index as u32));
+        return super::answering::push_wrapper(vm, Wrapper::Changes(tables, index as u32));
     } else {
         vm.exchange().change_answer(&changes.changes);
     }

@@ -1,6 +1,7 @@
 //! Helpers: what programs can ask of the engine. Each checks its arguments in software and never faults.
 
 mod acting;
+mod answering;
 mod encoding;
 mod expressing;
 mod files;
@@ -53,6 +54,8 @@ impl Vm {
             HELPER_CHANGE_RESPONSE_HEADERS HELPER_LIMIT_REQUEST_BODY HELPER_CHECK_PASSWORD HELPER_ASSIGN_VARIABLES
             HELPER_REQUIRE_AUTHENTICATION HELPER_READ_REQUEST_HEADER HELPER_WRITE_REQUEST_HEADER
             HELPER_WRITE_RESPONSE_HEADER HELPER_NOTE_STEP HELPER_LOG_MESSAGE HELPER_ENCODE_ANSWER
+            HELPER_MATCH_RESPONSE HELPER_SET_STATUS
+            HELPER_COPY_RESPONSE_FIELDS HELPER_INTERCEPT HELPER_SET_REQUEST_BODY
         }
         Self {
             fuel: 0,
@@ -205,6 +208,11 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_WRITE_REQUEST_HEADER => acting::write_request_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_WRITE_RESPONSE_HEADER => acting::write_response_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_ENCODE_ANSWER => encoding::encode_answer(vm, r1),
+        abi::HELPER_MATCH_RESPONSE => answering::match_response(vm, r1),
+        abi::HELPER_SET_STATUS => answering::set_status(vm, r1),
+        abi::HELPER_COPY_RESPONSE_FIELDS => answering::copy_response_fields(vm, r1),
+        abi::HELPER_INTERCEPT => answering::intercept(vm, r1),
+        abi::HELPER_SET_REQUEST_BODY => answering::set_request_body(vm, r1),
         abi::HELPER_LOG_MESSAGE => acting::log_message(vm, (r1, r2)),
         _ => Err("no such helper"),
     }

@@ -43,24 +43,38 @@ fn put(kind: ResourceType, name: &str, message: &impl Message) -> Change {
 }
 
 /// `r0 = action; exit`.
-fn program(name: &str, action: u64, row: u64) -> Change {
+fn decide(action: u64, row: u64) -> Vec<u8> {
     let value = action | row << 32;
     let mut code = vec![0x18, 0, 0, 0];
     code.extend((value as u32).to_le_bytes());
     code.extend([0, 0, 0, 0]);
     code.extend(((value >> 32) as u32).to_le_bytes());
     code.extend([0x95, 0, 0, 0, 0, 0, 0, 0]);
+    code
+}
+
+fn program(name: &str, action: u64, row: u64) -> Change {
+    image(name, &decide(action, row))
+}
+
+/// Proxies by row 1, and passes the answer on at any other entry.
+fn seeing_program(name: &str) -> Change {
+    let jump_unless_request = vec![0x55, 2, 3, 0, 0, 0, 0, 0];
+    image(name, &[jump_unless_request, decide(abi::ACTION_PROXY, 1), decide(abi::ACTION_PASS, 0)].concat())
+}
+
+fn image(name: &str, code: &[u8]) -> Change {
     let message = protocol::Image {
         name: name.to_owned(),
         abi: abi::ABI_VERSION as u32,
         target: "ebpf".to_owned(),
         entry: 0,
         code_bytes: code.len() as u32,
-        code_digest: aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &code).as_ref().to_vec().into(),
+        code_digest: aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, code).as_ref().to_vec().into(),
         constants_bytes: 0,
     };
     let payload = message.encode_to_vec().into();
-    let descriptor = Some(image::seal(&code).unwrap());
+    let descriptor = Some(image::seal(code).unwrap());
     Change::Put { kind: ResourceType::Image, name: name.to_owned(), payload, descriptor }
 }
 
@@ -123,7 +137,8 @@ fn cluster(setup: &Setup) -> [Change; 2] {
     [put(ResourceType::Endpoints, "shop", &endpoints), put(ResourceType::Cluster, "shop", &message)]
 }
 
-/// shop.example proxies, text.example answers "hello", abort.example closes, deny.example is closed by its owner.
+/// shop.example proxies, seen.example proxies and sees the answer before it passes it on,
+/// text.example answers "hello", abort.example closes, deny.example is closed by its owner.
 pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
     let (chain, key) = certificate();
     let certificate = protocol::Certificate {
@@ -142,7 +157,10 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
     let tables = protocol::Tables {
         name: "tables".to_owned(),
         responses: vec![protocol::Response { body: text("hello"), ..Default::default() }],
-        proxies: vec![protocol::ProxyCall { cluster: "shop".to_owned(), ..Default::default() }],
+        proxies: vec![
+            protocol::ProxyCall { cluster: "shop".to_owned(), ..Default::default() },
+            protocol::ProxyCall { cluster: "shop".to_owned(), response_entry: 2, ..Default::default() },
+        ],
         ..Default::default()
     };
     let mut changes = vec![
@@ -153,9 +171,11 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         listener(TLS, true, false),
         listener(BEHIND_PROXY, false, true),
         program("proxy", abi::ACTION_PROXY, 0),
+        seeing_program("seen"),
         program("respond", abi::ACTION_RESPOND, 0),
         program("abort", abi::ACTION_ABORT, 0),
         virtual_host("shop.example", "proxy"),
+        virtual_host("seen.example", "seen"),
         virtual_host("text.example", "respond"),
         virtual_host("abort.example", "abort"),
         virtual_host("deny.example", ""),

@@ -1,0 +1,222 @@
+//! Answers that the program sees before the client does: `handle_response` of a proxy call, `intercept` around any handler.
+//!
+//! An answer is held with its status here and its fields in the exchange; the program runs at its response entry and
+//! passes it on, changed or not, or decides otherwise. Whatever else it decides takes the answer's place.
+//!
+//! Rule: while an upstream's answer is held its socket is not read; a held answer that is not wanted costs the upstream
+//! its connection unless all of the body is here already.
+
+use super::responding::Origin;
+use super::{Serving, Waiting};
+use crate::exchange::{Body, ResponseHead};
+use crate::limits::PROGRESS_WINDOW_MS;
+use crate::program::run::{Decision, Trap};
+use crate::ring::{Io, SocketId};
+use crate::upstream;
+use crate::worker::Worker;
+
+/// Where the held answer's body comes from.
+enum Source {
+    /// The upstream that is held.
+    Upstream(Body),
+    Content(Vec<u8>),
+    /// Whoever began the answer; only where the program decides at once.
+    Caller(Body),
+}
+
+/// An answer between its handler and the client.
+pub struct HeldAnswer {
+    source: Source,
+    status: u16,
+    /// The upstream's phrase; empty for ours.
+    reason: Box<[u8]>,
+    /// It is seen by `intercept`: its fields are those of our answer.
+    is_own: bool,
+}
+
+impl HeldAnswer {
+    pub fn upstream(head: &ResponseHead, body: Body) -> Self {
+        Self {
+            source: Source::Upstream(body),
+            status: head.status,
+            reason: head.reason.into(),
+            is_own: false,
+        }
+    }
+
+    fn own(source: Source, status: u16) -> Self {
+        Self { source, status, reason: Box::default(), is_own: true }
+    }
+
+    fn set_status(&mut self, status: u16) {
+        if self.status != status {
+            (self.status, self.reason) = (status, Box::default());
+        }
+    }
+}
+
+impl Serving {
+    /// Routes of `intercept` that end without an answer leave the one at hand.
+    pub fn settle(&self, decision: Result<Decision, Trap>) -> Result<Decision, Trap> {
+        match decision {
+            Ok(Decision::Empty) if self.held.as_ref().is_some_and(|held| held.is_own) => Ok(Decision::Pass),
+            decision => decision,
+        }
+    }
+}
+
+impl Worker {
+    /// The upstream's head was kept: stops reading and asks the program.
+    pub fn show_answer<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, rest: &[u8]) {
+        let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
+        let Some(up) = self.upstream(upstream) else { return };
+        up.input.extend_from_slice(rest);
+        if !std::mem::replace(&mut up.paused, true) {
+            self.pause(io, upstream);
+        }
+        self.set_upstream_deadline(upstream, deadline_ms);
+        let Some(down) = self.downstream(client) else { return };
+        down.serving.waiting = Waiting::Decision;
+        let (Some(host), Some(exchange)) = (down.serving.host.as_ref(), down.exchange.as_mut()) else {
+            return;
+        };
+        match host.proxy(down.serving.row).response_entry {
+            0 => {
+                exchange.take_upstream_answer();
+                self.go_on(io, client);
+            }
+            entry => {
+                exchange.hold_upstream_answer();
+                self.run_program(io, client, entry);
+            }
+        }
+        self.advance_input(io, client);
+    }
+
+    /// An answer of our own whose fields are in `exchange.scratch` passes what handlers wrapped around it. One without a
+    /// body takes only the place of the head where `intercept` made it (Caddy: intercept.go).
+    pub fn wrap_answer<I: Io>(&mut self, io: &mut I, client: SocketId, status: u16, content: Vec<u8>) {
+        let Some(down) = self.downstream(client) else { return };
+        match down.serving.held.as_mut() {
+            Some(held) if held.is_own && content.is_empty() => held.set_status(status),
+            _ => {
+                self.drop_held(io, client);
+                let Some(down) = self.downstream(client) else { return };
+                down.serving.held = Some(Box::new(HeldAnswer::own(Source::Content(content), status)));
+            }
+        }
+        self.go_on(io, client);
+    }
+
+    /// As `wrap_answer`, for an answer whose body its caller has. True: the head is out and the body may follow.
+    pub fn wrap_begun_answer<I: Io>(
+        &mut self,
+        io: &mut I,
+        client: SocketId,
+        status: u16,
+        body: Body,
+    ) -> bool {
+        let Some(down) = self.downstream(client) else { return false };
+        down.serving.held = Some(Box::new(HeldAnswer::own(Source::Caller(body), status)));
+        self.go_on(io, client);
+        let Some(down) = self.downstream(client) else { return false };
+        if let Some(HeldAnswer { source: Source::Caller(_), .. }) = down.serving.held.as_deref() {
+            self.answer_error(io, client, 500, "the answer cannot wait for its handlers");
+            return false;
+        }
+        self.downstream(client).is_some_and(|down| down.exchange.is_some() && down.serving.begun)
+    }
+
+    /// The program passes the answer at hand on.
+    pub fn pass_answer<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        let Some(down) = self.downstream(client) else { return };
+        let (Some(held), Some(exchange)) = (down.serving.held.as_mut(), down.exchange.as_mut()) else {
+            return self.answer_error(io, client, 500, "no answer to pass on");
+        };
+        match exchange.take_chosen_status() {
+            Some(Err(())) if held.is_own => held.set_status(500),
+            Some(Err(())) => return self.answer_error(io, client, 500, "status is no number"),
+            Some(Ok(status)) => held.set_status(status),
+            None => {}
+        }
+        match held.is_own {
+            true => exchange.take_intercepted_answer(),
+            false => exchange.take_upstream_answer(),
+        }
+        self.go_on(io, client);
+    }
+
+    /// The held answer, its fields in `exchange.scratch`, goes to the next handler that intercepts it, or out.
+    fn go_on<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        let Some(down) = self.downstream(client) else { return };
+        let (Some(held), Some(exchange)) = (down.serving.held.as_mut(), down.exchange.as_mut()) else {
+            return;
+        };
+        exchange.release();
+        if let Some(entry) = exchange.pass_wrappers(held.status) {
+            held.is_own = true;
+            exchange.hold_own_answer(held.status);
+            return self.run_program(io, client, entry);
+        }
+        let Some(held) = down.serving.held.take() else { return };
+        let HeldAnswer { source, status, reason, .. } = *held;
+        match source {
+            Source::Content(content) => {
+                let whole = Origin::Whole { status, content: &content };
+                self.send_written(io, client, |worker, out| {
+                    worker.write_answer_head(client, whole, out);
+                    worker.write_answer_end(client, out);
+                });
+                self.finish_exchange(io, client);
+            }
+            Source::Upstream(body) => {
+                let head = Origin::Taken { status, reason: &reason, body };
+                self.send_written(io, client, |worker, out| worker.write_answer_head(client, head, out));
+                self.resume_answer(io, client);
+            }
+            Source::Caller(body) => {
+                down.serving.begun = true;
+                let head = Origin::Taken { status, reason: &reason, body };
+                self.send_written(io, client, |worker, out| worker.write_answer_head(client, head, out));
+            }
+        }
+    }
+
+    /// The upstream's body follows its head.
+    fn resume_answer<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        let Some(down) = self.downstream(client) else { return };
+        down.serving.waiting = Waiting::Answer;
+        let Some(upstream) = down.serving.upstream else { return };
+        let Some(up) = self.upstream(upstream) else { return };
+        up.phase = upstream::Phase::Body;
+        let ended = up.ended.take();
+        if std::mem::take(&mut up.paused) {
+            self.resume(io, upstream);
+        }
+        self.answer_bytes(io, client, upstream, &[]);
+        if let Some(end) = ended {
+            self.upstream_ended(io, upstream, end);
+        }
+    }
+
+    /// Another answer takes the place of the held one.
+    pub fn drop_held<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        let Some(down) = self.downstream(client) else { return };
+        let Some(held) = down.serving.held.take() else { return };
+        if let Some(exchange) = down.exchange.as_mut() {
+            exchange.release();
+        }
+        let (Source::Upstream(_), Some(upstream)) = (held.source, down.serving.upstream) else { return };
+        let Some(up) = self.upstream(upstream) else { return };
+        let input = std::mem::take(&mut up.input);
+        let mut at = 0;
+        while at < input.len() && !up.body.is_done() {
+            match up.body.next(&input[at..]) {
+                Ok(piece) => at += piece.consumed,
+                Err(_) => break,
+            }
+        }
+        let clean = up.body.is_done() && at == input.len() && up.ended.is_none();
+        self.give_back(io, client, upstream, clean);
+    }
+}

@@ -1,0 +1,94 @@
+//! Tunnels after 101: bytes pass unread, both ways, until both sides finished, one fell silent, or its time is up.
+
+use super::Phase;
+use crate::limits::*;
+use crate::metrics::Counter;
+use crate::ring::{Close, End, Io, SocketId};
+use crate::upstream;
+use crate::worker::Worker;
+
+impl Worker {
+    /// A tunnel ends when it idles, or when its time is up.
+    pub fn tunnel_deadline_ms(&mut self, client: SocketId) -> u64 {
+        let idle_ms = self.now_ms() + TUNNEL_IDLE_TIMEOUT_MS;
+        self.downstream(client).map_or(idle_ms, |down| down.serving.stream_until_ms.min(idle_ms))
+    }
+
+    /// 101: from here on bytes pass unread, both ways; what came too early goes first.
+    pub fn switch<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, rest: &[u8]) {
+        self.metrics.add(Counter::Tunnels, 1);
+        let deadline_ms = self.tunnel_deadline_ms(client);
+        if let Some(up) = self.upstream(upstream) {
+            up.phase = upstream::Phase::Tunnel;
+        }
+        if let Some(down) = self.downstream(client) {
+            down.phase = Phase::Tunnel;
+        }
+        self.set_downstream_deadline(client, deadline_ms);
+        if !rest.is_empty() {
+            self.tunnel_down(io, client, upstream, rest);
+        }
+        self.advance_input(io, client);
+    }
+
+    pub fn tunnel_down<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, bytes: &[u8]) {
+        self.send_downstream(io, client, bytes);
+        let deadline_ms = self.tunnel_deadline_ms(client);
+        self.set_downstream_deadline(client, deadline_ms);
+        if let Some(down) = self.downstream(client) {
+            down.serving.response_bytes += bytes.len() as u64;
+        }
+        if self.is_full(io, client) {
+            self.pause_upstream(io, client, upstream);
+        }
+    }
+
+    /// One side of a tunnel finished: the other hears of it after the bytes before; both finished: it is over.
+    pub fn tunnel_upstream_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
+        let Some(client) = self.upstream(upstream).and_then(|up| up.client) else { return };
+        let Some(down) = self.downstream(client) else { return };
+        if end == End::Reset {
+            return self.abort(io, client);
+        }
+        if down.finished {
+            return self.end_tunnel(io, client);
+        }
+        if let Some(session) = down.session.as_mut() {
+            session.close(io.out(client));
+        }
+        self.shutdown(io, client);
+    }
+
+    /// The counterpart: the client finished.
+    pub fn tunnel_client_ended<I: Io>(&mut self, io: &mut I, client: SocketId, end: End) {
+        let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream) else { return };
+        let Some(up) = self.upstream(upstream) else { return };
+        if end == End::Reset {
+            return self.abort(io, client);
+        }
+        if up.finished {
+            return self.end_tunnel(io, client);
+        }
+        if let Some(session) = up.session.as_mut() {
+            session.close(io.out(upstream));
+        }
+        self.shutdown(io, upstream);
+    }
+
+    fn end_tunnel<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        if let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream.take()) {
+            if let Some(up) = self.upstream(upstream) {
+                up.client = None;
+                up.count(false);
+                up.phase = upstream::Phase::Closing;
+            }
+            io.close(upstream, Close::AfterFlush);
+            let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
+            self.set_upstream_deadline(upstream, deadline_ms);
+        }
+        if let Some(down) = self.downstream(client) {
+            down.serving.persistent = false;
+        }
+        self.finish_exchange(io, client);
+    }
+}
