@@ -144,15 +144,12 @@ impl Worker {
             exchange.answer.add(b"Allow", b"GET, HEAD");
             return self.answer_error(io, socket, 405, "file servers take GET and HEAD");
         }
-        let status = match override_status(exchange, server, in_error_routes) {
-            Ok(status) => status,
-            Err(()) => {
-                exchange.answer.set(b"Etag", &found.etag);
-                if let Some(kind) = mime::types().find(&found.filename) {
-                    exchange.answer.set(b"Content-Type", kind.as_bytes());
-                }
-                return self.answer_error(io, socket, 500, "status of file_server is no number");
+        let Some(status) = override_status(exchange, server, in_error_routes) else {
+            exchange.answer.set(b"Etag", &found.etag);
+            if let Some(kind) = mime::types().find(&found.filename) {
+                exchange.answer.set(b"Content-Type", kind.as_bytes());
             }
+            return self.answer_error(io, socket, 500, "status of file_server is no number");
         };
         let built = Built::new(exchange, &found, reads);
         self.send_built(io, socket, found, built, status);

@@ -123,7 +123,7 @@ fn split(text_: &str, separator: &str, limit: i64) -> Value {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut parts: Vec<Value> = Vec::new();
     let mut rest = text_;
-    while limit > 0 {
+    loop {
         let cut = match (separator.is_empty(), rest.chars().next()) {
             _ if parts.len() + 1 >= limit => None,
             (true, Some(first)) => Some((first.len_utf8(), 0)).filter(|(at, _)| *at < rest.len()),

@@ -80,16 +80,16 @@ impl Sending {
     }
 }
 
-/// The status that the configuration or an error asks for; 0 is that of the answer.
-pub fn override_status(exchange: &Exchange, server: &FileServer, in_error_routes: bool) -> Result<u16, ()> {
+/// The status that the configuration or an error asks for; 0 is that of the answer. None: it is no number.
+pub fn override_status(exchange: &Exchange, server: &FileServer, in_error_routes: bool) -> Option<u16> {
     let mut status = if in_error_routes { exchange.status } else { 0 };
     if !server.status.is_empty() {
         let mut text = Vec::new();
         exchange.expand(&server.status, Unknown::Empty, &mut text);
         let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<u16>().ok());
-        status = number.filter(|number| *number == 0 || (200..=599).contains(number)).ok_or(())?;
+        status = number.filter(|number| *number == 0 || (200..=599).contains(number))?;
     }
-    Ok(status)
+    Some(status)
 }
 
 /// The head of a file's answer and what follows it (Go: http.ServeContent).

@@ -154,7 +154,7 @@ impl Selection {
                 let chosen = sample(slots.iter().filter(usable), 2);
                 plain(chosen.into_iter().min_by_key(|slot| {
                     let under_way = u128::from(slot.endpoint.active.load(Relaxed)) + 1;
-                    (u128::from(slot.standing.latency_ns()) * under_way << 24)
+                    ((u128::from(slot.standing.latency_ns()) * under_way) << 24)
                         / u128::from(question.weight(slot))
                 }))
             }
