@@ -43,6 +43,8 @@ def _site_head(scene: Scene) -> list[str]:
 
 
 def _handles(scene: Scene) -> list[str]:
+    if scene.files is not None:
+        return [f"\troot * {scene.files}", "\theader X-Backend 1", "\tfile_server"]
     lines = []
     for route in scene.routes:
         matcher = "" if route.prefix == "/" else f"{route.prefix}* "

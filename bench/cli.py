@@ -33,7 +33,7 @@ PROXY_PORT_OFFSET = 10
 
 EXAMPLE = """\
 examples:
-  make bench                                   the whole comparison (about 12 minutes)
+  make bench                                   the whole comparison (about 20 minutes)
   make bench BENCH="compare --workloads https --rounds 1 --seconds 2"
   make bench BENCH=changes                     hot change under load
   make bench BENCH=ingresses                   start with 10,000 Ingresses

@@ -22,12 +22,14 @@ from bench.processes import ProcessMemory, read_core_times, tree_cpu_s, tree_mem
 from bench.proxies import Proxy
 from bench.running import Running, Stage, StartError, serving
 from bench.scenes import ROUTES, Certificate, Scene, host_names
-from bench.workloads import Workload
+from bench.workloads import FILES, Workload
 
 CALIBRATION_S = 1.0
 MICROSECONDS = 1_000_000
 START_TIMEOUT_S = 180.0
 PORTS_PER_PROXY = 2
+# Below the plan's directory; no proxy has this name.
+FILES_NAME = "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,11 @@ class Comparison:
         self, workload: Workload, proxies: Sequence[Proxy], stack: contextlib.ExitStack
     ) -> list[Running]:
         running = []
+        if workload.serves_files:
+            make_files(self._plan.directory / FILES_NAME)
         for index, proxy in enumerate(proxies):
+            if workload.serves_files and not proxy.serves_files:
+                continue
             scene = self._scene(workload, proxy, index)
             try:
                 entered = serving(proxy, scene, self._stage, START_TIMEOUT_S)
@@ -189,6 +195,7 @@ class Comparison:
             routes=ROUTES,
             backend_ports=self._plan.backend_ports,
             certificate=self._certificate,
+            files=self._plan.directory / FILES_NAME if workload.serves_files else None,
         )
 
     def _measure(self, workload: Workload, running: list[Running]) -> None:
@@ -244,6 +251,13 @@ class Comparison:
     def _fail(self, workload: Workload, proxy: Proxy, error: Exception) -> None:
         self.records.failures.append(Failure(workload.name, proxy.name, str(error)))
         self._say(f"  {proxy.name} FAILED: {error}")
+
+
+def make_files(directory: Path) -> None:
+    """The files of `FILES`, all alike for every proxy."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, length in FILES.items():
+        (directory / name).write_bytes(b"zeroserve bench\n" * (length // 16))
 
 
 def describe(measured: Measurement) -> str:

@@ -18,7 +18,7 @@ from bench.loading import LoadTool, Target
 from bench.pinning import Cores, start_pinned, stopping
 from bench.proxies.base import Proxy
 from bench.scenes import Scene
-from bench.workloads import FOUR_PATHS
+from bench.workloads import FILE_PATHS, FOUR_PATHS
 
 POLL_S = 0.01
 LOG_TAIL_CHARS = 800
@@ -45,8 +45,9 @@ class Running:
     process: subprocess.Popen[bytes]
     start_s: float
 
-    def target(self, paths: tuple[tuple[str, int], ...] = FOUR_PATHS) -> Target:
-        """How the load generator reaches it."""
+    def target(self, paths: tuple[tuple[str, int], ...] = ()) -> Target:
+        """How the load generator reaches it; without `paths` it asks for all that the scene has."""
+        paths = paths or (FOUR_PATHS if self.scene.files is None else FILE_PATHS)
         certificate = self.scene.certificate.certificate if self.scene.tls else None
         return Target(self.scene.port, certificate, len(self.scene.hosts), paths)
 

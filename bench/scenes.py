@@ -35,7 +35,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One proxy's task; the proxy listens on the loopback address only."""
+    """One proxy's task; the proxy listens on the loopback address only.
+
+    `files`: None, or the directory that every host serves in place of `routes`, with `X-Backend: 1` added.
+    """
 
     directory: Path
     tls: bool
@@ -45,6 +48,7 @@ class Scene:
     routes: tuple[Route, ...]
     backend_ports: tuple[int, ...]
     certificate: Certificate
+    files: Path | None = None
 
     def upstream(self, route: Route) -> str:
         """The `ip:port` that answers this route."""

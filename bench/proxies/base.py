@@ -42,10 +42,14 @@ class Tools:
 
 
 class Proxy(abc.ABC):
-    """One proxy. `pinned`: the upstream version that the committed comparison is for; None for ours."""
+    """One proxy. `pinned`: the upstream version that the committed comparison is for; None for ours.
+
+    `serves_files`: it can serve a scene with `files`.
+    """
 
     name: ClassVar[str]
     pinned: ClassVar[str | None] = None
+    serves_files: ClassVar[bool] = False
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools

@@ -16,6 +16,7 @@ class Caddy(Proxy):
 
     name = "caddy"
     pinned = "2.11.7"
+    serves_files = True
 
     def files(self, scene: Scene) -> dict[str, str]:
         return {"caddy.json": json.dumps(self.configuration(scene))}
@@ -29,6 +30,7 @@ class Caddy(Proxy):
             "named_routes": {
                 f"backend{number}": {"handle": [_reverse_proxy(f"{LOOPBACK}:{port}")]}
                 for number, port in enumerate(scene.backend_ports)
+                if scene.files is None
             },
             "routes": [
                 *_host_routes(scene),
@@ -64,6 +66,12 @@ class Caddy(Proxy):
 
 
 def _host_routes(scene: Scene) -> list[dict[str, Any]]:
+    if scene.files is not None:
+        handlers: list[dict[str, Any]] = [
+            {"handler": "headers", "response": {"set": {"X-Backend": ["1"]}}},
+            {"handler": "file_server", "root": str(scene.files)},
+        ]
+        return [{"match": [{"host": [host]}], "handle": handlers, "terminal": True} for host in scene.hosts]
     paths: list[dict[str, Any]] = []
     for route in scene.routes:
         invoke: dict[str, Any] = {"handle": [{"handler": "invoke", "name": f"backend{route.backend}"}]}

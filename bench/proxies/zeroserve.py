@@ -11,6 +11,7 @@ class Zeroserve(Proxy):
     """This repository's own, from `.venv/bin/zeroserve`."""
 
     name = "zeroserve"
+    serves_files = True
 
     def files(self, scene: Scene) -> dict[str, str]:
         return {"Caddyfile": render_caddyfile(scene)}
