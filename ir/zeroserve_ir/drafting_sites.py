@@ -210,6 +210,7 @@ class _Drafting:
             trusted_proxies=options.trusted_proxies,
             access_log=options.access_log or any(site.access_log for site in self.sites),
             drain_timeout_ms=options.grace_period_ms,
+            as_caddy=True,
         )
         addresses = [address for site in self.sites for address in site.addresses]
         if any(address.scheme is tree.Scheme.HTTPS for address in addresses):

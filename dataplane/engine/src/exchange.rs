@@ -139,6 +139,7 @@ mod mapping;
 pub mod paths;
 pub mod queries;
 mod randomness;
+mod reading;
 pub mod rewriting;
 pub mod statuses;
 pub mod texts;
@@ -153,6 +154,7 @@ pub use changes::{HeaderChange, HeaderOperation};
 pub use expanding::Unknown;
 pub(crate) use kinds::is_end_to_end;
 pub(crate) use randomness::random;
+pub use writing::KeptTarget;
 
 impl Default for Exchange {
     fn default() -> Self {

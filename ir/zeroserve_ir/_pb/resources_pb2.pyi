@@ -262,6 +262,7 @@ class Settings(_message.Message):
     REQUEST_BODY_BYTES_MAX_FIELD_NUMBER: _builtins.int
     STRICT_ENCODED_SLASH_FIELD_NUMBER: _builtins.int
     DENIED_UPSTREAMS_FIELD_NUMBER: _builtins.int
+    AS_CADDY_FIELD_NUMBER: _builtins.int
     default_certificate: _builtins.str
     """Certificate name for unknown or missing SNI"""
     access_log: _builtins.bool
@@ -273,6 +274,8 @@ class Settings(_message.Message):
     request_body_bytes_max: _builtins.int
     strict_encoded_slash: _builtins.bool
     """refuse %2F everywhere"""
+    as_caddy: _builtins.bool
+    """a Caddyfile is served: Host, forwarding fields and unknown hosts as Caddy has them"""
     @_builtins.property
     def trusted_proxies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """CIDRs whose forwarding headers are believed"""
@@ -294,10 +297,11 @@ class Settings(_message.Message):
         request_body_bytes_max: _builtins.int = ...,
         strict_encoded_slash: _builtins.bool = ...,
         denied_upstreams: _abc.Iterable[_builtins.str] | None = ...,
+        as_caddy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "strict_encoded_slash", b"strict_encoded_slash", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "strict_encoded_slash", b"strict_encoded_slash", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

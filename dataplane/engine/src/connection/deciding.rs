@@ -32,7 +32,8 @@ impl Worker {
         let settings_max = self.snapshot.settings().request_body_bytes_max;
         down.serving.body_bytes_max = if settings_max == 0 { u64::MAX } else { settings_max };
         let Some(host) = self.snapshot.find(down.peer.listener, exchange.host()) else {
-            return self.answer(io, socket, Answer::Status(404));
+            let answer = if self.snapshot.settings().as_caddy { Answer::Empty } else { Answer::Status(404) };
+            return self.answer(io, socket, answer);
         };
         down.serving.host = Some(Arc::clone(host));
         match host.deny() {

@@ -9,10 +9,13 @@ pub(super) fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https")).then(|| &target[at + 3..])
 }
 
-/// Lower-cases and checks `host[:port]` (RFC 3986 3.2.2, without user information); cuts a trailing dot.
-pub(super) fn normalise_authority(authority: &mut Vec<u8>) -> Result<(), Refuse> {
+/// Checks `host[:port]` (RFC 3986 3.2.2, without user information). Lower-cases it and cuts a trailing dot, unless it is
+/// to stay `as_sent`.
+pub(super) fn normalise_authority(authority: &mut Vec<u8>, as_sent: bool) -> Result<(), Refuse> {
     const REFUSE: Refuse = Refuse { status: 400, reason: "malformed Host" };
-    authority.make_ascii_lowercase();
+    if !as_sent {
+        authority.make_ascii_lowercase();
+    }
     let end = find_host_end(authority);
     let (host, port) = authority.split_at(end);
     let port_valid = match port {
@@ -32,7 +35,7 @@ pub(super) fn normalise_authority(authority: &mut Vec<u8>) -> Result<(), Refuse>
     if !port_valid || !host_valid || (host.is_empty() && !port.is_empty()) || host.starts_with(b".") {
         return Err(REFUSE);
     }
-    if host.ends_with(b".") {
+    if host.ends_with(b".") && !as_sent {
         authority.remove(end - 1);
     }
     Ok(())

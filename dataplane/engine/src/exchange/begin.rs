@@ -6,7 +6,6 @@ use super::fields::Fields;
 use super::filtering::{AnswerLength, FilterChoice};
 use super::kinds::Kind;
 use super::randomness::fill_random_hex;
-use super::texts::ERROR_MESSAGE_VARIABLE;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
 use crate::program::abi;
@@ -41,8 +40,13 @@ pub struct Exchange {
     /// Lower case, without a trailing dot; port as sent.
     pub(crate) authority: Vec<u8>,
     pub(crate) host_end: usize,
+    /// The host in lower case, where `authority` is not (`as_caddy`).
+    pub(crate) lower_host: Vec<u8>,
     /// Normalised, percent-encoded.
+    /// What goes on to the upstream: normalised, or (`as_caddy`) as sent.
     pub(crate) path: Vec<u8>,
+    /// The normalised path, where `path` is not it.
+    pub(crate) clean_path: Vec<u8>,
     pub(crate) query: Vec<u8>,
     pub(crate) has_query: bool,
     pub(crate) encoded_slash: bool,
@@ -93,6 +97,7 @@ pub struct Exchange {
     pub(crate) client: IpAddr,
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) trusted: bool,
+    pub(crate) as_caddy: bool,
     pub(crate) external_port: u16,
     pub(crate) upstream: Option<EndpointRef>,
     pub(crate) upstream_host: bool,
@@ -115,7 +120,9 @@ impl Exchange {
             target: Vec::new(),
             authority: Vec::new(),
             host_end: 0,
+            lower_host: Vec::new(),
             path: Vec::new(),
+            clean_path: Vec::new(),
             query: Vec::new(),
             has_query: false,
             encoded_slash: false,
@@ -149,6 +156,7 @@ impl Exchange {
             client: NOWHERE.ip(),
             tls: None,
             trusted: false,
+            as_caddy: false,
             external_port: 0,
             upstream: None,
             upstream_host: false,
@@ -172,6 +180,7 @@ impl Exchange {
     ) -> Result<(), Refuse> {
         self.clear();
         self.take_peer(peer, now);
+        self.as_caddy = settings.as_caddy;
         self.http_minor = head.http_minor;
         self.method.extend_from_slice(head.method);
         self.original_method.extend_from_slice(head.method);
@@ -191,6 +200,8 @@ impl Exchange {
             &mut self.target,
             &mut self.authority,
             &mut self.path,
+            &mut self.clean_path,
+            &mut self.lower_host,
             &mut self.query,
         ] {
             buffer.clear();
@@ -265,7 +276,7 @@ impl Exchange {
     fn take_authority<'a>(&mut self, head: &RequestHead<'a>) -> Result<&'a [u8], Refuse> {
         let refuse = |status, reason| Err(Refuse { status, reason });
         let mut path = head.target;
-        normalise_authority(&mut self.authority)?;
+        normalise_authority(&mut self.authority, self.as_caddy)?;
         if head.method == b"CONNECT" {
             return refuse(405, "CONNECT is not offered");
         }
@@ -275,7 +286,7 @@ impl Exchange {
             let Some(rest) = strip_scheme(path) else { return refuse(400, "malformed request target") };
             let end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
             let mut authority = rest[..end].to_vec();
-            normalise_authority(&mut authority)?;
+            normalise_authority(&mut authority, self.as_caddy)?;
             if authority.is_empty() || (!self.authority.is_empty() && !self.same_authority(&authority)) {
                 return refuse(400, "Host and request target disagree");
             }
@@ -283,6 +294,9 @@ impl Exchange {
             path = &rest[end..];
         }
         self.host_end = find_host_end(&self.authority);
+        if self.as_caddy && self.authority[..self.host_end].iter().any(u8::is_ascii_uppercase) {
+            self.lower_host.extend(self.authority[..self.host_end].iter().map(u8::to_ascii_lowercase));
+        }
         Ok(path)
     }
 
@@ -291,7 +305,7 @@ impl Exchange {
         fn cut(text: &[u8]) -> &[u8] {
             text.strip_suffix(b":80").or_else(|| text.strip_suffix(b":443")).unwrap_or(text)
         }
-        self.authority == other || cut(&self.authority) == cut(other)
+        cut(&self.authority).eq_ignore_ascii_case(cut(other))
     }
 
     fn take_path(&mut self, raw: &[u8], settings: &Settings) -> Result<(), Refuse> {
@@ -309,6 +323,7 @@ impl Exchange {
             return Err(Refuse { status: 400, reason: "encoded slash in path" });
         }
         self.encoded_slash = found.encoded_slash;
+        self.keep_sent_path(path);
         if let Some(query) = query {
             if query.iter().any(|&byte| byte <= 0x20 || byte == 0x7f || byte == b'#') {
                 return Err(Refuse { status: 400, reason: "character not allowed in query" });
@@ -317,6 +332,21 @@ impl Exchange {
             self.query.extend_from_slice(query);
         }
         Ok(())
+    }
+
+    /// Caddy matches the normalised path and forwards the one sent, where that is well encoded (Go: URL.EscapedPath).
+    pub(super) fn keep_sent_path(&mut self, sent: &[u8]) {
+        self.clean_path.clear();
+        if self.as_caddy && self.path != sent && paths::is_well_encoded(sent) {
+            std::mem::swap(&mut self.path, &mut self.clean_path);
+            self.path.clear();
+            self.path.extend_from_slice(sent);
+        }
+    }
+
+    /// The normalised path: what routes, policies and files go by.
+    pub fn matched_path(&self) -> &[u8] {
+        if self.clean_path.is_empty() { &self.path } else { &self.clean_path }
     }
 
     /// The last address of X-Forwarded-For that is no trusted proxy, where the peer is trusted.
@@ -338,147 +368,5 @@ impl Exchange {
 
     fn take_request_id(&mut self) {
         fill_random_hex(&mut self.request_id);
-    }
-
-    /// Lower case, without port and trailing dot; "" for HTTP/1.0 without Host.
-    pub fn host(&self) -> &[u8] {
-        &self.authority[..self.host_end]
-    }
-
-    /// Text after the host's colon.
-    pub(crate) fn port(&self) -> &[u8] {
-        self.authority.get(self.host_end + 1..).unwrap_or_default()
-    }
-
-    pub fn method(&self) -> &[u8] {
-        &self.method
-    }
-
-    /// As received: what decides whether an answer has a body.
-    pub fn is_head(&self) -> bool {
-        self.original_method == b"HEAD"
-    }
-
-    /// Request target as received, for logs.
-    pub fn target(&self) -> &[u8] {
-        &self.target
-    }
-
-    pub fn path(&self) -> &[u8] {
-        &self.path
-    }
-
-    pub fn client(&self) -> IpAddr {
-        self.client
-    }
-
-    /// The connection's peer (after the PROXY protocol).
-    pub fn remote(&self) -> IpAddr {
-        self.remote.ip()
-    }
-
-    /// The client, with the port of the connection where it is the connection's peer.
-    pub fn client_address(&self) -> SocketAddr {
-        let port = if self.client == self.remote.ip() { self.remote.port() } else { 0 };
-        SocketAddr::new(self.client, port)
-    }
-
-    pub fn query(&self) -> &[u8] {
-        &self.query
-    }
-
-    /// Host and port, as the client named them.
-    pub fn authority(&self) -> &[u8] {
-        &self.authority
-    }
-
-    /// The client speaks TLS, to us or to a trusted proxy before us.
-    pub fn is_secure(&self) -> bool {
-        self.scheme() == "https" || (self.trusted && self.request.get(b"x-forwarded-proto") == Some(b"https"))
-    }
-
-    pub fn request_id(&self) -> &[u8] {
-        &self.request_id
-    }
-
-    /// First value of a request field as it is now.
-    pub fn request_field(&self, name: &[u8]) -> Option<&[u8]> {
-        self.request.get(name)
-    }
-
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
-    }
-
-    /// `%2F` as a separator: the reading of servers that decode first.
-    pub(crate) fn decode_slashes(&mut self) {
-        let mut raw = Vec::with_capacity(self.path.len());
-        let mut rest = &self.path[..];
-        while let Some(at) = memchr::memmem::find(rest, b"%2F") {
-            raw.extend_from_slice(&rest[..at]);
-            raw.push(b'/');
-            rest = &rest[at + 3..];
-        }
-        raw.extend_from_slice(rest);
-        self.path.clear();
-        // Cannot be refused: every escape left was accepted before.
-        let _ = paths::normalise(&raw, &mut self.path);
-        self.encoded_slash = false;
-    }
-
-    /// Path and query as received.
-    pub(crate) fn original(&self) -> (&[u8], &[u8]) {
-        super::expanding::split_once(&self.target, b'?').unwrap_or((&self.target, b""))
-    }
-
-    pub(crate) fn decoded_path(&self) -> Vec<u8> {
-        let mut path = Vec::with_capacity(self.path.len());
-        paths::decode(&self.path, &mut path);
-        path
-    }
-
-    /// What `limit_request_body` set: Some(0) lifts the limit; None: the settings' limit holds.
-    pub fn request_body_bytes_max(&self) -> Option<u64> {
-        self.request_body_bytes_max
-    }
-
-    /// Status for error routes and response entries (context STATUS).
-    pub fn set_status(&mut self, status: u16) {
-        self.status = status;
-    }
-
-    /// Status of the error whose routes run; 0 before there is one.
-    pub fn error_status(&self) -> u16 {
-        self.status
-    }
-
-    /// `{http.error.message}` of what went wrong in the engine.
-    pub fn set_error_message(&mut self, message: String) {
-        self.variables.push(ERROR_MESSAGE_VARIABLE.to_vec(), message.into_bytes());
-    }
-
-    /// What a suspended operation gave (context RESUME_RESULT).
-    pub fn set_resume_result(&mut self, result: u32) {
-        self.resume_result = result;
-    }
-
-    /// The endpoint of the attempt, for placeholders and the Host of its own (`own_host`): call before
-    /// `write_upstream_head`.
-    pub fn set_upstream(&mut self, endpoint: EndpointRef, own_host: bool) {
-        self.upstream = Some(endpoint);
-        self.upstream_host = own_host;
-    }
-
-    /// User and password of `Authorization: Basic` (RFC 7617).
-    pub fn credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        use base64::Engine;
-        let value = self.request.get(b"authorization")?;
-        let (scheme, encoded) = super::expanding::split_once(value, b' ')?;
-        if !scheme.eq_ignore_ascii_case(b"basic") {
-            return None;
-        }
-        let plain = base64::engine::general_purpose::STANDARD.decode(encoded.trim_ascii()).ok()?;
-        let (user, password) = super::expanding::split_once(&plain, b':')?;
-        Some((user.to_vec(), password.to_vec()))
     }
 }

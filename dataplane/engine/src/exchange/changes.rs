@@ -72,6 +72,7 @@ impl Exchange {
         self.host_end = memchr::memrchr(b':', &changed)
             .filter(|&at| !changed[at..].contains(&b']'))
             .unwrap_or(changed.len());
+        self.lower_host.clear();
         self.authority = changed;
     }
 }

@@ -149,10 +149,10 @@ impl Exchange {
             Placeholder::OriginalMethod => out.extend_from_slice(&self.original_method),
             Placeholder::Scheme => out.extend_from_slice(self.scheme().as_bytes()),
             Placeholder::Protocol => out.extend_from_slice(self.protocol().as_bytes()),
-            Placeholder::Host => out.extend_from_slice(self.host()),
+            Placeholder::Host => out.extend_from_slice(self.sent_host()),
             Placeholder::HostLabel(index) => {
                 out.extend_from_slice(
-                    self.host().rsplit(|&b| b == b'.').nth(usize::from(*index)).unwrap_or_default(),
+                    self.sent_host().rsplit(|&b| b == b'.').nth(usize::from(*index)).unwrap_or_default(),
                 );
             }
             Placeholder::Port => out.extend_from_slice(self.port()),

@@ -108,6 +108,11 @@ fn is_normal(raw: &[u8]) -> bool {
     true
 }
 
+/// No byte is in it that had to be escaped (Go: validEncoded).
+pub fn is_well_encoded(raw: &[u8]) -> bool {
+    raw.iter().all(|&byte| CLASS[byte as usize] != ENCODE)
+}
+
 /// First pass: escapes and raw bytes. Appends; merges nothing yet.
 fn decode_escapes(raw: &[u8], out: &mut Vec<u8>) -> PathResult<()> {
     let mut at = 0;

@@ -299,13 +299,17 @@ impl Exchange {
             None => raw,
         };
         match paths::normalise(raw, &mut self.path) {
-            Ok(found) => self.encoded_slash = found.encoded_slash,
+            Ok(found) => {
+                self.encoded_slash = found.encoded_slash;
+                self.keep_sent_path(raw);
+            }
             Err(reason) => self.refused = Some(reason),
         }
         if self.path.len() - start > crate::program::abi::PATH_BYTES_MAX as usize {
             self.refused = Some("rewritten path too long");
         }
         if self.refused.is_some() {
+            self.clean_path.clear();
             self.path.truncate(start);
             self.path.push(b'/');
         }

@@ -8,6 +8,15 @@ use crate::fastcgi::params::UpstreamFields;
 use crate::snapshot::ProxyCall;
 use std::io::Write;
 
+/// Method and target as they were before a call rewrote them.
+pub struct KeptTarget {
+    method: Vec<u8>,
+    path: Vec<u8>,
+    clean_path: Vec<u8>,
+    query: Vec<u8>,
+    has_query: bool,
+}
+
 impl Exchange {
     /// Appends path and query.
     pub(crate) fn write_uri(&self, out: &mut Vec<u8>) {
@@ -54,7 +63,7 @@ impl Exchange {
     /// The fields that go up, as the call changes them, for upstreams that are no HTTP/1.1. The exchange is as the call
     /// rewrites it until `restore_request`.
     pub fn take_upstream_fields(&mut self, call: &ProxyCall) -> UpstreamFields {
-        let kept = (self.method.clone(), self.path.clone(), self.query.clone(), self.has_query);
+        let kept = self.keep_target();
         if let Some(rewrite) = call.rewrite() {
             self.rewrite(rewrite);
         }
@@ -75,8 +84,26 @@ impl Exchange {
 
     /// Undoes the call's rewrite.
     pub fn restore_request(&mut self, taken: UpstreamFields) {
-        (self.method, self.path, self.query, self.has_query) = taken.kept;
+        self.restore_target(taken.kept);
         self.scratch = taken.fields;
+    }
+
+    fn keep_target(&self) -> KeptTarget {
+        KeptTarget {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            clean_path: self.clean_path.clone(),
+            query: self.query.clone(),
+            has_query: self.has_query,
+        }
+    }
+
+    fn restore_target(&mut self, kept: KeptTarget) {
+        self.method = kept.method;
+        self.path = kept.path;
+        self.clean_path = kept.clean_path;
+        self.query = kept.query;
+        self.has_query = kept.has_query;
     }
 
     /// The slow way, for calls with changes of their own: they hold for this call, not for the exchange.
@@ -98,12 +125,12 @@ impl Exchange {
         self.scratch = fields;
         // Placeholders of the changes see the request as it is, not as this call rewrites it.
         self.change_scratch(call.request_changes());
-        let kept = (self.method.clone(), self.path.clone(), self.query.clone(), self.has_query);
+        let kept = self.keep_target();
         if let Some(rewrite) = call.rewrite() {
             self.rewrite(rewrite);
         }
         self.write_request_line(out);
-        (self.method, self.path, self.query, self.has_query) = kept;
+        self.restore_target(kept);
         let host = self.scratch.iter().filter(|field| Kind::of(field.name) == Kind::Host).last();
         push_field(b"Host", host.map_or(b"", |field| field.value), out);
         for field in self.scratch.iter() {
@@ -133,12 +160,18 @@ impl Exchange {
         push(b"X-Forwarded-Host", told(b"x-forwarded-host").unwrap_or(&self.authority));
         text.clear();
         let _ = write!(text, "{}", self.external_port);
-        push(b"X-Forwarded-Port", told(b"x-forwarded-port").unwrap_or(&text));
+        // Caddy sends the three above only; what else a trusted peer told goes on.
+        let mut push_own = |name: &'static [u8], told: Option<&[u8]>, own: &[u8]| {
+            if let Some(value) = told.or((!self.as_caddy).then_some(own)) {
+                push(name, value);
+            }
+        };
+        push_own(b"X-Forwarded-Port", told(b"x-forwarded-port"), &text);
         text.clear();
         let _ = write!(text, "{}", self.client);
-        push(b"X-Real-IP", told(b"x-real-ip").unwrap_or(&text));
+        push_own(b"X-Real-IP", told(b"x-real-ip"), &text);
         let id = told(b"x-request-id").filter(|id| is_request_id(id));
-        push(b"X-Request-ID", id.unwrap_or(&self.request_id));
+        push_own(b"X-Request-ID", id, &self.request_id);
         if let Some(value) = told(b"forwarded") {
             push(b"Forwarded", value);
         }

@@ -223,7 +223,7 @@ fn clean(path: &[u8]) -> Vec<u8> {
 /// What goes up with a request, and what the call's rewrite took the place of.
 pub struct UpstreamFields {
     pub fields: Fields,
-    pub kept: (Vec<u8>, Vec<u8>, Vec<u8>, bool),
+    pub kept: crate::exchange::KeptTarget,
 }
 
 #[cfg(test)]

@@ -32,8 +32,7 @@ pub fn ask(exchange: &Exchange, tables: &Arc<Tables>, row: u32) -> Question {
         exchange.expand(text, Unknown::Empty, &mut out);
         out
     };
-    let mut path = Vec::with_capacity(exchange.path.len());
-    paths::decode(&exchange.path, &mut path);
+    let path = exchange.decoded_matched_path();
     let mut filename = join(&expand(&server.root), &path);
     if filename.len() > 1 && filename.ends_with(b"/") {
         filename.pop();

@@ -170,7 +170,7 @@ impl Machine {
         let status = if exchange.held_status == 0 { exchange.status } else { exchange.held_status };
         window.write_u32(abi::FIELD_STATUS, u32::from(status));
         window.write_u32(abi::FIELD_RESUME_RESULT, exchange.resume_result);
-        window.write_path(&exchange.path);
+        window.write_path(exchange.matched_path());
     }
 
     pub(crate) fn window(&mut self) -> &mut Window {

@@ -32,6 +32,8 @@ pub struct Settings {
     pub strict_encoded_slash: bool,
     #[prost(string, repeated, tag = "10")]
     pub denied_upstreams: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "40")]
+    pub as_caddy: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Listener {

@@ -19,6 +19,8 @@ pub struct Settings {
     /// 0: no limit.
     pub request_body_bytes_max: u64,
     pub strict_encoded_slash: bool,
+    /// A Caddyfile is served: Host, forwarding fields and unknown hosts are as Caddy has them.
+    pub as_caddy: bool,
 }
 
 /// How long what runs may go on when nobody says otherwise.
@@ -40,6 +42,7 @@ impl Settings {
             drain_timeout_ms: or(message.drain_timeout_ms, DRAIN_TIMEOUT_MS),
             request_body_bytes_max: message.request_body_bytes_max,
             strict_encoded_slash: message.strict_encoded_slash,
+            as_caddy: message.as_caddy,
         })
     }
 }
@@ -57,6 +60,7 @@ impl Default for Settings {
             drain_timeout_ms: DRAIN_TIMEOUT_MS,
             request_body_bytes_max: 0,
             strict_encoded_slash: false,
+            as_caddy: false,
         }
     }
 }

@@ -22,7 +22,7 @@ fn matches_path(pattern: &PathPattern, path: &[u8], exchange: &Exchange) -> bool
         PathPattern::Prefix(text) => path.starts_with(text),
         PathPattern::Exact(text) => *path == text[..],
         PathPattern::Glob(text) => matches_glob(text, path),
-        PathPattern::Escaped(text) => matches_escaped(text, &exchange.path),
+        PathPattern::Escaped(text) => matches_escaped(text, exchange.matched_path()),
         PathPattern::Never => false,
         PathPattern::Dynamic(text) => {
             let mut pattern = Vec::new();
@@ -40,11 +40,11 @@ fn fold_path(vm: &mut Vm) {
     let mut folded = std::mem::take(&mut vm.folded.text);
     folded.clear();
     let exchange = vm.exchange();
-    if memchr::memchr(b'%', &exchange.path).is_none() {
-        folded.extend_from_slice(&exchange.path);
+    if memchr::memchr(b'%', exchange.matched_path()).is_none() {
+        folded.extend_from_slice(exchange.matched_path());
         folded.make_ascii_lowercase();
     } else {
-        let mut decoded = exchange.decoded_path();
+        let mut decoded = exchange.decoded_matched_path();
         match std::str::from_utf8(&decoded) {
             Ok(text) => decoded = text.to_lowercase().into_bytes(),
             Err(_) => decoded.make_ascii_lowercase(),
@@ -186,8 +186,8 @@ pub fn match_regexp(vm: &mut Vm, index: u64) -> HelperResult {
     let exchange = vm.exchange();
     let mut subject = Vec::new();
     match regexp.subject {
-        Subject::NormalisedPath => subject.extend_from_slice(&exchange.path),
-        Subject::Path => paths::clean(&exchange.decoded_path(), &mut subject),
+        Subject::NormalisedPath => subject.extend_from_slice(exchange.matched_path()),
+        Subject::Path => paths::clean(&exchange.decoded_matched_path(), &mut subject),
         Subject::Variable => match &regexp.text {
             Some(text) => exchange.expand(text, Unknown::Empty, &mut subject),
             None => subject.extend_from_slice(exchange.variables.get(&regexp.field).unwrap_or_default()),
@@ -336,7 +336,7 @@ pub fn match_variable(vm: &mut Vm, index: u64) -> HelperResult {
 
 pub fn find_path(vm: &mut Vm, index: u64) -> HelperResult {
     let trie = row(&vm.tables().tries, index)?;
-    Ok(u64::from(trie.find(&vm.exchange().path)))
+    Ok(u64::from(trie.find(vm.exchange().matched_path())))
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Vm {
     fn publish_path(&mut self) {
         self.folded.valid = false;
         // SAFETY: as `exchange` and `window`: two distinct objects.
-        unsafe { (*self.window).write_path(&(*self.exchange).path) };
+        unsafe { (*self.window).write_path((*self.exchange).matched_path()) };
     }
 }
 
