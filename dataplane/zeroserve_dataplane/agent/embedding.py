@@ -15,7 +15,7 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zeroserve_ir.drafting import SnapshotDraft
 
@@ -25,8 +25,10 @@ from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_dataplane.agent.upkeep import keep_up
 from zeroserve_dataplane.jit.compiling import Compiler
 from zeroserve_dataplane.jit.targets import find_host_target
-from zeroserve_dataplane.metrics import MetricsServer, NodeCollector
 from zeroserve_dataplane.settings import EmbeddedSettings, find_cache_directory, find_version
+
+if TYPE_CHECKING:
+    from zeroserve_dataplane.metrics import MetricsServer
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,9 @@ class EmbeddedNode:
             self._start(self.node.run(), "engine link")
             self._start(keep_up(self.node), "upkeep")
             if self._settings.metrics_port >= 0:
+                # Loaded for those who need it: Prometheus' client takes long.
+                from zeroserve_dataplane.metrics import MetricsServer, NodeCollector  # noqa: PLC0415
+
                 collector = NodeCollector(self.node)
                 self.metrics = MetricsServer(
                     self._settings.metrics_address, self._settings.metrics_port, collector

@@ -5,7 +5,7 @@ import http.server
 import socketserver
 import threading
 
-VARYING = {"via", "accept-encoding", "x-request-id", "x-real-ip", "x-forwarded-port", "connection"}
+VARYING = {"via", "accept-encoding", "connection"}
 """Fields that exactly one of the two proxies adds (docs/compatibility.md), and the connection's own."""
 
 

@@ -142,6 +142,7 @@ impl Worker {
         let reads = matches!(&exchange.method[..], b"GET" | b"HEAD");
         if !reads && !in_error_routes {
             exchange.answer.add(b"Allow", b"GET, HEAD");
+            exchange.set_error_message("Method Not Allowed".to_owned());
             return self.answer_error(io, socket, 405, "file servers take GET and HEAD");
         }
         let Some(status) = override_status(exchange, server, in_error_routes) else {

@@ -214,14 +214,24 @@ impl Exchange {
             if prefix.first() != Some(&b'/') {
                 prefix.insert(0, b'/');
             }
-            let rest = trim_prefix(&self.path, &prefix).to_vec();
+            let rest = trim_prefix(&self.cleaned_sent_path(), &prefix).to_vec();
             self.change_path(rest);
         }
         if !rewrite.strip_path_suffix.is_empty() {
             let suffix = self.expanded(&rewrite.strip_path_suffix);
-            let rest = trim_suffix(&self.path, &suffix).to_vec();
+            let rest = trim_suffix(&self.cleaned_sent_path(), &suffix).to_vec();
             self.change_path(rest);
         }
+    }
+
+    /// The path without dot segments and empty ones, its escapes as they are (Caddy: CleanPath of the escaped path).
+    fn cleaned_sent_path(&self) -> Vec<u8> {
+        if self.clean_path.is_empty() {
+            return self.path.clone();
+        }
+        let mut cleaned = Vec::with_capacity(self.path.len());
+        paths::clean(&self.path, &mut cleaned);
+        cleaned
     }
 
     fn change_query(&mut self, changes: &[QueryChange]) {
@@ -349,10 +359,17 @@ fn trim_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> &'a [u8] {
     if in_prefix == prefix.len() { &path[at..] } else { path }
 }
 
-/// The same on reversed texts, where an escape is never read as one (Caddy reverses both and trims).
+/// The same from the end.
 fn trim_suffix<'a>(path: &'a [u8], suffix: &[u8]) -> &'a [u8] {
-    match path.len().checked_sub(suffix.len()) {
-        Some(cut) if path[cut..].eq_ignore_ascii_case(suffix) => &path[..cut],
-        _ => path,
+    let mut end = path.len();
+    for &wanted in suffix.iter().rev() {
+        let escape =
+            end.checked_sub(3).filter(|_| wanted != b'%').and_then(|at| paths::decode_escape(&path[at..]));
+        let Some(found) = escape.or_else(|| end.checked_sub(1).map(|at| path[at])) else { return path };
+        if !found.eq_ignore_ascii_case(&wanted) {
+            return path;
+        }
+        end -= if escape.is_some() { 3 } else { 1 };
     }
+    &path[..end]
 }

@@ -20,12 +20,22 @@ pub fn peer(trusted: bool) -> Peer {
 }
 
 fn begin_with(target: &str, fields: &[(&str, &str)], trusted: bool) -> Result<Exchange, Refuse> {
+    begin_as(target, fields, trusted, false)
+}
+
+fn begin_as(
+    target: &str,
+    fields: &[(&str, &str)],
+    trusted: bool,
+    as_caddy: bool,
+) -> Result<Exchange, Refuse> {
     let headers: Vec<HeaderSpan> = fields
         .iter()
         .map(|(name, value)| HeaderSpan { name: name.as_bytes(), value: value.as_bytes() })
         .collect();
     let head = RequestHead { method: b"GET", target: target.as_bytes(), http_minor: 1, headers: &headers };
-    let message = protocol::Settings { trusted_proxies: vec!["192.0.2.0/24".into()], ..Default::default() };
+    let trusted_proxies = vec!["192.0.2.0/24".into()];
+    let message = protocol::Settings { trusted_proxies, as_caddy, ..Default::default() };
     let mut exchange = Exchange::new();
     exchange.begin(&head, &peer(trusted), &Settings::compile(&message).unwrap(), Clock::default())?;
     Ok(exchange)
@@ -129,6 +139,37 @@ fn strangers_say_nothing_about_themselves() {
          X-Request-ID: {id}\r\n\r\n"
     );
     assert_eq!(head, expected);
+}
+
+#[test]
+fn a_caddyfile_forwards_host_and_path_as_sent() {
+    let fields = [("Host", "A.Example."), ("X-Real-IP", "10.0.0.1")];
+    let mut exchange = begin_as("//a/%2e%2e/B%2fc?q", &fields, false, true).unwrap();
+    assert_eq!(exchange.host(), b"a.example.");
+    assert_eq!(exchange.matched_path(), b"/B%2Fc");
+    let head = upstream_head(&mut exchange, protocol::ProxyCall::default());
+    assert_eq!(
+        head,
+        "GET //a/%2e%2e/B%2fc?q HTTP/1.1\r\nHost: A.Example.\r\nX-Forwarded-For: 192.0.2.1\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: A.Example.\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_path_that_is_not_well_encoded_is_normalised_for_all() {
+    let exchange = begin_as("//a\"b", &[("Host", "a.example")], false, true).unwrap();
+    assert_eq!(exchange.path(), b"/a%22b");
+    assert_eq!(exchange.matched_path(), b"/a%22b");
+}
+
+#[test]
+fn a_rewrite_takes_the_matched_path_along() {
+    let mut exchange = begin_as("//a/./%62/c%2ehtml", &[("Host", "a.example")], false, true).unwrap();
+    let message = protocol::Rewrite { strip_path_suffix: Some(text(".html")), ..Default::default() };
+    let tables = compile(&protocol::Tables { rewrites: vec![message], ..Default::default() });
+    exchange.rewrite(&tables.rewrites[0]);
+    assert_eq!(exchange.path(), b"/a/%62/c");
+    assert_eq!(exchange.matched_path(), b"/a/b/c");
 }
 
 #[test]
