@@ -25,8 +25,9 @@ from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.meaning.upstreams import split_host_port
 from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
-from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
+from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
+from zeroserve_ir.drafting_files import FileTexts
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
@@ -38,6 +39,7 @@ from zeroserve_ir.site_certificates import (
     make_local_certificate,
     read_certificate,
 )
+from zeroserve_ir.sources import Span
 
 DEFAULT_CERTIFICATE = "default"
 MARKER_LENGTH = 12
@@ -242,8 +244,16 @@ class _Drafting:
         names: dict[str, str] = {"": ""}
         body = _number_groups(site.routes, names), _number_groups(site.errors, names)
         if body not in self.lowered:
-            self.lowered[body] = lower_site(site)
+            lowered = lower_site(site)
+            FileTexts(self.read_file, lambda message: self._warn(message, site.span)).place(lowered.tables)
+            self.lowered[body] = lowered
         return self.lowered[body]
+
+    def _warn(self, message: str, span: Span) -> None:
+        finding = Diagnostic(
+            Code.ZS0111, message, span, help="check path and permissions", severity=Severity.WARNING
+        )
+        self.diagnostics.append(finding)
 
     def _add_lowered(self, host: pb.VirtualHost, lowered: LoweredSite) -> None:
         program = pb.Program(

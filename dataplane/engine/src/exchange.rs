@@ -51,6 +51,24 @@ pub struct TlsInfo {
     pub version: TlsVersion,
     /// Lower case, without a trailing dot.
     pub server_name: Option<Arc<str>>,
+    /// IANA's name, but with `TLS13_` for TLS 1.3.
+    pub cipher_suite: &'static str,
+    /// Chosen by ALPN; "" is none.
+    pub protocol: &'static str,
+    pub resumed: bool,
+}
+
+impl TlsInfo {
+    /// For requests that did not come over a connection.
+    pub fn assumed() -> Self {
+        Self {
+            version: TlsVersion::Tls13,
+            server_name: None,
+            cipher_suite: "TLS13_AES_128_GCM_SHA256",
+            protocol: "http/1.1",
+            resumed: false,
+        }
+    }
 }
 
 /// The other end of a client connection.
@@ -142,6 +160,7 @@ mod randomness;
 mod reading;
 pub mod rewriting;
 pub mod statuses;
+pub mod surroundings;
 pub mod texts;
 mod writing;
 

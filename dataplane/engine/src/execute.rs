@@ -4,7 +4,7 @@
 
 use crate::exchange::{
     Body, Clock, Connection, Exchange, Framing, HeaderSpan, ListenerId, Peer, RequestHead, StaticAnswer,
-    TlsInfo, TlsVersion,
+    TlsInfo,
 };
 use crate::program::abi;
 use crate::program::image::{self, Image};
@@ -137,7 +137,7 @@ fn begin(exchange: &mut Exchange, request: &protocol::RequestHead) -> Result<(),
         listener: ListenerId(0),
         remote,
         local: SocketAddr::from(([127, 0, 0, 1], if https { 443 } else { 80 })),
-        tls: https.then_some(TlsInfo { version: TlsVersion::Tls13, server_name: None }),
+        tls: https.then_some(TlsInfo::assumed()),
         trusted: false,
         external_port: 0,
     };

@@ -3,6 +3,7 @@
 
 use crate::access_log::{self, AccessLog, log};
 use crate::control::{Control, WorkerReceiver, WorkerSender, worker_channel};
+use crate::exchange::surroundings::note_machine;
 use crate::files::pool::Files;
 use crate::metrics::{Counter, Region, WorkerMetrics};
 use crate::passwords::Passwords;
@@ -69,6 +70,7 @@ pub fn run(options: Options) -> io::Result<()> {
     drop(options.metrics);
     let own_metrics = region.block(options.workers);
     system_roots();
+    note_machine();
     let native = image::probe_native();
     own_metrics.set(Counter::NativeAllowed, u64::from(native.is_ok()));
     let store = Store::default();

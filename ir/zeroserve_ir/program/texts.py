@@ -46,4 +46,4 @@ def _parts(text: str) -> Iterator[pb.Part]:
 
 
 def _is_name(name: str) -> bool:
-    return not any(char.isspace() or char in '{"' for char in name)
+    return name.startswith("file.") or not any(char.isspace() or char in '{"' for char in name)

@@ -7,6 +7,8 @@ from cryptography import x509
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.authorities import Authority
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.drafting import TYPE_OF_MESSAGE
 from zeroserve_ir.drafting_sites import draft_sites
 from zeroserve_ir.site_certificates import LocalCertificates
@@ -184,3 +186,26 @@ def test_the_local_authority_survives_a_restart(tmp_path):
     second = LocalCertificates.open(tmp_path / "pki", NOW + DAY)
     assert first.authority.certificate == second.authority.certificate
     assert (tmp_path / "pki" / "root.pem").stat().st_mode & 0o777 == 0o600
+
+
+def literals(drafted):
+    (tables,) = messages(drafted, pb.TABLES).values()
+    return [part.literal for response in tables.responses for part in response.body.parts]
+
+
+def test_placeholders_of_files_become_their_content_without_its_last_line_end(draft):
+    files = {"/motd": b"hello\r\n"}
+    drafted = draft('http://a.example {\n respond "<{file./motd}>"\n}', files.__getitem__)
+    assert drafted.diagnostics == ()
+    assert literals(drafted) == ["<", "hello", ">"]
+    other = draft('http://a.example {\n respond "<{file./motd}>"\n}', {"/motd": b"bye"}.__getitem__)
+    assert set(messages(drafted, pb.TABLES)) != set(messages(other, pb.TABLES))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_placeholder_of_a_file_that_is_no_text_is_empty_with_a_warning(draft, content):
+    read_file = refuse_files if content is None else lambda path: content
+    drafted = draft('http://a.example {\n respond "<{file./motd}>"\n}', read_file)
+    assert literals(drafted) == ["<", "", ">"]
+    (finding,) = drafted.diagnostics
+    assert (finding.code, finding.severity) == (Code.ZS0111, Severity.WARNING)

@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::texts::{Part, Placeholder, Text};
-use super::{Exchange, TlsVersion, paths};
+use super::{Exchange, paths};
 use crate::snapshot::Endpoint;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -37,17 +37,19 @@ impl Exchange {
 
     /// Appends the value. Groups: the URI, the connection, the rest.
     pub fn expand_placeholder(&self, placeholder: &Placeholder, unknown: Unknown, out: &mut Vec<u8>) {
-        if let Placeholder::Unknown(name) = placeholder {
-            if !self.expand_mapped(name, out) && unknown == Unknown::Keep {
-                out.push(b'{');
-                out.extend_from_slice(name);
-                out.push(b'}');
+        match placeholder {
+            Placeholder::Unknown(name) => {
+                if !self.expand_mapped(name, out) && unknown == Unknown::Keep {
+                    out.push(b'{');
+                    out.extend_from_slice(name);
+                    out.push(b'}');
+                }
             }
-        } else if !(self.expand_answer(placeholder, unknown, out)
-            || self.expand_uri(placeholder, out)
-            || self.expand_connection(placeholder, out))
-        {
-            self.expand_message(placeholder, out);
+            Placeholder::Tls(field) => self.expand_tls(*field, out),
+            Placeholder::Surrounding(surrounding) => self.expand_surrounding(*surrounding, out),
+            _ if self.expand_answer(placeholder, unknown, out) => {}
+            _ if self.expand_uri(placeholder, out) || self.expand_connection(placeholder, out) => {}
+            _ => self.expand_message(placeholder, out),
         }
     }
 
@@ -110,15 +112,6 @@ impl Exchange {
             Placeholder::LocalHost => write!(out, "{}", self.local.ip()),
             Placeholder::LocalPort => write!(out, "{}", self.local.port()),
             Placeholder::ClientIp => write!(out, "{}", self.client),
-            Placeholder::TlsVersion => out.write_all(match self.tls.as_ref().map(|tls| tls.version) {
-                Some(TlsVersion::Tls12) => b"tls1.2",
-                Some(TlsVersion::Tls13) => b"tls1.3",
-                None => b"",
-            }),
-            Placeholder::TlsServerName => {
-                let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
-                out.write_all(name.unwrap_or_default().as_bytes())
-            }
             Placeholder::UpstreamHostPort => self.write_upstream_hostport(out),
             Placeholder::UpstreamHost => self.write_upstream(out, Endpoint::host),
             Placeholder::UpstreamPort => {
@@ -157,7 +150,7 @@ impl Exchange {
             }
             Placeholder::Port => out.extend_from_slice(self.port()),
             Placeholder::HostPort => out.extend_from_slice(&self.authority),
-            Placeholder::RequestId => out.extend_from_slice(&self.request_id),
+            Placeholder::RequestId => self.push_uuid(out),
             Placeholder::RequestHeader(name) => push_joined(self.request.all(name), out),
             Placeholder::Cookie(name) => out.extend_from_slice(self.cookie(name).unwrap_or_default()),
             Placeholder::ResponseHeader(name) => {

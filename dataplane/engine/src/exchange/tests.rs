@@ -13,7 +13,7 @@ pub fn peer(trusted: bool) -> Peer {
         listener: ListenerId(0),
         remote: ([192, 0, 2, 1], 1234).into(),
         local: ([127, 0, 0, 1], 8443).into(),
-        tls: Some(TlsInfo { version: TlsVersion::Tls13, server_name: None }),
+        tls: Some(TlsInfo::assumed()),
         trusted,
         external_port: 443,
     }

@@ -1,5 +1,6 @@
 //! Text with placeholders, compiled when a snapshot is decoded and expanded per request (Caddy: replacer.go).
 
+use super::surroundings::{Surrounding, TlsField};
 use crate::protocol;
 
 /// The variable of the name that `basic_auth` let in.
@@ -66,8 +67,8 @@ pub enum Placeholder {
     RequestId,
     RequestHeader(Box<[u8]>),
     Cookie(Box<[u8]>),
-    TlsVersion,
-    TlsServerName,
+    Tls(TlsField),
+    Surrounding(Surrounding),
     ResponseHeader(Box<[u8]>),
     Variable(Box<[u8]>),
     UserId,
@@ -151,6 +152,7 @@ impl Part {
 impl Placeholder {
     pub fn compile(name: &str) -> Self {
         Self::compile_fixed(name)
+            .or_else(|| super::surroundings::compile(name))
             .or_else(|| Self::compile_prefixed(name))
             .unwrap_or_else(|| Placeholder::Unknown(name.as_bytes().into()))
     }
@@ -188,8 +190,6 @@ impl Placeholder {
             "http.request.local.host" => Placeholder::LocalHost,
             "http.request.local.port" => Placeholder::LocalPort,
             "http.request.uuid" => Placeholder::RequestId,
-            "http.request.tls.version" => Placeholder::TlsVersion,
-            "http.request.tls.server_name" => Placeholder::TlsServerName,
             "http.vars.client_ip" => Placeholder::ClientIp,
             "http.auth.user.id" => Placeholder::UserId,
             "http.error.status_code" => Placeholder::ErrorStatus,

@@ -158,7 +158,25 @@ impl Session {
             rustls::ProtocolVersion::TLSv1_3 => TlsVersion::Tls13,
             _ => TlsVersion::Tls12,
         };
-        Some(TlsInfo { version, server_name: self.server_name.clone() })
+        let state: &rustls::CommonState = match &self.side {
+            Side::Server(connection) => connection,
+            Side::Client(connection) => connection,
+        };
+        Some(TlsInfo {
+            version,
+            server_name: self.server_name.clone(),
+            cipher_suite: state
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or_default(),
+            protocol: match state.alpn_protocol() {
+                Some(b"h2") => "h2",
+                Some(b"http/1.1") => "http/1.1",
+                Some(b"http/1.0") => "http/1.0",
+                _ => "",
+            },
+            resumed: state.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        })
     }
 }
 

@@ -225,15 +225,18 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "http.request.uri.query_escaped http.request.uri.prefixed_query http.request.uri.query.* "
         "http.request.orig_uri http.request.orig_uri.* http.request.header.* http.request.cookie.* "
         "http.request.remote http.request.remote.* http.request.local http.request.local.* "
-        "http.request.duration http.request.duration_ms http.request.tls.* http.request.body "
-        "http.request.body_base64 http.regexp.* http.vars.* http.error http.error.* http.reverse_proxy.* "
+        "http.request.duration http.request.duration_ms http.request.tls.* "
+        "http.regexp.* http.vars.* http.error http.error.* http.reverse_proxy.* "
         "http.response.header.* http.auth.user.* http.intercept.* "
-        "time.now.http time.now.unix time.now.unix_ms time.now.year",
+        "time.now time.now.common_log time.now.http time.now.unix time.now.unix_ms time.now.year "
+        "http.shutting_down http.time_until_shutdown",
     ),
-    **_rows(_OWNER, Kind.PLACEHOLDER, "env.* http.matchers.file.*"),
     **_rows(
-        _LATER_OWNER, Kind.PLACEHOLDER, "file.* system.* time.* http.shutting_down http.time_until_shutdown"
+        _OWNER,
+        Kind.PLACEHOLDER,
+        "env.* file.* http.matchers.file.* system.arch system.hostname system.os system.slash system.wd",
     ),
+    **_rows(_LATER, Kind.PLACEHOLDER, "http.request.body http.request.body_base64"),
 }
 """The table; placeholder rows that end in `.*` stand for all names with that start."""
 

@@ -70,7 +70,7 @@ fn is_set(exchange: &Exchange, placeholder: &Placeholder) -> bool {
         Placeholder::UpstreamHost | Placeholder::UpstreamPort | Placeholder::UpstreamHostPort => {
             exchange.upstream.is_some()
         }
-        Placeholder::TlsVersion | Placeholder::TlsServerName => exchange.tls.is_some(),
+        Placeholder::Tls(_) => exchange.tls.is_some(),
         Placeholder::Unknown(name) => exchange.is_mapped(name),
         _ => true,
     }

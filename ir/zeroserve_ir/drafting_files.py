@@ -1,0 +1,66 @@
+"""`{file.*}`: the content of files in place of their placeholders, read when the sites are drafted.
+
+In: the tables of a site. Out: the same tables with literals, and a warning for each file that cannot be read.
+Called by `drafting_sites`: the engine may not look at the file system. Stock Caddy reads with each request;
+here a change shows after the next reload. Of a file the first MiB counts (Caddy: replacer.go).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+from google.protobuf.message import Message
+
+from zeroserve_ir._pb import resources_pb2 as pb
+
+FILE_PREFIX = "file."
+FILE_BYTES_MAX = 1 << 20
+
+
+class FileTexts:
+    """The files that placeholders name, each read once."""
+
+    def __init__(self, read_file: Callable[[str], bytes], warn: Callable[[str], None]) -> None:
+        self._read_file = read_file
+        self._warn = warn
+        self._texts: dict[str, str] = {}
+
+    def place(self, tables: pb.Tables) -> None:
+        """Put texts for placeholders of files into tables, whose name is that of their content."""
+        if self._place(tables):
+            tables.name = ""
+            tables.name = hashlib.sha256(tables.SerializeToString(deterministic=True)).hexdigest()
+
+    def _place(self, message: Message) -> bool:
+        found = False
+        if "placeholder" in message.DESCRIPTOR.fields_by_name:
+            name: str = getattr(message, "placeholder")  # noqa: B009
+            if name.startswith(FILE_PREFIX):
+                literal = "literal" if "literal" in message.DESCRIPTOR.fields_by_name else "text"
+                setattr(message, literal, self._read(name.removeprefix(FILE_PREFIX)))
+                return True
+        for inner in _inner_messages(message):
+            found = self._place(inner) or found
+        return found
+
+    def _read(self, path: str) -> str:
+        if path not in self._texts:
+            try:
+                content = self._read_file(path)[:FILE_BYTES_MAX]
+                self._texts[path] = content.decode().removesuffix("\n").removesuffix("\r")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "not UTF-8"
+                self._warn(f"{{file.{path}}} stays empty: cannot read {path}: {reason}")
+                self._texts[path] = ""
+        return self._texts[path]
+
+
+def _inner_messages(message: Message) -> Iterator[Message]:
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if isinstance(value, Message):
+            yield value
+        else:
+            yield from value
