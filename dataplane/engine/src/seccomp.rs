@@ -98,7 +98,14 @@ const KILLED: &[i64] = &[
 ];
 
 /// What file servers need besides: that they open for reading only is `landlock`'s part.
-const FILES: &[i64] = &[libc::SYS_openat2, libc::SYS_getdents64, libc::SYS_readlinkat, libc::SYS_preadv2];
+const FILES: &[i64] = &[
+    libc::SYS_openat2,
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    libc::SYS_preadv2,
+    libc::SYS_sendfile,
+    crate::files::opening::SYS_CACHESTAT,
+];
 
 /// Applies both filters to every thread, for good. `files`: this engine may open files.
 pub fn restrict(rings: Rings, files: bool) -> io::Result<()> {

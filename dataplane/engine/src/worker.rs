@@ -107,16 +107,18 @@ pub fn run(context: WorkerContext) -> io::Result<()> {
     let (choice, ready, metrics) = (context.io, context.ready.clone(), context.metrics.clone());
     let reason = match choice {
         IoChoice::Epoll => "asked for".to_owned(),
-        IoChoice::Auto | IoChoice::IoUring => match Uring::new(context.messages.descriptor()) {
-            Ok(mut ring) => {
-                let mut worker = Worker::new(context, &ring)?;
-                metrics.set(Counter::IoUring, 1);
-                let _ = ready.send(IoReport { backend: "io_uring", reason: String::new() });
-                return ring.run(&mut worker);
+        IoChoice::Auto | IoChoice::IoUring => {
+            match Uring::new(context.messages.descriptor(), context.files.is_allowed()) {
+                Ok(mut ring) => {
+                    let mut worker = Worker::new(context, &ring)?;
+                    metrics.set(Counter::IoUring, 1);
+                    let _ = ready.send(IoReport { backend: "io_uring", reason: String::new() });
+                    return ring.run(&mut worker);
+                }
+                Err(error) if choice == IoChoice::IoUring => return Err(error),
+                Err(error) => format!("io_uring: {error}"),
             }
-            Err(error) if choice == IoChoice::IoUring => return Err(error),
-            Err(error) => format!("io_uring: {error}"),
-        },
+        }
     };
     let mut ring = Epoll::new(context.messages.descriptor())?;
     let mut worker = Worker::new(context, &ring)?;

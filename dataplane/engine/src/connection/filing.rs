@@ -11,12 +11,12 @@ use crate::files::answering::{Built, Piece, Sending, Taken, date, override_statu
 use crate::files::asking::{ask, keeps_last_element, original_path};
 use crate::files::browsing::Listing;
 use crate::files::finding::{self, Answer, Found};
-use crate::files::opening::{Patience, read};
+use crate::files::opening::{Patience, is_in_memory, read};
 use crate::files::pool::{Done, Task};
 use crate::files::redirecting::redirect;
 use crate::files::{matching, mime};
-use crate::limits::FILE_READ_BYTES;
-use crate::ring::{Io, SocketId};
+use crate::limits::{FILE_READ_BYTES, LENT_BYTES_MAX, LENT_BYTES_MIN};
+use crate::ring::{FileSent, Io, SocketId};
 use crate::worker::Worker;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -26,6 +26,14 @@ use std::sync::Arc;
 pub struct Serve {
     pub row: u32,
     pub entry: u32,
+}
+
+/// What became of a part that needs no copy.
+enum Lent {
+    /// `send_file` is called again when the socket has drained.
+    Wait,
+    Copy,
+    Cut,
 }
 
 impl Worker {
@@ -214,6 +222,11 @@ impl Worker {
             if self.is_full(io, socket) {
                 return self.notify_drained(io, socket);
             }
+            match self.lend_file(io, socket) {
+                Lent::Wait => return,
+                Lent::Cut => return self.cut_file(io, socket),
+                Lent::Copy => {}
+            }
             let mut bytes = std::mem::take(&mut self.scratch.file);
             bytes.clear();
             let Some(down) = self.downstream(socket).filter(|down| down.phase == Phase::Serving) else {
@@ -225,7 +238,10 @@ impl Worker {
                 return;
             };
             let step = sending.take(&mut bytes);
-            if !bytes.is_empty() {
+            if down.serving.passes_data() {
+                down.serving.response_bytes += bytes.len() as u64;
+                self.send_downstream(io, socket, &bytes);
+            } else if !bytes.is_empty() {
                 self.answer_data(io, socket, &bytes);
             }
             self.scratch.file = bytes;
@@ -247,6 +263,42 @@ impl Worker {
                 }
                 Taken::Cut => return self.cut_file(io, socket),
             }
+        }
+    }
+
+    /// Sends of a large part without copying it, where the client's side is plain and the kernel has it in memory.
+    fn lend_file<I: Io>(&mut self, io: &mut I, socket: SocketId) -> Lent {
+        if self.is_stream(socket) {
+            return Lent::Copy;
+        }
+        let Some(down) = self.downstream(socket).filter(|down| down.phase == Phase::Serving) else {
+            return Lent::Copy;
+        };
+        if down.session.is_some() || !down.serving.passes_data() {
+            return Lent::Copy;
+        }
+        let Some(sending) = down.serving.file.as_mut().filter(|sending| !sending.reading) else {
+            return Lent::Copy;
+        };
+        let Some(&Piece::Part(span)) = sending.pieces.front() else { return Lent::Copy };
+        let length = span.length.min(LENT_BYTES_MAX);
+        if length < LENT_BYTES_MIN || !is_in_memory(sending.file.as_fd(), span.start, length) {
+            return Lent::Copy;
+        }
+        if io.pending(socket) > 0 {
+            io.notify_drained(socket);
+            return Lent::Wait;
+        }
+        match io.send_file(socket, sending.file.as_fd(), span.start, length as usize) {
+            FileSent::Taken(0) => Lent::Cut,
+            FileSent::Taken(count) => {
+                sending.advance(count as u64);
+                down.serving.response_bytes += count as u64;
+                // The last piece is followed by the end of the answer, at once.
+                if sending.pieces.is_empty() { Lent::Copy } else { Lent::Wait }
+            }
+            FileSent::Full => Lent::Wait,
+            FileSent::Unable => Lent::Copy,
         }
     }
 

@@ -45,6 +45,8 @@ impl Worker {
         let (sent, pending) = (self.sent(io, socket), self.pending(io, socket) > 0);
         let Some(down) = self.downstream(socket) else { return };
         let serving = &down.serving;
+        // What is sent without copies is never pending here.
+        let pending = pending || serving.file.as_ref().is_some_and(|file| !file.reading);
         let expecting = down.phase == Phase::Serving
             && matches!(serving.waiting, Waiting::Answer | Waiting::Length)
             && !serving.upload_done()

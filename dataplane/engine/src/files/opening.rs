@@ -170,6 +170,27 @@ pub fn read(
     }
 }
 
+/// cachestat(2), Linux 6.5: the same number everywhere.
+pub const SYS_CACHESTAT: libc::c_long = 451;
+
+/// True where all of a range is in memory. False also where the kernel does not tell: it does so to those who own the file
+/// or may write it.
+pub fn is_in_memory(file: BorrowedFd<'_>, offset: u64, length: u64) -> bool {
+    const PAGE_BYTES: u64 = 4096;
+    let Some(last) = length.checked_sub(1).and_then(|last| offset.checked_add(last)) else { return false };
+    let range = [offset, length];
+    // struct cachestat: cached, dirty, in writeback, evicted, recently evicted pages.
+    let mut pages = [0u64; 5];
+    // SAFETY: both arrays are laid out as the kernel's structures and live through the call.
+    let result =
+        unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), range.as_ptr(), pages.as_mut_ptr(), 0) };
+    let mut byte = Vec::new();
+    // A page that is being read counts as cached; what comes last is read last.
+    result == 0
+        && pages[0] > last / PAGE_BYTES - offset / PAGE_BYTES
+        && matches!(read(file, last, 1, Patience::Cached, &mut byte), Ok(Some(1)))
+}
+
 /// Names in a directory in its own order, at most `limit`, without `.` and `..`. Waits.
 pub fn list(directory: BorrowedFd<'_>, limit: usize) -> io::Result<Vec<Vec<u8>>> {
     const BATCH_BYTES: usize = 32 << 10;

@@ -38,6 +38,7 @@ struct Job {
 /// The pool's front, shared by all workers.
 pub struct Files {
     queue: SyncSender<Job>,
+    allowed: bool,
 }
 
 impl Files {
@@ -54,7 +55,12 @@ impl Files {
             let receiver = receiver.clone();
             thread::Builder::new().name(format!("files-{index}")).spawn(move || work(&receiver))?;
         }
-        Ok(Arc::new(Self { queue }))
+        Ok(Arc::new(Self { queue, allowed }))
+    }
+
+    /// This engine may open files.
+    pub fn is_allowed(&self) -> bool {
+        self.allowed
     }
 
     /// Queues a task; the answer comes as `WorkerMessage::FileDone`. False: the queue is full, or there is no pool.

@@ -2,8 +2,10 @@
 //! refuse io_uring. Edge-triggered sockets, level-triggered listeners.
 #![allow(unsafe_code)]
 
+mod files;
+
 use super::addresses::{self, RawAddress};
-use super::{BufferPool, Close, End, Handler, Io, SocketId};
+use super::{BufferPool, Close, End, FileSent, Handler, Io, SocketId};
 use crate::exchange::Clock;
 use crate::limits::*;
 use std::io;
@@ -390,6 +392,10 @@ impl Io for Epoll {
 
     fn sent(&self, socket: SocketId) -> u64 {
         self.sockets[socket.index()].sent
+    }
+
+    fn send_file(&mut self, id: SocketId, file: BorrowedFd<'_>, offset: u64, length: usize) -> FileSent {
+        self.lend(id, file, offset, length)
     }
 
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {

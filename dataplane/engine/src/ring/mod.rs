@@ -8,6 +8,7 @@
 
 pub mod addresses;
 pub mod epoll;
+mod sendfile;
 #[cfg(test)]
 pub mod sim;
 pub mod unix_paths;
@@ -15,7 +16,7 @@ pub mod uring;
 
 use crate::exchange::Clock;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Slot of a socket in its backend. The backend's generation keeps stale completions away from a reused slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +45,17 @@ pub enum Close {
     Now,
 }
 
+/// What became of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSent {
+    /// The kernel has this many; 0 is the file's end.
+    Taken(usize),
+    /// None now.
+    Full,
+    /// They have to be copied.
+    Unable,
+}
+
 /// What a handler may do with sockets.
 pub trait Io {
     /// Append-only output of a socket, flushed at the end of the turn (of a connecting one: once it is connected).
@@ -52,6 +64,9 @@ pub trait Io {
     fn pending(&self, socket: SocketId) -> usize;
     /// Bytes that the kernel took over the socket's life.
     fn sent(&self, socket: SocketId) -> u64;
+    /// Sends bytes of a file without copying them, where `pending` is 0. One `on_drained` follows what was taken, but for
+    /// 0, and `Full`. The caller has seen that the bytes are in memory.
+    fn send_file(&mut self, id: SocketId, file: BorrowedFd<'_>, offset: u64, length: usize) -> FileSent;
     /// Starts a connection; `on_connect` follows. None: no socket is left.
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId>;
     /// Ends our side after what is in `out`; the socket is still read.

@@ -5,12 +5,12 @@
 //! the possible events at random and then the worker's `on_turn`. The test plays all remote ends: it opens clients,
 //! answers upstream connections, sends, finishes, resets and stalls. One seed replays one run exactly.
 
-use super::{Close, End, Handler, Io, SocketId};
+use super::{Close, End, FileSent, Handler, Io, SocketId};
 use crate::exchange::Clock;
 use crate::limits::PENDING_OUTPUT_BYTES_LOW;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Deterministic random numbers (SplitMix64).
 #[derive(Clone)]
@@ -343,6 +343,10 @@ impl Io for Sim {
 
     fn sent(&self, socket: SocketId) -> u64 {
         self.links[self.slots[socket.index()]].sent
+    }
+
+    fn send_file(&mut self, _: SocketId, _: BorrowedFd<'_>, _: u64, _: usize) -> FileSent {
+        FileSent::Unable
     }
 
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {

@@ -5,11 +5,13 @@
 //! the connect address while `connecting`, accept addresses for ever); a socket is closed only after both.
 #![allow(unsafe_code)]
 
+mod files;
+mod opening;
 mod setup;
 mod sockets;
 
 use super::addresses::{self, RawAddress};
-use super::{BufferPool, Close, End, Handler, Io, SocketId};
+use super::{BufferPool, Close, End, FileSent, Handler, Io, SocketId};
 use crate::exchange::Clock;
 use crate::limits::*;
 use io_uring::types::{BufRingEntry, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
@@ -26,6 +28,8 @@ const CONNECT: u64 = 4;
 const CLOSE: u64 = 5;
 const WAKE: u64 = 6;
 const IGNORED: u64 = 7;
+const INSTALL: u64 = 8;
+const ROOM: u64 = 9;
 
 const SUBMISSIONS: u32 = 4096;
 const COMPLETIONS: u32 = 16384;
@@ -53,6 +57,9 @@ struct Socket {
     flying: Vec<u8>,
     out: Vec<u8>,
     address: Option<Box<RawAddress>>,
+    lent: files::Lent,
+    /// A poll for room to send is armed in the kernel.
+    polling: bool,
 }
 
 struct Acceptor {
@@ -89,6 +96,8 @@ pub struct Uring {
     clock: Clock,
     system_calls: u64,
     stopped: bool,
+    /// Sockets that may have a descriptor for files; None: files are copied.
+    lent: Option<u32>,
 }
 
 fn user_data(operation: u64, generation: u32, index: u32) -> u64 {
@@ -96,9 +105,10 @@ fn user_data(operation: u64, generation: u32, index: u32) -> u64 {
 }
 
 impl Uring {
-    /// Fails where io_uring is refused or too old; the error is the reason to log. `wake` stays open and readable
+    /// Fails where io_uring is refused or too old; the error is the reason to log. `files`: `send_file` may be
+    /// asked for. `wake` stays open and readable
     /// events on it come as `on_wake`. Must be called on the thread that runs the ring.
-    pub fn new(wake: BorrowedFd<'_>) -> io::Result<Uring> {
+    pub fn new(wake: BorrowedFd<'_>, files: bool) -> io::Result<Uring> {
         let mut builder = IoUring::<squeue::Entry, cqueue::Entry>::builder();
         builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
         builder.setup_cqsize(COMPLETIONS).setup_submit_all().setup_r_disabled();
@@ -113,7 +123,7 @@ impl Uring {
             let submitter = ring.submitter();
             submitter.register_buf_ring_with_flags(buffer_ring as u64, RECEIVE_BUFFERS, BUFFER_GROUP, 0)?;
         }
-        setup::restrict(&ring)?;
+        let lends = setup::restrict(&ring, files)?;
         let mut uring = Uring {
             ring,
             sockets: Vec::new(),
@@ -132,6 +142,7 @@ impl Uring {
             clock: addresses::read_clock(),
             system_calls: 0,
             stopped: false,
+            lent: lends.then_some(0),
         };
         // A registered ring descriptor saves a lookup per enter; older kernels do without.
         let _ = uring.ring.submitter().register_ring_fd();
@@ -332,6 +343,7 @@ impl Uring {
         socket.address = None;
         self.pool.give(out);
         self.pool.give(flying);
+        self.take_back(index, generation);
         if receiving {
             // The multishot receive pins the file: without the cancel no FIN is ever sent.
             self.cancel(RECEIVE, generation, index);
@@ -346,6 +358,8 @@ impl Uring {
             SEND => self.sent_some(handler, index, result),
             ACCEPT => self.accepted(handler, index as usize, result),
             CONNECT => self.connected(handler, index, result),
+            INSTALL => self.installed(handler, index, generation, result),
+            ROOM => self.has_room(handler, index, generation),
             CLOSE => {
                 handler.on_closed(self, SocketId(index));
                 self.free.push(index);
@@ -451,36 +465,6 @@ impl Uring {
             self.sockets[index as usize].notify = false;
             handler.on_drained(self, SocketId(index));
         }
-    }
-
-    fn accepted<H: Handler<Self>>(&mut self, handler: &mut H, index: usize, result: i32) {
-        let acceptor = &mut self.acceptors[index];
-        acceptor.armed = false;
-        let (slot, remote, listener) = (acceptor.slot, acceptor.address.get(), acceptor.listener);
-        if result < 0 {
-            self.free.push(slot);
-            // Re-armed at the end of the turn; EMFILE and ENOMEM thus retry once per turn, not in a loop.
-            return;
-        }
-        self.open(slot);
-        self.arm_receive(slot, true);
-        let (key, local) = (self.listenings[listener].key, self.listenings[listener].local);
-        handler.on_accept(self, SocketId(slot), key, remote, local);
-    }
-
-    fn connected<H: Handler<Self>>(&mut self, handler: &mut H, index: u32, result: i32) {
-        let socket = &mut self.sockets[index as usize];
-        socket.connecting = false;
-        if socket.closing {
-            return self.try_close(index);
-        }
-        if result == 0 {
-            self.arm_receive(index, true);
-        } else {
-            socket.ended = true;
-        }
-        self.mark_dirty(index);
-        handler.on_connect(self, SocketId(index), result == 0);
     }
 }
 

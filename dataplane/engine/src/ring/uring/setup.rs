@@ -7,8 +7,20 @@ use std::io;
 /// IORING_REGISTER_FILES_UPDATE: the only register operation needed once the ring is enabled.
 const REGISTER_FILES_UPDATE: u8 = 6;
 
-/// Allows what this module submits and nothing else, then enables the ring.
-pub(super) fn restrict(ring: &IoUring) -> io::Result<()> {
+/// Allows what this module submits and nothing else, then enables the ring. `files`: descriptors may be lent; the result
+/// says whether this kernel can (Linux 6.8).
+pub(super) fn restrict(ring: &IoUring, files: bool) -> io::Result<bool> {
+    let submitter = ring.submitter();
+    // A kernel that refuses a list keeps none of it.
+    let lends = files && submitter.register_restrictions(&mut restrictions(true)).is_ok();
+    if !lends {
+        submitter.register_restrictions(&mut restrictions(false))?;
+    }
+    submitter.register_enable_rings()?;
+    Ok(lends)
+}
+
+fn restrictions(lends: bool) -> Vec<Restriction> {
     let operations = [
         opcode::Accept::CODE,
         opcode::AsyncCancel::CODE,
@@ -21,10 +33,12 @@ pub(super) fn restrict(ring: &IoUring) -> io::Result<()> {
     ];
     let flags = squeue::Flags::FIXED_FILE | squeue::Flags::BUFFER_SELECT | squeue::Flags::SKIP_SUCCESS;
     let mut restrictions: Vec<Restriction> = operations.into_iter().map(Restriction::sqe_op).collect();
+    if lends {
+        restrictions.push(Restriction::sqe_op(opcode::FixedFdInstall::CODE));
+    }
     restrictions.push(Restriction::sqe_flags_allowed(flags.bits()));
     restrictions.push(Restriction::register_op(REGISTER_FILES_UPDATE));
-    ring.submitter().register_restrictions(&mut restrictions)?;
-    ring.submitter().register_enable_rings()
+    restrictions
 }
 
 /// Anonymous memory for the process' life: the kernel may write into receive buffers even after the ring is closed.

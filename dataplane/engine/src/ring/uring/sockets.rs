@@ -23,6 +23,10 @@ impl Io for Uring {
         self.sockets[socket.index()].sent
     }
 
+    fn send_file(&mut self, id: SocketId, file: BorrowedFd<'_>, offset: u64, length: usize) -> FileSent {
+        self.lend(id, file, offset, length)
+    }
+
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {
         let index = self.free.pop()?;
         self.system_calls += 4;

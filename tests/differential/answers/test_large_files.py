@@ -1,0 +1,166 @@
+"""Files that are too large to be read at once: without copies where the client's side is plain."""
+
+import contextlib
+import hashlib
+import os
+import random
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import free_ports, make_certificate
+
+BIN = Path(sys.executable).parent
+LENGTH = 9_000_001
+CONTENT = random.Random(1).randbytes(LENGTH)
+CAPTION = """\
+{{
+  auto_https off
+  admin off
+}}
+http://:{plain}, https://:{tls} {{
+  tls {folder}/tls.crt {folder}/tls.key
+  root * {folder}/site
+  file_server
+}}
+"""
+
+
+@pytest.fixture(scope="module", params=["io_uring", "epoll"])
+def site(request, tmp_path_factory):
+    """Ours with that backend: (folder of the files, plain port, TLS port)."""
+    folder = tmp_path_factory.mktemp("large")
+    make_certificate(folder)
+    (folder / "site").mkdir()
+    (folder / "site/large").write_bytes(CONTENT)
+    plain, tls = free_ports(2)
+    (folder / "Caddyfile").write_text(CAPTION.format(plain=plain, tls=tls, folder=folder))
+    command = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off"]
+    command += ["--workers", "1", "--io", request.param]
+    names = ("ZEROSERVE_ENGINE", "PATH")
+    environment = {"HOME": str(folder)} | {name: os.environ[name] for name in names if name in os.environ}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            wait_for(plain, process, folder / "log")
+            yield folder / "site", plain, tls
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=20)
+
+
+def wait_for(port, process, log):
+    deadline = time.monotonic() + 60
+    while True:
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(log.read_text())
+        with contextlib.suppress(OSError):
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def connected(port, tls=False, receive_bytes=None):
+    client = socket.socket()
+    if receive_bytes:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    client.settimeout(20)
+    client.connect(("127.0.0.1", port))
+    if tls:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client = context.wrap_socket(client, server_hostname="a.example")
+    with client, client.makefile("rb") as reader:
+        yield client, reader
+
+
+def request(path, *fields, method="GET"):
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: a.example", *fields, "", ""]).encode()
+
+
+def read_head(reader):
+    status = int(reader.readline().split()[1])
+    fields = {}
+    while (line := reader.readline().strip()) != b"":
+        name, _, value = line.decode().partition(": ")
+        fields[name.lower()] = value
+    return status, fields
+
+
+def read_answer(reader):
+    status, fields = read_head(reader)
+    return status, reader.read(int(fields["content-length"]))
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_large_file_comes_whole_and_the_connection_goes_on(site, tls):
+    with connected(site[2] if tls else site[1], tls) as (client, reader):
+        client.sendall(request("/large") * 2 + request("/none") + request("/large"))
+        for status, length in ((200, LENGTH), (200, LENGTH), (404, 0), (200, LENGTH)):
+            found, body = read_answer(reader)
+            assert (found, len(body)) == (status, length)
+            assert status == 404 or digest(body) == digest(CONTENT)
+
+
+def test_ranges_of_a_large_file(site):
+    with connected(site[1]) as (client, reader):
+        client.sendall(request("/large", "Range: bytes=1000001-6000000"))
+        assert read_answer(reader) == (206, CONTENT[1_000_001:6_000_001])
+        client.sendall(request("/large", "Range: bytes=0-2999999,4000000-8999999"))
+        status, body = read_answer(reader)
+        assert status == 206
+        assert CONTENT[:3_000_000] in body
+        assert CONTENT[4_000_000:9_000_000] in body
+
+
+def test_head_sends_no_body(site):
+    with connected(site[1]) as (client, reader):
+        client.sendall(request("/large", method="HEAD"))
+        assert read_head(reader)[1]["content-length"] == str(LENGTH)
+        client.sendall(request("/large", "Range: bytes=5-9"))
+        assert read_answer(reader) == (206, CONTENT[5:10])
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(site):
+    with connected(site[1], receive_bytes=4096) as (client, reader):
+        client.sendall(request("/large"))
+        assert read_head(reader)[0] == 200
+        start = reader.read(100_000)
+        time.sleep(0.5)
+        with connected(site[1]) as (other, other_reader):
+            other.sendall(request("/none"))
+            assert read_head(other_reader)[0] == 404
+        assert digest(start + reader.read(LENGTH - len(start))) == digest(CONTENT)
+
+
+def test_clients_that_leave_take_nobody_with_them(site):
+    for _ in range(20):
+        with connected(site[1], receive_bytes=4096) as (client, reader):
+            client.sendall(request("/large"))
+            assert read_head(reader)[0] == 200
+    with connected(site[1]) as (client, reader):
+        client.sendall(request("/large"))
+        assert digest(read_answer(reader)[1]) == digest(CONTENT)
+
+
+def test_a_file_that_shrinks_ends_its_connection(site):
+    folder, plain, _ = site
+    (folder / "shrinking").write_bytes(b"x" * 64_000_000)
+    with connected(plain, receive_bytes=4096) as (client, reader):
+        client.sendall(request("/shrinking"))
+        assert read_head(reader)[0] == 200
+        os.truncate(folder / "shrinking", 1)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while block := reader.read(1_000_000):
+                received += len(block)
+        assert received < 64_000_000
