@@ -39,8 +39,8 @@ pub const POOLED_BUFFERS_MAX: usize = 256;
 
 /// One read of a file: several TLS records, and short enough (some 10 us) that other connections do not wait.
 pub const FILE_READ_BYTES: usize = 64 << 10;
-/// Shorter parts of files are copied: lending takes a turn of its own and two calls more.
-pub const LENT_BYTES_MIN: u64 = 256 << 10;
+/// Shorter parts of files are copied, in one read: lending takes a turn of its own and two calls more.
+pub const LENT_BYTES_MIN: u64 = FILE_READ_BYTES as u64;
 /// What is lent at a time: some 50 us of the kernel's work.
 pub const LENT_BYTES_MAX: u64 = 512 << 10;
 /// Sockets of a worker's ring that have a descriptor besides, for files: other files have to find one too.
