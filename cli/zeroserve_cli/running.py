@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.loading import load_configuration
+from zeroserve_ir.caddyfile.metering import proxy_metrics
 from zeroserve_ir.drafting_sites import draft_sites
 
 from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
@@ -26,14 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve; a configuration with an error is not served."""
     config: Path = arguments.config
+    port: int = arguments.metrics_port
     fingerprint = (lambda: _stamp(config)) if arguments.watch else None
-    return serve(make_settings(arguments), Source(lambda path: load(path or config), fingerprint))
+    return serve(make_settings(arguments), Source(lambda path: load(path or config, port), fingerprint))
 
 
-def load(path: Path) -> Loaded:
-    """Read a Caddyfile and draft its snapshot."""
+def load(path: Path, metrics_port: int = -1) -> Loaded:
+    """Read a Caddyfile and draft its snapshot; `metrics` answers where a port is known to serve them."""
     with _collection_paused():
-        return _load(path)
+        return _load(path, metrics_port)
 
 
 @contextlib.contextmanager
@@ -46,13 +48,16 @@ def _collection_paused() -> Iterator[None]:
         gc.enable()
 
 
-def _load(path: Path) -> Loaded:
+def _load(path: Path, metrics_port: int) -> Loaded:
     read = load_configuration(path, os.environ)
-    known = (*read.diagnostics, *find_unsupported(read.configuration))
+    configuration = read.configuration
+    if metrics_port > 0:
+        configuration = proxy_metrics(configuration, metrics_port)
+    known = (*read.diagnostics, *find_unsupported(configuration))
     loaded = Loaded(None, known, read.texts)
     if loaded.errors:
         return loaded
-    drafted = draft_sites(read.configuration)
+    drafted = draft_sites(configuration)
     findings = (*known, *drafted.diagnostics)
     loaded = Loaded(drafted.draft, findings, read.texts, f"{len(read.configuration.sites)} sites of {path}")
     return loaded if not loaded.errors else Loaded(None, findings, read.texts)

@@ -18,6 +18,8 @@ from zeroserve_ir.tree_logging import Logger
 _HARMLESS_HANDLERS = ("push",)
 """Handlers without which every answer is as right as with them."""
 
+_HANDLER_MESSAGES = {"metrics": "metrics is answered by `zeroserve run --metrics-port PORT` only"}
+
 _SERVER_ERRORS = ("client_ip_headers", "listener_wrappers", "packet_conn_wrappers")
 """Fields of servers that decide who a client is, or what it says."""
 
@@ -110,9 +112,8 @@ def _judge_routes(routes: Sequence[Route]) -> list[Diagnostic]:
                     found += _judge_routes((*inner, *errors))
                 case CarriedHandler(module, settings):
                     harmless = module in _HARMLESS_HANDLERS
-                    found.append(
-                        _finding(f"{module} is not supported yet", settings.span, error=not harmless)
-                    )
+                    message = _HANDLER_MESSAGES.get(module, f"{module} is not supported yet")
+                    found.append(_finding(message, settings.span, error=not harmless))
                 case SetVariables(variables) if any(name == "fs" for name, _ in variables):
                     found.append(_finding("other file systems are not supported", route.span, error=True))
     return found
