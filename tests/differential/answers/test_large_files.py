@@ -13,18 +13,17 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import free_ports, make_certificate
 
 BIN = Path(sys.executable).parent
 LENGTH = 9_000_001
 CONTENT = random.Random(1).randbytes(LENGTH)
-CAPTION = """\
+CADDYFILE = """\
 {{
   auto_https off
   admin off
 }}
 http://:{plain}, https://:{tls} {{
-  tls {folder}/tls.crt {folder}/tls.key
+  tls {certificate} {key}
   root * {folder}/site
   file_server
 }}
@@ -32,14 +31,14 @@ http://:{plain}, https://:{tls} {{
 
 
 @pytest.fixture(scope="module", params=["io_uring", "epoll"])
-def site(request, tmp_path_factory):
+def site(request, tmp_path_factory, variables):
     """Ours with that backend: (folder of the files, plain port, TLS port)."""
     folder = tmp_path_factory.mktemp("large")
-    make_certificate(folder)
     (folder / "site").mkdir()
     (folder / "site/large").write_bytes(CONTENT)
-    plain, tls = free_ports(2)
-    (folder / "Caddyfile").write_text(CAPTION.format(plain=plain, tls=tls, folder=folder))
+    plain, tls = free_port(), free_port()
+    pair = {"certificate": variables["CERTIFICATE"], "key": variables["KEY"]}
+    (folder / "Caddyfile").write_text(CADDYFILE.format(plain=plain, tls=tls, folder=folder, **pair))
     command = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off"]
     command += ["--workers", "1", "--io", request.param]
     names = ("ZEROSERVE_ENGINE", "PATH")
@@ -52,6 +51,11 @@ def site(request, tmp_path_factory):
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=20)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 def wait_for(port, process, log):
