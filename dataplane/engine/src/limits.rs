@@ -160,3 +160,20 @@ const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two(), "a provided buffer ring
 const _: () = assert!(BUFFERED_INPUT_BYTES_MAX >= REQUEST_HEAD_BYTES_MAX, "a whole head must fit");
 const _: () = assert!(DOWNSTREAM_SOCKETS_PERCENT < 100);
 const _: () = assert!(IDLE_TIMEOUT_MS > UPSTREAM_IDLE_TIMEOUT_MS);
+
+/// Templates (`templating`). A body or file that is one: pages are far smaller; each is held in memory whole.
+pub const TEMPLATE_SOURCE_BYTES_MAX: usize = 4 << 20;
+/// All bytes that one evaluation makes, kept or not: the page, and values on the way.
+pub const TEMPLATE_BYTES_MAX: usize = 64 << 20;
+/// Nodes and operands of one evaluation: about a second of one thread of the pool.
+pub const TEMPLATE_STEPS_MAX: u64 = 4_000_000;
+/// Templates in each other, by `include` and `template`; each takes a few KiB of the thread's stack.
+pub const TEMPLATE_INCLUDES_MAX: usize = 32;
+/// Blocks and parentheses in each other; with the above the stack of `FILE_THREAD_STACK_BYTES` holds all.
+pub const TEMPLATE_NESTING_MAX: usize = 64;
+/// Items of one list that a function counts out.
+pub const TEMPLATE_ITEMS_MAX: usize = 1 << 18;
+/// Names of one `listFiles`.
+pub const TEMPLATE_LISTING_MAX: usize = 10_000;
+/// Address space of a thread of the file pool, which evaluates templates: the kernel gives memory as it is touched.
+pub const FILE_THREAD_STACK_BYTES: usize = 64 << 20;

@@ -1,0 +1,179 @@
+//! Times by Go's layouts, in UTC: written and read.
+
+use crate::exchange::statuses::civil_from_days;
+
+const MONTHS: [&str; 12] = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    "November", "December",
+];
+const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+/// Elements of a layout, longer ones first where one begins another.
+const ELEMENTS: [&str; 29] = [
+    "January", "Jan", "Monday", "Mon", "MST", "2006", "002", "-07:00", "-0700", "-07", "Z07:00", "Z0700",
+    "01", "02", "03", "04", "05", "06", "15", "PM", "pm", "_2", "1", "2", "3", "4", "5", ".000", ".999",
+];
+const DAY_S: i64 = 86_400;
+
+fn next_element(layout: &str) -> Option<&'static str> {
+    ELEMENTS.into_iter().find(|element| layout.starts_with(element))
+}
+
+/// Seconds since 1970, by a layout.
+pub fn format(seconds: i64, layout: &str) -> String {
+    let days = seconds.div_euclid(DAY_S);
+    let (year, month, day) = civil(days);
+    let second = seconds.rem_euclid(DAY_S);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let twelve = if hour % 12 == 0 { 12 } else { hour % 12 };
+    let weekday = DAYS[(days + 4).rem_euclid(7) as usize];
+    let month_name = MONTHS[(month - 1) as usize];
+    let (mut out, mut rest) = (String::new(), layout);
+    while let Some(first) = rest.chars().next() {
+        let Some(element) = next_element(rest) else {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        };
+        rest = &rest[element.len()..];
+        out.push_str(&match element {
+            "January" => month_name.to_owned(),
+            "Jan" => month_name[..3].to_owned(),
+            "Monday" => weekday.to_owned(),
+            "Mon" => weekday[..3].to_owned(),
+            "MST" => "UTC".to_owned(),
+            "2006" => format!("{year:04}"),
+            "06" => format!("{:02}", year.rem_euclid(100)),
+            "01" => format!("{month:02}"),
+            "1" => month.to_string(),
+            "02" => format!("{day:02}"),
+            "_2" => format!("{day:2}"),
+            "2" => day.to_string(),
+            "002" => format!("{:03}", days - days_from_civil(year, 1, 1) + 1),
+            "15" => format!("{hour:02}"),
+            "03" => format!("{twelve:02}"),
+            "3" => twelve.to_string(),
+            "04" => format!("{minute:02}"),
+            "4" => minute.to_string(),
+            "05" => format!("{second:02}"),
+            "5" => second.to_string(),
+            "PM" => if hour < 12 { "AM" } else { "PM" }.to_owned(),
+            "pm" => if hour < 12 { "am" } else { "pm" }.to_owned(),
+            "-07:00" => "+00:00".to_owned(),
+            "-0700" => "+0000".to_owned(),
+            "-07" => "+00".to_owned(),
+            "Z07:00" | "Z0700" => "Z".to_owned(),
+            ".000" => ".000".to_owned(),
+            _ => String::new(),
+        });
+    }
+    out
+}
+
+fn civil(days: i64) -> (i64, i64, i64) {
+    // The engine's own calendar counts from 1970; four centuries are a whole number of days.
+    const CYCLE_DAYS: i64 = 146_097;
+    let cycles = days.div_euclid(CYCLE_DAYS);
+    let (year, month, day) = civil_from_days(days.rem_euclid(CYCLE_DAYS) as u64);
+    (i64::from(year as u32) + cycles * 400, i64::from(month as u32), i64::from(day as u32))
+}
+
+/// Days since 1970 of a date (Howard Hinnant, chrono-compatible low-level date algorithms).
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// Reads a time by a layout; None where it does not fit.
+pub fn parse(text: &str, layout: &str) -> Option<i64> {
+    let (mut rest, mut layout) = (text, layout);
+    let (mut year, mut month, mut day) = (1i64, 1i64, 1i64);
+    let (mut hour, mut minute, mut second, mut offset_s) = (0i64, 0i64, 0i64, 0i64);
+    let mut afternoon = None;
+    while let Some(first) = layout.chars().next() {
+        let Some(element) = next_element(layout) else {
+            rest = rest.strip_prefix(first)?;
+            layout = &layout[first.len_utf8()..];
+            continue;
+        };
+        layout = &layout[element.len()..];
+        match element {
+            "2006" => year = digits(&mut rest, 4, 4)?,
+            "06" => {
+                let short = digits(&mut rest, 2, 2)?;
+                year = if short >= 69 { 1900 + short } else { 2000 + short };
+            }
+            "01" => month = digits(&mut rest, 2, 2)?,
+            "1" => month = digits(&mut rest, 1, 2)?,
+            "January" | "Jan" => month = name(&mut rest, &MONTHS, element == "Jan")? as i64 + 1,
+            "Monday" | "Mon" => drop(name(&mut rest, &DAYS, element == "Mon")?),
+            "02" => day = digits(&mut rest, 2, 2)?,
+            "_2" | "2" => {
+                rest = rest.strip_prefix(' ').filter(|_| element == "_2").unwrap_or(rest);
+                day = digits(&mut rest, 1, 2)?;
+            }
+            "15" => hour = digits(&mut rest, 2, 2)?,
+            "03" => hour = digits(&mut rest, 2, 2)?,
+            "3" => hour = digits(&mut rest, 1, 2)?,
+            "04" => minute = digits(&mut rest, 2, 2)?,
+            "4" => minute = digits(&mut rest, 1, 2)?,
+            "05" => second = digits(&mut rest, 2, 2)?,
+            "5" => second = digits(&mut rest, 1, 2)?,
+            "PM" | "pm" => {
+                let half = rest.get(..2)?;
+                afternoon = Some(half.eq_ignore_ascii_case("pm"));
+                rest = &rest[2..];
+            }
+            "MST" => rest = rest.strip_prefix("UTC").or_else(|| rest.strip_prefix("GMT"))?,
+            _ if element.starts_with(['-', 'Z']) => offset_s = offset(&mut rest, element)?,
+            _ => return None,
+        }
+    }
+    if let Some(afternoon) = afternoon {
+        hour = hour % 12 + if afternoon { 12 } else { 0 };
+    }
+    let valid = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 60;
+    let seconds = days_from_civil(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second - offset_s;
+    (rest.is_empty() && valid).then_some(seconds)
+}
+
+fn digits(rest: &mut &str, least: usize, most: usize) -> Option<i64> {
+    let count = rest.bytes().take(most).take_while(u8::is_ascii_digit).count();
+    let (found, left) = rest.split_at(count);
+    *rest = left;
+    (count >= least).then(|| found.parse().ok()).flatten()
+}
+
+fn name(rest: &mut &str, names: &[&str], short: bool) -> Option<usize> {
+    for (index, name) in names.iter().enumerate() {
+        let wanted = if short { &name[..3] } else { name };
+        if rest.get(..wanted.len()).is_some_and(|found| found.eq_ignore_ascii_case(wanted)) {
+            *rest = &rest[wanted.len()..];
+            return Some(index);
+        }
+    }
+    None
+}
+
+fn offset(rest: &mut &str, element: &str) -> Option<i64> {
+    if element.starts_with('Z')
+        && let Some(left) = rest.strip_prefix('Z')
+    {
+        *rest = left;
+        return Some(0);
+    }
+    let sign = match rest.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    *rest = &rest[1..];
+    let hours = digits(rest, 2, 2)?;
+    if element.ends_with("07") {
+        return Some(sign * hours * 3600);
+    }
+    *rest = rest.strip_prefix(':').unwrap_or(rest);
+    Some(sign * (hours * 3600 + digits(rest, 2, 2)? * 60))
+}
