@@ -36,6 +36,7 @@ from zeroserve_ir.tree_requests import MatchVarsRegexp as MatchVarsRegexp
 from zeroserve_ir.tree_requests import NameLoggers as NameLoggers
 from zeroserve_ir.tree_requests import RateZone as RateZone
 from zeroserve_ir.tree_requests import Trace as Trace
+from zeroserve_ir.tree_templates import Templates
 from zeroserve_ir.tree_upstreams import DEFAULT_TRANSPORT as DEFAULT_TRANSPORT
 from zeroserve_ir.tree_upstreams import RANDOM_SELECTION as RANDOM_SELECTION
 from zeroserve_ir.tree_upstreams import ActiveHealth as ActiveHealth
@@ -378,6 +379,7 @@ Handler = (
     | Invoke
     | CarriedHandler
     | Encode
+    | Templates
     | Intercept
     | CopyResponse
     | CopyResponseHeaders

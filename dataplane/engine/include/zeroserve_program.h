@@ -108,6 +108,8 @@ static u64 (*const zs_encode_answer)(u64) = (void *)40;
 static u64 (*const zs_match_expression)(u64) = (void *)45;
 /* counts the request by Tables.rate_limits[row]: 1 past its rate */
 static u64 (*const zs_limit_rate)(u64) = (void *)46;
+/* the answer may be a template, by Tables.templates[row] */
+static u64 (*const zs_evaluate_templates)(u64) = (void *)61;
 /* records that Tables.steps[row] was reached, where the request is explained */
 static u64 (*const zs_note_step)(u64) = (void *)60;
 /* 1 when Tables.response_matches[row] fits the answer at hand, or the error's status */

@@ -30,6 +30,7 @@ pub mod seccomp;
 pub mod serve;
 pub mod snapshot;
 pub mod supervisor;
+pub mod templating;
 pub mod timers;
 pub mod tls;
 pub mod upstream;

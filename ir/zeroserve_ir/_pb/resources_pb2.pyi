@@ -1085,6 +1085,7 @@ class Tables(_message.Message):
     EXPRESSIONS_FIELD_NUMBER: _builtins.int
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
     ENCODINGS_FIELD_NUMBER: _builtins.int
+    TEMPLATES_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     RESPONSE_MATCHES_FIELD_NUMBER: _builtins.int
     FIELD_SELECTIONS_FIELD_NUMBER: _builtins.int
@@ -1142,6 +1143,8 @@ class Tables(_message.Message):
     @_builtins.property
     def encodings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Encoding]: ...
     @_builtins.property
+    def templates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Templates]: ...
+    @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
         """of programs lowered to be explained"""
 
@@ -1178,13 +1181,14 @@ class Tables(_message.Message):
         expressions: _abc.Iterable[Global___Expression] | None = ...,
         rate_limits: _abc.Iterable[Global___RateLimit] | None = ...,
         encodings: _abc.Iterable[Global___Encoding] | None = ...,
+        templates: _abc.Iterable[Global___Templates] | None = ...,
         steps: _abc.Iterable[Global___Step] | None = ...,
         response_matches: _abc.Iterable[Global___ResponseMatch] | None = ...,
         field_selections: _abc.Iterable[Global___FieldSelection] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2410,6 +2414,38 @@ class Encoding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Encoding: _TypeAlias = Encoding  # noqa: Y015
+
+@_typing.final
+class Templates(_message.Message):
+    """A `templates` handler: answers of which media types are evaluated, and between which delimiters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROOT_FIELD_NUMBER: _builtins.int
+    MIME_TYPES_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
+    open: _builtins.str
+    close: _builtins.str
+    @_builtins.property
+    def root(self) -> Global___Text: ...
+    @_builtins.property
+    def mime_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        root: Global___Text | None = ...,
+        mime_types: _abc.Iterable[_builtins.str] | None = ...,
+        open: _builtins.str = ...,
+        close: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["root", b"root"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "mime_types", b"mime_types", "open", b"open", "root", b"root"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Templates: _TypeAlias = Templates  # noqa: Y015
 
 @_typing.final
 class Encoder(_message.Message):

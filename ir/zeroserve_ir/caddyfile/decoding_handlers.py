@@ -17,6 +17,7 @@ from zeroserve_ir.caddyfile.decoding_upstreams import (
     decode_passive_health,
     decode_policy,
     decode_source,
+    decode_templates,
     decode_transport,
     milliseconds,
 )
@@ -240,6 +241,7 @@ def _decode_proxy(found: Json) -> ReverseProxy:
 _HANDLERS: dict[str, Callable[[Json], Handler]] = {
     "authentication": _decode_auth,
     "encode": decode_encode,
+    "templates": decode_templates,
     "error": lambda found: RaiseError(_text(found.get("status_code")), found.get("error", "")),
     "headers": _decode_headers,
     "invoke": lambda found: Invoke(found["name"]),

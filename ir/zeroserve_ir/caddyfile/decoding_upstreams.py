@@ -11,6 +11,7 @@ from typing import Any
 from zeroserve_ir.tree_carried import Json
 from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
 from zeroserve_ir.tree_fastcgi import FastCgi
+from zeroserve_ir.tree_templates import Templates
 from zeroserve_ir.tree_upstreams import (
     ActiveHealth,
     HttpTransport,
@@ -205,3 +206,9 @@ def decode_encode(found: Json) -> Encode:
         for name in found.get("prefer") or encodings
     )
     return Encode(encoders, found.get("minimum_length", 0), decode_response_matcher(found.get("match")))
+
+
+def decode_templates(found: Json) -> Templates:
+    """Decode `templates`."""
+    mime_types, delimiters = found.get("mime_types", ()), found.get("delimiters", ())
+    return Templates(tuple(mime_types), tuple(delimiters), found.get("file_root", ""))

@@ -12,7 +12,7 @@ from typing import Any
 
 from zeroserve_ir.caddyfile import encoding_answers as answers
 from zeroserve_ir.caddyfile import encoding_requests as requests
-from zeroserve_ir.caddyfile.encoding_encode import encode_encode
+from zeroserve_ir.caddyfile.encoding_encode import encode_encode, encode_templates
 from zeroserve_ir.caddyfile.encoding_fastcgi import encode_fastcgi
 from zeroserve_ir.caddyfile.encoding_files import encode_file_matcher, encode_file_server
 from zeroserve_ir.caddyfile.encoding_requests import literal
@@ -70,6 +70,7 @@ from zeroserve_ir.tree import (
 from zeroserve_ir.tree_carried import CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer, MatchFile
+from zeroserve_ir.tree_templates import Templates
 
 Json = dict[str, Any]
 
@@ -330,6 +331,7 @@ _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     AppendLog: ("log_append", requests.encode_log_field),
     BasicAuth: ("authentication", _encode_auth),
     Encode: ("encode", encode_encode),
+    Templates: ("templates", encode_templates),
     CopyResponse: ("copy_response", answers.encode_copy_response),
     CopyResponseHeaders: ("copy_response_headers", answers.encode_copy_headers),
     FileServer: ("file_server", encode_file_server),

@@ -1,6 +1,7 @@
-"""`encode` and matchers of answers as the objects of Caddy's JSON.
+"""`encode`, `templates` and matchers of answers as the objects of Caddy's JSON.
 
-In: values of `zeroserve_ir.tree_encode`. Out: plain dicts, empty values left out as Go does. For `encoding`.
+In: values of `tree_encode` and `tree_templates`. Out: plain dicts, empty values left out as Go does. For
+`encoding`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
+from zeroserve_ir.tree_templates import Templates
 
 Json = dict[str, Any]
 
@@ -43,4 +45,16 @@ def encode_response_matcher(matcher: ResponseMatcher) -> Json:
         encoded["headers"] = {
             field: None if values is None else list(values) for field, values in matcher.fields
         }
+    return encoded
+
+
+def encode_templates(handler: Templates) -> Json:
+    """Encode `templates` without its module's name."""
+    encoded: Json = {}
+    if handler.root:
+        encoded["file_root"] = handler.root
+    if handler.mime_types:
+        encoded["mime_types"] = list(handler.mime_types)
+    if handler.delimiters:
+        encoded["delimiters"] = list(handler.delimiters)
     return encoded

@@ -1,9 +1,10 @@
-"""`encode` and matchers of answers as lines of a Caddyfile. Called by the printer."""
+"""`encode`, `templates` and matchers of answers as lines of a Caddyfile. Called by the printer."""
 
 from __future__ import annotations
 
 from zeroserve_ir.caddyfile.printer_words import block, line, word
 from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
+from zeroserve_ir.tree_templates import Templates
 
 
 def encode_lines(handler: Encode) -> list[str]:
@@ -31,4 +32,16 @@ def response_matcher_lines(matcher: ResponseMatcher) -> list[str]:
         if values is None:
             lines.append(line("header", word(f"!{field}")))
         lines += [line("header", word(field), word(value, quoted=True)) for value in values or ()]
+    return lines
+
+
+def templates_lines(handler: Templates) -> list[str]:
+    """Return the lines of the block of `templates`."""
+    lines = []
+    if handler.mime_types:
+        lines.append(line("mime", *(word(part) for part in handler.mime_types)))
+    if handler.delimiters:
+        lines.append(line("between", *(word(delimiter, quoted=True) for delimiter in handler.delimiters)))
+    if handler.root:
+        lines.append(line("root", word(handler.root)))
     return lines

@@ -18,7 +18,7 @@ from zeroserve_ir.caddyfile.printer_answers import (
     copy_response_words,
     response_match_lines,
 )
-from zeroserve_ir.caddyfile.printer_encode import encode_lines
+from zeroserve_ir.caddyfile.printer_encode import encode_lines, templates_lines
 from zeroserve_ir.caddyfile.printer_files import file_matcher_lines, file_server_words
 from zeroserve_ir.caddyfile.printer_requests import expression_line, print_request_handler, vars_regexp_line
 from zeroserve_ir.caddyfile.printer_upstreams import (
@@ -74,6 +74,7 @@ from zeroserve_ir.tree import (
 from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer, MatchFile
+from zeroserve_ir.tree_templates import Templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,8 @@ def print_handler(handler: Handler) -> Directive:
             return _as_written(module, settings)
         case Encode():
             return Directive("encode", (), tuple(encode_lines(handler)))
+        case Templates():
+            return Directive("templates", (), tuple(templates_lines(handler)))
         case FileServer():
             return Directive("file_server", *file_server_words(handler))
         case LimitRate() | MapValues() | AppendLog() | NameLoggers() | Trace():

@@ -205,6 +205,7 @@ HELPERS: tuple[Helper, ...] = (
         "1 when Tables.expressions[row] holds, 0 when not, 2 when it has no value",
     ),
     Helper(46, "limit_rate", _ROW, 64, "counts the request by Tables.rate_limits[row]: 1 past its rate"),
+    Helper(61, "evaluate_templates", _ROW, 16, "the answer may be a template, by Tables.templates[row]"),
     Helper(
         60, "note_step", _ROW, 4, "records that Tables.steps[row] was reached, where the request is explained"
     ),

@@ -29,12 +29,13 @@ from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.paths import PathMatch, choose_width
 from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
 from zeroserve_ir.program.tables import TableBuilder
-from zeroserve_ir.program.tables_encode import add_encoding
+from zeroserve_ir.program.tables_encode import add_encoding, add_templates
 from zeroserve_ir.program.tables_files import add_file_server
 from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree_carried import CarriedHandler
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer
+from zeroserve_ir.tree_templates import Templates
 
 REQUEST_ENTRY = 0
 ERROR_ENTRY = 1
@@ -260,6 +261,8 @@ class _SiteLowering:
                 return True
             case Encode():
                 emitter.call_row("encode_answer", add_encoding(tables, handler))
+            case Templates():
+                emitter.call_row("evaluate_templates", add_templates(tables, handler))
             case FileServer():
                 return self._lower_file_server(handler)
             case tree.ReverseProxy(response_handlers=()):

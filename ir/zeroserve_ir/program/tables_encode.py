@@ -1,4 +1,4 @@
-"""Rows of `encode`: what is encoded, and how.
+"""Rows of `encode` and `templates`: which answers are encoded or evaluated, and how.
 
 In: `tree_encode` values. Out: rows of the tables, and their indices. Called by lowering.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program.tables import TableBuilder
+from zeroserve_ir.program.texts import parse_text
 from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
+from zeroserve_ir.tree_templates import Templates
 
 LENGTH_BYTES_MIN = 512
 """Caddy's minimum_length."""
@@ -65,3 +67,19 @@ def build_response_match(matcher: ResponseMatcher) -> pb.ResponseMatch:
         for field, values in matcher.fields or ()
     ]
     return pb.ResponseMatch(statuses=matcher.statuses or (), headers=headers)
+
+
+TEMPLATE_TYPES = ("text/html", "text/plain", "text/markdown")
+"""Media types that Caddy evaluates where nothing else is said (templates/templates.go)."""
+
+
+def add_templates(tables: TableBuilder, handler: Templates) -> int:
+    """Add a `templates` handler."""
+    opening, closing = handler.delimiters or ("{{", "}}")
+    tables.tables.templates.add(
+        root=parse_text(handler.root or "{http.vars.root}"),
+        mime_types=handler.mime_types or TEMPLATE_TYPES,
+        open=opening or "{{",
+        close=closing or "}}",
+    )
+    return len(tables.tables.templates) - 1

@@ -35,6 +35,17 @@ FILES = {
     "app/main.php": b"<?php\n",
     "unreadable.txt": b"x\n",
     "epoch.txt": b"from 1970\n",
+    "pages/plain.html": b"<p>{{ add 1 2 }} {{ .Req.URL.Path }}</p>\n",
+    "pages/include.html": b'A {{ include "/pages/args.html" .Host 5 }} B\n',
+    "pages/args.html": b"[{{ range .Args }}{{ . }};{{ end }}]",
+    "pages/import.html": b'{{ import "/pages/parts.html" }}{{ template "part" "x" }}\n',
+    "pages/parts.html": b'{{ define "part" }}<{{ . }}>{{ end }}',
+    "pages/post.md": b"---\ntitle: Post\n---\n{{ .Host }}\n",
+    "pages/code.css": b'a{content: "{{ 1 }}"}\n',
+    "pages/broken.html": b"before {{ .Nope }} after\n",
+    "pages/loop.html": b'{{ include "/pages/loop.html" }}',
+    "pages/trim.html": b"a\n{{- range list 1 2 }}\n  {{ . -}}\n{{ end -}}\n\nb\n",
+    "pages/latin.html": b"caf\xe9 {{ 1 }}\n",
 }
 TIME_S = 1_700_000_000
 

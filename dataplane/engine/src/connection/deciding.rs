@@ -105,6 +105,7 @@ impl Worker {
         if let Some(exchange) = down.exchange.as_mut() {
             // An error leaves the handlers that it passes (Caddy: encode.go disables its writer).
             exchange.filter_choices.clear();
+            exchange.templates.clear();
             exchange.set_status(status);
         }
         self.run_program(io, socket, entry);

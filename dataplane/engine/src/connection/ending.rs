@@ -34,6 +34,9 @@ impl Worker {
             down.serving.reason = "an encoder failed";
             return self.abort(io, socket);
         }
+        if self.downstream(socket).is_some_and(|down| down.serving.page.is_some()) {
+            return self.evaluate_page(io, socket);
+        }
         self.log_exchange(socket);
         if self.is_stream(socket) {
             return self.finish_stream(io, socket);

@@ -64,7 +64,7 @@ impl Worker {
         self.submit_file_task(io, socket, Task::Match(Box::new(question)));
     }
 
-    fn submit_file_task<I: Io>(&mut self, io: &mut I, socket: SocketId, task: Task) {
+    pub(super) fn submit_file_task<I: Io>(&mut self, io: &mut I, socket: SocketId, task: Task) {
         let Some(down) = self.downstream(socket) else { return };
         let ticket = u64::from(down.generation) << 32 | u64::from(socket.0);
         if self.files.submit(task, ticket, &self.myself) {
@@ -98,6 +98,10 @@ impl Worker {
                     exchange.set_resume_result(result);
                 }
                 self.run_program(io, socket, entry);
+            }
+            (Done::Evaluated(answer), Waiting::Page) => {
+                down.serving.waiting = Waiting::Decision;
+                self.send_page(io, socket, *answer);
             }
             (Done::Read(bytes), _) => self.file_read(io, socket, bytes),
             _ => {}

@@ -22,6 +22,7 @@ pub mod proxying;
 pub mod receiving;
 pub mod responding;
 pub mod streams;
+mod templating;
 pub mod timing;
 pub mod tunnelling;
 
@@ -105,6 +106,8 @@ pub enum Waiting {
     File(filing::Serve),
     /// The file pool, then the program at this entry.
     FileMatch(u32),
+    /// The file pool, which evaluates the answer as a template.
+    Page,
     /// A connection to the endpoint; no byte of the body is taken before.
     Upstream,
     /// The time between two attempts.
@@ -171,6 +174,8 @@ pub struct Serving {
     pub blocked: bool,
     /// The file that is being sent.
     pub file: Option<Box<crate::files::answering::Sending>>,
+    /// The answer that is held back, to be evaluated as a template.
+    pub page: Option<Box<templating::Page>>,
     pub started_ns: u64,
     pub status: u16,
     pub response_bytes: u64,
@@ -265,6 +270,7 @@ impl Default for Serving {
             asks_head: false,
             blocked: false,
             file: None,
+            page: None,
             started_ns: 0,
             status: 0,
             response_bytes: 0,

@@ -111,6 +111,9 @@ impl Worker {
                     exchange.keep_upstream_answer(head);
                     exchange.take_upstream_answer();
                     while exchange.pass_wrappers(head.status).is_some() {}
+                    if serving.holds_page(exchange) {
+                        return;
+                    }
                     exchange.answer_length = length_of(body, ahead);
                     let framing = filter_and_frame(serving, exchange, body, switches);
                     exchange.write_answer_head(head.status, head.reason, framing, out);
@@ -156,6 +159,9 @@ impl Worker {
         let Some(down) = self.downstream(client) else { return };
         let serving = &mut down.serving;
         let Some(exchange) = down.exchange.as_mut() else { return };
+        if serving.holds_page(exchange) {
+            return serving.write_data(&content, out);
+        }
         exchange.answer_length = AnswerLength::Whole(content.len() as u64);
         choose_filters(serving, exchange, None);
         serving.filter_whole(&mut content);
@@ -189,6 +195,7 @@ impl Worker {
             down.serving.answer_ended = false;
             down.serving.trailers.clear();
             down.serving.filters = BodyFilters::default();
+            down.serving.page = None;
             down.serving.response_bytes = 0;
         }
     }
@@ -197,13 +204,20 @@ impl Worker {
 impl Serving {
     /// Body bytes go on as they are: a caller may append them itself.
     pub fn passes_data(&self) -> bool {
-        self.filters.is_empty() && !self.answer_chunked && !self.head_method && !is_bodiless(self.status)
+        self.filters.is_empty()
+            && self.page.is_none()
+            && !self.answer_chunked
+            && !self.head_method
+            && !is_bodiless(self.status)
     }
 
     /// Appends body bytes of the answer, filtered and framed; none where it has no body.
     pub fn write_data(&mut self, data: &[u8], out: &mut Vec<u8>) {
         if data.is_empty() || self.head_method || is_bodiless(self.status) {
             return;
+        }
+        if let Some(page) = self.page.as_mut() {
+            return page.take(data);
         }
         if self.filters.is_empty() {
             return self.frame_data(data, out);
@@ -224,6 +238,9 @@ impl Serving {
 
     /// Appends the end of the answer's body; none where a filter failed, so that it cannot look complete.
     pub fn write_end(&mut self, out: &mut Vec<u8>) {
+        if self.page.is_some() {
+            return;
+        }
         if !self.filters.is_empty() {
             let mut left = Vec::new();
             let mut filters = std::mem::take(&mut self.filters);
@@ -277,6 +294,9 @@ fn length_of(body: Body, ahead: u64) -> AnswerLength {
 
 /// Writes the head whose fields are in `exchange.scratch`. A status may have changed after its body was framed.
 fn write_taken(serving: &mut Serving, exchange: &mut Exchange, body: Body, told: &[u8], out: &mut Vec<u8>) {
+    if serving.holds_page(exchange) {
+        return;
+    }
     let body = match body {
         _ if is_bodiless(serving.status) => Body::Unframed,
         Body::Unframed if !serving.head_method => Body::Length(0),

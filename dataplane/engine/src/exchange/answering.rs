@@ -39,7 +39,8 @@ impl Exchange {
         !(self.answer.is_empty()
             && self.wrappers.is_empty()
             && self.answering_call.is_none()
-            && self.filter_choices.is_empty())
+            && self.filter_choices.is_empty()
+            && self.templates.is_empty())
     }
 
     /// True where a filter's choice depends on the body's length.
@@ -60,6 +61,7 @@ impl Exchange {
     pub fn forget_wrappers(&mut self) {
         self.wrappers.clear();
         self.filter_choices.clear();
+        self.templates.clear();
         self.release();
     }
 

@@ -76,6 +76,8 @@ pub struct Exchange {
     pub(crate) answering_call: Option<(Arc<Tables>, u32)>,
     /// What may filter the answer's body, outermost handler first.
     pub(crate) filter_choices: Vec<Arc<dyn FilterChoice>>,
+    /// Rows of Tables.templates that may evaluate the answer, outermost handler first.
+    pub(crate) templates: Vec<(Arc<Tables>, u32)>,
     /// For filter choices: what is known of the body.
     pub(crate) answer_length: AnswerLength,
     pub(crate) variables: Pairs,
@@ -140,6 +142,7 @@ impl Exchange {
             told: Fields::default(),
             answering_call: None,
             filter_choices: Vec::new(),
+            templates: Vec::new(),
             answer_length: AnswerLength::Whole(0),
             variables: Pairs::default(),
             captures: Pairs::default(),
@@ -223,6 +226,7 @@ impl Exchange {
         self.told.clear();
         self.answering_call = None;
         self.filter_choices.clear();
+        self.templates.clear();
         self.variables.0.clear();
         self.captures.0.clear();
         self.variable_kinds.clear();

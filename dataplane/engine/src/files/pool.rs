@@ -3,6 +3,8 @@
 use super::opening::{Patience, read};
 use super::{finding, matching};
 use crate::control::{WorkerMessage, WorkerSender};
+use crate::limits::FILE_THREAD_STACK_BYTES;
+use crate::templating;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,6 +21,7 @@ pub enum Task {
     Find(Box<finding::Question>),
     Match(Box<matching::Question>),
     Read { file: Arc<OwnedFd>, offset: u64, length: usize },
+    Evaluate(Box<templating::Question>),
 }
 
 /// What it answers.
@@ -27,6 +30,7 @@ pub enum Done {
     Matched(matching::Answer),
     /// None: it cannot be read.
     Read(Option<Vec<u8>>),
+    Evaluated(Box<templating::Answer>),
 }
 
 struct Job {
@@ -53,7 +57,10 @@ impl Files {
         }
         for index in 0..if allowed { THREADS } else { 0 } {
             let receiver = receiver.clone();
-            thread::Builder::new().name(format!("files-{index}")).spawn(move || work(&receiver))?;
+            thread::Builder::new()
+                .name(format!("files-{index}"))
+                .stack_size(FILE_THREAD_STACK_BYTES)
+                .spawn(move || work(&receiver))?;
         }
         Ok(Arc::new(Self { queue, allowed }))
     }
@@ -84,6 +91,7 @@ fn perform(task: Task) -> Done {
             let answer = finding::find(&question, Patience::Blocking);
             Done::Found(Box::new(answer.unwrap_or(finding::Answer::Failed)))
         }
+        Task::Evaluate(question) => Done::Evaluated(Box::new(templating::evaluate(*question))),
         Task::Match(question) => {
             Done::Matched(matching::find(&question, Patience::Blocking).unwrap_or(matching::Answer::None))
         }

@@ -102,6 +102,8 @@ pub const HELPER_ENCODE_ANSWER: u32 = 40;
 pub const HELPER_MATCH_EXPRESSION: u32 = 45;
 /// counts the request by Tables.rate_limits[row]: 1 past its rate.
 pub const HELPER_LIMIT_RATE: u32 = 46;
+/// the answer may be a template, by Tables.templates[row].
+pub const HELPER_EVALUATE_TEMPLATES: u32 = 61;
 /// records that Tables.steps[row] was reached, where the request is explained.
 pub const HELPER_NOTE_STEP: u32 = 60;
 /// 1 when Tables.response_matches[row] fits the answer at hand, or the error's status.
@@ -149,6 +151,7 @@ pub const HELPERS: &[(u32, &str, usize, i64)] = &[
     (40, "encode_answer", 1, 48),
     (45, "match_expression", 1, 256),
     (46, "limit_rate", 1, 64),
+    (61, "evaluate_templates", 1, 16),
     (60, "note_step", 1, 4),
     (30, "match_response", 1, 16),
     (31, "set_status", 1, 16),

@@ -431,6 +431,8 @@ pub struct Tables {
     pub rate_limits: ::prost::alloc::vec::Vec<RateLimit>,
     #[prost(message, repeated, tag = "32")]
     pub encodings: ::prost::alloc::vec::Vec<Encoding>,
+    #[prost(message, repeated, tag = "47")]
+    pub templates: ::prost::alloc::vec::Vec<Templates>,
     #[prost(message, repeated, tag = "46")]
     pub steps: ::prost::alloc::vec::Vec<Step>,
     #[prost(message, repeated, tag = "24")]
@@ -859,6 +861,17 @@ pub struct Encoding {
     pub length_bytes_min: u64,
     #[prost(message, optional, tag = "3")]
     pub matcher: ::core::option::Option<ResponseMatch>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Templates {
+    #[prost(message, optional, tag = "1")]
+    pub root: ::core::option::Option<Text>,
+    #[prost(string, repeated, tag = "2")]
+    pub mime_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "3")]
+    pub open: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub close: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Encoder {

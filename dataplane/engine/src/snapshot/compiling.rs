@@ -88,6 +88,7 @@ impl Compiler {
                 .map(requests::compile_rate_limit)
                 .collect::<Compiled<_>>()?,
             encodings: message.encodings.iter().map(compile_encoding).collect(),
+            templates: message.templates.iter().map(super::encodings::compile_templates).collect(),
             expressions: message.expressions.iter().map(Expression::compile).collect::<Compiled<_>>()?,
             texts: message.texts.iter().map(|text| Text::compile(Some(text))).collect(),
             response_matches: message.response_matches.iter().map(ResponseMatch::compile).collect(),

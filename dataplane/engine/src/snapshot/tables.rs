@@ -11,6 +11,7 @@ use crate::exchange::rewriting::Rewrite;
 use crate::exchange::texts::Text;
 use crate::expressions::Expression;
 use crate::fastcgi::FastCgi;
+use crate::templating::TemplateRow;
 use regex::bytes::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub struct Tables {
     /// How many rows Tables.traces has: they say nothing but that there is one.
     pub traces: usize,
     pub encodings: Box<[EncodingRow]>,
+    pub templates: Box<[TemplateRow]>,
     pub texts: Box<[Text]>,
     pub response_matches: Box<[ResponseMatch]>,
     pub field_selections: Box<[FieldSelection]>,

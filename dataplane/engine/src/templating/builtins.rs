@@ -7,8 +7,8 @@ use super::{Failure, escaping, formatting, site, sprig};
 use std::cmp::Ordering;
 
 const NAMES: [&str; 18] = [
-    "and", "or", "not", "len", "index", "print", "printf", "println", "html", "js", "urlquery", "eq",
-    "ne", "lt", "le", "gt", "ge", "call",
+    "and", "or", "not", "len", "index", "print", "printf", "println", "html", "js", "urlquery", "eq", "ne",
+    "lt", "le", "gt", "ge", "call",
 ];
 
 pub fn knows(name: &str) -> bool {

@@ -274,8 +274,8 @@ impl<'a> Evaluation<'a> {
             }
             Operand::Function(name) => {
                 let arguments = self.arguments(rest, piped, dot, frame)?;
-                let value = builtins::call(self, name, &arguments)
-                    .map_err(|failure| failure.of_function(name))?;
+                let value =
+                    builtins::call(self, name, &arguments).map_err(|failure| failure.of_function(name))?;
                 self.spend_bytes(value.weight())?;
                 Ok(value)
             }
@@ -409,9 +409,11 @@ impl Frame {
 /// Keys and elements of what `range` goes over.
 fn entries_of(value: &Value) -> Vec<(Value, Value)> {
     match value {
-        Value::List(values) => {
-            values.iter().enumerate().map(|(index, value)| (Value::Int(index as i64), value.clone())).collect()
-        }
+        Value::List(values) => values
+            .iter()
+            .enumerate()
+            .map(|(index, value)| (Value::Int(index as i64), value.clone()))
+            .collect(),
         Value::Dict(entries) => {
             entries.borrow().iter().map(|(key, value)| (key.as_str().into(), value.clone())).collect()
         }

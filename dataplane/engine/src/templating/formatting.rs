@@ -1,8 +1,8 @@
 //! `printf` (Go: fmt): verbs, flags, width and precision.
 
+use super::Failure;
 use super::escaping::quote;
 use super::values::{Value, show_exponent};
-use super::Failure;
 
 /// Wider fields are no text that a page could mean.
 const WIDTH_MAX: usize = 4096;
@@ -37,7 +37,7 @@ pub fn printf(format: &str, values: &[Value]) -> Result<String, Failure> {
                 _ => flags.space = true,
             }
         }
-        let mut number = |rest: &mut std::iter::Peekable<std::str::Chars>, next: &mut usize| {
+        let number = |rest: &mut std::iter::Peekable<std::str::Chars>, next: &mut usize| {
             if rest.next_if_eq(&'*').is_some() {
                 *next += 1;
                 return match values.get(*next - 1) {
@@ -94,15 +94,21 @@ fn show(value: &Value, verb: char, flags: &Flags) -> String {
         (Value::Text(text), 's' | 'v') => cut(text, flags.precision),
         (Value::Text(text), 'q') => quote(&cut(text, flags.precision)),
         (Value::Text(text), 'x' | 'X') => hex(text, verb),
-        (Value::Int(number), 'v' | 'd' | 'b' | 'o' | 'O' | 'x' | 'X') => return integer(*number, verb, flags),
+        (Value::Int(number), 'v' | 'd' | 'b' | 'o' | 'O' | 'x' | 'X') => {
+            return integer(*number, verb, flags);
+        }
         (Value::Int(number), 'c') => character(*number).to_string(),
         (Value::Int(number), 'q') => format!("'{}'", character(*number)),
         (Value::Int(number), 'U') => format!("U+{number:04X}"),
-        (Value::Float(number), 'v' | 'f' | 'F' | 'e' | 'E' | 'g' | 'G') => return float(*number, verb, flags),
+        (Value::Float(number), 'v' | 'f' | 'F' | 'e' | 'E' | 'g' | 'G') => {
+            return float(*number, verb, flags);
+        }
         (Value::Bool(_), 't' | 'v') => value.text(),
         (Value::Nil, 'v') => "<nil>".to_owned(),
         (Value::Nil, _) => format!("%!{verb}(<nil>)"),
-        (Value::List(_) | Value::Dict(_) | Value::Object(_) | Value::Time(_), 'v' | 's' | 'd') => value.text(),
+        (Value::List(_) | Value::Dict(_) | Value::Object(_) | Value::Time(_), 'v' | 's' | 'd') => {
+            value.text()
+        }
         _ => format!("%!{verb}({}={})", value.kind(), value.text()),
     };
     pad(text, flags)
@@ -215,10 +221,13 @@ pub fn print(values: &[Value]) -> String {
 }
 
 pub fn println(values: &[Value]) -> String {
-    let shown: Vec<String> = values.iter().map(|value| {
-        let mut out = String::new();
-        value.write(&mut out, 0);
-        out
-    }).collect();
+    let shown: Vec<String> = values
+        .iter()
+        .map(|value| {
+            let mut out = String::new();
+            value.write(&mut out, 0);
+            out
+        })
+        .collect();
     shown.join(" ") + "\n"
 }

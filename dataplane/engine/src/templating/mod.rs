@@ -67,7 +67,10 @@ pub struct Answer {
 pub enum Failure {
     /// `httpError`
     Status(u16),
-    Broken { line: usize, what: String },
+    Broken {
+        line: usize,
+        what: String,
+    },
 }
 
 impl Failure {

@@ -14,10 +14,18 @@ pub enum Object {
     Request(bool),
     Url(bool),
     /// Fields of the request, its query, or form.
-    Values { entries: BTreeMap<String, Vec<String>>, folds: bool },
+    Values {
+        entries: BTreeMap<String, Vec<String>>,
+        folds: bool,
+    },
     /// Fields of the answer.
     Answer,
-    File { name: String, size: u64, modified_s: i64, mode: u32 },
+    File {
+        name: String,
+        size: u64,
+        modified_s: i64,
+        mode: u32,
+    },
     Tls,
 }
 
@@ -112,7 +120,8 @@ impl Evaluation<'_> {
             ("ProtoMinor", _) if exchange.http_minor == HTTP_2 => Value::Int(0),
             ("ProtoMinor", _) => Value::Int(exchange.http_minor.into()),
             ("ContentLength", _) => {
-                let length = exchange.request.get(b"content-length").and_then(|text| std::str::from_utf8(text).ok());
+                let length =
+                    exchange.request.get(b"content-length").and_then(|text| std::str::from_utf8(text).ok());
                 Value::Int(length.and_then(|text| text.parse().ok()).unwrap_or(0))
             }
             ("TLS", _) => exchange.tls.as_ref().map_or(Value::Nil, |_| object(Object::Tls)),
@@ -120,7 +129,8 @@ impl Evaluation<'_> {
             ("UserAgent", _) => exchange.request.get(b"user-agent").unwrap_or_default().into(),
             ("Referer", _) => exchange.request.get(b"referer").unwrap_or_default().into(),
             ("FormValue", [Value::Text(key)]) => {
-                let found = query_of(&exchange.query).remove(&**key).and_then(|values| values.into_iter().next());
+                let found =
+                    query_of(&exchange.query).remove(&**key).and_then(|values| values.into_iter().next());
                 found.unwrap_or_default().into()
             }
             ("Form", _) => object(Object::Values { entries: query_of(&exchange.query), folds: false }),
@@ -151,9 +161,10 @@ impl Evaluation<'_> {
                 }
                 uri[..].into()
             }
-            ("Scheme" | "Host" | "Hostname" | "Port" | "Fragment" | "Opaque" | "RawPath" | "RawFragment", _) => {
-                "".into()
-            }
+            (
+                "Scheme" | "Host" | "Hostname" | "Port" | "Fragment" | "Opaque" | "RawPath" | "RawFragment",
+                _,
+            ) => "".into(),
             _ => return Failure::new(format!("can't evaluate field {name} in type *url.URL")),
         })
     }

@@ -412,7 +412,9 @@ fn number(text: &str) -> Option<Operand> {
     }
     let text = text.replace('_', "");
     let value = text.parse::<f64>().ok().filter(|value| value.is_finite())?;
-    text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)).then_some(Operand::Float(value))
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
+        .then_some(Operand::Float(value))
 }
 
 /// An integer with Go's prefixes.

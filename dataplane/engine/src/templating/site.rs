@@ -11,16 +11,27 @@ use crate::limits::{TEMPLATE_LISTING_MAX, TEMPLATE_SOURCE_BYTES_MAX};
 use std::os::fd::AsFd;
 
 pub const NAMES: [&str; 17] = [
-    "include", "readFile", "import", "stripHTML", "markdown", "splitFrontMatter", "listFiles", "fileStat",
-    "fileExists", "env", "placeholder", "ph", "httpError", "humanize", "maybe", "pathEscape", "httpInclude",
+    "include",
+    "readFile",
+    "import",
+    "stripHTML",
+    "markdown",
+    "splitFrontMatter",
+    "listFiles",
+    "fileStat",
+    "fileExists",
+    "env",
+    "placeholder",
+    "ph",
+    "httpError",
+    "humanize",
+    "maybe",
+    "pathEscape",
+    "httpInclude",
 ];
 
 /// None: no function of Caddy.
-pub fn call(
-    evaluation: &mut Evaluation,
-    name: &str,
-    arguments: &[Value],
-) -> Option<Result<Value, Failure>> {
+pub fn call(evaluation: &mut Evaluation, name: &str, arguments: &[Value]) -> Option<Result<Value, Failure>> {
     NAMES.contains(&name).then(|| call_known(evaluation, name, arguments))
 }
 

@@ -37,7 +37,14 @@ const FUNCTIONS: &[(&str, Function)] = &[
         let text = text(a, 0)?;
         let trimmed = text.trim_end_matches('/');
         let own = trimmed.rsplit('/').next().unwrap_or("");
-        Ok(if text.is_empty() { "." } else if own.is_empty() { "/" } else { own }.into())
+        Ok(if text.is_empty() {
+            "."
+        } else if own.is_empty() {
+            "/"
+        } else {
+            own
+        }
+        .into())
     }),
     ("biggest", |_, a| fold(a, i64::MIN, i64::max)),
     ("camelcase", |_, a| Ok(words(&text(a, 0)?).iter().map(|word| capital(word)).collect::<String>().into())),
@@ -187,7 +194,8 @@ const FUNCTIONS: &[(&str, Function)] = &[
             [start, step, end] => (start, step, end),
             _ => return Ok("".into()),
         };
-        let shown: Vec<String> = steps(e, start, step, end.saturating_add(step.signum()))?.map(|n| n.to_string()).collect();
+        let shown: Vec<String> =
+            steps(e, start, step, end.saturating_add(step.signum()))?.map(|n| n.to_string()).collect();
         Ok(shown.join(" ").into())
     }),
     ("set", |_, a| {
@@ -216,7 +224,9 @@ const FUNCTIONS: &[(&str, Function)] = &[
     }),
     ("split", |_, a| {
         let (by, text) = (text(a, 0)?, text(a, 1)?);
-        Ok(Value::dict(parts(&by, &text).into_iter().enumerate().map(|(at, part)| (format!("_{at}"), part.into()))))
+        Ok(Value::dict(
+            parts(&by, &text).into_iter().enumerate().map(|(at, part)| (format!("_{at}"), part.into())),
+        ))
     }),
     ("splitList", |_, a| Ok(Value::list(parts(&text(a, 0)?, &text(a, 1)?).into_iter().map(Value::from)))),
     ("squote", |_, a| Ok(quoted(a, |text| format!("'{text}'")).into())),
@@ -244,7 +254,9 @@ const FUNCTIONS: &[(&str, Function)] = &[
         shown.map_or_else(|error| Failure::new(error.to_string()), |text| Ok(text.into()))
     }),
     ("toString", |_, a| Ok(get(a, 0)?.text().into())),
-    ("toStrings", |_, a| Ok(Value::list(list(a, 0)?.iter().map(|value| value.text().into()).collect::<Vec<_>>()))),
+    ("toStrings", |_, a| {
+        Ok(Value::list(list(a, 0)?.iter().map(|value| value.text().into()).collect::<Vec<_>>()))
+    }),
     ("trim", |_, a| Ok(text(a, 0)?.trim().into())),
     ("trimAll", |_, a| {
         let set = text(a, 0)?;
@@ -373,7 +385,12 @@ fn fold(arguments: &[Value], start: i64, step: fn(i64, i64) -> i64) -> Outcome {
     Ok(Value::Int(total))
 }
 
-fn steps(evaluation: &mut Evaluation, start: i64, step: i64, end: i64) -> Result<impl Iterator<Item = i64> + use<>, Failure> {
+fn steps(
+    evaluation: &mut Evaluation,
+    start: i64,
+    step: i64,
+    end: i64,
+) -> Result<impl Iterator<Item = i64> + use<>, Failure> {
     let span = i128::from(end) - i128::from(start);
     let count = match i128::from(step) {
         0 => 0,
@@ -415,8 +432,12 @@ fn indent(evaluation: &mut Evaluation, arguments: &[Value], before: &str) -> Out
 fn choose(arguments: &[Value], keeps: bool) -> Outcome {
     let from = dict(arguments, 0)?;
     let keys: Vec<String> = arguments[1..].iter().map(Value::text).collect();
-    let entries: BTreeMap<String, Value> =
-        from.borrow().iter().filter(|(key, _)| keys.contains(key) == keeps).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let entries: BTreeMap<String, Value> = from
+        .borrow()
+        .iter()
+        .filter(|(key, _)| keys.contains(key) == keeps)
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     Ok(Value::dict(entries))
 }
 

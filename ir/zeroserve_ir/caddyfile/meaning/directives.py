@@ -54,6 +54,7 @@ from zeroserve_ir.caddyfile.meaning.responding import (
     read_uri,
     read_vars,
 )
+from zeroserve_ir.caddyfile.meaning.templating import read_templates
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import Handler, MatcherSet, MatchPath, Rewrite, Route, Subroute
@@ -167,6 +168,7 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "basic_auth": read_basic_auth,
     "basicauth": read_basic_auth,
     "encode": read_encode,
+    "templates": read_templates,
     "copy_response": read_copy_response,
     "copy_response_headers": read_copy_response_headers,
     "error": read_error,

@@ -79,7 +79,8 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _OWNER,
         Kind.DIRECTIVE,
-        "bind file_server invoke log log_append log_name log_skip php_fastcgi root skip_log tls try_files",
+        "bind file_server invoke log log_append log_name log_skip php_fastcgi root skip_log templates tls "
+        "try_files",
     ),
     **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs metrics push"),
     **_rows(
@@ -87,7 +88,6 @@ ROWS: dict[tuple[Kind, str], Row] = {
         Kind.DIRECTIVE,
         "timeouts zeroserve_call",
     ),
-    **_rows(_LATER_OWNER, Kind.DIRECTIVE, "templates"),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
@@ -160,6 +160,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "fastcgi ",
     ),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "resolve_root_symlink", "fastcgi "),
+    **_rows(_OWNER, Kind.SUBDIRECTIVE, "between extensions mime root", "templates "),
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "br gzip match minimum_length zstd", "encode "),
     **_rows(_BOTH, Kind.SUBDIRECTIVE, "max_size set", "request_body "),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "protocols", "tls "),

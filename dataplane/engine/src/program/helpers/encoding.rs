@@ -1,4 +1,4 @@
-//! `encode`: what the client takes is settled when the route meets it; the answer is judged when it comes.
+//! `templates` may evaluate the answer, once it comes. `encode`: what the client takes is settled when the route meets it; the answer is judged when it comes.
 
 use super::{HelperResult, Vm, row};
 use crate::encoding::{EncodingChoice, allows_encoding, negotiate, strip_entity_tag};
@@ -22,5 +22,12 @@ pub fn encode_answer(vm: &mut Vm, index: u64) -> HelperResult {
         exchange.request.set(b"If-None-Match", &tag);
     }
     exchange.filter_choices.push(Arc::new(EncodingChoice { tables, row: index as u32, coding }));
+    Ok(1)
+}
+
+pub fn evaluate_templates(vm: &mut Vm, index: u64) -> HelperResult {
+    row(&vm.tables().templates, index)?;
+    let tables = vm.host().tables.clone();
+    vm.exchange().templates.push((tables, index as u32));
     Ok(1)
 }

@@ -54,6 +54,7 @@ impl Vm {
             HELPER_CHANGE_RESPONSE_HEADERS HELPER_LIMIT_REQUEST_BODY HELPER_CHECK_PASSWORD HELPER_ASSIGN_VARIABLES
             HELPER_REQUIRE_AUTHENTICATION HELPER_READ_REQUEST_HEADER HELPER_WRITE_REQUEST_HEADER
             HELPER_WRITE_RESPONSE_HEADER HELPER_NOTE_STEP HELPER_LOG_MESSAGE HELPER_ENCODE_ANSWER
+            HELPER_EVALUATE_TEMPLATES
             HELPER_MATCH_RESPONSE HELPER_SET_STATUS
             HELPER_COPY_RESPONSE_FIELDS HELPER_INTERCEPT HELPER_SET_REQUEST_BODY
         }
@@ -208,6 +209,7 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_WRITE_REQUEST_HEADER => acting::write_request_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_WRITE_RESPONSE_HEADER => acting::write_response_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_ENCODE_ANSWER => encoding::encode_answer(vm, r1),
+        abi::HELPER_EVALUATE_TEMPLATES => encoding::evaluate_templates(vm, r1),
         abi::HELPER_MATCH_RESPONSE => answering::match_response(vm, r1),
         abi::HELPER_SET_STATUS => answering::set_status(vm, r1),
         abi::HELPER_COPY_RESPONSE_FIELDS => answering::copy_response_fields(vm, r1),

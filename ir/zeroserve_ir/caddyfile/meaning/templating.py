@@ -1,0 +1,54 @@
+"""`templates` (templates/caddyfile.go).
+
+In: a segment without the request's matcher. Out: `Templates`. For `directives`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    no_arguments,
+    only_argument,
+    refusal,
+    some_arguments,
+    texts,
+    wrong_count,
+)
+from zeroserve_ir.caddyfile.syntax import Segment
+from zeroserve_ir.codes import Code
+from zeroserve_ir.tree_templates import Templates
+
+
+def read_templates(segment: Segment, reading: Reading) -> Templates:
+    """`templates { mime <types…>; between <open> <close>; root <path> }`."""
+    if segment.arguments:
+        raise wrong_count(segment, "templates [MATCHER] { … }")
+    templates = Templates()
+    for inner in segment.block or ():
+        with reading.collect():
+            check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "templates")
+            match inner.name.text:
+                case "mime":
+                    templates = replace(templates, mime_types=texts(some_arguments(inner, "mime TYPE …")))
+                case "between":
+                    if len(inner.arguments) != 2:
+                        raise wrong_count(inner, "between OPEN CLOSE")
+                    templates = replace(templates, delimiters=texts(inner.arguments))
+                case "root":
+                    templates = replace(templates, root=only_argument(inner, "root PATH").text)
+                case _:
+                    _refuse_extensions(inner)
+    return templates
+
+
+def _refuse_extensions(inner: Segment) -> None:
+    """Functions of plugins: stock Caddy has none, nor have we."""
+    no_arguments(Segment(inner.name, inner.arguments, None))
+    for extension in inner.block or ():
+        name = extension.name
+        raise refusal(
+            Code.ZS0110, f"template functions {name.text} are a plugin of Caddy", name, "remove them"
+        )
