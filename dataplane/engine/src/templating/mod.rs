@@ -5,6 +5,7 @@
 //! back and asks; `files::pool` calls `evaluate` on a thread of its own. Rule: an evaluation ends within the bounds of
 //! `limits`, whatever the template says, and reads files beneath its root only.
 
+mod arguments;
 mod builtins;
 mod documents;
 mod escaping;
