@@ -72,7 +72,6 @@ impl Worker {
                 self.finish_exchange(io, socket);
             }
             Err(status) => {
-                fields.remove(b"Content-Type");
                 exchange.answer = fields;
                 self.answer_error(io, socket, status, "the template failed");
             }

@@ -7,14 +7,14 @@ use saphyr::{LoadableYamlNode, Scalar, Yaml};
 /// Values in each other: a front matter is a page's head, not a data set.
 const DEPTH_MAX: usize = 32;
 
-/// (meta, body); no meta where none is there.
+/// (meta, body); an empty meta where none is there.
 pub fn split(text: &str) -> Result<(Value, String), Failure> {
-    let Some((first, rest)) = first_line(text) else { return Ok((Value::Nil, text.to_owned())) };
+    let Some((first, rest)) = first_line(text) else { return Ok((Value::dict([]), text.to_owned())) };
     let fences: &[&str] = match first {
         "---" => &["\n---", "\n..."],
         "+++" => &["\n+++"],
         "{" => &["\n}"],
-        _ => return Ok((Value::Nil, text.to_owned())),
+        _ => return Ok((Value::dict([]), text.to_owned())),
     };
     let found = fences.iter().find_map(|fence| rest.find(fence).map(|at| (at, fence.len())));
     let Some((at, length)) = found else { return Failure::new("unterminated front matter") };

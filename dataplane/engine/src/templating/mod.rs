@@ -124,7 +124,10 @@ pub fn evaluate(question: Question) -> Answer {
         let mut evaluation = Evaluation::new(&mut exchange, &root, (&row.delimiters.0, &row.delimiters.1));
         match evaluation.execute(&name, &body, Vec::new()) {
             Ok(made) => body = made,
-            Err(Failure::Status(status)) => return Answer { exchange, body: Err(status) },
+            Err(Failure::Status(status)) => {
+                exchange.scratch.remove(b"Content-Type");
+                return Answer { exchange, body: Err(status) };
+            }
             Err(failure) => {
                 log(&exchange, &failure);
                 return Answer { exchange, body: Err(500) };

@@ -238,7 +238,10 @@ const FUNCTIONS: &[(&str, Function)] = &[
         let end = usize::try_from(end).map_or(text.len(), |end| end.min(text.len()));
         Ok(cut(&text, start, end).into())
     }),
-    ("ternary", |_, a| Ok(if get(a, 2)?.is_true() { get(a, 0)? } else { get(a, 1)? }.clone())),
+    ("ternary", |_, a| match get(a, 2)? {
+        Value::Bool(first) => Ok(if *first { get(a, 0)? } else { get(a, 1)? }.clone()),
+        other => Failure::new(format!("wrong type for value; expected bool; got {}", other.kind())),
+    }),
     ("title", |_, a| {
         let mut begins = true;
         let cased = |character: char| {
