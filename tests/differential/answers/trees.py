@@ -42,7 +42,6 @@ FILES = {
     "pages/parts.html": b'{{ define "part" }}<{{ . }}>{{ end }}',
     "pages/post.md": b"---\ntitle: Post\n---\n{{ .Host }}\n",
     "pages/code.css": b'a{content: "{{ 1 }}"}\n',
-    "pages/broken.html": b"before {{ .Nope }} after\n",
     "pages/loop.html": b'{{ include "/pages/loop.html" }}',
     "pages/trim.html": b"a\n{{- range list 1 2 }}\n  {{ . -}}\n{{ end -}}\n\nb\n",
     "pages/latin.html": b"caf\xe9 {{ 1 }}\n",
