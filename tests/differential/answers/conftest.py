@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from ports import free_ports
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,14 +28,6 @@ from trees import make_tree
 BIN = Path(sys.executable).parent
 START_TIMEOUT_S = 60
 HEAD = "{\n\tadmin off\n\tauto_https off\n}\n"
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def make_certificate(folder):

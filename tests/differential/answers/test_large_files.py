@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 BIN = Path(sys.executable).parent
 LENGTH = 9_000_001
@@ -51,11 +52,6 @@ def site(request, tmp_path_factory, variables):
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=20)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def wait_for(port, process, log):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from zeroserve_ir.caddyfile.printer import print_configuration
 from zeroserve_ir.tree import (
     Configuration,
@@ -32,12 +33,6 @@ MATCHERS = {
     "dotted": MatchPathExact("/a.b"),
     "pattern": MatchPath(("/pattern/*",)),
 }
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def ask(port, path):

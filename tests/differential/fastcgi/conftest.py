@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -30,12 +31,6 @@ pm.max_children = 2
 catch_workers_output = no
 php_admin_value[expose_php] = 0
 """
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @contextlib.contextmanager

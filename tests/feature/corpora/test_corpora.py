@@ -6,13 +6,13 @@ node serves all of them in turn, so that a manifest that harmed it would be foun
 
 import asyncio
 import dataclasses
-import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from ports import free_port
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -32,12 +32,6 @@ RESTRICTED = Code.ZS0402
 """Says that a route is closed on purpose: no fault of the object."""
 OWN = Path(__file__).with_name("manifests")
 CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpora" / "ingress"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def make_settings():

@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from ports import free_port
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -43,12 +44,6 @@ https://:{port} {{
 	reverse_proxy {plain}
 }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def make_certificate(folder: Path) -> None:

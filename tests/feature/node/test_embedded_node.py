@@ -12,6 +12,7 @@ import socket
 import urllib.request
 
 import pytest
+from ports import free_port
 from zeroserve_dataplane.agent.embedding import EmbeddedNode
 from zeroserve_dataplane.settings import EmbeddedSettings
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -20,15 +21,9 @@ from zeroserve_ir.drafting import SnapshotDraft, digest_payload, make_resource
 from zeroserve_ir.drafting_sites import draft_sites
 
 
-def find_free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def port():
-    return find_free_port()
+    return free_port()
 
 
 @pytest.fixture(scope="session")

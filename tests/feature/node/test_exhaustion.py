@@ -7,6 +7,7 @@ import resource
 import socket
 
 import pytest
+from ports import free_port
 from zeroserve_dataplane.agent.embedding import EmbeddedNode
 from zeroserve_dataplane.settings import EmbeddedSettings
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
@@ -19,9 +20,7 @@ PATIENCE_S = 60
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture(params=["io_uring", "epoll"])

@@ -1,6 +1,5 @@
 """`metrics` answers with this node's own metrics, where `run --metrics-port` serves them."""
 
-import contextlib
 import http.client
 import signal
 import socket
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 
 ZEROSERVE = Path(sys.executable).parent / "zeroserve"
 START_TIMEOUT_S = 60
@@ -27,14 +27,6 @@ http://:%d {
 	respond / ok
 }
 """
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ZEROSERVE = Path(sys.executable).parent / "zeroserve"
 START_TIMEOUT_S = 60
@@ -34,9 +35,7 @@ http://:%d {
 
 @pytest.fixture
 def port(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "Caddyfile").write_text(TEXT % port)
     with (tmp_path / "log").open("wb") as log:
         command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]

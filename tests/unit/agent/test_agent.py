@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import socket
 
 import pytest
+from ports import free_port
 from zeroserve_dataplane.agent.running import Agent
 from zeroserve_dataplane.settings import AgentSettings
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -17,12 +17,6 @@ def draft_of(*ports, bad=False):
     if bad:
         messages.append(pb.VirtualHost(name="http://bad", hosts=["bad"], program="missing"))
     return SnapshotDraft.of(make_resource(message) for message in messages)
-
-
-def find_free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -122,7 +116,7 @@ def test_a_restarted_agent_serves_the_last_good_snapshot_without_an_operator(sup
             await until(lambda: len(supervisor.held) == 2)
         await server.stop()
         held, supervisor.held = supervisor.held, {}
-        async with supervisor, open_agent(find_free_port()) as agent:
+        async with supervisor, open_agent(free_port()) as agent:
             await until(lambda: supervisor.held == held)
             assert agent.node.state.ready
             assert not agent.subscriber.state.connected
@@ -132,7 +126,7 @@ def test_a_restarted_agent_serves_the_last_good_snapshot_without_an_operator(sup
 
 def test_an_agent_without_operator_and_last_good_snapshot_is_not_ready(supervisor, open_agent):
     async def scenario():
-        async with supervisor, open_agent(find_free_port()) as agent:
+        async with supervisor, open_agent(free_port()) as agent:
             await until(lambda: agent.subscriber.state.reconnects >= 1)
             assert not agent.node.state.ready
             assert supervisor.commits == []
