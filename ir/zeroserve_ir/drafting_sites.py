@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -140,7 +141,7 @@ class _Drafting:
     def _add_listener(self, listen: str, bind: str, port: int, scheme: tree.Scheme, site: tree.Site) -> None:
         if listen in self.listener_names:
             return
-        host = bind.removeprefix("tcp/").removeprefix("[").removesuffix("]")
+        host = re.sub(r"^tcp[46]?/", "", bind).removeprefix("[").removesuffix("]")
         if "/" in host:
             message = f"cannot listen on {bind}"
             self.diagnostics.append(Diagnostic(Code.ZS0110, message, site.span, help="write an IP address"))

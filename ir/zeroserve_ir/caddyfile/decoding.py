@@ -176,4 +176,8 @@ class _Decoder:
                 self.routes(routes, f"{path}.routes", depth + 1),
                 self.routes(errors, f"{path}.errors.routes", depth + 1),
             )
-        return decode_handler(handler, self.span(path))
+        return decode_handler(
+            handler,
+            self.span(path),
+            lambda routes, below: self.routes(routes, f"{path}.{below}", depth + 1),
+        )

@@ -7,8 +7,15 @@ is carried as it is, so that nothing is lost and nothing is run with a part of i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from zeroserve_ir.caddyfile.decoding_answers import (
+    ANSWER_HANDLERS,
+    DecodeRoutes,
+    decode_response_handlers,
+    decode_response_match,
+)
 from zeroserve_ir.caddyfile.decoding_requests import REQUEST_HANDLERS, REQUEST_MATCHERS, decode_loggers, spell
 from zeroserve_ir.caddyfile.decoding_upstreams import (
     decode_active_health,
@@ -29,6 +36,7 @@ from zeroserve_ir.tree import (
     HeaderOperations,
     HeaderReplacement,
     Headers,
+    Intercept,
     Invoke,
     MatchClientIp,
     Matcher,
@@ -47,6 +55,7 @@ from zeroserve_ir.tree import (
     NameLoggers,
     RaiseError,
     RequestBody,
+    ResponseHandler,
     ReverseProxy,
     Rewrite,
     SetVariables,
@@ -59,19 +68,33 @@ Refused = (KeyError, TypeError, ValueError, AttributeError)
 """What a decoder raises for a shape that it does not know; the object is then carried."""
 
 
-def decode_handler(encoded: Json, span: Span) -> Handler:
-    """Decode one handler other than a subroute."""
+def decode_handler(encoded: Json, span: Span, decode_routes: DecodeRoutes) -> Handler:
+    """Decode one handler other than a subroute; `decode_routes` reads the routes inside it, by their path."""
     module = encoded["handler"]
     settings = {key: value for key, value in encoded.items() if key != "handler"}
     decode = _HANDLERS.get(module)
     if decode is not None:
         try:
             handler = decode(settings)
+            if "handle_response" in settings:
+                handler = _with_responses(
+                    handler, decode_response_handlers(settings["handle_response"], decode_routes)
+                )
             if encode_handler(handler) == encoded:
                 return handler
         except Refused:
             pass
     return CarriedHandler(module, Carried.of(settings, span=span))
+
+
+def _with_responses(handler: Handler, responses: tuple[ResponseHandler, ...]) -> Handler:
+    match handler:
+        case Intercept():
+            return Intercept(responses)
+        case ReverseProxy():
+            return replace(handler, response_handlers=responses)
+        case _:
+            return handler
 
 
 def decode_set(encoded: Json, span: Span) -> MatcherSet:
@@ -153,7 +176,8 @@ def _decode_operations(found: Json) -> HeaderOperations:
         for field, entries in found.get("replace", {}).items()
         for one in entries
     )
-    required = found.get("require", {}).get("headers", {})
+    require = found.get("require", {})
+    required = require.get("headers", {}) if _is_default(require) else {}
     given = _flat(found.get("set"))
     return HeaderOperations(
         add=_flat(found.get("add")),
@@ -164,12 +188,19 @@ def _decode_operations(found: Json) -> HeaderOperations:
     )
 
 
+def _is_default(require: Json) -> bool:
+    """Whether a response matcher is what `?Field value` writes: fields that are absent."""
+    return set(require) == {"headers"} and not any(require["headers"].values())
+
+
 def _decode_headers(found: Json) -> Headers:
     response = found.get("response", {})
+    require = response.get("require")
     return Headers(
         _decode_operations(found.get("request", {})),
         _decode_operations(response),
         response.get("deferred", False),
+        None if require is None or _is_default(require) else decode_response_match(require),
     )
 
 
@@ -245,10 +276,12 @@ _HANDLERS: dict[str, Callable[[Json], Handler]] = {
     "error": lambda found: RaiseError(_text(found.get("status_code")), found.get("error", "")),
     "headers": _decode_headers,
     "invoke": lambda found: Invoke(found["name"]),
-    "request_body": lambda found: RequestBody(found["max_size"]),
+    "request_body": lambda found: RequestBody(found.get("max_size", 0), found.get("set", "")),
     "reverse_proxy": _decode_proxy,
     "rewrite": _decode_rewrite,
     "static_response": _decode_response,
     "vars": _decode_variables,
+    "intercept": lambda _: Intercept(()),
+    **ANSWER_HANDLERS,
     **REQUEST_HANDLERS,
 }

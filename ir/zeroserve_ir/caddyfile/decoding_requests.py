@@ -12,12 +12,14 @@ from typing import Any
 from zeroserve_ir.tree import (
     AppendLog,
     Handler,
+    LimitRate,
     Mapping,
     MapValues,
     Matcher,
     MatchExpression,
     MatchVarsRegexp,
     NameLoggers,
+    RateZone,
     Trace,
 )
 from zeroserve_ir.tree_carried import Json
@@ -77,7 +79,16 @@ def _decode_log_field(found: Json) -> AppendLog:
 
 
 def _decode_trace(found: Json) -> Trace:
-    return Trace(found["span"], tuple(found.get("span_attributes", {}).items()))
+    return Trace(found.get("span", ""), tuple(found.get("span_attributes", {}).items()))
+
+
+def _decode_rates(found: Json) -> LimitRate:
+    return LimitRate(
+        tuple(
+            RateZone(name, one["key"], one["max_events"], one["window"] // 1_000_000, one.get("burst", 0))
+            for name, one in found["rate_limits"].items()
+        )
+    )
 
 
 def decode_loggers(found: Json) -> NameLoggers:
@@ -110,5 +121,6 @@ REQUEST_HANDLERS: dict[str, Callable[[Json], Handler]] = {
     "file_server": decode_file_server,
     "log_append": _decode_log_field,
     "map": _decode_map,
+    "rate_limit": _decode_rates,
     "tracing": _decode_trace,
 }

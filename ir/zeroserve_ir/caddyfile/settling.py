@@ -138,7 +138,7 @@ class _Settling:
 
     def listener(self, address: str, span: Span) -> list[tuple[str, int]]:
         """Return host and ports of a network address."""
-        found = re.fullmatch(r"(?:tcp/)?(?:\[([^\]]*)\]|([^:/\[\]]*)):(\d{1,5})(?:-(\d{1,5}))?", address)
+        found = re.fullmatch(r"(?:tcp[46]?/)?(?:\[([^\]]*)\]|([^:/\[\]]*)):(\d{1,5})(?:-(\d{1,5}))?", address)
         if not found or int(found[3]) > 65535 or int(found[4] or found[3]) - int(found[3]) not in range(100):
             message = f"cannot listen on {address}"
             self.refuse(message, span, "write HOST:PORT")
@@ -204,6 +204,8 @@ _SETTLED_FIELDS = ("automatic_https", "logs", "tls_connection_policies", "truste
 def group_routes(routes: tuple[Route, ...]) -> list[tuple[tuple[str, ...], tuple[Route, ...]]]:
     """Return routes with the names that they are for: each by itself, or all of them for any name."""
     hosts = split_hosts(routes)
+    if not routes:
+        return [(("",), ())]  # A server without routes listens, and answers 200 without a body.
     if hosts is not None:
         return [(names, _unwrap(route)) for names, route in zip(hosts, routes, strict=True)]
     return [(tuple(dict.fromkeys(("", *_all_hosts(routes)))), routes)]

@@ -1,7 +1,7 @@
 """Caddy's own adapter fixtures, where they are at hand beside the repository.
 
-What Caddy adapts we adapt to an equal JSON, or refuse with a finding while a handler is not read yet
-(`LATER`); what Caddy refuses we refuse, at a line. All of their JSON is decoded and encoded without loss.
+What Caddy adapts we adapt to an equal JSON; what Caddy refuses we refuse, at a line. All of their JSON is decoded
+and encoded without loss.
 """
 
 import json
@@ -18,17 +18,6 @@ pytestmark = pytest.mark.corpora
 
 CORPUS = Path(__file__).parents[4] / "shared" / "corpora" / "caddy" / "adapt"
 CASES = sorted(CORPUS.glob("*.caddyfiletest"))
-LATER = (
-    "php_fastcgi",
-    "forward_auth",
-    "intercept",
-    "error_",
-    "file_server",
-    "metrics",
-    "reverse_proxy",
-    "http_valid",
-)
-"""Beginnings of names: fixtures of handlers that may still be refused (docs/compatibility.md)."""
 PLUGINS = ("tls_client_auth_cert_file-legacy-with-verifier",)
 """Fixtures with a module of Caddy's own tests (the verifier `dummy`), which stock Caddy refuses too."""
 
@@ -63,7 +52,8 @@ def test_what_caddy_adapts(case, folder):
     text, expected = split(case)
     configuration, findings = read_configuration(text, environment={})
     errors = errors_of(findings)
-    if errors and (case.stem.startswith(LATER) or case.stem in PLUGINS):
+    if case.stem in PLUGINS:
+        assert errors
         assert all(one.span.line and one.help for one in errors)
     else:
         assert errors == []

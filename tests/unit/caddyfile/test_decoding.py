@@ -1,6 +1,8 @@
 """Caddy's JSON as input: decoded without loss, run as its Caddyfile would be, refused by its path."""
 
 import json
+import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.program.lowering import lower_site
 from zeroserve_ir.tree import Scheme
+from zeroserve_ir.tree_carried import CarriedHandler, CarriedMatcher
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "caddyfile").glob("*.json"))
 
@@ -42,6 +45,50 @@ def test_what_caddy_wrote_has_sites_that_can_be_lowered(case):
     assert all(one.severity is Severity.WARNING for one in find_unsupported(configuration))
     for site in configuration.sites:
         assert lower_site(site).code
+
+
+CADDYFILES = sorted(
+    [
+        *(Path(__file__).parents[2] / "golden" / "caddyfile").glob("*.caddyfile"),
+        *(Path(__file__).parents[2] / "differential" / "answers" / "cases").glob("*.caddyfile"),
+    ]
+)
+
+
+def read(path):
+    """Read a Caddyfile of the tests; those of the differential cases have ports and files to be filled in."""
+    text = path.read_text()
+    for name, value in {"HASH": "$2a$04$x", "SITE": ".", "CERTIFICATE": "c", "KEY": "k"}.items():
+        text = text.replace(f"{{${name}}}", value)
+    configuration, findings = read_configuration(re.sub(r"{\$\w+}", "1234", text), environment={})
+    assert [one for one in findings if one.severity is Severity.ERROR] == []
+    return configuration
+
+
+def carried(value):
+    """Return the modules of Caddy that a configuration carries without knowing them."""
+    if isinstance(value, CarriedHandler | CarriedMatcher):
+        return [value.module]
+    if is_dataclass(value):
+        return [name for one in fields(value) for name in carried(getattr(value, one.name))]
+    return [name for one in value for name in carried(one)] if isinstance(value, tuple) else []
+
+
+@pytest.mark.parametrize("case", CADDYFILES, ids=lambda case: case.stem)
+def test_what_adapt_prints_is_read_again_whole(case):
+    configuration = read(case)
+    value = adapt_configuration(configuration)
+    adapted, findings = decode_configuration(json.dumps(value), "x.json")
+    assert findings == []
+    assert encode_configuration(adapted) == value
+    assert set(carried(adapted)) <= set(carried(configuration))
+
+
+def test_a_server_without_routes_listens_for_any_host():
+    configuration, findings = settle({"apps": {"http": {"servers": {"s": {"listen": [":8080"]}}}}})
+    assert findings == []
+    (site,) = configuration.sites
+    assert (site.addresses[0].host, site.addresses[0].port, site.routes) == ("", 8080, ())
 
 
 TEXT = """
