@@ -1,7 +1,7 @@
 """Caddy's JSON of what looks at answers, as values of the tree: the inverse of `encoding_answers`.
 
-In: objects of Caddy's modules, and what reads the routes inside them. Out: values of `tree_answers`. Called by
-`decoding_handlers`, which carries what does not encode to the same object again.
+In: objects of Caddy's modules, and what reads the routes inside them. Out: values of `tree_answers`. Called
+by `decoding_handlers`, which carries what does not encode to the same object again.
 """
 
 from __future__ import annotations

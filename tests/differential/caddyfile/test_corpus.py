@@ -1,7 +1,7 @@
 """Caddy's own adapter fixtures, where they are at hand beside the repository.
 
-What Caddy adapts we adapt to an equal JSON; what Caddy refuses we refuse, at a line. All of their JSON is decoded
-and encoded without loss.
+What Caddy adapts we adapt to an equal JSON; what Caddy refuses we refuse, at a line. All of their JSON is
+decoded and encoded without loss.
 """
 
 import json
