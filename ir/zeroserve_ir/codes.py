@@ -47,5 +47,6 @@ class Code(Enum):
     ZS0504 = "certificate does not cover the host"
     ZS0601 = "program is refused by the verifier"
     ZS0602 = "program is too large"
+    ZS0603 = "file is no plugin"
     ZS0701 = "snapshot is damaged"
     ZS0702 = "node refused a resource"

@@ -10,9 +10,9 @@ import os
 import sys
 from typing import BinaryIO
 
+from zeroserve_ir.confining import close_inherited_files, confine
 from zeroserve_ir.program.assembly import assemble
 
-from zeroserve_dataplane.jit.confining import close_inherited_files, confine
 from zeroserve_dataplane.jit.emitting import EmissionError, emit
 from zeroserve_dataplane.jit.messages import (
     LENGTH,

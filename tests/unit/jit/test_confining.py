@@ -20,7 +20,7 @@ ATTEMPTS = {
 def run_confined(statement):
     script = (
         "import os, sys, socket\n"
-        "from zeroserve_dataplane.jit.confining import confine\n"
+        "from zeroserve_ir.confining import confine\n"
         "confined = confine()\n"
         "try:\n"
         f"    {statement}\n"

@@ -1,0 +1,1 @@
+"""`zeroserve plugin`: what an author of plugins does on their own machine."""

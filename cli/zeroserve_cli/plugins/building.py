@@ -1,0 +1,99 @@
+"""Compiles plugins on their author's machine: clang where there is one, else the clang that `zig cc` is.
+
+In: C files, or a Rust crate (`building_rust`). Out: the bytes of an eBPF object. The rule: what the compiler
+says reaches the author as it is; nothing here runs inside a cluster.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+SDK: Final = Path(__file__).resolve().parent.parent / "sdk"
+"""The C header and the Rust crate, as they are installed."""
+CLANG_MIN: Final = 18
+"""The first with -mcpu=v4: signed division, sign-extending loads, 32-bit jumps."""
+OPTIONS: Final = (
+    "-mcpu=v4",
+    "-O2",
+    "-g",
+    "-c",
+    "-std=gnu2x",
+    "-ffreestanding",
+    "-fno-builtin",
+    "-fno-common",
+    "-fno-stack-protector",
+    "-fno-jump-tables",
+    "-Wall",
+    "-Wextra",
+)
+
+
+class BuildError(Exception):
+    """A plugin could not be compiled; the message is for its author."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A C compiler for eBPF: how it is called, and how it is named."""
+
+    command: tuple[str, ...]
+    target: str
+    name: str
+
+
+def find_compiler() -> Compiler:
+    """Return the compiler to use: $ZEROSERVE_CLANG, clang of the path if new enough, else ziglang."""
+    named = os.environ.get("ZEROSERVE_CLANG")
+    if named:
+        return Compiler((named,), "bpfel", named)
+    clang = shutil.which("clang")
+    if clang and _read_version(clang) >= CLANG_MIN:
+        return Compiler((clang,), "bpfel", clang)
+    if importlib.util.find_spec("ziglang") is not None:
+        return Compiler((sys.executable, "-m", "ziglang", "cc"), "bpfel-freestanding", "zig cc (ziglang)")
+    raise BuildError(
+        f"no C compiler for eBPF: install clang {CLANG_MIN} or later, or the Python package ziglang "
+        "(pip install 'zeroserve-ingress[plugins]')"
+    )
+
+
+def compile_c(sources: Sequence[Path], compiler: Compiler, includes: Sequence[Path] = ()) -> bytes:
+    """Compile C files as one unit; raises BuildError with what the compiler said."""
+    with tempfile.TemporaryDirectory(prefix="zeroserve-plugin-") as directory:
+        unit, output = Path(directory) / "plugin.c", Path(directory) / "plugin.o"
+        unit.write_text("".join(f'#include "{source.resolve()}"\n' for source in sources))
+        paths = [f"-I{path}" for path in (*includes, SDK / "c")]
+        source = str(sources[0]) if len(sources) == 1 else str(unit)
+        command = [
+            *compiler.command,
+            "-target",
+            compiler.target,
+            *OPTIONS,
+            *paths,
+            "-o",
+            str(output),
+            source,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or not output.is_file():
+            said = done.stderr.strip() or f"exit code {done.returncode}"
+            raise BuildError(f"{compiler.name} could not compile {', '.join(map(str, sources))}\n{said}")
+        if done.stderr:
+            print(done.stderr, end="", file=sys.stderr)
+        return output.read_bytes()
+
+
+def _read_version(clang: str) -> int:
+    done = subprocess.run([clang, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"version (\d+)", done.stdout)
+    return int(found[1]) if found else 0

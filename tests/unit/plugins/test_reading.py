@@ -1,0 +1,63 @@
+"""Files are read in a child without rights, and the child is not believed."""
+
+import json
+
+import pytest
+from zeroserve_ir.plugins.faults import Fault, PluginError
+from zeroserve_ir.plugins.loading import load
+from zeroserve_ir.plugins.reading import decode_answer, encode_answer, read_confined
+
+TEXT = """
+static const char names[][4] = {"one", "two"};
+__attribute__((section("function"), used)) unsigned long long f(unsigned long long *context) {
+  return names[*context & 1][1];
+}
+"""
+
+
+def test_the_child_gives_what_loading_gives(compile_text):
+    content = compile_text(TEXT)
+    assert read_confined(content) == load(content)
+
+
+def test_the_childs_refusal_arrives(compile_text):
+    with pytest.raises(PluginError) as caught:
+        read_confined(compile_text("unsigned long long f(void) { return 1; }"))
+    assert caught.value.fault is Fault.NO_FUNCTIONS
+    assert "f" in caught.value.found
+
+
+def answer(compile_text, **changes):
+    fields = json.loads(encode_answer(load(compile_text(TEXT))))
+    return json.dumps(fields | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"functions": []},
+        {"functions": [["f", 2, "function"]]},
+        {"functions": [["f", 1, "function"], ["f", 2, "function"]]},
+        {"functions": [["f g", 1, "function"]]},
+        {"functions": [["f", 1, "kprobe"]]},
+        {"bss_bytes": 1 << 20},
+        {"bss_bytes": -1},
+        {"code": "A" * (1 << 20)},
+        {"code": "%"},
+        {"code": None},
+        {"lines": [[1]]},
+        {"fault": "NO_SUCH"},
+    ],
+    ids=str,
+)
+def test_a_child_that_speaks_nonsense(compile_text, changes):
+    assert decode_answer(answer(compile_text))
+    with pytest.raises(PluginError) as caught:
+        decode_answer(answer(compile_text, **changes))
+    assert caught.value.fault is Fault.LOADER_DIED
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"1", b"[" * 100000])
+def test_a_child_that_writes_something_else(content):
+    with pytest.raises(PluginError):
+        decode_answer(content)
