@@ -1,7 +1,7 @@
 """Links a plugin's object file into one program: functions one after the other, a dispatcher in front.
 
 In: `ObjectFile`. Out: `PluginModule`, or PluginError. The rule: nothing is taken along that no exported
-function reaches, and no address leaves its section. Relocations: the kernel's Documentation/bpf/llvm_reloc.rst.
+function reaches, and no address leaves its section. Relocations: Linux, Documentation/bpf/llvm_reloc.rst.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads plugins in processes without rights: no files, network, token, children, or memory without end.
 
-In: the bytes of an ELF file. Out: `PluginModule`, or PluginError. Called by the operator and the command line;
+In: the bytes of an ELF file. Out: `PluginModule`, or PluginError. Called by operator and command line;
 the child is this module as `python -m`. The rule: what a child says is checked as if the file said it, since
 a file may have taken the child over; the program in it is verified on every node in any case.
 """

@@ -33,7 +33,11 @@ FUNCTION u64 lengths(void *context) {
   for (int i = 0; i < 3; i++) sum = sum * 10 + length(names[i]);
   return sum;
 }
-FUNCTION u64 on_stack(void *context) { char text[16] = "12345678"; __asm__ volatile("" ::: "memory"); return length(text); }
+FUNCTION u64 on_stack(void *context) {
+  char text[16] = "12345678";
+  __asm__ volatile("" ::: "memory");
+  return length(text);
+}
 """
 )
 

@@ -14,7 +14,10 @@ typedef unsigned long long u64;
 static const char *const names[] = {"one", "two"};
 static u64 calls;
 static __attribute__((noinline)) u64 length(const char *text) { u64 n = 0; while (text[n]) n++; return n; }
-__attribute__((section("function"), used)) u64 f(u64 *context) { calls++; return length(names[*context & 1]); }
+__attribute__((section("function"), used)) u64 f(u64 *context) {
+  calls++;
+  return length(names[*context & 1]);
+}
 __attribute__((section("request"), used)) u64 g(void *context) { return calls + length("three"); }
 """
 CHECKED = settings(
