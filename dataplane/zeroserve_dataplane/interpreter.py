@@ -226,7 +226,7 @@ class Interpreter:
     def _call_helper(self, number: int) -> None:
         helper = abi.BY_NUMBER[number]
         arguments = tuple(self.registers[1 : 1 + len(helper.arguments)])
-        self._charge(helper.fuel, f"in {helper.name}")
+        self._charge(helper.measure_fuel(arguments), f"in {helper.name}")
         self.registers[0] = self.helpers.call(number, arguments, self.memory) & MASK_64
 
     def _jump(self, slot: int, distance: int) -> None:

@@ -31,6 +31,7 @@ TYPE_OF_MESSAGE: Mapping[type[Message], pb.ResourceType.ValueType] = MappingProx
         pb.Image: pb.IMAGE,
         pb.Tables: pb.TABLES,
         pb.VirtualHost: pb.VIRTUAL_HOST,
+        pb.Plugin: pb.PLUGIN,
     }
 )
 SETTINGS_NAME = "settings"

@@ -83,6 +83,17 @@ class LimitRate:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPlugin:
+    """`zeroserve_call` (ours): calls a plugin's function, which may change the request or answer it."""
+
+    plugin: str
+    """Name of the Plugin resource; in a cluster `namespace/name` once its object was found."""
+    function: str
+    config: str = "{}"
+    """JSON object, compact; placeholders in its strings are expanded per request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """`tracing`: the W3C trace context is taken on, passed up and shown as `{http.vars.trace_id}`."""
 

@@ -35,7 +35,17 @@ CONSTANTS = (
     "PATH_BYTES_MAX",
     "OVERREAD_BYTES",
 )
-ENUMS = (abi.Method, abi.Action, abi.Operation)
+ENUMS = (
+    abi.Method,
+    abi.Action,
+    abi.Operation,
+    abi.Verdict,
+    abi.RequestPart,
+    abi.JsonKind,
+    abi.Codec,
+    abi.Digest,
+    abi.KeyKind,
+)
 
 
 def main(out: Path) -> None:
@@ -73,13 +83,44 @@ def render_rust() -> str:
         lines.append(f"/// {helper.meaning}.")
         lines.append(f"pub const HELPER_{helper.name.upper()}: u32 = {helper.number};")
     lines += [
-        "/// (number, name, arguments that it takes, fuel) of every helper, ascending.",
-        "pub const HELPERS: &[(u32, &str, usize, i64)] = &[",
-        *(f'({h.number}, "{h.name}", {len(h.arguments)}, {h.fuel}),' for h in abi.HELPERS),
+        f"pub const DIGEST_BYTES: u64 = {abi.DIGEST_BYTES};",
+        f"pub const LENGTH_FUEL_MAX: i64 = {abi.LENGTH_FUEL_MAX};",
+        *(f"pub const CAPABILITY_{one.name}: u64 = {one.value};" for one in abi.Capability),
+        "/// Row of the helper table. Plugins may call what is `for_plugins`, routes what is `for_routes`.",
+        "pub struct HelperRow {",
+        "    pub number: u32,",
+        "    pub name: &'static str,",
+        "    /// How many arguments it takes.",
+        "    pub arguments: usize,",
+        "    /// Bit n: argument n, from 0, is a length.",
+        "    pub lengths: u8,",
+        "    pub fuel: i64,",
+        "    /// 0: lengths cost nothing.",
+        "    pub bytes_per_fuel: u64,",
+        "    pub for_routes: bool,",
+        "    pub for_plugins: bool,",
+        "    /// Bit that a plugin must be granted, or 0.",
+        "    pub capability: u64,",
+        "}",
+        "/// Every helper.",
+        "pub const HELPERS: &[HelperRow] = &[",
+        *(rust_row(helper) for helper in abi.HELPERS),
         "];",
         "",
     ]
     return "\n".join(lines)
+
+
+def rust_row(helper: abi.Helper) -> str:
+    """Return a helper's row of the Rust table."""
+    lengths = sum(1 << n for n, one in enumerate(helper.arguments) if one is abi.Argument.LENGTH)
+    routes = "false" if helper.use is abi.Use.PLUGIN else "true"
+    plugins = "false" if helper.use is abi.Use.ROUTE else "true"
+    return (
+        f'HelperRow {{ number: {helper.number}, name: "{helper.name}", arguments: {len(helper.arguments)}, '
+        f"lengths: {lengths}, fuel: {helper.fuel}, bytes_per_fuel: {helper.bytes_per_fuel}, "
+        f"for_routes: {routes}, for_plugins: {plugins}, capability: {int(helper.capability or 0)} }},"
+    )
 
 
 def render_header() -> str:
@@ -110,7 +151,11 @@ def render_header() -> str:
 
 def c_type(argument: abi.Argument) -> str:
     """Return the C type of a helper's argument."""
-    return {abi.Argument.READ: "const void *", abi.Argument.WRITE: "void *"}.get(argument, "u64")
+    return {
+        abi.Argument.READ: "const void *",
+        abi.Argument.WRITE: "void *",
+        abi.Argument.DIGEST: "void *",
+    }.get(argument, "u64")
 
 
 def render_document() -> str:
@@ -140,10 +185,34 @@ def render_document() -> str:
             "|---|---|",
         ]
         lines += [f"| {member.name} | {member.value} |" for member in kind]
-    lines += ["", "## Helpers", "", "| number | name | arguments | fuel | meaning |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "## Capability",
+        "",
+        (abi.Capability.__doc__ or "").strip(),
+        "",
+        "| name | bit |",
+        "|---|---|",
+    ]
+    lines += [f"| {one.name} | {one.value} |" for one in abi.Capability]
+    lines += [
+        "",
+        "## Helpers",
+        "",
+        "Fuel with `B`: and one for so many bytes of all its lengths. Called by: routes, plugins, or both;",
+        "plugins need the capability that stands there.",
+        "",
+        "| number | name | arguments | fuel | called by | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
     for helper in abi.HELPERS:
         arguments = ", ".join(argument.value for argument in helper.arguments)
-        lines.append(f"| {helper.number} | {helper.name} | {arguments} | {helper.fuel} | {helper.meaning} |")
+        fuel = f"{helper.fuel} + 1/{helper.bytes_per_fuel} B" if helper.bytes_per_fuel else f"{helper.fuel}"
+        granted = f" ({helper.capability.name})" if helper.capability else ""
+        caller = f"{helper.use.value}{granted}"
+        lines.append(
+            f"| {helper.number} | {helper.name} | {arguments} | {fuel} | {caller} | {helper.meaning} |"
+        )
     return "\n".join([*lines, ""])
 
 

@@ -13,7 +13,7 @@ from zeroserve_ir.program.abi import Argument
 
 from zeroserve_dataplane.verifier.refusals import Refusal, Rule
 from zeroserve_dataplane.verifier.states import ARGUMENTS, State
-from zeroserve_dataplane.verifier.values import Region, Value
+from zeroserve_dataplane.verifier.values import Region, Value, exactly
 
 
 def check_arguments(slot: int, helper: abi.Helper, state: State, constants_bytes: int) -> Iterator[Refusal]:
@@ -31,6 +31,12 @@ def check_arguments(slot: int, helper: abi.Helper, state: State, constants_bytes
         elif argument in (Argument.READ, Argument.WRITE):
             name, length = f"r{register.value}", state.get(named[position + 1][1])
             yield from _check_memory(slot, argument, name, value, length, constants_bytes=constants_bytes)
+        elif argument is Argument.DIGEST:
+            length = exactly(abi.DIGEST_BYTES)
+            name = f"r{register.value}"
+            yield from _check_memory(
+                slot, Argument.WRITE, name, value, length, constants_bytes=constants_bytes
+            )
         elif value.region is not Region.NUMBER:
             found = f"r{register.value} of {helper.name} is {value.region.value}"
             yield Refusal(Rule.ARGUMENT_TYPE, slot, found)

@@ -42,6 +42,7 @@ class _ResourceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resource
     """agent to engine only"""
     TABLES: _ResourceType.ValueType  # 8
     VIRTUAL_HOST: _ResourceType.ValueType  # 9
+    PLUGIN: _ResourceType.ValueType  # 10
 
 class ResourceType(_ResourceType, metaclass=_ResourceTypeEnumTypeWrapper): ...
 
@@ -58,6 +59,7 @@ IMAGE: ResourceType.ValueType  # 7
 """agent to engine only"""
 TABLES: ResourceType.ValueType  # 8
 VIRTUAL_HOST: ResourceType.ValueType  # 9
+PLUGIN: ResourceType.ValueType  # 10
 Global___ResourceType: _TypeAlias = ResourceType  # noqa: Y015
 
 class _Balancing:
@@ -1089,6 +1091,7 @@ class Tables(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     RESPONSE_MATCHES_FIELD_NUMBER: _builtins.int
     FIELD_SELECTIONS_FIELD_NUMBER: _builtins.int
+    PLUGIN_CALLS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathPatterns]: ...
@@ -1152,6 +1155,8 @@ class Tables(_message.Message):
     def response_matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseMatch]: ...
     @_builtins.property
     def field_selections(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldSelection]: ...
+    @_builtins.property
+    def plugin_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginCall]: ...
     def __init__(
         self,
         *,
@@ -1185,14 +1190,256 @@ class Tables(_message.Message):
         steps: _abc.Iterable[Global___Step] | None = ...,
         response_matches: _abc.Iterable[Global___ResponseMatch] | None = ...,
         field_selections: _abc.Iterable[Global___FieldSelection] | None = ...,
+        plugin_calls: _abc.Iterable[Global___PluginCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "plugin_calls", b"plugin_calls", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Tables: _TypeAlias = Tables  # noqa: Y015
+
+@_typing.final
+class PluginCall(_message.Message):
+    """A function of a plugin, called where a route has `zeroserve_call`. A plugin that is not there answers 500."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLUGIN_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    CONFIG_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    PROXIES_FIELD_NUMBER: _builtins.int
+    plugin: _builtins.str
+    """Plugin name"""
+    function: _builtins.str
+    config: _builtins.str
+    """JSON object"""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginText]:
+        """strings of config that have placeholders"""
+
+    @_builtins.property
+    def proxies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginProxy]:
+        """upstreams that the function may choose"""
+
+    def __init__(
+        self,
+        *,
+        plugin: _builtins.str = ...,
+        function: _builtins.str = ...,
+        config: _builtins.str = ...,
+        texts: _abc.Iterable[Global___PluginText] | None = ...,
+        proxies: _abc.Iterable[Global___PluginProxy] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "function", b"function", "plugin", b"plugin", "proxies", b"proxies", "texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PluginCall: _TypeAlias = PluginCall  # noqa: Y015
+
+@_typing.final
+class PluginText(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    pointer: _builtins.str
+    @_builtins.property
+    def text(self) -> Global___Text: ...
+    def __init__(
+        self,
+        *,
+        pointer: _builtins.str = ...,
+        text: Global___Text | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pointer", b"pointer", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PluginText: _TypeAlias = PluginText  # noqa: Y015
+
+@_typing.final
+class PluginProxy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPSTREAM_FIELD_NUMBER: _builtins.int
+    PROXY_FIELD_NUMBER: _builtins.int
+    upstream: _builtins.str
+    proxy: _builtins.int
+    def __init__(
+        self,
+        *,
+        upstream: _builtins.str = ...,
+        proxy: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proxy", b"proxy", "upstream", b"upstream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PluginProxy: _TypeAlias = PluginProxy  # noqa: Y015
+
+@_typing.final
+class Plugin(_message.Message):
+    """Functions that somebody wrote, as one program; it runs in windows of its own, whoever calls it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    CONSTANTS_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    HEAP_BYTES_FIELD_NUMBER: _builtins.int
+    FUNCTIONS_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    FUEL_FIELD_NUMBER: _builtins.int
+    FAIL_OPEN_FIELD_NUMBER: _builtins.int
+    VALUES_MAX_FIELD_NUMBER: _builtins.int
+    VALUE_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    BODY_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    UPSTREAMS_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
+    FETCH_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"namespace/name", or "name" where there is no cluster"""
+    namespace: _builtins.str
+    program: _builtins.str
+    """Program and Image name"""
+    constants: _builtins.bytes
+    """its read-only data"""
+    data: _builtins.bytes
+    """what its heap begins with at each call"""
+    heap_bytes: _builtins.int
+    """data, then zeros: what the module names; for people"""
+    capabilities: _builtins.int
+    """bits of abi.Capability"""
+    fuel: _builtins.int
+    """of one call; 0 is the engine's default"""
+    fail_open: _builtins.bool
+    """a call that fails continues; else 500"""
+    values_max: _builtins.int
+    """kept values; 0 is the engine's default"""
+    value_bytes_max: _builtins.int
+    """of all kept keys and values; 0 is the engine's default"""
+    body_bytes_max: _builtins.int
+    """of a request's body that it may read; 0 is the engine's default"""
+    fetch_timeout_ms: _builtins.int
+    """0 is the engine's default"""
+    @_builtins.property
+    def functions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginFunction]: ...
+    @_builtins.property
+    def upstreams(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginUpstream]:
+        """whom `fetch` and PROXY may reach"""
+
+    @_builtins.property
+    def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginSecret]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        program: _builtins.str = ...,
+        constants: _builtins.bytes = ...,
+        data: _builtins.bytes = ...,
+        heap_bytes: _builtins.int = ...,
+        functions: _abc.Iterable[Global___PluginFunction] | None = ...,
+        capabilities: _builtins.int = ...,
+        fuel: _builtins.int = ...,
+        fail_open: _builtins.bool = ...,
+        values_max: _builtins.int = ...,
+        value_bytes_max: _builtins.int = ...,
+        body_bytes_max: _builtins.int = ...,
+        upstreams: _abc.Iterable[Global___PluginUpstream] | None = ...,
+        secrets: _abc.Iterable[Global___PluginSecret] | None = ...,
+        fetch_timeout_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes_max", b"body_bytes_max", "capabilities", b"capabilities", "constants", b"constants", "data", b"data", "fail_open", b"fail_open", "fetch_timeout_ms", b"fetch_timeout_ms", "fuel", b"fuel", "functions", b"functions", "heap_bytes", b"heap_bytes", "name", b"name", "namespace", b"namespace", "program", b"program", "secrets", b"secrets", "upstreams", b"upstreams", "value_bytes_max", b"value_bytes_max", "values_max", b"values_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Plugin: _TypeAlias = Plugin  # noqa: Y015
+
+@_typing.final
+class PluginFunction(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    entry: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        entry: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PluginFunction: _TypeAlias = PluginFunction  # noqa: Y015
+
+@_typing.final
+class PluginUpstream(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """what the plugin calls it"""
+    cluster: _builtins.str
+    """Cluster name"""
+    host: _builtins.str
+    """Host of requests; "" is the cluster's address"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cluster: _builtins.str = ...,
+        host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "host", b"host", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PluginUpstream: _TypeAlias = PluginUpstream  # noqa: Y015
+
+@_typing.final
+class PluginSecret(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PluginSecret: _TypeAlias = PluginSecret  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):

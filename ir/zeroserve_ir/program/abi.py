@@ -24,8 +24,21 @@ size. An interpreter that has no verifier's tracking may take values of CONSTANT
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
+
+from zeroserve_ir.program.abi_plugins import CALL_PLUGIN, PLUGIN_HELPERS
+from zeroserve_ir.program.abi_plugins import Codec as Codec
+from zeroserve_ir.program.abi_plugins import Digest as Digest
+from zeroserve_ir.program.abi_plugins import JsonKind as JsonKind
+from zeroserve_ir.program.abi_plugins import KeyKind as KeyKind
+from zeroserve_ir.program.abi_plugins import RequestPart as RequestPart
+from zeroserve_ir.program.abi_plugins import Verdict as Verdict
+from zeroserve_ir.program.abi_types import DIGEST_BYTES as DIGEST_BYTES
+from zeroserve_ir.program.abi_types import LENGTH_FUEL_MAX as LENGTH_FUEL_MAX
+from zeroserve_ir.program.abi_types import Argument as Argument
+from zeroserve_ir.program.abi_types import Capability as Capability
+from zeroserve_ir.program.abi_types import Helper as Helper
+from zeroserve_ir.program.abi_types import Use as Use
 
 ABI_VERSION = 1
 
@@ -117,6 +130,8 @@ class Action(IntEnum):
     """200 with an empty body: Caddy's answer when no handler wrote one."""
     PASS = 8
     """Response entries: the answer goes on as it is, with the status of `set_status` if that was called."""
+    ANSWER = 9
+    """The answer that a plugin made; only `call_plugin` gives it."""
 
 
 class Operation(IntEnum):
@@ -126,31 +141,8 @@ class Operation(IntEnum):
     """Row of Tables.credentials; RESUME_RESULT 1 when the password is right, else 0."""
     MATCH_FILE = 2
     """Row of Tables.file_matches; RESUME_RESULT 0, 1 or 3 as `match_file` gives it."""
-
-
-class Argument(Enum):
-    """Type of a helper's argument, as the verifier checks it."""
-
-    NONE = "none"
-    ROW = "row"
-    """Any scalar; the helper traps when the table has no such row."""
-    SCALAR = "scalar"
-    READ = "read"
-    """Pointer to readable memory (window or constants); the next argument is its LENGTH."""
-    WRITE = "write"
-    """Pointer to writable memory (window); the next argument is its LENGTH."""
-    LENGTH = "length"
-
-
-@dataclass(frozen=True, slots=True)
-class Helper:
-    """One helper function: its number, name, arguments, fuel and meaning."""
-
-    number: int
-    name: str
-    arguments: tuple[Argument, ...]
-    fuel: int
-    meaning: str
+    CALL_PLUGIN = 16
+    """Row of Tables.plugin_calls; afterwards `call_plugin` is called for that row again."""
 
 
 _ROW = (Argument.ROW,)
@@ -232,6 +224,7 @@ HELPERS: tuple[Helper, ...] = (
         (Argument.READ, Argument.LENGTH, Argument.WRITE, Argument.LENGTH),
         32,
         "copies the first value of the named field; its length (which may exceed the room), or -1",
+        Use.BOTH,
     ),
     Helper(
         65,
@@ -239,6 +232,8 @@ HELPERS: tuple[Helper, ...] = (
         (Argument.READ, Argument.LENGTH, Argument.READ, Argument.LENGTH),
         32,
         "sets a field of the request; 0, or -1 when name or value is not allowed",
+        Use.BOTH,
+        Capability.REQUEST_WRITE,
     ),
     Helper(
         66,
@@ -246,8 +241,19 @@ HELPERS: tuple[Helper, ...] = (
         (Argument.READ, Argument.LENGTH, Argument.READ, Argument.LENGTH),
         32,
         "sets a field of the answer; 0, or -1 when name or value is not allowed",
+        Use.BOTH,
+        Capability.RESPONSE_WRITE,
     ),
-    Helper(67, "log_message", (Argument.READ, Argument.LENGTH), 64, "writes a line to the engine's log"),
+    Helper(
+        67,
+        "log_message",
+        (Argument.READ, Argument.LENGTH),
+        64,
+        "writes a line to the engine's log",
+        Use.BOTH,
+    ),
+    CALL_PLUGIN,
+    *PLUGIN_HELPERS,
 )
 
 BY_NUMBER = {helper.number: helper for helper in HELPERS}

@@ -12,7 +12,11 @@ _SCRATCH = (R0, R1, R2, R3, R4, R5)
 _EDGES = (0, 1, -1, 7, 31, 32, 63, 64, 255, 1 << 15, (1 << 31) - 1, -(1 << 31))
 _WIDE_EDGES = (1 << 31, 1 << 32, (1 << 32) - 1, 1 << 63, (1 << 63) - 1, (1 << 64) - 1)
 _MEMORY = ("log_message", "read_request_header", "write_request_header", "write_response_header")
-_ROWS = [helper for helper in abi.HELPERS if helper.arguments[0] in {abi.Argument.ROW, abi.Argument.SCALAR}]
+_ROWS = [
+    helper
+    for helper in abi.HELPERS
+    if helper.arguments in {(abi.Argument.ROW,), (abi.Argument.SCALAR,)} and not helper.is_charged_by_length
+]
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,51 @@ pub const ACTION_ERROR: u64 = 5;
 pub const ACTION_SUSPEND: u64 = 6;
 pub const ACTION_EMPTY: u64 = 7;
 pub const ACTION_PASS: u64 = 8;
+pub const ACTION_ANSWER: u64 = 9;
 pub const OPERATION_CHECK_PASSWORD: u64 = 1;
 pub const OPERATION_MATCH_FILE: u64 = 2;
+pub const OPERATION_CALL_PLUGIN: u64 = 16;
+pub const VERDICT_CONTINUE: u64 = 0;
+pub const VERDICT_RESPOND: u64 = 1;
+pub const VERDICT_PROXY: u64 = 2;
+pub const VERDICT_ABORT: u64 = 4;
+pub const VERDICT_ERROR: u64 = 5;
+pub const VERDICT_SUSPEND: u64 = 6;
+pub const VERDICT_ADOPT: u64 = 9;
+pub const REQUESTPART_METHOD: u64 = 0;
+pub const REQUESTPART_PATH: u64 = 1;
+pub const REQUESTPART_QUERY: u64 = 2;
+pub const REQUESTPART_URI: u64 = 3;
+pub const REQUESTPART_HOST: u64 = 4;
+pub const REQUESTPART_SCHEME: u64 = 5;
+pub const REQUESTPART_PROTOCOL: u64 = 6;
+pub const REQUESTPART_CLIENT_IP: u64 = 7;
+pub const REQUESTPART_REMOTE_IP: u64 = 8;
+pub const REQUESTPART_ORIGINAL_URI: u64 = 9;
+pub const REQUESTPART_REQUEST_ID: u64 = 10;
+pub const REQUESTPART_ORIGINAL_METHOD: u64 = 11;
+pub const JSONKIND_ABSENT: u64 = 0;
+pub const JSONKIND_NULL: u64 = 1;
+pub const JSONKIND_BOOLEAN: u64 = 2;
+pub const JSONKIND_NUMBER: u64 = 3;
+pub const JSONKIND_STRING: u64 = 4;
+pub const JSONKIND_ARRAY: u64 = 5;
+pub const JSONKIND_OBJECT: u64 = 6;
+pub const CODEC_BASE64: u64 = 0;
+pub const CODEC_BASE64_URL: u64 = 1;
+pub const CODEC_HEX: u64 = 2;
+pub const CODEC_PERCENT: u64 = 3;
+pub const CODEC_PERCENT_PATH: u64 = 4;
+pub const CODEC_FORM: u64 = 5;
+pub const DIGEST_SHA256: u64 = 0;
+pub const DIGEST_SHA384: u64 = 1;
+pub const DIGEST_SHA512: u64 = 2;
+pub const DIGEST_SHA1: u64 = 3;
+pub const KEYKIND_HMAC_SHA256: u64 = 0;
+pub const KEYKIND_ED25519: u64 = 1;
+pub const KEYKIND_ECDSA_P256_SHA256: u64 = 2;
+pub const KEYKIND_RSA_PKCS1_SHA256: u64 = 3;
+pub const KEYKIND_JWK: u64 = 4;
 /// 1 when a pattern of Tables.paths[row] fits the decoded path.
 pub const HELPER_MATCH_PATH: u32 = 1;
 /// 1 when Tables.regexps[row] fits; its captures are kept.
@@ -124,42 +167,1052 @@ pub const HELPER_WRITE_REQUEST_HEADER: u32 = 65;
 pub const HELPER_WRITE_RESPONSE_HEADER: u32 = 66;
 /// writes a line to the engine's log.
 pub const HELPER_LOG_MESSAGE: u32 = 67;
-/// (number, name, arguments that it takes, fuel) of every helper, ascending.
-pub const HELPERS: &[(u32, &str, usize, i64)] = &[
-    (1, "match_path", 1, 16),
-    (2, "match_regexp", 1, 64),
-    (3, "match_host", 1, 16),
-    (4, "match_method", 1, 8),
-    (5, "match_header", 1, 16),
-    (6, "match_query", 1, 16),
-    (7, "match_protocol", 1, 8),
-    (8, "match_remote_ip", 1, 16),
-    (9, "match_client_ip", 1, 16),
-    (10, "match_variable", 1, 16),
-    (11, "find_path", 1, 32),
-    (16, "rewrite", 1, 64),
-    (17, "change_request_headers", 1, 32),
-    (18, "change_response_headers", 1, 32),
-    (19, "limit_request_body", 1, 1),
-    (20, "check_password", 1, 64),
-    (21, "assign_variables", 1, 16),
-    (22, "require_authentication", 1, 8),
-    (37, "map_values", 1, 16),
-    (38, "append_log", 1, 16),
-    (39, "trace_request", 1, 32),
-    (24, "match_file", 1, 128),
-    (40, "encode_answer", 1, 48),
-    (45, "match_expression", 1, 256),
-    (46, "limit_rate", 1, 64),
-    (61, "evaluate_templates", 1, 16),
-    (60, "note_step", 1, 4),
-    (30, "match_response", 1, 16),
-    (31, "set_status", 1, 16),
-    (32, "copy_response_fields", 1, 32),
-    (33, "intercept", 1, 8),
-    (34, "set_request_body", 1, 32),
-    (64, "read_request_header", 4, 32),
-    (65, "write_request_header", 4, 32),
-    (66, "write_response_header", 4, 32),
-    (67, "log_message", 2, 64),
+/// calls the function of Tables.plugin_calls[row]: 0 continue, 6 not known yet (suspend), else an action.
+pub const HELPER_CALL_PLUGIN: u32 = 68;
+/// copies the value at a JSON pointer of a document (0: the input); strings bare: length, or -1.
+pub const HELPER_READ_JSON: u32 = 70;
+/// number of the document that a JSON text gives, or -1.
+pub const HELPER_PARSE_JSON: u32 = 71;
+/// JsonKind of the value at a pointer of a document.
+pub const HELPER_FIND_JSON_KIND: u32 = 72;
+/// members of the array or object at a pointer, or -1.
+pub const HELPER_COUNT_JSON: u32 = 73;
+/// sets a string at a pointer of a document, with the objects on the way: 0, or -1.
+pub const HELPER_WRITE_JSON_STRING: u32 = 74;
+/// sets a JSON text's value at a pointer, as above: 0, or -1.
+pub const HELPER_WRITE_JSON: u32 = 75;
+/// copies a document as JSON text: its length, or -1.
+pub const HELPER_PRINT_JSON: u32 = 76;
+/// copies the name of the n-th member (from 0) of a document that is an object: its length, or -1.
+pub const HELPER_READ_JSON_KEY: u32 = 77;
+/// copies a RequestPart: its length, or -1.
+pub const HELPER_READ_REQUEST: u32 = 78;
+/// sets METHOD, PATH, QUERY or URI: 0, or -1 when it is not allowed.
+pub const HELPER_WRITE_REQUEST: u32 = 79;
+/// copies the n-th field (from 0) as `name: value`, name in lower case: its length, or -1.
+pub const HELPER_READ_REQUEST_FIELD: u32 = 80;
+/// adds a field to the request: 0, or -1 when name or value is not allowed.
+pub const HELPER_ADD_REQUEST_HEADER: u32 = 81;
+/// removes a field of the request: 0, or -1 when it is not allowed.
+pub const HELPER_REMOVE_REQUEST_HEADER: u32 = 82;
+/// copies the first value of a query key: its length, or -1.
+pub const HELPER_READ_QUERY: u32 = 83;
+/// copies the value of a cookie: its length, or -1.
+pub const HELPER_READ_COOKIE: u32 = 84;
+/// copies the body from an offset on: bytes in all (at most the plugin's limit is read), or -2.
+pub const HELPER_READ_REQUEST_BODY: u32 = 85;
+/// status of the answer at hand, 0 where there is none; takes 0.
+pub const HELPER_READ_RESPONSE_STATUS: u32 = 86;
+/// copies the first value of a field of the answer: its length, or -1.
+pub const HELPER_READ_RESPONSE_HEADER: u32 = 87;
+/// adds a field to the answer: 0, or -1 when name or value is not allowed.
+pub const HELPER_ADD_RESPONSE_HEADER: u32 = 88;
+/// removes a field of the answer: 0, or -1 when it is not allowed.
+pub const HELPER_REMOVE_RESPONSE_HEADER: u32 = 89;
+/// status of RESPOND: 0, or -1 outside of 200 to 599.
+pub const HELPER_SET_RESPONSE_STATUS: u32 = 90;
+/// body of RESPOND: 0.
+pub const HELPER_SET_RESPONSE_BODY: u32 = 91;
+/// copies what a plugin noted about this request under a name: its length, or -1.
+pub const HELPER_READ_METADATA: u32 = 92;
+/// notes a value, {http.vars.plugin.NAME} to the route: 0, or -1 where there is no room.
+pub const HELPER_WRITE_METADATA: u32 = 93;
+/// writes bytes by a Codec: the text's length, or -1.
+pub const HELPER_ENCODE: u32 = 94;
+/// reads text of a Codec: the bytes' length, or -1.
+pub const HELPER_DECODE: u32 = 95;
+/// hash of bytes by a Digest: its length, or -1.
+pub const HELPER_DIGEST: u32 = 96;
+/// number of the key of a KeyKind, or -1.
+pub const HELPER_IMPORT_KEY: u32 = 97;
+/// HMAC of bytes with a key of HMAC_SHA256: its length, or -1.
+pub const HELPER_SIGN: u32 = 98;
+/// 1 when a signature (second) of a message (first) is right for the key, else 0.
+pub const HELPER_VERIFY_SIGNATURE: u32 = 99;
+/// HMAC-SHA256 with a key (first) of bytes (second): 32.
+pub const HELPER_HMAC_SHA256: u32 = 100;
+/// 1 when two texts are equal, in constant time, else 0.
+pub const HELPER_COMPARE_SECRETS: u32 = 101;
+/// random bytes, fit for keys: the length.
+pub const HELPER_FILL_RANDOM: u32 = 102;
+/// seconds since 1970 of the request's beginning, no finer; takes 0.
+pub const HELPER_READ_TIME: u32 = 103;
+/// writes seconds since 1970, UTC, by %Y %m %d %H %M %S %a %b %j %%: its length, or -1.
+pub const HELPER_FORMAT_TIME: u32 = 104;
+/// copies a value that the plugin kept: its length, or -1.
+pub const HELPER_READ_VALUE: u32 = 105;
+/// keeps a value for so many seconds: 0, or -1 where there is no room.
+pub const HELPER_WRITE_VALUE: u32 = 106;
+/// forgets a value: 1 when there was one, else 0.
+pub const HELPER_REMOVE_VALUE: u32 = 107;
+/// adds to a number (first scalar; begins at 0, kept for seconds by the second): the sum, or -1.
+pub const HELPER_ADD_VALUE: u32 = 108;
+/// counts an event of a key: 1 past so many (first) in so many milliseconds (second), else 0.
+pub const HELPER_LIMIT_EVENTS: u32 = 109;
+/// calls `PLUGIN FUNCTION` with a JSON text as its config: its verdict, -1 when it failed, -2.
+pub const HELPER_CALL_FUNCTION: u32 = 110;
+/// sends the request that a document describes: the answer's status, -1 when there was none, -2.
+pub const HELPER_FETCH: u32 = 111;
+/// copies the first value of a field of the last fetch's answer: its length, or -1.
+pub const HELPER_READ_FETCHED_HEADER: u32 = 112;
+/// copies the body of the last fetch's answer from an offset on: bytes in all, or -1.
+pub const HELPER_READ_FETCHED_BODY: u32 = 113;
+/// number of an upstream that PROXY may name, or -1.
+pub const HELPER_FIND_UPSTREAM: u32 = 114;
+/// adds to a counter of the plugin's: 0, or -1 where there is no room.
+pub const HELPER_COUNT_METRIC: u32 = 115;
+/// copies a secret that the plugin is granted: its length, or -1.
+pub const HELPER_READ_SECRET: u32 = 116;
+pub const DIGEST_BYTES: u64 = 32;
+pub const LENGTH_FUEL_MAX: i64 = 1099511627776;
+pub const CAPABILITY_REQUEST_WRITE: u64 = 1;
+pub const CAPABILITY_RESPONSE_WRITE: u64 = 2;
+pub const CAPABILITY_REQUEST_BODY: u64 = 4;
+pub const CAPABILITY_OUTBOUND_HTTP: u64 = 8;
+pub const CAPABILITY_SECRETS: u64 = 16;
+pub const CAPABILITY_KEY_VALUE: u64 = 32;
+pub const CAPABILITY_CALL_PLUGINS: u64 = 64;
+pub const CAPABILITY_PROXY: u64 = 128;
+/// Row of the helper table. Plugins may call what is `for_plugins`, routes what is `for_routes`.
+pub struct HelperRow {
+    pub number: u32,
+    pub name: &'static str,
+    /// How many arguments it takes.
+    pub arguments: usize,
+    /// Bit n: argument n, from 0, is a length.
+    pub lengths: u8,
+    pub fuel: i64,
+    /// 0: lengths cost nothing.
+    pub bytes_per_fuel: u64,
+    pub for_routes: bool,
+    pub for_plugins: bool,
+    /// Bit that a plugin must be granted, or 0.
+    pub capability: u64,
+}
+/// Every helper.
+pub const HELPERS: &[HelperRow] = &[
+    HelperRow {
+        number: 1,
+        name: "match_path",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 2,
+        name: "match_regexp",
+        arguments: 1,
+        lengths: 0,
+        fuel: 64,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 3,
+        name: "match_host",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 4,
+        name: "match_method",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 5,
+        name: "match_header",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 6,
+        name: "match_query",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 7,
+        name: "match_protocol",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 8,
+        name: "match_remote_ip",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 9,
+        name: "match_client_ip",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 10,
+        name: "match_variable",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 11,
+        name: "find_path",
+        arguments: 1,
+        lengths: 0,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 16,
+        name: "rewrite",
+        arguments: 1,
+        lengths: 0,
+        fuel: 64,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 17,
+        name: "change_request_headers",
+        arguments: 1,
+        lengths: 0,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 18,
+        name: "change_response_headers",
+        arguments: 1,
+        lengths: 0,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 19,
+        name: "limit_request_body",
+        arguments: 1,
+        lengths: 0,
+        fuel: 1,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 20,
+        name: "check_password",
+        arguments: 1,
+        lengths: 0,
+        fuel: 64,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 21,
+        name: "assign_variables",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 22,
+        name: "require_authentication",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 37,
+        name: "map_values",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 38,
+        name: "append_log",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 39,
+        name: "trace_request",
+        arguments: 1,
+        lengths: 0,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 24,
+        name: "match_file",
+        arguments: 1,
+        lengths: 0,
+        fuel: 128,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 40,
+        name: "encode_answer",
+        arguments: 1,
+        lengths: 0,
+        fuel: 48,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 45,
+        name: "match_expression",
+        arguments: 1,
+        lengths: 0,
+        fuel: 256,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 46,
+        name: "limit_rate",
+        arguments: 1,
+        lengths: 0,
+        fuel: 64,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 61,
+        name: "evaluate_templates",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 60,
+        name: "note_step",
+        arguments: 1,
+        lengths: 0,
+        fuel: 4,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 30,
+        name: "match_response",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 31,
+        name: "set_status",
+        arguments: 1,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 32,
+        name: "copy_response_fields",
+        arguments: 1,
+        lengths: 0,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 33,
+        name: "intercept",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 34,
+        name: "set_request_body",
+        arguments: 1,
+        lengths: 0,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 64,
+        name: "read_request_header",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 65,
+        name: "write_request_header",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: true,
+        capability: 1,
+    },
+    HelperRow {
+        number: 66,
+        name: "write_response_header",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: true,
+        capability: 2,
+    },
+    HelperRow {
+        number: 67,
+        name: "log_message",
+        arguments: 2,
+        lengths: 2,
+        fuel: 64,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 68,
+        name: "call_plugin",
+        arguments: 1,
+        lengths: 0,
+        fuel: 256,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 70,
+        name: "read_json",
+        arguments: 5,
+        lengths: 20,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 71,
+        name: "parse_json",
+        arguments: 2,
+        lengths: 2,
+        fuel: 128,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 72,
+        name: "find_json_kind",
+        arguments: 3,
+        lengths: 4,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 73,
+        name: "count_json",
+        arguments: 3,
+        lengths: 4,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 74,
+        name: "write_json_string",
+        arguments: 5,
+        lengths: 20,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 75,
+        name: "write_json",
+        arguments: 5,
+        lengths: 20,
+        fuel: 128,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 76,
+        name: "print_json",
+        arguments: 3,
+        lengths: 4,
+        fuel: 128,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 77,
+        name: "read_json_key",
+        arguments: 4,
+        lengths: 8,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 78,
+        name: "read_request",
+        arguments: 3,
+        lengths: 4,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 79,
+        name: "write_request",
+        arguments: 3,
+        lengths: 4,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 1,
+    },
+    HelperRow {
+        number: 80,
+        name: "read_request_field",
+        arguments: 3,
+        lengths: 4,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 81,
+        name: "add_request_header",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 1,
+    },
+    HelperRow {
+        number: 82,
+        name: "remove_request_header",
+        arguments: 2,
+        lengths: 2,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 1,
+    },
+    HelperRow {
+        number: 83,
+        name: "read_query",
+        arguments: 4,
+        lengths: 10,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 84,
+        name: "read_cookie",
+        arguments: 4,
+        lengths: 10,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 85,
+        name: "read_request_body",
+        arguments: 3,
+        lengths: 4,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 4,
+    },
+    HelperRow {
+        number: 86,
+        name: "read_response_status",
+        arguments: 1,
+        lengths: 0,
+        fuel: 4,
+        bytes_per_fuel: 0,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 87,
+        name: "read_response_header",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 88,
+        name: "add_response_header",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 2,
+    },
+    HelperRow {
+        number: 89,
+        name: "remove_response_header",
+        arguments: 2,
+        lengths: 2,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 2,
+    },
+    HelperRow {
+        number: 90,
+        name: "set_response_status",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
+        bytes_per_fuel: 0,
+        for_routes: false,
+        for_plugins: true,
+        capability: 2,
+    },
+    HelperRow {
+        number: 91,
+        name: "set_response_body",
+        arguments: 2,
+        lengths: 2,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 2,
+    },
+    HelperRow {
+        number: 92,
+        name: "read_metadata",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 93,
+        name: "write_metadata",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 94,
+        name: "encode",
+        arguments: 5,
+        lengths: 20,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 95,
+        name: "decode",
+        arguments: 5,
+        lengths: 20,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 96,
+        name: "digest",
+        arguments: 5,
+        lengths: 20,
+        fuel: 256,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 97,
+        name: "import_key",
+        arguments: 3,
+        lengths: 4,
+        fuel: 1024,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 98,
+        name: "sign",
+        arguments: 5,
+        lengths: 20,
+        fuel: 512,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 99,
+        name: "verify_signature",
+        arguments: 5,
+        lengths: 20,
+        fuel: 16384,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 100,
+        name: "hmac_sha256",
+        arguments: 5,
+        lengths: 10,
+        fuel: 512,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 101,
+        name: "compare_secrets",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 102,
+        name: "fill_random",
+        arguments: 2,
+        lengths: 2,
+        fuel: 128,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 103,
+        name: "read_time",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
+        bytes_per_fuel: 0,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 104,
+        name: "format_time",
+        arguments: 5,
+        lengths: 20,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 105,
+        name: "read_value",
+        arguments: 4,
+        lengths: 10,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 32,
+    },
+    HelperRow {
+        number: 106,
+        name: "write_value",
+        arguments: 5,
+        lengths: 10,
+        fuel: 128,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 32,
+    },
+    HelperRow {
+        number: 107,
+        name: "remove_value",
+        arguments: 2,
+        lengths: 2,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 32,
+    },
+    HelperRow {
+        number: 108,
+        name: "add_value",
+        arguments: 4,
+        lengths: 2,
+        fuel: 128,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 32,
+    },
+    HelperRow {
+        number: 109,
+        name: "limit_events",
+        arguments: 4,
+        lengths: 2,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 32,
+    },
+    HelperRow {
+        number: 110,
+        name: "call_function",
+        arguments: 4,
+        lengths: 10,
+        fuel: 512,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 64,
+    },
+    HelperRow {
+        number: 111,
+        name: "fetch",
+        arguments: 1,
+        lengths: 0,
+        fuel: 1024,
+        bytes_per_fuel: 0,
+        for_routes: false,
+        for_plugins: true,
+        capability: 8,
+    },
+    HelperRow {
+        number: 112,
+        name: "read_fetched_header",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 8,
+    },
+    HelperRow {
+        number: 113,
+        name: "read_fetched_body",
+        arguments: 3,
+        lengths: 4,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 8,
+    },
+    HelperRow {
+        number: 114,
+        name: "find_upstream",
+        arguments: 2,
+        lengths: 2,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 128,
+    },
+    HelperRow {
+        number: 115,
+        name: "count_metric",
+        arguments: 3,
+        lengths: 2,
+        fuel: 64,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 0,
+    },
+    HelperRow {
+        number: 116,
+        name: "read_secret",
+        arguments: 4,
+        lengths: 10,
+        fuel: 32,
+        bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 16,
+    },
 ];

@@ -439,6 +439,93 @@ pub struct Tables {
     pub response_matches: ::prost::alloc::vec::Vec<ResponseMatch>,
     #[prost(message, repeated, tag = "25")]
     pub field_selections: ::prost::alloc::vec::Vec<FieldSelection>,
+    #[prost(message, repeated, tag = "50")]
+    pub plugin_calls: ::prost::alloc::vec::Vec<PluginCall>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PluginCall {
+    #[prost(string, tag = "1")]
+    pub plugin: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub function: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub config: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub texts: ::prost::alloc::vec::Vec<PluginText>,
+    #[prost(message, repeated, tag = "5")]
+    pub proxies: ::prost::alloc::vec::Vec<PluginProxy>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PluginText {
+    #[prost(string, tag = "1")]
+    pub pointer: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub text: ::core::option::Option<Text>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginProxy {
+    #[prost(string, tag = "1")]
+    pub upstream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub proxy: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Plugin {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub program: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub constants: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub data: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "6")]
+    pub heap_bytes: u32,
+    #[prost(message, repeated, tag = "7")]
+    pub functions: ::prost::alloc::vec::Vec<PluginFunction>,
+    #[prost(uint64, tag = "8")]
+    pub capabilities: u64,
+    #[prost(uint64, tag = "9")]
+    pub fuel: u64,
+    #[prost(bool, tag = "10")]
+    pub fail_open: bool,
+    #[prost(uint32, tag = "11")]
+    pub values_max: u32,
+    #[prost(uint64, tag = "12")]
+    pub value_bytes_max: u64,
+    #[prost(uint32, tag = "13")]
+    pub body_bytes_max: u32,
+    #[prost(message, repeated, tag = "14")]
+    pub upstreams: ::prost::alloc::vec::Vec<PluginUpstream>,
+    #[prost(message, repeated, tag = "15")]
+    pub secrets: ::prost::alloc::vec::Vec<PluginSecret>,
+    #[prost(uint32, tag = "16")]
+    pub fetch_timeout_ms: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginFunction {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub entry: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginUpstream {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub cluster: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub host: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginSecret {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Step {
@@ -917,6 +1004,7 @@ pub enum ResourceType {
     Image = 7,
     Tables = 8,
     VirtualHost = 9,
+    Plugin = 10,
 }
 impl ResourceType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -935,6 +1023,7 @@ impl ResourceType {
             Self::Image => "IMAGE",
             Self::Tables => "TABLES",
             Self::VirtualHost => "VIRTUAL_HOST",
+            Self::Plugin => "PLUGIN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -950,6 +1039,7 @@ impl ResourceType {
             "IMAGE" => Some(Self::Image),
             "TABLES" => Some(Self::Tables),
             "VIRTUAL_HOST" => Some(Self::VirtualHost),
+            "PLUGIN" => Some(Self::Plugin),
             _ => None,
         }
     }

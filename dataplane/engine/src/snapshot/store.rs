@@ -165,7 +165,7 @@ impl Store {
             ResourceType::Image => self.put_image(name, &decode(payload)?, fd),
             ResourceType::Tables => self.put_tables(name, &decode(payload)?),
             ResourceType::VirtualHost => self.put_host(name, decode(payload)?),
-            ResourceType::Program | ResourceType::Unspecified => Err("not for the engine".into()),
+            ResourceType::Program | ResourceType::Plugin | ResourceType::Unspecified => Err("not for the engine".into()),
         }
     }
 
@@ -191,7 +191,7 @@ impl Store {
                     self.index.remove(&former);
                 }
             }
-            ResourceType::Program | ResourceType::Unspecified => {}
+            ResourceType::Program | ResourceType::Plugin | ResourceType::Unspecified => {}
         }
     }
 

@@ -150,8 +150,8 @@ const COSTS: [Option<(usize, i64)>; abi::HELPERS_MAX as usize] = {
     let mut costs = [None; abi::HELPERS_MAX as usize];
     let mut row = 0;
     while row < abi::HELPERS.len() {
-        let (number, _, arguments, fuel) = abi::HELPERS[row];
-        costs[number as usize] = Some((arguments, fuel));
+        let helper = &abi::HELPERS[row];
+        costs[helper.number as usize] = Some((helper.arguments, helper.fuel));
         row += 1;
     }
     costs
