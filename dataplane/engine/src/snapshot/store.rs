@@ -165,7 +165,9 @@ impl Store {
             ResourceType::Image => self.put_image(name, &decode(payload)?, fd),
             ResourceType::Tables => self.put_tables(name, &decode(payload)?),
             ResourceType::VirtualHost => self.put_host(name, decode(payload)?),
-            ResourceType::Program | ResourceType::Plugin | ResourceType::Unspecified => Err("not for the engine".into()),
+            ResourceType::Program | ResourceType::Plugin | ResourceType::Unspecified => {
+                Err("not for the engine".into())
+            }
         }
     }
 
