@@ -72,7 +72,7 @@ def compile_c(sources: Sequence[Path], compiler: Compiler, includes: Sequence[Pa
     with tempfile.TemporaryDirectory(prefix="zeroserve-plugin-") as directory:
         unit, output = Path(directory) / "plugin.c", Path(directory) / "plugin.o"
         unit.write_text("".join(f'#include "{source.resolve()}"\n' for source in sources))
-        paths = [f"-I{path}" for path in (*includes, SDK / "c")]
+        paths = [*(f"-I{path}" for path in includes), "-isystem", str(SDK / "c")]
         source = str(sources[0]) if len(sources) == 1 else str(unit)
         command = [
             *compiler.command,

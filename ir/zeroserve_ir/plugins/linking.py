@@ -26,7 +26,16 @@ from zeroserve_ir.plugins.objects import ObjectFile, Relocation, SectionKind, Sy
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembling import Assembler
 from zeroserve_ir.program.encoding import encode
-from zeroserve_ir.program.isa import R0, R2, SLOT_BYTES, CallLocal, LoadImmediate, Register
+from zeroserve_ir.program.isa import (
+    R0,
+    R2,
+    SLOT_BYTES,
+    Binary,
+    CallLocal,
+    LoadImmediate,
+    Operator,
+    Register,
+)
 
 _R_ADDRESS: Final = 1
 _R_DATA_ADDRESS: Final = 2
@@ -35,7 +44,10 @@ _CALL: Final = 0x85
 _LDDW: Final = 0x18
 _LOCAL: Final = 1
 _NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{NAME_LENGTH_MAX - 1}}}\Z")
+_PROLOGUE_SLOTS: Final = 1
 _HOOKS: Final = {hook.value: hook for hook in Hook}
+_PROLOGUE: Final = encode(Binary(Operator.MOV, 64, R0, 0))
+"""Before each function: those that return nothing leave r0 unwritten, and the verifier wants it written."""
 _UNKNOWN_ENTRY: Final = abi.encode_action(abi.Action.ERROR, detail=500)
 
 Place = tuple[int, int]
@@ -151,7 +163,7 @@ def _reach_functions(linker: _Linker, exports: list[Place], first_slot: int) -> 
             continue
         function = linker.functions[place]
         linker.reached[place] = slot
-        slot += function.size // SLOT_BYTES
+        slot += _PROLOGUE_SLOTS + function.size // SLOT_BYTES
         if slot > abi.INSTRUCTIONS_MAX:
             raise PluginError(
                 Fault.CODE_SIZE, f"more than {abi.INSTRUCTIONS_MAX} slots with {function.name!r}"
@@ -278,7 +290,7 @@ def _relocate(linker: _Linker, function: _Function, first_slot: int) -> bytes:
     code = bytearray(content[start : start + function.size])
     calls = _find_calls(linker, function)
     for offset, callee in calls:
-        slot = first_slot + (offset - start) // SLOT_BYTES
+        slot = first_slot + _PROLOGUE_SLOTS + (offset - start) // SLOT_BYTES
         code[offset - start : offset - start + SLOT_BYTES] = encode(
             CallLocal(linker.reached[callee] - slot - 1)
         )
@@ -295,7 +307,7 @@ def _relocate(linker: _Linker, function: _Function, first_slot: int) -> bytes:
             raise PluginError(Fault.RELOCATION_PLACE, f"{function.name!r}+{at}: register {code[at + 1]}")
         address = _resolve(linker, relocation, _immediate(code, at))
         code[at : at + 2 * SLOT_BYTES] = encode(LoadImmediate(Register(code[at + 1]), address))
-    return bytes(code)
+    return _PROLOGUE + bytes(code)
 
 
 def _immediate(code: bytes | bytearray, offset: int) -> int:
@@ -311,7 +323,7 @@ def _find_lines(linker: _Linker) -> tuple[SourceLine, ...]:
     for (section, start), first_slot in linker.reached.items():
         size = linker.functions[section, start].size
         lines += [
-            SourceLine(first_slot + (offset - start) // SLOT_BYTES, file, line)
+            SourceLine(first_slot + _PROLOGUE_SLOTS + (offset - start) // SLOT_BYTES, file, line)
             for offset, file, line in places.get(linker.file.sections[section].name, ())
             if start <= offset < start + size and line
         ]

@@ -118,6 +118,12 @@ def test_data_begins_the_heap_and_zeros_follow(sums):
     assert sums.bss_bytes >= 8
 
 
+def test_functions_without_a_result_verify(compile_text):
+    text = PRELUDE + "static u64 x; static NOINLINE void g(u64 n) { x += n; }"
+    module = load(compile_text(text + "FUNCTION u64 f(u64 *c) { g(4); g(*c); return x; }"))
+    assert run(module, "f") == 4
+
+
 REFUSED = {
     "u64 f(void *c) { return 1; }": Fault.NO_FUNCTIONS,
     "extern u64 g(u64); FUNCTION u64 f(void *c) { return g(1); }": Fault.UNDEFINED_SYMBOL,
