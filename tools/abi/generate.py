@@ -1,7 +1,7 @@
 """Generates what is derived from the program ABI (`make gen`).
 
-In: `zeroserve_ir.program.abi`. Out: the engine's src/program/abi.rs, include/zeroserve_program.h for people
-who write programs in C, and docs/abi.md, written below the directory given as the only argument (default:
+In: `zeroserve_ir.program.abi`. Out: the engine's src/program/abi.rs, the plugins' C header and Rust module
+(`sdk`), and docs/abi.md, written below the directory given as the only argument (default:
 the repository), so that the drift test can compare a fresh run with what is committed.
 """
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import sdk
 from zeroserve_ir.program import abi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,8 @@ ENUMS = (
 def main(out: Path) -> None:
     """Generate everything below `out`."""
     write(out / "dataplane/engine/src/program/abi.rs", render_rust())
-    write(out / "dataplane/engine/include/zeroserve_program.h", render_header())
+    write(out / "cli/zeroserve_cli/sdk/c/zeroserve_abi.h", sdk.render_c())
+    write(out / "cli/zeroserve_cli/sdk/rust/src/abi.rs", sdk.render_rust())
     write(out / "docs/abi.md", render_document())
 
 
@@ -121,41 +123,6 @@ def rust_row(helper: abi.Helper) -> str:
         f"lengths: {lengths}, fuel: {helper.fuel}, bytes_per_fuel: {helper.bytes_per_fuel}, "
         f"for_routes: {routes}, for_plugins: {plugins}, capability: {int(helper.capability or 0)} }},"
     )
-
-
-def render_header() -> str:
-    """Return the C header: context layout, actions and helpers as BPF calls."""
-    lines = [
-        "/* Generated from ir/zeroserve_ir/program/abi.py by `make gen`; not edited.",
-        " * For programs built with `clang -target bpf -O2`. Pointers are guest addresses. */",
-        "#pragma once",
-        "typedef unsigned char u8;",
-        "typedef unsigned int u32;",
-        "typedef unsigned long long u64;",
-        "",
-    ]
-    lines += [f"#define ZS_{name} {getattr(abi, name)}LL" for name in CONSTANTS]
-    lines += [f"#define ZS_FIELD_{field.name} {field.offset}" for field in abi.Field]
-    for kind in ENUMS:
-        lines += [f"#define ZS_{kind.__name__.upper()}_{member.name} {member.value}" for member in kind]
-    lines += [
-        "",
-        "#define ZS_RETURN(action, index, detail) ((u64)(action) | (u64)(detail) << 8 | (u64)(index) << 32)",
-    ]
-    for helper in abi.HELPERS:
-        arguments = ", ".join(c_type(argument) for argument in helper.arguments) or "void"
-        lines.append(f"/* {helper.meaning} */")
-        lines.append(f"static u64 (*const zs_{helper.name})({arguments}) = (void *){helper.number};")
-    return "\n".join([*lines, ""])
-
-
-def c_type(argument: abi.Argument) -> str:
-    """Return the C type of a helper's argument."""
-    return {
-        abi.Argument.READ: "const void *",
-        abi.Argument.WRITE: "void *",
-        abi.Argument.DIGEST: "void *",
-    }.get(argument, "u64")
 
 
 def render_document() -> str:

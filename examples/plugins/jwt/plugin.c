@@ -1,0 +1,173 @@
+/* JSON Web Tokens (RFC 7519, RFC 7515): lets through what carries a valid token, hands claims on as fields.
+ *
+ * In: `Authorization: Bearer`, or a cookie. Out: 401 with WWW-Authenticate (RFC 6750) unless signature, times,
+ * issuer and audience hold. The rule: the algorithm is the configuration's, never the token's, so that a
+ * token cannot choose a weaker one; `none` does not exist. */
+#include <zeroserve.h>
+
+#define LEEWAY_S 60
+
+static u8 token[8192], header[512], claims[6144], key[4096], signature[1024], setting[512], value[2048], pointer[256];
+
+static __attribute__((noinline)) u64 read_setting(const char *at, u64 at_length, u8 *to, u64 room) {
+    u64 length = zs_read_json(ZS_INPUT, at, at_length, to, room);
+    return length && length <= room ? length : ZS_NONE;
+}
+
+/* Finds the token; ZS_NONE where there is none. */
+static __attribute__((noinline)) u64 find_token(void) {
+    u64 length = read_setting(ZS("/config/cookie"), ZS_ROOM(setting));
+    if (length != ZS_NONE) return zs_read_cookie(setting, length, ZS_ROOM(token));
+    length = zs_read_request_header(ZS("authorization"), ZS_ROOM(token));
+    if (length > sizeof(token) || length < 8) return ZS_NONE;
+    const char *scheme = "bearer ";
+    for (u64 at = 0; at < 7; at++)
+        if (zs_lower(token[at]) != (u8)scheme[at]) return ZS_NONE;
+    for (u64 at = 7; at < length; at++) token[at - 7] = token[at];
+    return length - 7;
+}
+
+static __attribute__((noinline)) int is_text(u64 document, const char *at, u64 at_length, const char *text, u64 length) {
+    u64 found = zs_read_json(document, at, at_length, ZS_ROOM(setting));
+    return found == length && !memcmp(setting, text, length);
+}
+
+/* Whether the signature over the first part of the token is right for the configured key. */
+static __attribute__((noinline)) int is_signed(u64 signed_length, u64 signature_length, u64 head) {
+    u64 length = zs_read_json(head, ZS("/alg"), ZS_ROOM(value)), wanted, kind, number;
+    wanted = read_setting(ZS("/config/algorithm"), ZS_ROOM(setting));
+    if (wanted == ZS_NONE) {
+        memcpy(setting, "HS256", 5);
+        wanted = 5;
+    }
+    if (length != wanted || memcmp(setting, value, wanted)) return 0;
+    length = read_setting(ZS("/config/key"), ZS_ROOM(key));
+    if (length == ZS_NONE && zs_find_json_kind(ZS_INPUT, ZS("/config/secrets")) == ZS_JSON_STRING) {
+        length = zs_read_secret(ZS("jwt_key"), ZS_ROOM(key));
+        if (length > sizeof(key)) length = ZS_NONE;
+    }
+    if (length == ZS_NONE || wanted != 5) return 0;
+    if (!memcmp(setting, "HS256", 5)) {
+        u8 sum[32];
+        zs_hmac_sha256(key, length, token, signed_length, sum);
+        return zs_compare_secrets(sum, sizeof(sum), signature, signature_length) == 1;
+    }
+    kind = !memcmp(setting, "RS256", 5)   ? ZS_KEY_RSA_PKCS1_SHA256
+           : !memcmp(setting, "ES256", 5) ? ZS_KEY_ECDSA_P256_SHA256
+           : !memcmp(setting, "EdDSA", 5) ? ZS_KEY_ED25519
+                                          : ZS_KEY_HMAC_SHA256;
+    if (kind == ZS_KEY_HMAC_SHA256) return 0;
+    number = zs_import_key(kind, key, length);
+    return number != ZS_NONE && zs_verify_signature(number, token, signed_length, signature, signature_length) == 1;
+}
+
+/* A number of the claims, without its fraction; ZS_NONE for anything else. */
+static __attribute__((noinline)) u64 read_number(u64 document, const char *at, u64 at_length) {
+    u64 length = zs_read_json(document, at, at_length, ZS_ROOM(value));
+    if (length > sizeof(value)) return ZS_NONE;
+    for (u64 each = 0; each < length; each++)
+        if (value[each] == '.') length = each;
+    return zs_parse_number(value, length);
+}
+
+static __attribute__((noinline)) int is_in_time(u64 document) {
+    u64 now = zs_read_time(0), leeway = LEEWAY_S;
+    u64 length = read_setting(ZS("/config/leeway"), ZS_ROOM(setting));
+    if (length != ZS_NONE) leeway = zs_parse_number(setting, length);
+    if (leeway == ZS_NONE) return 0;
+    if (zs_find_json_kind(document, ZS("/exp")) != ZS_JSON_ABSENT) {
+        u64 expires = read_number(document, ZS("/exp"));
+        if (expires == ZS_NONE || now > expires + leeway) return 0;
+    } else if (zs_find_json_kind(ZS_INPUT, ZS("/config/allow_endless")) == ZS_JSON_ABSENT) {
+        return 0;
+    }
+    if (zs_find_json_kind(document, ZS("/nbf")) != ZS_JSON_ABSENT) {
+        u64 begins = read_number(document, ZS("/nbf"));
+        if (begins == ZS_NONE || now + leeway < begins) return 0;
+    }
+    return 1;
+}
+
+/* Whether a claim, a text or an array of texts, has the value that the configuration asks for, if it does. */
+static __attribute__((noinline)) int has_wanted(u64 document, const char *at, u64 at_length, const char *name, u64 name_length) {
+    u64 wanted = read_setting(at, at_length, ZS_ROOM(value));
+    if (wanted == ZS_NONE) return zs_find_json_kind(ZS_INPUT, at, at_length) == ZS_JSON_ABSENT;
+    u64 kind = zs_find_json_kind(document, name, name_length);
+    if (kind == ZS_JSON_STRING) return is_text(document, name, name_length, (const char *)value, wanted);
+    if (kind != ZS_JSON_ARRAY) return 0;
+    u64 count = zs_count_json(document, name, name_length);
+    for (u64 each = 0; each < count && each < 10; each++) {
+        struct zs_text item = ZS_TEXT(pointer);
+        zs_put(&item, name, name_length);
+        zs_put_byte(&item, '/');
+        zs_put_byte(&item, (u8)('0' + each));
+        if (is_text(document, (const char *)item.bytes, item.length, (const char *)value, wanted)) return 1;
+    }
+    return 0;
+}
+
+/* Sets the fields that `claims { NAME FIELD }` asks for; a claim that is absent removes its field. */
+static __attribute__((noinline)) int forward_claims(u64 document) {
+    u64 length = zs_read_json(ZS_INPUT, ZS("/config/claims"), ZS_ROOM(value));
+    if (length > sizeof(value)) return length == ZS_NONE;
+    u64 wanted = zs_parse_json(value, length);
+    if (wanted == ZS_NONE) return 0;
+    for (u64 number = 0; number < 32; number++) {
+        struct zs_text item = ZS_TEXT(pointer);
+        zs_put_byte(&item, '/');
+        length = zs_read_json_key(wanted, number, ZS_REST(&item));
+        if (length == ZS_NONE) return 1;
+        zs_grow(&item, length);
+        u64 field = zs_read_json(wanted, item.bytes, item.length, ZS_ROOM(setting));
+        if (item.full || field > sizeof(setting)) return 0;
+        length = zs_read_json(document, item.bytes, item.length, ZS_ROOM(value));
+        if (length > sizeof(value)) {
+            zs_remove_request_header(setting, field);
+        } else if (zs_write_request_header(setting, field, value, length)) {
+            return 0;
+        }
+    }
+    return 0;
+}
+
+static __attribute__((noinline)) u64 refuse(const char *why, u64 length) {
+    struct zs_text text = ZS_TEXT(value);
+    zs_put(&text, ZS("Bearer"));
+    if (length) {
+        zs_put(&text, ZS(" error=\"invalid_token\", error_description=\""));
+        zs_put(&text, why, length);
+        zs_put(&text, ZS("\""));
+    }
+    zs_write_response_header(ZS("www-authenticate"), text.bytes, text.length);
+    return ZS_RESPOND(401);
+}
+
+ZS_FUNCTION u64 verify(struct zs_context *context) {
+    u64 length = find_token(), dots[2], count = 0;
+    (void)context;
+    if (length > sizeof(token)) return refuse("", 0);
+    dots[0] = dots[1] = 0;
+    for (u64 at = 0; at < length; at++) {
+        if (token[at] != '.') continue;
+        if (count == 2) return refuse(ZS("malformed"));
+        dots[count ? 1 : 0] = at;
+        count++;
+    }
+    if (count != 2) return refuse(ZS("malformed"));
+    u64 first = dots[0], second = dots[1];
+    u64 head_length = zs_decode(ZS_CODEC_BASE64_URL, token, first, ZS_ROOM(header));
+    u64 claims_length = zs_decode(ZS_CODEC_BASE64_URL, token + first + 1, second - first - 1, ZS_ROOM(claims));
+    u64 mac_length = zs_decode(ZS_CODEC_BASE64_URL, token + second + 1, length - second - 1, ZS_ROOM(signature));
+    if (head_length > sizeof(header) || claims_length > sizeof(claims) || mac_length > sizeof(signature))
+        return refuse(ZS("malformed"));
+    u64 head = zs_parse_json(header, head_length);
+    /* Extensions that must be understood and are not (RFC 7515, 4.1.11). */
+    if (head == ZS_NONE || zs_find_json_kind(head, ZS("/crit")) != ZS_JSON_ABSENT) return refuse(ZS("malformed"));
+    if (!is_signed(second, mac_length, head)) return refuse(ZS("signature"));
+    u64 document = zs_parse_json(claims, claims_length);
+    if (document == ZS_NONE) return refuse(ZS("malformed"));
+    if (!is_in_time(document)) return refuse(ZS("expired"));
+    if (!has_wanted(document, ZS("/config/issuer"), ZS("/iss"))) return refuse(ZS("issuer"));
+    if (!has_wanted(document, ZS("/config/audience"), ZS("/aud"))) return refuse(ZS("audience"));
+    return forward_claims(document) ? ZS_CONTINUE : ZS_ERROR(500);
+}
