@@ -49,6 +49,7 @@ class Fault(Enum):
     RELOCATION_PLACE = ("relocation does not fit its instruction", _BUILD)
     ADDRESS_BOUNDS = ("address lies outside its section", _BUILD)
     COMMON_SYMBOL = ("variable has no section yet", "compile with -fno-common")
+    ROUTE_HELPER = ("helper is not for plugins", "see `called by` of the helpers in docs/abi.md")
     HEAP_SIZE = (
         "data does not fit into the heap",
         f"{HEAP_BYTES_MAX} bytes for .rodata, .data and .bss together",

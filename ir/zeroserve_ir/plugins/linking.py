@@ -191,6 +191,8 @@ def _find_calls(linker: _Linker, function: _Function) -> list[tuple[int, Place]]
             calls.append((offset, _find_callee(linker, function, relocation, immediate)))
         elif content[offset + 1] >> 4 == _LOCAL:
             calls.append((offset, _check_callee(linker, (section, offset + (immediate + 1) * SLOT_BYTES))))
+        elif (helper := abi.BY_NUMBER.get(immediate)) is not None and helper.use is abi.Use.ROUTE:
+            raise PluginError(Fault.ROUTE_HELPER, f"{helper.name} in {function.name!r}")
     return calls
 
 

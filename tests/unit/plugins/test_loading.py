@@ -131,6 +131,7 @@ REFUSED = {
     "u64 g(u64 x) { return x; } u64 (*p)(u64) = g; FUNCTION u64 f(void *c) { return p(1); }": (
         Fault.FUNCTION_POINTER
     ),
+    "FUNCTION u64 f(void *c) { return ((u64 (*)(u64))1)(0); }": Fault.ROUTE_HELPER,
     "u8 big[70000]; FUNCTION u64 f(void *c) { return big[(u64)c & 65535]; }": Fault.HEAP_SIZE,
     "u8 a[40000], b[40000] = {1}; FUNCTION u64 f(void *c) { u64 i = (u64)c & 32767; return a[i] + b[i]; }": (
         Fault.HEAP_SIZE
