@@ -6,6 +6,7 @@ use crate::access_log::log;
 use crate::exchange::ListenerId;
 use crate::files::pool::Done;
 use crate::frames::{self, FrameReader};
+use crate::memory;
 use crate::metrics::{Counter, WorkerMetrics};
 use crate::protocol::{self, ResourceType, frame};
 use crate::snapshot::{Change, Refusal, Snapshot, Store};
@@ -184,6 +185,7 @@ impl Control {
     }
 
     fn commit(&mut self, commit: &protocol::Commit) -> io::Result<()> {
+        let changes = self.staged.len();
         let (snapshot, refusals) = self.store.commit(&commit.snapshot, std::mem::take(&mut self.staged));
         for refusal in &refusals {
             let Refusal { kind, name, reason } = refusal;
@@ -192,13 +194,18 @@ impl Control {
         self.publish(&snapshot);
         self.update_listening(&snapshot);
         self.count(refusals.len());
+        drop(snapshot);
         let refused = refusals.into_iter().map(|refusal| protocol::RefusedResource {
             r#type: refusal.kind.into(),
             name: refusal.name,
             reason: refusal.reason,
         });
         let committed = protocol::Committed { sequence: commit.sequence, refused: refused.collect() };
-        frames::send(self.socket.as_fd(), frame::Frame::Committed(committed), &[])
+        frames::send(self.socket.as_fd(), frame::Frame::Committed(committed), &[])?;
+        if changes >= memory::GIVE_BACK_AT_CHANGES {
+            memory::give_back();
+        }
+        Ok(())
     }
 
     /// Hands the snapshot to every worker and waits until all serve it.

@@ -3,6 +3,7 @@
 //! Descriptors come with the first byte of the frame that names them, so their order is that of the frames.
 
 use crate::protocol::{Frame, frame};
+use bytes::{Buf, BytesMut};
 use prost::Message;
 use std::collections::VecDeque;
 use std::io;
@@ -17,8 +18,7 @@ const READ_BYTES: usize = 64 << 10;
 /// Reassembles frames. Descriptors that no frame takes are closed with the reader.
 #[derive(Default)]
 pub struct FrameReader {
-    bytes: Vec<u8>,
-    read: usize,
+    bytes: BytesMut,
     descriptors: VecDeque<OwnedFd>,
 }
 
@@ -34,10 +34,6 @@ pub enum Fill {
 impl FrameReader {
     /// Reads once.
     pub fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<Fill> {
-        if self.read > 0 {
-            self.bytes.drain(..self.read);
-            self.read = 0;
-        }
         let start = self.bytes.len();
         self.bytes.resize(start + READ_BYTES, 0);
         let result = receive(socket, &mut self.bytes[start..], &mut self.descriptors);
@@ -53,15 +49,18 @@ impl FrameReader {
 
     /// The next complete frame. Err: the bytes are none; the connection is of no use any more.
     pub fn take(&mut self) -> io::Result<Option<frame::Frame>> {
-        let rest = &self.bytes[self.read..];
-        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let Some((length, rest)) = self.bytes.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
         if length > FRAME_BYTES_MAX {
             return Err(io::Error::other(format!("frame of {length} bytes")));
         }
-        let Some(content) = rest.get(..length) else { return Ok(None) };
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let mut content = self.bytes.split_to(4 + length).freeze();
+        content.advance(4);
+        // Payloads are parts of what was read: no memory of their own among what is kept for long.
         let frame = Frame::decode(content).map_err(io::Error::other)?;
-        self.read += 4 + length;
         frame.frame.map(Some).ok_or_else(|| io::Error::other("frame without content"))
     }
 
@@ -223,7 +222,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_frames_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
-            let mut reader = FrameReader { bytes, ..FrameReader::default() };
+            let mut reader = FrameReader { bytes: bytes[..].into(), ..FrameReader::default() };
             for _ in 0..256 {
                 match reader.take() {
                     Ok(Some(_)) => {}

@@ -6,12 +6,14 @@ use agent::{Agent, free_port, get, put_listener, put_site, return_action, start_
 use zeroserve_engine::program::abi;
 
 const HOSTS: usize = 10_000;
-/// The issue's bound on the engine, which the supervisor's book is not part of.
-const ENGINE_BYTES_MAX: u64 = 64 << 20;
+/// What issues and documentation promise: of the engine, and of both processes together.
+const ENGINE_BYTES_MAX: u64 = 37 << 20;
+const BOTH_BYTES_MAX: u64 = 64 << 20;
 
-fn resident_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+/// Proportional set size: pages that both processes have count half.
+fn proportional_bytes(pid: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
@@ -25,9 +27,10 @@ fn ten_thousand_hosts_fit_and_one_more_is_found_at_once() {
         put_site(&mut agent, &format!("host-{index}.example.com"), "http", "program", backend);
     }
     assert_eq!(agent.commit(), []);
-    let (engine, supervisor) = (resident_bytes(agent.state.pid), resident_bytes(agent.supervisor.id()));
+    let (engine, supervisor) =
+        (proportional_bytes(agent.state.pid), proportional_bytes(agent.supervisor.id()));
     println!("engine {} KiB, supervisor {} KiB", engine >> 10, supervisor >> 10);
-    assert!(engine < ENGINE_BYTES_MAX, "{engine} bytes");
+    assert!(engine < ENGINE_BYTES_MAX && engine + supervisor < BOTH_BYTES_MAX, "{engine} and {supervisor}");
     let started = std::time::Instant::now();
     put_site(&mut agent, "one-more.example.com", "http", "program", backend);
     assert_eq!(agent.commit(), []);

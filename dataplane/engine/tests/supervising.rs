@@ -81,7 +81,8 @@ fn a_killed_engine_is_replaced_and_its_listeners_never_refuse() {
     agent.wait_for_engine(first);
     assert_eq!(agent.state.restarts, 1);
     agent.reconnect();
-    let kinds: Vec<_> = agent.retained.resources.iter().map(|resource| resource.r#type()).collect();
+    let mut kinds: Vec<_> = agent.retained.resources.iter().map(|resource| resource.r#type()).collect();
+    kinds.sort();
     assert_eq!(
         kinds,
         [

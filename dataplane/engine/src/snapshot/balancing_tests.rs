@@ -202,11 +202,17 @@ fn a_newcomer_to_a_serving_cluster_starts_slowly() {
 #[test]
 fn what_is_known_of_an_endpoint_outlives_a_swap_of_endpoints() {
     let mut registry = EndpointRegistry::default();
-    let message = protocol::Cluster::default();
+    let mut message = protocol::Cluster::default();
+    let unwatched =
+        registry.build(&message, &endpoints(&[1, 1]), None, &AddressSet::default(), None).unwrap();
+    assert!(Arc::ptr_eq(&unwatched.slots[0].standing, &unwatched.slots[1].standing));
+    message.passive_health = Some(protocol::PassiveHealth { fail_duration_ms: 1000, ..Default::default() });
     let mut build = |weights: &[u32], former: Option<&super::ClusterState>| {
         registry.build(&message, &endpoints(weights), None, &AddressSet::default(), former).unwrap()
     };
-    let before = build(&[1, 1], None);
+    let before = build(&[1, 1], Some(&unwatched));
+    assert!(!Arc::ptr_eq(&before.slots[0].standing, &before.slots[1].standing));
+    assert_eq!(before.slots[0].standing.joined_ms.load(Relaxed), 0);
     let after = build(&[1, 1, 1], Some(&before));
     assert!(Arc::ptr_eq(&before.slots[1].standing, &after.slots[1].standing));
     assert!(after.slots[2].standing.joined_ms.load(Relaxed) > 0);

@@ -2,28 +2,53 @@
 
 use super::balancing::{Question, Selection, Slot};
 use super::dialling::{Dials, RequestedEndpoints};
+use super::interning::Interned;
 use super::standing::{FailLimit, Standing};
 use crate::addresses::AddressSet;
+use crate::digests::digest;
 use crate::exchange::Exchange;
 use crate::ring::unix_paths;
 use crate::{limits, protocol};
 use arc_swap::{ArcSwap, Guard};
+use prost::Message;
 use rustls_pki_types::ServerName;
-use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock};
 
 /// A named set of endpoints. The handle stays the same while its state is swapped.
 pub struct Cluster {
-    pub name: Box<str>,
+    pub name: Arc<str>,
     state: ArcSwap<ClusterState>,
     /// Position of round robin, of all workers together.
     next: AtomicUsize,
-    requested: RequestedEndpoints,
+    requested: OnceLock<Box<RequestedEndpoints>>,
 }
 
+/// What a cluster is now. Clusters by the thousand differ in nothing but their endpoints: all else is shared.
 pub struct ClusterState {
+    pub(super) policy: Arc<ClusterPolicy>,
+    /// Upstreams whose addresses differ by request; `slots` then are the names known beforehand.
+    pub(super) dials: Option<Box<Dials>>,
+    pub(super) slots: Box<[Slot]>,
+    /// Round robin's order where weights differ: indices of slots.
+    order: Box<[u16]>,
+}
+
+impl Deref for ClusterState {
+    type Target = ClusterPolicy;
+
+    fn deref(&self) -> &ClusterPolicy {
+        &self.policy
+    }
+}
+
+/// How the endpoints of a cluster are chosen and spoken to.
+pub struct ClusterPolicy {
+    /// The message without names, to build a state again when its endpoints change.
+    pub(super) message: Box<[u8]>,
     /// None: plain HTTP to the upstream.
     pub tls: Option<UpstreamTls>,
     pub connect_timeout_ms: u64,
@@ -55,11 +80,6 @@ pub struct ClusterState {
     slow_start_ms: u64,
     outliers: Option<protocol::OutlierEjection>,
     selection: Selection,
-    /// Upstreams whose addresses differ by request; `slots` then are the names known beforehand.
-    pub(super) dials: Option<Box<Dials>>,
-    pub(super) slots: Box<[Slot]>,
-    /// Round robin's order where weights differ: indices of slots.
-    order: Box<[u16]>,
 }
 
 #[derive(Clone)]
@@ -130,7 +150,7 @@ impl Cluster {
             name: name.into(),
             state: ArcSwap::from_pointee(state),
             next: AtomicUsize::new(0),
-            requested: RequestedEndpoints::default(),
+            requested: OnceLock::new(),
         })
     }
 
@@ -146,7 +166,8 @@ impl Cluster {
     pub fn pick(&self, exchange: &Exchange, tried: &[EndpointKey], now_ms: u64) -> Option<Picked> {
         let state = self.state.load();
         if let Some(dials) = &state.dials {
-            let endpoint = dials.find(&state.slots, &self.requested, exchange, tried)?;
+            let endpoint =
+                dials.find(&state.slots, self.requested.get_or_init(Box::default), exchange, tried)?;
             return Some(Picked { endpoint, standing: None, cookie: None });
         }
         let question = Question {
@@ -159,7 +180,7 @@ impl Cluster {
         let choice = state.selection.choose(&state.slots, &state.order, &self.next, &question)?;
         Some(Picked {
             endpoint: choice.slot.endpoint.clone(),
-            standing: state.watches().then(|| choice.slot.standing.clone()),
+            standing: state.policy.watches().then(|| choice.slot.standing.clone()),
             cookie: choice.cookie,
         })
     }
@@ -167,6 +188,13 @@ impl Cluster {
     /// Learns from an attempt.
     pub fn report(&self, standing: &Standing, attempt: Attempt, now_ns: u64) {
         self.state.load().learn(standing, attempt, now_ns);
+    }
+}
+
+impl ClusterPolicy {
+    /// Somebody looks at the outcomes of attempts; else endpoints have no standing of their own.
+    fn watches(&self) -> bool {
+        self.fails.duration_ms > 0 || self.outliers.is_some() || self.selection.watches_latency()
     }
 }
 
@@ -179,10 +207,6 @@ impl ClusterState {
         let built =
             EndpointRegistry::default().build(&message, &endpoints, None, &AddressSet::default(), None);
         built.unwrap_or_else(|_| unreachable!("no endpoint can be malformed"))
-    }
-
-    fn watches(&self) -> bool {
-        self.fails.duration_ms > 0 || self.outliers.is_some() || self.selection.watches_latency()
     }
 
     fn learn(&self, standing: &Standing, attempt: Attempt, now_ns: u64) {
@@ -224,31 +248,41 @@ fn fits_status(status: u16, wanted: u32) -> bool {
 /// Gives (address, policy) the same endpoint, with its key and count, for as long as anybody holds it.
 #[derive(Default)]
 pub struct EndpointRegistry {
-    known: HashMap<(SocketAddr, Box<str>, u64), Weak<Endpoint>>,
+    known: Interned<Endpoint>,
+    policies: Interned<ClusterPolicy>,
     next: u32,
-    sweep_at: usize,
 }
 
 impl EndpointRegistry {
     fn get(&mut self, address: SocketAddr, name: &str, policy: u64) -> EndpointRef {
-        let identity = (address, Box::from(name), policy);
-        if let Some(endpoint) = self.known.get(&identity).and_then(Weak::upgrade) {
-            return endpoint;
-        }
-        if self.known.len() > self.sweep_at {
-            self.known.retain(|_, endpoint| endpoint.strong_count() > 0);
-            self.sweep_at = self.known.len() * 2 + 64;
-        }
-        self.next = self.next.wrapping_add(1);
-        let endpoint = Arc::new(Endpoint {
-            key: EndpointKey(self.next),
-            address,
-            name: name.into(),
-            plain: policy == 0,
-            active: AtomicU32::new(0),
+        let identity = digest(&[address.to_string().as_bytes(), name.as_bytes(), &policy.to_le_bytes()]);
+        let next = &mut self.next;
+        let made: Result<_, Infallible> = self.known.get(identity, || {
+            *next = next.wrapping_add(1);
+            Ok(Endpoint {
+                key: EndpointKey(*next),
+                address,
+                name: name.into(),
+                plain: policy == 0,
+                active: AtomicU32::new(0),
+            })
         });
-        self.known.insert(identity, Arc::downgrade(&endpoint));
-        endpoint
+        made.unwrap_or_else(|never| match never {})
+    }
+
+    /// The policy of a message; clusters that differ in names only have one.
+    fn share_policy(
+        &mut self,
+        cluster: &protocol::Cluster,
+        tls: Option<(UpstreamTls, u64)>,
+    ) -> Arc<ClusterPolicy> {
+        let (name, endpoints) = (String::new(), String::new());
+        let nameless = protocol::Cluster { name, endpoints, ..cluster.clone() };
+        let message = nameless.encode_to_vec();
+        let (tls, identity) = tls.map_or((None, 0), |(tls, identity)| (Some(tls), identity));
+        let key = digest(&[&message, &identity.to_le_bytes()]);
+        let make = || Ok::<_, Infallible>(compile_policy(&nameless, message.into(), tls));
+        self.policies.get(key, make).unwrap_or_else(|never| match never {})
     }
 
     /// Builds a cluster's state from what was committed. `denied` addresses are left out (design 2.14, SSRF).
@@ -260,8 +294,8 @@ impl EndpointRegistry {
         denied: &AddressSet,
         former: Option<&ClusterState>,
     ) -> Result<ClusterState, String> {
-        let policy = tls.as_ref().map_or(0, |(_, policy)| *policy);
-        let selection = Selection::compile(cluster);
+        let identity = tls.as_ref().map_or(0, |(_, identity)| *identity);
+        let policy = self.share_policy(cluster, tls);
         let weights = cluster.selection.as_ref().map_or(&[][..], |selection| &selection.weights);
         let mut slots = Vec::with_capacity(endpoints.endpoints.len());
         let mut group = (0, None);
@@ -281,29 +315,37 @@ impl EndpointRegistry {
                 continue;
             }
             let address = SocketAddr::new(address.to_canonical(), port);
-            let policy = if cluster.plain_ports.contains(&endpoint.port) { 0 } else { policy };
-            let endpoint_ref = self.get(address, &endpoint.name, policy);
+            let identity = if cluster.plain_ports.contains(&endpoint.port) { 0 } else { identity };
+            let endpoint_ref = self.get(address, &endpoint.name, identity);
             let dial = endpoint_ref.hostport();
             slots.push(Slot {
                 endpoint: endpoint_ref,
-                standing: find_standing(former, address),
+                standing: find_standing(&policy, former, address),
                 weight,
                 draining: endpoint.draining,
                 down: cluster.down.contains(&address.to_string()),
-                cookie: selection.sign(&dial),
+                cookie: policy.selection.sign(&dial),
                 dial: dial.into(),
             });
         }
-        let dials = Dials::compile(cluster, tls.is_some(), denied);
-        Ok(assemble(cluster, tls.map(|(tls, _)| tls), selection, dials, slots))
+        let dials = Dials::compile(cluster, policy.tls.is_some(), denied);
+        Ok(ClusterState { policy, dials, order: order_slots(&slots), slots: slots.into() })
     }
 }
 
 /// What is known of an address stays known; a newcomer to a cluster that serves begins slowly.
-fn find_standing(former: Option<&ClusterState>, address: SocketAddr) -> Arc<Standing> {
+fn find_standing(
+    policy: &ClusterPolicy,
+    former: Option<&ClusterState>,
+    address: SocketAddr,
+) -> Arc<Standing> {
+    if !policy.watches() && policy.slow_start_ms == 0 {
+        return Standing::unwatched();
+    }
     let Some(former) = former else { return Arc::default() };
     if let Some(slot) = former.slots.iter().find(|slot| slot.endpoint.address == address) {
-        return slot.standing.clone();
+        let unwatched = Arc::ptr_eq(&slot.standing, &Standing::unwatched());
+        return if unwatched { Arc::default() } else { slot.standing.clone() };
     }
     let standing = Arc::<Standing>::default();
     if !former.slots.is_empty() {
@@ -314,18 +356,17 @@ fn find_standing(former: Option<&ClusterState>, address: SocketAddr) -> Arc<Stan
     standing
 }
 
-fn assemble(
+fn compile_policy(
     cluster: &protocol::Cluster,
+    message: Box<[u8]>,
     tls: Option<UpstreamTls>,
-    selection: Selection,
-    dials: Option<Box<Dials>>,
-    slots: Vec<Slot>,
-) -> ClusterState {
+) -> ClusterPolicy {
     let or = |value: u32, default: u64| if value == 0 { default } else { u64::from(value) };
     let passive = cluster.passive_health.clone().unwrap_or_default();
     let bounds =
         [passive.requests_max, cluster.requests_per_endpoint_max, cluster.connections_per_endpoint_max];
-    ClusterState {
+    ClusterPolicy {
+        message,
         tls,
         connect_timeout_ms: or(cluster.connect_timeout_ms, limits::CONNECT_TIMEOUT_MS),
         handshake_timeout_ms: or(cluster.handshake_timeout_ms, limits::UPSTREAM_HANDSHAKE_TIMEOUT_MS),
@@ -350,10 +391,7 @@ fn assemble(
         requests_max: bounds.into_iter().filter(|limit| *limit > 0).min().unwrap_or(0),
         slow_start_ms: u64::from(cluster.slow_start_ms),
         outliers: cluster.outliers,
-        order: order_slots(&slots),
-        selection,
-        dials,
-        slots: slots.into(),
+        selection: Selection::compile(cluster),
     }
 }
 

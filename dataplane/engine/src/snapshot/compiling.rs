@@ -4,15 +4,18 @@ use super::answers::{FieldSelection, ResponseMatch};
 use super::clusters::Cluster;
 use super::encodings::compile_encoding;
 use super::gateways::compile_fastcgi;
+use super::interning::Interned;
 use super::requests::{self, Values};
 use super::tables::*;
 use crate::addresses::AddressSet;
+use crate::digests::digest;
 use crate::exchange::fields::Search;
 use crate::exchange::rewriting::{QueryChange, QueryOperation, Rewrite, Substitution};
 use crate::exchange::texts::Text;
 use crate::exchange::{HeaderChange, HeaderOperation};
 use crate::expressions::Expression;
 use crate::protocol;
+use prost::Message;
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -22,10 +25,11 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 
 type Compiled<T> = Result<T, String>;
 
-/// Compiles tables; equal regular expressions of different hosts are one.
+/// Compiles tables; equal rows and equal regular expressions of different hosts are one.
 #[derive(Default)]
 pub struct Compiler {
     patterns: HashMap<Box<str>, Weak<Regex>>,
+    rows: Interned<Rows>,
 }
 
 impl Compiler {
@@ -35,7 +39,18 @@ impl Compiler {
         message: &protocol::Tables,
         find_cluster: &dyn Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Compiled<Tables> {
-        Ok(Tables {
+        let calls = message.proxies.iter();
+        let proxies = calls.map(|call| self.compile_proxy(call, find_cluster)).collect::<Compiled<_>>()?;
+        let (name, no_proxies) = (String::new(), Vec::new());
+        let shared = protocol::Tables { name, proxies: no_proxies, ..message.clone() };
+        let mut known = std::mem::take(&mut self.rows);
+        let rows = known.get(digest(&[&shared.encode_to_vec()]), || self.compile_rows(&shared));
+        self.rows = known;
+        Ok(Tables { rows: rows?, proxies })
+    }
+
+    fn compile_rows(&mut self, message: &protocol::Tables) -> Compiled<Rows> {
+        Ok(Rows {
             paths: message.paths.iter().map(compile_paths).collect(),
             regexps: message.regexps.iter().map(|row| self.compile_regexp(row)).collect::<Compiled<_>>()?,
             hosts: message.hosts.iter().map(|row| Values::compile(&row.values, &row.texts)).collect(),
@@ -63,11 +78,6 @@ impl Compiler {
                 .responses
                 .iter()
                 .map(|row| self.compile_response(row))
-                .collect::<Compiled<_>>()?,
-            proxies: message
-                .proxies
-                .iter()
-                .map(|call| self.compile_proxy(call, find_cluster))
                 .collect::<Compiled<_>>()?,
             credentials: message.credentials.iter().map(compile_credentials).collect(),
             assignments: message.assignments.iter().map(compile_assignments).collect(),

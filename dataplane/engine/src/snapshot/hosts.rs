@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// A host name's routes: code of a shape, the constants and tables of this host.
 pub struct VirtualHost {
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Lower case: exact, "*.suffix", "" for any.
     pub hosts: Box<[Box<str>]>,
     pub listeners: Arc<[ListenerId]>,

@@ -11,6 +11,7 @@ mod encodings;
 mod files;
 mod gateways;
 mod hosts;
+mod interning;
 mod requests;
 mod settings;
 mod sharded;

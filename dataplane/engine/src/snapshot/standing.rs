@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Failures remembered of one endpoint; with more, it is unhealthy under any sensible limit.
 const FAILS_KEPT_MAX: usize = 256;
@@ -36,6 +36,12 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The one of all endpoints whose outcomes nobody looks at: never written to.
+    pub fn unwatched() -> Arc<Self> {
+        static UNWATCHED: OnceLock<Arc<Standing>> = OnceLock::new();
+        UNWATCHED.get_or_init(Arc::default).clone()
+    }
+
     pub fn is_healthy(&self, now_ms: u64) -> bool {
         now_ms >= self.unhealthy_until_ms.load(Relaxed) && !self.is_ejected(now_ms)
     }

@@ -8,15 +8,18 @@ use super::hosts::{HostIndex, Snapshot, VirtualHost};
 use super::settings::{Listener, Settings};
 use super::tables::Tables;
 use super::upstream_tls::UpstreamPolicies;
+use crate::digests::{Digest, digest};
 use crate::exchange::ListenerId;
 use crate::program::image::Image;
 use crate::protocol::{self, ResourceType};
 use prost::Message;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 type Name = Box<str>;
+/// A name that its resource and what refers to it have in common: there are as many as hosts.
+type SharedName = Arc<str>;
 
 /// A staged change.
 pub enum Change {
@@ -31,17 +34,16 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// Messages are kept encoded: a third of the memory, and read again only when what they depend on changes.
 struct ClusterEntry {
     handle: Arc<Cluster>,
-    endpoints: Name,
-    payload: Box<[u8]>,
+    endpoints: SharedName,
 }
 
+/// The message is kept encoded, without its name, and read again only when a cluster that uses it changes.
 struct EndpointsEntry {
     payload: Box<[u8]>,
     /// Clusters that name it.
-    users: Vec<Name>,
+    users: Box<[SharedName]>,
 }
 
 #[derive(Default)]
@@ -52,12 +54,15 @@ pub struct Store {
     listener_sets: HashMap<Box<[ListenerId]>, Arc<[ListenerId]>>,
     certificates: HashMap<Name, Arc<LoadedCertificate>>,
     certificate_index: CertificateIndex,
-    endpoints: HashMap<Name, EndpointsEntry>,
-    clusters: HashMap<Name, ClusterEntry>,
+    endpoints: HashMap<SharedName, EndpointsEntry>,
+    clusters: HashMap<SharedName, ClusterEntry>,
     images: HashMap<Name, Arc<Image>>,
-    tables: HashMap<Name, Arc<Tables>>,
+    /// By digest of their names.
+    tables: HashMap<Digest, Arc<Tables>>,
     no_tables: Arc<Tables>,
-    hosts: HashMap<Name, Arc<VirtualHost>>,
+    /// Named by clusters, and not there.
+    missing_endpoints: HashSet<SharedName>,
+    hosts: HashMap<SharedName, Arc<VirtualHost>>,
     index: HostIndex,
     resolver: Arc<CertificateResolver>,
     registry: EndpointRegistry,
@@ -160,7 +165,7 @@ impl Store {
             ResourceType::Settings => self.put_settings(&decode(payload)?),
             ResourceType::Listener => self.put_listener(&decode(payload)?),
             ResourceType::Certificate => self.put_certificate(name, &decode(payload)?),
-            ResourceType::Endpoints => self.put_endpoints(name, &decode(payload)?),
+            ResourceType::Endpoints => self.put_endpoints(name, decode(payload)?),
             ResourceType::Cluster => self.put_cluster(name, &decode(payload)?),
             ResourceType::Image => self.put_image(name, &decode(payload)?, fd),
             ResourceType::Tables => self.put_tables(name, &decode(payload)?),
@@ -187,7 +192,7 @@ impl Store {
                 }
             }
             ResourceType::Image => drop(self.images.remove(name)),
-            ResourceType::Tables => drop(self.tables.remove(name)),
+            ResourceType::Tables => drop(self.tables.remove(&digest(&[name.as_bytes()]))),
             ResourceType::VirtualHost => {
                 if let Some(former) = self.hosts.remove(name) {
                     self.index.remove(&former);
@@ -202,7 +207,7 @@ impl Store {
         let denied_changed = settings.denied_upstreams != self.settings.denied_upstreams;
         self.settings = Arc::new(settings);
         if denied_changed {
-            let names: Vec<Name> = self.clusters.keys().cloned().collect();
+            let names: Vec<SharedName> = self.clusters.keys().cloned().collect();
             names.iter().try_for_each(|name| self.refresh_cluster(name))?;
         }
         Ok(())
@@ -230,27 +235,47 @@ impl Store {
         Ok(())
     }
 
-    fn put_endpoints(&mut self, name: &str, message: &protocol::Endpoints) -> Result<(), String> {
+    fn put_endpoints(&mut self, name: &str, mut message: protocol::Endpoints) -> Result<(), String> {
         for endpoint in &message.endpoints {
             parse_endpoint(endpoint)?;
         }
-        let users = match self.endpoints.remove(name) {
-            Some(former) => former.users,
-            None => self.find_users(name),
+        message.name.clear();
+        let payload = message.encode_to_vec().into();
+        let users = match self.endpoints.get_mut(name) {
+            Some(entry) => {
+                entry.payload = payload;
+                entry.users.clone()
+            }
+            None => {
+                let users = self.find_users(name);
+                let key = self.share_endpoints_name(name, &users);
+                self.endpoints.insert(key, EndpointsEntry { payload, users: users.clone() });
+                users
+            }
         };
-        let names = users.clone();
-        self.endpoints.insert(name.into(), EndpointsEntry { payload: message.encode_to_vec().into(), users });
-        names.iter().try_for_each(|name| self.refresh_cluster(name))
+        users.iter().try_for_each(|name| self.refresh_cluster(name))
     }
 
-    /// Clusters that named endpoints before those came.
-    fn find_users(&self, endpoints: &str) -> Vec<Name> {
+    /// Clusters that named endpoints before those came: there are some only where a commit had refusals.
+    fn find_users(&self, endpoints: &str) -> Box<[SharedName]> {
+        if !self.missing_endpoints.contains(endpoints) {
+            return Box::default();
+        }
         let using = self.clusters.iter().filter(|(_, entry)| *entry.endpoints == *endpoints);
         using.map(|(name, _)| name.clone()).collect()
     }
 
+    fn share_endpoints_name(&mut self, name: &str, users: &[SharedName]) -> SharedName {
+        self.missing_endpoints.remove(name);
+        let user = users.first().and_then(|user| self.clusters.get(user));
+        user.map_or_else(|| name.into(), |user| user.endpoints.clone())
+    }
+
     fn remove_endpoints(&mut self, name: &str) {
-        if let Some(former) = self.endpoints.remove(name) {
+        if let Some((name, former)) = self.endpoints.remove_entry(name) {
+            if !former.users.is_empty() {
+                self.missing_endpoints.insert(name);
+            }
             for user in former.users {
                 // Without endpoints a state can always be built.
                 let _ = self.refresh_cluster(&user);
@@ -260,40 +285,52 @@ impl Store {
 
     fn put_cluster(&mut self, name: &str, message: &protocol::Cluster) -> Result<(), String> {
         let former = self.clusters.get(name).map(|entry| entry.handle.state());
-        let state = self.build_state(message, former.as_deref().map(|state| &**state))?;
-        let former = self.clusters.remove(name);
-        let moved = former.as_ref().is_none_or(|former| *former.endpoints != *message.endpoints);
-        if let Some(former) = former.as_ref().filter(|_| moved) {
-            self.release_endpoints(&former.endpoints, name);
+        let state = self.build_state(message, &message.endpoints, former.as_deref().map(|state| &**state))?;
+        if let Some(entry) = self.clusters.get(name).filter(|entry| *entry.endpoints == *message.endpoints) {
+            entry.handle.set_state(state);
+            return Ok(());
         }
-        if let Some(entry) = self.endpoints.get_mut(message.endpoints.as_str()).filter(|_| moved) {
-            entry.users.push(name.into());
-        }
-        let handle = match former {
+        let handle = match self.clusters.remove(name) {
             Some(former) => {
+                self.release_endpoints(&former.endpoints, name);
                 former.handle.set_state(state);
                 former.handle
             }
             None => Cluster::new(name, state),
         };
-        let endpoints = message.endpoints.as_str().into();
-        let payload = message.encode_to_vec().into();
-        self.clusters.insert(name.into(), ClusterEntry { handle, endpoints, payload });
+        let endpoints = self.use_endpoints(&message.endpoints, &handle.name);
+        self.clusters.insert(handle.name.clone(), ClusterEntry { handle, endpoints });
         Ok(())
+    }
+
+    /// The endpoints' name, after the cluster was noted as one that uses them.
+    fn use_endpoints(&mut self, endpoints: &str, cluster: &SharedName) -> SharedName {
+        let Some((known, _)) = self.endpoints.get_key_value(endpoints) else {
+            let name = self.missing_endpoints.get(endpoints).cloned().unwrap_or_else(|| endpoints.into());
+            self.missing_endpoints.insert(name.clone());
+            return name;
+        };
+        let known = known.clone();
+        if let Some(entry) = self.endpoints.get_mut(endpoints) {
+            entry.users = entry.users.iter().chain([cluster]).cloned().collect();
+        }
+        known
     }
 
     fn release_endpoints(&mut self, endpoints: &str, cluster: &str) {
         if let Some(entry) = self.endpoints.get_mut(endpoints) {
-            entry.users.retain(|user| **user != *cluster);
+            entry.users = entry.users.iter().filter(|user| ***user != *cluster).cloned().collect();
+        } else if !self.clusters.values().any(|entry| *entry.endpoints == *endpoints) {
+            self.missing_endpoints.remove(endpoints);
         }
     }
 
     fn refresh_cluster(&mut self, name: &str) -> Result<(), String> {
         let Some(entry) = self.clusters.get(name) else { return Ok(()) };
-        let handle = entry.handle.clone();
-        let message = decode(&entry.payload)?;
+        let (handle, endpoints) = (entry.handle.clone(), entry.endpoints.clone());
         let former = handle.state();
-        let state = self.build_state(&message, Some(&former))?;
+        let message = decode(&former.policy.message)?;
+        let state = self.build_state(&message, &endpoints, Some(&former))?;
         handle.set_state(state);
         Ok(())
     }
@@ -301,10 +338,11 @@ impl Store {
     fn build_state(
         &mut self,
         message: &protocol::Cluster,
+        endpoints: &str,
         former: Option<&super::ClusterState>,
     ) -> Result<super::ClusterState, String> {
         let tls = message.tls.as_ref().map(|tls| self.policies.get(tls)).transpose()?;
-        let entry = self.endpoints.get(message.endpoints.as_str());
+        let entry = self.endpoints.get(endpoints);
         let endpoints =
             entry.map_or_else(|| Ok(protocol::Endpoints::default()), |entry| decode(&entry.payload))?;
         self.registry.build(message, &endpoints, tls, &self.settings.denied_upstreams, former)
@@ -350,7 +388,7 @@ impl Store {
         let clusters = &self.clusters;
         let find = |cluster: &str| clusters.get(cluster).map(|entry| entry.handle.clone());
         let tables = self.compiler.compile(message, &find)?;
-        self.tables.insert(name.into(), Arc::new(tables));
+        self.tables.insert(digest(&[name.as_bytes()]), Arc::new(tables));
         Ok(())
     }
 
@@ -363,7 +401,10 @@ impl Store {
         };
         let tables = match message.tables.as_str() {
             "" => self.no_tables.clone(),
-            tables => self.tables.get(tables).cloned().ok_or_else(|| format!("no tables {tables}"))?,
+            tables => {
+                let found = self.tables.get(&digest(&[tables.as_bytes()]));
+                found.cloned().ok_or_else(|| format!("no tables {tables}"))?
+            }
         };
         if message.constants.len() < image.constants_bytes as usize {
             return Err(format!(

@@ -14,6 +14,7 @@ use crate::fastcgi::FastCgi;
 use crate::templating::TemplateRow;
 use regex::bytes::Regex;
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Text of any encoding.
@@ -26,8 +27,23 @@ pub type QueryMatch = Box<[(Text, Values)]>;
 pub type Assignments = Box<[Assignment]>;
 type Map = HashMap<Bytes, u32, ahash::RandomState>;
 
+/// The tables of one host: calls of its own, and rows that hosts of one kind share.
 #[derive(Default)]
 pub struct Tables {
+    pub(super) rows: Arc<Rows>,
+    pub proxies: Box<[ProxyCall]>,
+}
+
+impl Deref for Tables {
+    type Target = Rows;
+
+    fn deref(&self) -> &Rows {
+        &self.rows
+    }
+}
+
+#[derive(Default)]
+pub struct Rows {
     pub paths: Box<[Box<[PathPattern]>]>,
     pub regexps: Box<[Regexp]>,
     pub hosts: Box<[Values]>,
@@ -40,7 +56,6 @@ pub struct Tables {
     pub rewrites: Box<[Rewrite]>,
     pub header_changes: Box<[HeaderChanges]>,
     pub responses: Box<[ResponseRow]>,
-    pub proxies: Box<[ProxyCall]>,
     pub credentials: Box<[Credentials]>,
     pub assignments: Box<[Assignments]>,
     pub tries: Box<[PathTrie]>,

@@ -5,6 +5,7 @@
 //! engine serves it; an engine that dies over a commit twice has that commit refused, and serves on with the former.
 
 mod engine;
+mod frame_log;
 mod listening;
 mod retaining;
 mod signals;
@@ -16,9 +17,9 @@ use crate::access_log::log;
 use crate::frames::{self, Fill, FrameReader};
 use crate::protocol::{self, frame};
 use crate::serve::IoChoice;
-use crate::{metrics, program};
+use crate::{memory, metrics, program};
 use engine::Engine;
-use retaining::{Book, Staged};
+use retaining::{Book, Staging};
 use signals::Signals;
 use std::collections::VecDeque;
 use std::io;
@@ -50,13 +51,13 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 struct Agent {
     socket: UnixStream,
     reader: FrameReader,
-    staged: Vec<Staged>,
+    staged: Staging,
 }
 
 /// A commit that the engine has not answered yet.
 struct Pending {
     commit: protocol::Commit,
-    staged: Vec<Staged>,
+    staged: Staging,
     refused: Vec<protocol::RefusedResource>,
     attempts: u32,
     sent: bool,
@@ -226,13 +227,10 @@ impl Supervisor {
 
     fn refuse_commit(&mut self) {
         let Some(pending) = self.pending.take() else { return };
-        let refused = pending.staged.iter().filter_map(|staged| match staged {
-            Staged::Put { kind, name, .. } => Some((*kind, name.to_string())),
-            Staged::Remove { .. } => None,
-        });
         let reason = "the engine ended while it took the change".to_owned();
+        let puts = pending.staged.describe().into_iter();
         let refused =
-            refused.map(|(r#type, name)| protocol::RefusedResource { r#type, name, reason: reason.clone() });
+            puts.map(|(r#type, name)| protocol::RefusedResource { r#type, name, reason: reason.clone() });
         let committed = protocol::Committed { sequence: pending.commit.sequence, refused: refused.collect() };
         self.tell(frame::Frame::Committed(committed), &[]);
     }
@@ -275,19 +273,13 @@ impl Supervisor {
         };
         let mut refused = pending.refused;
         refused.extend(committed.refused);
-        for staged in pending.staged {
-            let was_refused = match &staged {
-                Staged::Put { kind, name, .. } => {
-                    refused.iter().any(|r| r.r#type == *kind && *r.name == **name)
-                }
-                Staged::Remove { .. } => false,
-            };
-            if !was_refused {
-                self.book.adopt(staged);
-            }
-        }
+        let changes = pending.staged.len();
+        self.book.adopt(pending.staged, &refused);
         let committed = protocol::Committed { sequence: committed.sequence, refused };
         self.tell(frame::Frame::Committed(committed), &[]);
+        if changes >= memory::GIVE_BACK_AT_CHANGES {
+            memory::give_back();
+        }
     }
 
     /// Hands the waiting commit to an engine that has everything before it.
@@ -296,21 +288,13 @@ impl Supervisor {
         let Some(pending) = self.pending.as_mut().filter(|pending| !pending.sent) else { return };
         pending.sent = true;
         pending.attempts += 1;
-        pending.refused.clear();
-        for staged in &pending.staged {
-            match self.book.forward(staged, self.options.workers, engine.socket()) {
-                Ok(Ok(())) => {}
-                Ok(Err(reason)) => {
-                    if let Staged::Put { kind, name, .. } = staged {
-                        log("supervisor", &format!("listener {name}: {reason}"));
-                        let name = name.to_string();
-                        pending.refused.push(protocol::RefusedResource { r#type: *kind, name, reason });
-                    }
-                }
-                // The engine is gone: `reap_engine` sees it and the next one gets the commit again.
-                Err(_) => return,
-            }
+        // Err: the engine is gone; `reap_engine` sees it and the next one gets the commit again.
+        let forwarded = self.book.forward(&pending.staged, self.options.workers, engine.socket());
+        let Ok(refused) = forwarded else { return };
+        for one in &refused {
+            log("supervisor", &format!("listener {}: {}", one.name, one.reason));
         }
+        pending.refused = refused;
         let _ = engine.send(frame::Frame::Commit(pending.commit.clone()));
     }
 
@@ -332,7 +316,7 @@ impl Supervisor {
         frames::send(socket.as_fd(), frame::Frame::Metrics(region), &[self.metrics.as_fd()])?;
         frames::send(socket.as_fd(), frame::Frame::State(self.state()), &[])?;
         frames::send(socket.as_fd(), frame::Frame::Retained(self.book.describe()), &[])?;
-        self.agent = Some(Agent { socket, reader: FrameReader::default(), staged: Vec::new() });
+        self.agent = Some(Agent { socket, reader: FrameReader::default(), staged: Staging::default() });
         Ok(())
     }
 
@@ -392,11 +376,9 @@ impl Supervisor {
                 frame::Frame::Put(put) => {
                     let descriptor =
                         if put.descriptor { agent.reader.take_descriptors(1)?.pop() } else { None };
-                    agent.staged.push(retaining::stage(put, descriptor)?);
+                    agent.staged.put(put, descriptor)?;
                 }
-                frame::Frame::Remove(remove) => {
-                    agent.staged.push(Staged::Remove { kind: remove.r#type, name: remove.name.into() });
-                }
+                frame::Frame::Remove(remove) => agent.staged.remove(remove),
                 frame::Frame::Commit(commit) => {
                     let staged = std::mem::take(&mut agent.staged);
                     self.pending =
