@@ -227,7 +227,11 @@ class Interpreter:
         helper = abi.BY_NUMBER[number]
         arguments = tuple(self.registers[1 : 1 + len(helper.arguments)])
         self._charge(helper.measure_fuel(arguments), f"in {helper.name}")
-        self.registers[0] = self.helpers.call(number, arguments, self.memory) & MASK_64
+        try:
+            self.registers[0] = self.helpers.call(number, arguments, self.memory) & MASK_64
+        except TrapError as error:
+            # Helpers check what they are given and never fault.
+            raise TrapError(Trap.HELPER, error.found) from error
 
     def _jump(self, slot: int, distance: int) -> None:
         target = slot + 1 + distance

@@ -1,0 +1,106 @@
+"""The nightly command: `python -m fuzzing programs --count 1000000`, or `attacks --count 100000`.
+
+Exit code 0 when everything agreed and the canary, a wrong translation, was noticed; else 1. A difference is
+printed with its seed, and `--first SEED --count 1` repeats it.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections import Counter
+
+from zeroserve_dataplane.jit import writing
+from zeroserve_ir.program.isa import Operator
+
+from fuzzing import differential, judging
+
+SAY_EVERY_S = 30
+ATTACKS_BATCH = 50
+
+
+def main(arguments=None):
+    """Run one of the two; the exit code."""
+    options = _parse(arguments)
+    if not notices_wrong_translation():
+        print("fuzzing: the canary was not noticed: what follows would prove nothing")
+        return 1
+    with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+        found = _COMMANDS[options.command](pool, options)
+    for name, difference in list(found.items())[:20]:
+        print(f"DIFFERENCE {name}: {difference}")
+    return 1 if found else 0
+
+
+def _parse(arguments):
+    parser = argparse.ArgumentParser(prog="python -m fuzzing", description=__doc__)
+    parser.add_argument("command", choices=sorted(_COMMANDS))
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
+    return parser.parse_args(arguments)
+
+
+def notices_wrong_translation():
+    """Whether native code that computes `or` where the program says `xor` is found out."""
+    right = writing._NAMES[Operator.XOR]
+    writing._NAMES[Operator.XOR] = "or"
+    try:
+        return bool(differential.run_batch(1_000_000_000).differences)
+    finally:
+        writing._NAMES[Operator.XOR] = right
+
+
+def compare_programs(pool, options):
+    """Random and mutated programs; returns the differences."""
+    report = differential.Report()
+    for batch in _batches(pool, differential.run_batch, differential.BATCH, options):
+        report.add(batch)
+        _say(lambda: f"{report.compared} compared, {report.refused} refused, {dict(report.endings)}")
+    print(
+        f"{report.compared} programs agree on all executions but for {len(report.differences)}; "
+        f"{report.refused} mutated ones were refused; endings: {dict(report.endings)}"
+    )
+    return report.differences
+
+
+def judge_batch(first):
+    """The attacks of one batch."""
+    return judging.judge_attacks(range(first, first + ATTACKS_BATCH))
+
+
+def run_attacks(pool, options):
+    """Attacks; returns what harmed."""
+    endings, harms = {}, {}
+    for verdicts in _batches(pool, judge_batch, ATTACKS_BATCH, options):
+        for kind, counted in verdicts.endings.items():
+            endings.setdefault(kind, Counter()).update(counted)
+        harms |= verdicts.harms
+        _say(lambda: f"{sum(sum(one.values()) for one in endings.values())} attacks")
+    for kind, counted in sorted(endings.items()):
+        print(f"{kind:20} {dict(counted)}")
+    return harms
+
+
+def _batches(pool, run, size, options):
+    deadline = time.monotonic() + options.seconds
+    for result in pool.imap_unordered(run, range(options.first, options.first + options.count, size)):
+        yield result
+        if time.monotonic() > deadline:
+            pool.terminate()
+            return
+
+
+_COMMANDS = {"programs": compare_programs, "attacks": run_attacks}
+_said = [time.monotonic()]
+
+
+def _say(text):
+    if time.monotonic() - _said[0] > SAY_EVERY_S:
+        _said[0] = time.monotonic()
+        print(f"fuzzing: {text()}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""A program and what it runs on; what the reference interpreter makes of it, and the engine, in batches.
+
+Rule: the reference knows no native address, so whatever agrees with it has none to tell.
+"""
+
+import re
+from dataclasses import dataclass
+from io import BytesIO
+
+from elftools.elf.elffile import ELFFile
+from unit.jit.engine_helpers import EngineHelpers
+from zeroserve_dataplane.interpreter import Interpreter, Memory, Outcome
+from zeroserve_dataplane.jit import emitting, translating
+from zeroserve_dataplane.jit.inspecting import execute
+from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
+from zeroserve_dataplane.verifier import Verified
+from zeroserve_engine import find_binary
+from zeroserve_ir._pb import execution_pb2, resources_pb2
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.abi import Argument
+
+_NAMES = re.compile(rf"@({translating.ENTRY_NAME}\b|subprogram(?=\d))")
+MASK_64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of a verified program."""
+
+    name: str
+    program: Verified
+    constants: bytes
+    memory: bytes
+    fuel: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How the reference ended; not `comparable` where it met a helper that it does not know."""
+
+    outcome: Outcome
+    memory: bytes
+    comparable: bool
+
+
+class _Helpers(EngineHelpers):
+    """Notes calls of helpers that need more than an empty request."""
+
+    KNOWN = frozenset(
+        {
+            "read_request_header",
+            "write_request_header",
+            "write_response_header",
+            "log_message",
+            "limit_request_body",
+        }
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.unknown = False
+
+    def call(self, number, arguments, memory):
+        helper = abi.BY_NUMBER[number]
+        if helper.name not in self.KNOWN and helper.arguments[:1] != (Argument.ROW,):
+            self.unknown = True
+        return super().call(number, arguments, memory)
+
+
+def interpret(case):
+    """Run a case on the reference."""
+    memory = Memory(case.constants)
+    memory.write(abi.CONTEXT, case.memory)
+    helpers = _Helpers()
+    outcome = Interpreter(case.program, memory, helpers, case.fuel).run(len(case.memory))
+    return Reference(outcome, memory.read(abi.CONTEXT, len(case.memory)), not helpers.unknown)
+
+
+def run_interpreted(cases):
+    """Run cases by the engine's interpreter."""
+    return _run([_execution(case, case.program.code, 0, "ebpf") for case in cases])
+
+
+def run_native(cases, tier):
+    """Run cases by native code, all of one LLVM module: a fraction of the time that each alone takes."""
+    target = find_host_target()
+    text, entries = compile_together([case.program for case in cases], target, tier)
+    return _run(
+        [_execution(case, text, entry, target.value) for case, entry in zip(cases, entries, strict=True)]
+    )
+
+
+def compile_together(programs, target: Target, tier: Tier):
+    """Return the code of all programs and where each begins."""
+    parts = []
+    for number, program in enumerate(programs):
+        body = translating.translate(program).removesuffix(translating._TAIL)
+        parts.append(_NAMES.sub(lambda found, number=number: f"@p{number}_{found[1]}", body))
+    machine, module = emitting._optimise("\n".join(parts) + translating._TAIL, target, tier)
+    elf = ELFFile(BytesIO(bytes(machine.emit_object(module))))
+    symbols = elf.get_section_by_name(".symtab")
+    entries = [
+        int(symbols.get_symbol_by_name(f"p{number}_{translating.ENTRY_NAME}")[0]["st_value"])
+        for number in range(len(parts))
+    ]
+    return bytes(elf.get_section_by_name(".text").data()), entries
+
+
+def _execution(case, code, entry, target):
+    image = resources_pb2.Image(
+        abi=abi.ABI_VERSION, target=target, entry=entry, constants_bytes=len(case.constants)
+    )
+    return execution_pb2.Execution(
+        image=image, code=code, constants=case.constants, memory=case.memory, fuel=case.fuel
+    )
+
+
+def _run(executions):
+    return execute([str(find_binary())], executions)
+
+
+def find_differences(cases, outcomes, references):
+    """Name of a case to (got, want) where they differ."""
+    differences = {}
+    for case, got, reference in zip(cases, outcomes, references, strict=True):
+        if reference.comparable and not _agrees(got, reference):
+            differences[case.name] = (got.trap, got.result & MASK_64, got.fuel_left, reference.outcome)
+    return differences
+
+
+def _agrees(got, reference):
+    want = reference.outcome
+    if want.trap is not None:
+        return got.trapped and got.trap.split()[0] == want.trap.name.lower()
+    ended = (got.trapped, got.result & MASK_64, got.fuel_left, got.memory)
+    return ended == (False, want.result, want.fuel, reference.memory)

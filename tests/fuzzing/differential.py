@@ -1,0 +1,78 @@
+"""Random and mutated programs on the reference, the engine's interpreter and native code of both tiers.
+
+In: seeds. Out: how many were compared, and the differences, each under a name that repeats it. Equal seeds
+give equal programs.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+from unit.jit import engine_helpers, program_generation
+from zeroserve_dataplane.jit.targets import Tier
+from zeroserve_dataplane.verifier import Verified, verify
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.disassembling import disassemble
+
+from fuzzing.cases import Case, find_differences, interpret, run_interpreted, run_native
+from fuzzing.mutating import mutate
+
+BATCH = 32
+OPTIMISED_EVERY = 4
+"""The optimised tier takes ten times as long to make: each fourth batch has it."""
+MUTATED_EVERY = 4
+"""Each fourth program is a real one, changed."""
+
+
+@dataclass
+class Report:
+    """What a batch, or a run of batches, came to."""
+
+    compared: int = 0
+    refused: int = 0
+    endings: Counter = field(default_factory=Counter)
+    differences: dict = field(default_factory=dict)
+
+    def add(self, other):
+        """Take another report's numbers."""
+        self.compared += other.compared
+        self.refused += other.refused
+        self.endings += other.endings
+        self.differences |= other.differences
+
+
+def generate_case(seed):
+    """Return the program of a seed; None where it is a mutated one that the verifier refuses."""
+    random = Random(seed)
+    if seed % MUTATED_EVERY == 0:
+        code, constants_bytes = mutate(random)
+        program = verify(code, constants_bytes)
+        if not isinstance(program, Verified):
+            return None
+        constants = random.randbytes(constants_bytes)
+        memory = random.randbytes(abi.CONTEXT_BYTES)
+        return Case(f"seed {seed}", program, constants, memory, random.randint(1, 5000))
+    made = program_generation.generate(random, helpers=engine_helpers.HELPERS)
+    constants = engine_helpers.spell(made.constants)
+    program = verify(made.code, len(constants))
+    assert isinstance(program, Verified), (seed, program, disassemble(made.code))
+    memory = made.memory.ljust(abi.CONTEXT_BYTES, b"\0")
+    return Case(f"seed {seed}", program, constants, memory, max(made.fuel, 1))
+
+
+def run_batch(first):
+    """Compare the programs of seeds `first` to `first` + BATCH - 1 on all executions."""
+    made = [generate_case(seed) for seed in range(first, first + BATCH)]
+    cases = [case for case in made if case is not None]
+    references = [interpret(case) for case in cases]
+    report = Report(len(cases), len(made) - len(cases))
+    report.endings.update(
+        reference.outcome.trap.name if reference.outcome.trap else "END" for reference in references
+    )
+    tiers = [Tier.FAST, *([Tier.OPTIMISED] if first // BATCH % OPTIMISED_EVERY == 0 else [])]
+    executions = {"interpreter": run_interpreted(cases)}
+    executions |= {tier.name.lower(): run_native(cases, tier) for tier in tiers}
+    for name, outcomes in executions.items():
+        found = find_differences(cases, outcomes, references)
+        report.differences |= {f"{case} on {name}": difference for case, difference in found.items()}
+    return report
