@@ -1,4 +1,4 @@
-"""Whether attacks harm: each must be refused, or end within its budget, by itself or trapped, and learn nothing.
+"""Whether attacks harm: each must be refused, or end within its budget, itself or trapped, and learn nothing.
 
 Rule: an attack that runs, runs three times: on the reference, which has no native address to tell, and in two
 engine processes, whose addresses differ. What is equal in all three holds no address.
