@@ -72,6 +72,12 @@ COMMANDS = (
         "zeroserve bpf run --on native program.asm",
     ),
     Command(
+        "plugin",
+        "plugins.commands",
+        "write and build plugins",
+        "zeroserve plugin new hello",
+    ),
+    Command(
         "operator",
         "operating",
         "watch a cluster and publish snapshots to its nodes",

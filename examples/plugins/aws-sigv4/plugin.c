@@ -80,9 +80,11 @@ static __attribute__((noinline)) void sort_parts(const u8 *bytes, u64 count, int
     }
 }
 
-/* Appends a percent-encoded part in the one form that is signed: decoded, then RFC 3986. */
+/* Appends a part in the one form that is signed: decoded, then RFC 3986. A plus of a query is a space to
+ * every store, and to those who check signatures. */
 static __attribute__((noinline)) int put_recoded(struct zs_text *text, u64 codec, const u8 *part, u64 length) {
-    u64 bytes = zs_decode(ZS_CODEC_PERCENT, part, length, ZS_ROOM(decoded));
+    u64 written = codec == ZS_CODEC_PERCENT ? ZS_CODEC_FORM : ZS_CODEC_PERCENT;
+    u64 bytes = zs_decode(written, part, length, ZS_ROOM(decoded));
     if (bytes > sizeof(decoded)) return 0;
     zs_grow(text, zs_encode(codec, decoded, bytes, ZS_REST(text)));
     return !text->full;

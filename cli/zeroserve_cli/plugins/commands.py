@@ -1,0 +1,106 @@
+"""`zeroserve plugin new|build`: from nothing to a plugin that is built and verified.
+
+What is wrong with the author's files is printed as their compiler or our loader says it; exit code 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from zeroserve_dataplane.verifier import Refused, Verified, verify
+from zeroserve_dataplane.verifier.refusals import diagnose
+from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
+from zeroserve_ir.plugins.faults import PluginError
+from zeroserve_ir.plugins.granting import NO_CAPABILITY, find_needs, name_capabilities
+from zeroserve_ir.plugins.modules import PluginModule
+from zeroserve_ir.plugins.reading import read_confined
+from zeroserve_ir.sources import Span
+
+from zeroserve_cli.main import EXIT_FAILED
+from zeroserve_cli.plugins.building import BuildError, compile_c, find_compiler
+from zeroserve_cli.plugins.projects import LANGUAGES, Project, ProjectError, read_project
+from zeroserve_cli.plugins.scaffolding import write_project
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser(
+        "new",
+        help="write a plugin that builds and answers",
+        epilog="example: zeroserve plugin new hello",
+    )
+    new.add_argument(
+        "directory", type=Path, metavar="NAME", help="directory to make; its name is the plugin's"
+    )
+    new.add_argument("--language", choices=LANGUAGES, default="c")
+    build = actions.add_parser(
+        "build", help="compile, verify and describe a plugin", epilog="example: zeroserve plugin build hello"
+    )
+    build.add_argument(
+        "-o", "--output", type=Path, help="object file to write; default: NAME.o beside plugin.toml"
+    )
+    build.add_argument(
+        "directory", type=Path, nargs="?", default=Path("."), help="directory with plugin.toml"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the action."""
+    try:
+        return _act(arguments)
+    except (BuildError, ProjectError) as error:
+        print(f"zeroserve: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _act(arguments: argparse.Namespace) -> int:
+    if arguments.action == "new":
+        for path in write_project(arguments.directory, arguments.language):
+            print(path)
+        return 0
+    project = read_project(arguments.directory)
+    content, module = build(project)
+    output = arguments.output or project.output
+    output.write_bytes(content)
+    print(describe(project, module, len(content), output))
+    return 0
+
+
+def build(project: Project) -> tuple[bytes, PluginModule]:
+    """Compile, load and verify; raises BuildError or DiagnosticError with all findings."""
+    content = compile_c(project.sources, find_compiler())
+    try:
+        module = read_confined(content)
+    except PluginError as error:
+        raise DiagnosticError([error.diagnose(str(project.output))]) from error
+    check(project, module)
+    return content, module
+
+
+def check(project: Project, module: PluginModule) -> Verified:
+    """Verify a module as nodes do; raises DiagnosticError; BuildError where a grant is missing."""
+    verified = verify(module.code, 0)
+    if isinstance(verified, Refused):
+        lines = [(each.slot, Span(each.file, each.line, 1, 1)) for each in module.lines]
+        findings: tuple[Diagnostic, ...] = diagnose(verified.refusals, lines)
+        raise DiagnosticError(findings)
+    missing = find_needs(module) & ~project.capabilities
+    if missing != NO_CAPABILITY:
+        names = ", ".join(f'"{name}"' for name in name_capabilities(missing))
+        raise BuildError(f"the code calls helpers that need {names}: add it to `capabilities` in plugin.toml")
+    return verified
+
+
+def describe(project: Project, module: PluginModule, size: int, output: Path) -> str:
+    """Return what was built, for people."""
+    lines = [
+        f"{output}: {size} bytes",
+        f"  program   {len(module.code) // 8} instructions, sound",
+        f"  memory    {len(module.data)} bytes of data, {module.bss_bytes} of zeros",
+        f"  needs     {', '.join(name_capabilities(project.capabilities)) or 'no capability'}",
+    ]
+    lines += [f"  {each.hook.value:<9} {each.name}" for each in module.functions]
+    return "\n".join(lines)

@@ -1,0 +1,106 @@
+"""`zeroserve plugin new` and `build`: what they write, and what they say when something is wrong."""
+
+from pathlib import Path
+
+import pytest
+from zeroserve_cli.main import main
+from zeroserve_ir.plugins.loading import load
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples/plugins"
+
+
+@pytest.fixture
+def project(tmp_path):
+    assert main(["plugin", "new", str(tmp_path / "hello")]) == 0
+    return tmp_path / "hello"
+
+
+def test_a_new_plugin_builds(project, capsys):
+    assert main(["plugin", "build", str(project)]) == 0
+    assert [each.name for each in load((project / "hello.o").read_bytes()).functions] == ["greet"]
+    said = capsys.readouterr().out
+    assert "response_write" in said
+    assert "greet" in said
+
+
+def test_what_is_there_is_not_overwritten(project, capsys):
+    assert main(["plugin", "new", str(project)]) == 1
+    assert "there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["Hello", "-x", "a b"])
+def test_names_that_no_plugin_has(tmp_path, capsys, name):
+    assert main(["plugin", "new", "--", str(tmp_path / name)]) == 1
+    assert "no name for a plugin" in capsys.readouterr().err
+
+
+def build_with(project, capsys, source=None, manifest=None):
+    if source is not None:
+        (project / "plugin.c").write_text("#include <zeroserve.h>\n" + source)
+    if manifest is not None:
+        (project / "plugin.toml").write_text(manifest)
+    assert main(["plugin", "build", str(project)]) == 1
+    assert not (project / "hello.o").exists()
+    return capsys.readouterr().err
+
+
+def test_the_compilers_errors_reach_the_author(project, capsys):
+    said = build_with(project, capsys, "ZS_FUNCTION u64 f(struct zs_context *c) { return d; }")
+    assert "plugin.c:2" in said
+    assert "undeclared identifier 'd'" in said
+
+
+def test_a_refusal_of_the_verifier_names_the_line(project, capsys):
+    source = "ZS_FUNCTION u64 f(struct zs_context *c) {\n  return *(u64 *)4096;\n}\n"
+    said = build_with(project, capsys, source)
+    assert "ZS0601" in said
+    assert "plugin.c:3" in said
+    assert "not mapped" in said
+
+
+def test_recursion_is_refused(project, capsys):
+    source = """
+    static __attribute__((noinline)) u64 g(u64 n) { return n < 2 ? 1 : g(n - 1) + g(n - 2); }
+    ZS_FUNCTION u64 f(struct zs_context *c) { return g(c->status); }
+    """
+    assert "circle" in build_with(project, capsys, source)
+
+
+def test_what_the_linker_refuses_has_its_cure(project, capsys):
+    said = build_with(
+        project, capsys, "extern u64 g(void); ZS_FUNCTION u64 f(struct zs_context *c) { return g(); }"
+    )
+    assert "ZS0603" in said
+    assert "'g' in 'f'" in said
+    assert "help:" in said
+
+
+def test_a_capability_that_is_not_declared(project, capsys):
+    said = build_with(project, capsys, manifest='name = "hello"\n')
+    assert '"response_write"' in said
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ("name = ", "plugin.toml"),
+        ("name = 3", "`name`"),
+        ('name = "x"\nlanguage = "cobol"', "`language`"),
+        ('name = "x"\ncapabilities = ["root"]', "'root'"),
+        ('name = "x"\nsource = []', "'source'"),
+        ('name = "x"\nsources = "plugin.c"', "`sources`"),
+        ('name = "x"\nsources = ["other.c"]', "other.c"),
+    ],
+)
+def test_a_manifest_that_is_wrong(project, capsys, manifest, said):
+    assert said in build_with(project, capsys, manifest=manifest)
+
+
+def test_a_directory_without_a_plugin(tmp_path, capsys):
+    assert main(["plugin", "build", str(tmp_path)]) == 1
+    assert "zeroserve plugin new" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/plugin.toml")))
+def test_examples_build(name, tmp_path):
+    assert main(["plugin", "build", str(EXAMPLES / name), "-o", str(tmp_path / "plugin.o")]) == 0
