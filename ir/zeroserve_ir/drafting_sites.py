@@ -40,6 +40,7 @@ from zeroserve_ir.site_certificates import (
     make_local_certificate,
     read_certificate,
 )
+from zeroserve_ir.site_policies import HostPolicy, SitePolicies
 from zeroserve_ir.sources import Span
 
 DEFAULT_CERTIFICATE = "default"
@@ -118,6 +119,7 @@ class _Drafting:
         self.roots = find_roots(configuration.sites)
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
         self.servers = pair_sites(self.sites)
+        self.policies = SitePolicies(configuration.options, self.sites, read_file, certificates)
         self.listener_names: dict[str, str] = {}
         self.default_certificate = ""
         self.certificates_by_name: dict[str, pb.Certificate] = {}
@@ -156,16 +158,19 @@ class _Drafting:
         """Add the virtual hosts of one set of listeners; equal bodies share a virtual host."""
         listeners = [self.listener_names[one] for one in server.listen if one in self.listener_names]
         hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
-        by_body: dict[tuple[tuple[int, str], ...], list[str]] = {}
+        by_body: dict[tuple[tuple[tuple[int, str], ...], bytes], list[str]] = {}
+        policies: dict[bytes, HostPolicy] = {}
         answering = _AnsweringSites(server)
         for host in hosts:
-            by_body.setdefault(answering.find(host), []).append(host)
-        for body, names in by_body.items():
-            self._add_host(_join_sites(self.sites, body), names, listeners)
+            policy = self.policies.find(server, host)
+            policies[policy.key] = policy
+            by_body.setdefault((answering.find(host), policy.key), []).append(host)
+        for (body, key), names in by_body.items():
+            self._add_host(_join_sites(self.sites, body), names, listeners, policies[key])
 
     def add_certificates(self) -> None:
         """Add a Certificate for each `tls` with files, one of the local authority for other https names."""
-        from_files: dict[tuple[tree.CertificateFiles, str], pb.Certificate] = {}
+        from_files: dict[tree.CertificateFiles, pb.Certificate] = {}
         hosts: dict[str, set[str]] = {}
         covered: set[str] = set()
         local: set[str] = set()
@@ -185,23 +190,19 @@ class _Drafting:
             self.resources.append(make_resource(certificate))
 
     def _read_certificates(
-        self, site: tree.Site, known: dict[tuple[tree.CertificateFiles, str], pb.Certificate]
+        self, site: tree.Site, known: dict[tree.CertificateFiles, pb.Certificate]
     ) -> Iterator[pb.Certificate]:
         """Yield what a site's `tls` names; sites that share files share the Certificate."""
         if site.tls is None:
             return
-        version_min = site.tls.protocol_min.removeprefix("tls")
         for pair in site.tls.files:
-            if (pair, version_min) not in known:
+            if pair not in known:
                 found = read_certificate(pair, self.read_file, site.span, self.now)
                 if isinstance(found, Diagnostic):
                     self.diagnostics.append(found)
                     continue
-                if version_min:
-                    found.name += f"/{version_min}"
-                    found.tls_version_min = version_min
-                known[pair, version_min] = self.certificates_by_name.setdefault(found.name, found)
-            yield known[pair, version_min]
+                known[pair] = self.certificates_by_name.setdefault(found.name, found)
+            yield known[pair]
 
     def add_settings(self) -> None:
         """Add the Settings, and the certificate for unknown or missing SNI where anything is https.
@@ -223,13 +224,18 @@ class _Drafting:
                 self.resources.append(make_resource(certificate))
         self.resources.append(make_resource(settings))
 
-    def _add_host(self, site: tree.Site, hosts: list[str], listeners: list[str]) -> None:
+    def _add_host(self, site: tree.Site, hosts: list[str], listeners: list[str], policy: HostPolicy) -> None:
         scheme = site.addresses[0].scheme.value
         readable = sorted(hosts)[0] or "*"
         host = pb.VirtualHost(
-            name=f"{scheme}://{readable}@{','.join(listeners)}", hosts=sorted(hosts), listeners=listeners
+            name=f"{scheme}://{readable}@{','.join(listeners)}",
+            hosts=sorted(hosts),
+            listeners=listeners,
+            tls=policy.message,
+            strict_sni_host=policy.strict_sni_host,
         )
         try:
+            policy.check(site.span)
             lowered = self._lower(site)
         except DiagnosticError as error:
             self.diagnostics += error.diagnostics

@@ -2,9 +2,11 @@
 
 use crate::parallelism::default_workers;
 use crate::serve::{self, IoChoice};
+use crate::tls::tickets::KEY_BYTES;
 use crate::{execute, supervisor};
 use lexopt::prelude::*;
 use std::ffi::OsString;
+use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -114,12 +116,15 @@ fn serve_engine(flags: &Flags) -> Result<(), String> {
         // SAFETY: the supervisor has put them there for this process; nobody else knows the numbers.
         Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
     };
+    let mut ticket_key = [0; KEY_BYTES];
+    std::io::stdin().read_exact(&mut ticket_key).map_err(|_| "serve is started by supervise only")?;
     let options = serve::Options {
         control: adopt(supervisor::CONTROL_DESCRIPTOR)?,
         metrics: adopt(supervisor::METRICS_DESCRIPTOR)?,
         workers: flags.workers(),
         io: flags.io.unwrap_or(IoChoice::Auto),
         files: flags.files,
+        ticket_key,
     };
     serve::run(options).map_err(|error| error.to_string())
 }

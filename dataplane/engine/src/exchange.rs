@@ -4,6 +4,7 @@
 //! All bytes of a request are copied once into one buffer that the next request of the connection reuses. There is one
 //! normalised path: programs match it, policies see it and the upstream gets it.
 
+use crate::tls::policies::Handshake;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub struct TlsInfo {
     /// Chosen by ALPN; "" is none.
     pub protocol: &'static str,
     pub resumed: bool,
+    /// None: the engine's own policy, and nothing to tell.
+    pub handshake: Option<Arc<Handshake>>,
 }
 
 impl TlsInfo {
@@ -67,6 +70,7 @@ impl TlsInfo {
             cipher_suite: "TLS13_AES_128_GCM_SHA256",
             protocol: "http/1.1",
             resumed: false,
+            handshake: None,
         }
     }
 }
@@ -149,6 +153,7 @@ mod authority;
 mod begin;
 mod blocks;
 mod changes;
+mod client_certificates;
 mod expanding;
 pub mod fields;
 pub mod filtering;

@@ -124,6 +124,9 @@ fn build_host(execution: &Execution) -> Result<VirtualHost, String> {
         error_entry: 0,
         marker: "".into(),
         deny: None,
+        tls: None,
+        strict_sni_host: false,
+        stream: protocol::Stream::NoStream,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::metrics::{Counter, Region, WorkerMetrics};
 use crate::passwords::Passwords;
 use crate::program::{abi, image};
 use crate::snapshot::{Snapshot, Store, system_roots};
+use crate::tls::tickets::Key;
 use crate::{landlock, protocol, seccomp, worker};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -56,6 +57,8 @@ pub struct Options {
     pub io: IoChoice,
     /// This engine may read files: its configuration is its owner's, not a tenant's.
     pub files: bool,
+    /// What the keys of session tickets are derived from.
+    pub ticket_key: Key,
 }
 
 /// Runs the engine until it is drained, or the supervisor is gone.
@@ -73,7 +76,7 @@ pub fn run(options: Options) -> io::Result<()> {
     note_machine();
     let native = image::probe_native();
     own_metrics.set(Counter::NativeAllowed, u64::from(native.is_ok()));
-    let store = Store::default();
+    let store = Store::with_ticket_key(options.ticket_key);
     let started = Started {
         writer: access_log::start()?,
         passwords: Passwords::start()?,

@@ -17,7 +17,6 @@ use crate::ring::{Close, End, Handler, Io, SocketId, epoll::Epoll, uring::Uring}
 use crate::serve::{IoChoice, IoReport, WorkerContext};
 use crate::snapshot::Snapshot;
 use crate::timers::{Entry, Wheel};
-use crate::tls;
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
 use std::io;
@@ -129,7 +128,7 @@ pub fn run(context: WorkerContext) -> io::Result<()> {
 
 impl Worker {
     pub fn new(context: WorkerContext, io: &impl Io) -> io::Result<Worker> {
-        let tls = tls::server_config(context.snapshot.certificate_resolver()).map_err(io::Error::other)?;
+        let tls = context.snapshot.tls_policies().own().map_err(io::Error::other)?;
         Ok(Worker {
             downstreams: Vec::new(),
             upstreams: Vec::new(),

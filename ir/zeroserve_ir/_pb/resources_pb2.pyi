@@ -62,6 +62,27 @@ VIRTUAL_HOST: ResourceType.ValueType  # 9
 PLUGIN: ResourceType.ValueType  # 10
 Global___ResourceType: _TypeAlias = ResourceType  # noqa: Y015
 
+class _Transport:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TransportEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transport.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HTTP: _Transport.ValueType  # 0
+    """HTTP; where its hosts say so, streams by server name"""
+    TCP: _Transport.ValueType  # 1
+    """streams only"""
+    UDP: _Transport.ValueType  # 2
+
+class Transport(_Transport, metaclass=_TransportEnumTypeWrapper): ...
+
+HTTP: Transport.ValueType  # 0
+"""HTTP; where its hosts say so, streams by server name"""
+TCP: Transport.ValueType  # 1
+"""streams only"""
+UDP: Transport.ValueType  # 2
+Global___Transport: _TypeAlias = Transport  # noqa: Y015
+
 class _Balancing:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -98,6 +119,28 @@ HEADER_HASH: Balancing.ValueType  # 10
 COOKIE: Balancing.ValueType  # 11
 PEAK_EWMA: Balancing.ValueType  # 12
 Global___Balancing: _TypeAlias = Balancing  # noqa: Y015
+
+class _Stream:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StreamEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stream.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NO_STREAM: _Stream.ValueType  # 0
+    PASS_THROUGH: _Stream.ValueType  # 1
+    """bytes as they come: TLS ends at the upstream"""
+    TERMINATE: _Stream.ValueType  # 2
+    """the content of TLS"""
+
+class Stream(_Stream, metaclass=_StreamEnumTypeWrapper):
+    """What becomes of connections whose server name finds a host; each but NO_STREAM goes to the first proxy call."""
+
+NO_STREAM: Stream.ValueType  # 0
+PASS_THROUGH: Stream.ValueType  # 1
+"""bytes as they come: TLS ends at the upstream"""
+TERMINATE: Stream.ValueType  # 2
+"""the content of TLS"""
+Global___Stream: _TypeAlias = Stream  # noqa: Y015
 
 class _Subject:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -264,6 +307,7 @@ class Settings(_message.Message):
     REQUEST_BODY_BYTES_MAX_FIELD_NUMBER: _builtins.int
     STRICT_ENCODED_SLASH_FIELD_NUMBER: _builtins.int
     DENIED_UPSTREAMS_FIELD_NUMBER: _builtins.int
+    TICKET_KEYS_FIELD_NUMBER: _builtins.int
     AS_CADDY_FIELD_NUMBER: _builtins.int
     default_certificate: _builtins.str
     """Certificate name for unknown or missing SNI"""
@@ -286,6 +330,10 @@ class Settings(_message.Message):
     def denied_upstreams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """CIDRs never dialled"""
 
+    @_builtins.property
+    def ticket_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """32 bytes each, shared by all nodes: the first seals session tickets, any opens them"""
+
     def __init__(
         self,
         *,
@@ -299,11 +347,12 @@ class Settings(_message.Message):
         request_body_bytes_max: _builtins.int = ...,
         strict_encoded_slash: _builtins.bool = ...,
         denied_upstreams: _abc.Iterable[_builtins.str] | None = ...,
+        ticket_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         as_caddy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "strict_encoded_slash", b"strict_encoded_slash", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,6 +368,7 @@ class Listener(_message.Message):
     TLS_FIELD_NUMBER: _builtins.int
     PROXY_PROTOCOL_FIELD_NUMBER: _builtins.int
     EXTERNAL_PORT_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"http", "https", "http-8080" """
     address: _builtins.str
@@ -329,6 +379,7 @@ class Listener(_message.Message):
     """PROXY v1 or v2 is mandatory, from trusted_proxies only"""
     external_port: _builtins.int
     """what clients see, where a Service maps it; 0 is port"""
+    transport: Global___Transport.ValueType
     def __init__(
         self,
         *,
@@ -338,14 +389,118 @@ class Listener(_message.Message):
         tls: _builtins.bool = ...,
         proxy_protocol: _builtins.bool = ...,
         external_port: _builtins.int = ...,
+        transport: Global___Transport.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "name", b"name", "port", b"port", "proxy_protocol", b"proxy_protocol", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "name", b"name", "port", b"port", "proxy_protocol", b"proxy_protocol", "tls", b"tls", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Listener: _TypeAlias = Listener  # noqa: Y015
+
+@_typing.final
+class TlsPolicy(_message.Message):
+    """How TLS is spoken with clients that ask for a host; a host without one has the engine's own policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_MIN_FIELD_NUMBER: _builtins.int
+    VERSION_MAX_FIELD_NUMBER: _builtins.int
+    CIPHER_SUITES_FIELD_NUMBER: _builtins.int
+    CURVES_FIELD_NUMBER: _builtins.int
+    PROTOCOLS_FIELD_NUMBER: _builtins.int
+    CLIENT_AUTHENTICATION_FIELD_NUMBER: _builtins.int
+    version_min: _builtins.str
+    """"", "1.2", "1.3" """
+    version_max: _builtins.str
+    @_builtins.property
+    def cipher_suites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of TLS 1.2, IANA's names; none is all"""
+
+    @_builtins.property
+    def curves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Caddy's names, preferred first; none is all"""
+
+    @_builtins.property
+    def protocols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ALPN, preferred first; none is h2, http/1.1, http/1.0"""
+
+    @_builtins.property
+    def client_authentication(self) -> Global___ClientAuthentication:
+        """absent: clients are asked for no certificate"""
+
+    def __init__(
+        self,
+        *,
+        version_min: _builtins.str = ...,
+        version_max: _builtins.str = ...,
+        cipher_suites: _abc.Iterable[_builtins.str] | None = ...,
+        curves: _abc.Iterable[_builtins.str] | None = ...,
+        protocols: _abc.Iterable[_builtins.str] | None = ...,
+        client_authentication: Global___ClientAuthentication | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client_authentication", b"client_authentication"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cipher_suites", b"cipher_suites", "client_authentication", b"client_authentication", "curves", b"curves", "protocols", b"protocols", "version_max", b"version_max", "version_min", b"version_min"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TlsPolicy: _TypeAlias = TlsPolicy  # noqa: Y015
+
+@_typing.final
+class ClientAuthentication(_message.Message):
+    """Certificates of clients. A handshake never fails for want of one: the request is answered 400 instead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ClientAuthentication._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REQUEST: ClientAuthentication._Mode.ValueType  # 0
+        REQUIRE: ClientAuthentication._Mode.ValueType  # 1
+        VERIFY_IF_GIVEN: ClientAuthentication._Mode.ValueType  # 2
+        REQUIRE_AND_VERIFY: ClientAuthentication._Mode.ValueType  # 3
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
+    REQUEST: ClientAuthentication.Mode.ValueType  # 0
+    REQUIRE: ClientAuthentication.Mode.ValueType  # 1
+    VERIFY_IF_GIVEN: ClientAuthentication.Mode.ValueType  # 2
+    REQUIRE_AND_VERIFY: ClientAuthentication.Mode.ValueType  # 3
+
+    MODE_FIELD_NUMBER: _builtins.int
+    TRUSTED_CA_FIELD_NUMBER: _builtins.int
+    SYSTEM_ROOTS_FIELD_NUMBER: _builtins.int
+    TRUSTED_LEAVES_FIELD_NUMBER: _builtins.int
+    mode: Global___ClientAuthentication.Mode.ValueType
+    system_roots: _builtins.bool
+    """trusted besides"""
+    @_builtins.property
+    def trusted_ca(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """DER"""
+
+    @_builtins.property
+    def trusted_leaves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """DER; where there are any, a certificate given must be one of them"""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___ClientAuthentication.Mode.ValueType = ...,
+        trusted_ca: _abc.Iterable[_builtins.bytes] | None = ...,
+        system_roots: _builtins.bool = ...,
+        trusted_leaves: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "system_roots", b"system_roots", "trusted_ca", b"trusted_ca", "trusted_leaves", b"trusted_leaves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientAuthentication: _TypeAlias = ClientAuthentication  # noqa: Y015
 
 @_typing.final
 class Certificate(_message.Message):
@@ -355,13 +510,13 @@ class Certificate(_message.Message):
     HOSTS_FIELD_NUMBER: _builtins.int
     CHAIN_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
-    TLS_VERSION_MIN_FIELD_NUMBER: _builtins.int
+    OCSP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"namespace/secret" or a digest"""
     key: _builtins.bytes
     """PKCS#8, PKCS#1 or SEC1 DER"""
-    tls_version_min: _builtins.str
-    """"", "1.2", "1.3" """
+    ocsp: _builtins.bytes
+    """response that is stapled; none is empty"""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """SNI names served with it: exact or "*.suffix" (one label)"""
@@ -377,11 +532,11 @@ class Certificate(_message.Message):
         hosts: _abc.Iterable[_builtins.str] | None = ...,
         chain: _abc.Iterable[_builtins.bytes] | None = ...,
         key: _builtins.bytes = ...,
-        tls_version_min: _builtins.str = ...,
+        ocsp: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "hosts", b"hosts", "key", b"key", "name", b"name", "tls_version_min", b"tls_version_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "hosts", b"hosts", "key", b"key", "name", b"name", "ocsp", b"ocsp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1010,6 +1165,9 @@ class VirtualHost(_message.Message):
     MARKER_FIELD_NUMBER: _builtins.int
     DENY_FIELD_NUMBER: _builtins.int
     DENY_REASON_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    STRICT_SNI_HOST_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """readable and unique: "https://shop.example.com" """
     program: _builtins.str
@@ -1026,12 +1184,17 @@ class VirtualHost(_message.Message):
     deny: _builtins.bool
     """fail closed: 503 with deny_reason, whatever the program"""
     deny_reason: _builtins.str
+    strict_sni_host: _builtins.bool
+    """the request's host must be the server name of its connection"""
+    stream: Global___Stream.ValueType
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """lower case: exact, "*.suffix" (one label), "" for any"""
 
     @_builtins.property
     def listeners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def tls(self) -> Global___TlsPolicy: ...
     def __init__(
         self,
         *,
@@ -1046,10 +1209,13 @@ class VirtualHost(_message.Message):
         marker: _builtins.str = ...,
         deny: _builtins.bool = ...,
         deny_reason: _builtins.str = ...,
+        tls: Global___TlsPolicy | None = ...,
+        strict_sni_host: _builtins.bool = ...,
+        stream: Global___Stream.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constants", b"constants", "deny", b"deny", "deny_reason", b"deny_reason", "error_entry", b"error_entry", "fuel", b"fuel", "hosts", b"hosts", "listeners", b"listeners", "marker", b"marker", "name", b"name", "program", b"program", "tables", b"tables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constants", b"constants", "deny", b"deny", "deny_reason", b"deny_reason", "error_entry", b"error_entry", "fuel", b"fuel", "hosts", b"hosts", "listeners", b"listeners", "marker", b"marker", "name", b"name", "program", b"program", "stream", b"stream", "strict_sni_host", b"strict_sni_host", "tables", b"tables", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

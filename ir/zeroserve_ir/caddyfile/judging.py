@@ -6,6 +6,7 @@ change an answer or open access, else a warning. `adapt` does not ask.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from zeroserve_ir.codes import Code
@@ -24,9 +25,18 @@ _SERVER_ERRORS = ("client_ip_headers", "listener_wrappers", "packet_conn_wrapper
 """Fields of servers that decide who a client is, or what it says."""
 
 _TLS_ERRORS = {
-    "client_authentication": "client_auth of tls is not enforced yet: anyone would be let in",
     "folders": "load of tls is not supported yet: the certificates would be missing",
 }
+SERVED_CURVES = ("x25519mlkem768", "x25519", "secp256r1", "secp384r1")
+"""Those of Caddy's that the engine has."""
+_TLS13_SUITE = re.compile(r"TLS_(AES|CHACHA20)_")
+
+
+def is_served_suite(name: str) -> bool:
+    """Whether the engine has a cipher suite: those with AEAD and an ephemeral key."""
+    return bool(_TLS13_SUITE.match(name)) or (name.startswith("TLS_ECDHE_") and "_CBC_" not in name)
+
+
 _RUN_OPTIONS = ("admin", "default_bind", "http_port", "https_port", "pki", "servers", "skip_install_trust")
 _RUN_SETTINGS = ({"writer": {"output": "stdout"}}, {"writer": {"output": "discard"}})
 
@@ -60,12 +70,12 @@ def _judge_options(options: Options) -> list[Diagnostic]:
     for server in others.get("servers", ()):
         fields: Json = server["server"]
         for name, value in fields.items():
-            own = name == "trusted_proxies" and not server["listener"]
+            own = (name == "trusted_proxies" and not server["listener"]) or name == "strict_sni_host"
             if own or (name == "trusted_proxies_strict" and not fields.get("trusted_proxies")):
                 continue
             wrappers = [one.get("wrapper") for one in value] if name == "listener_wrappers" else []
             error = name in _SERVER_ERRORS and wrappers != ["tls"]
-            error = error or name == "trusted_proxies" or (name == "strict_sni_host" and value is True)
+            error = error or name == "trusted_proxies"
             found.append(_finding(f"{name} of servers is not supported yet", span, error=error))
     return found
 
@@ -79,14 +89,23 @@ def _judge_site(site: Site) -> list[Diagnostic]:
     for directive in site.tls.directives if site.tls else ():
         settings: Json = directive.value()
         policy: Json = settings.pop("policy", {})
-        for name in ("protocol_min", "protocol_max", "files"):
-            policy.pop(name, None)
-            settings.pop(name, None)
+        found += _judge_tls_policy(policy, directive.span)
+        settings.pop("files", None)
         if settings.get("issuers") == [{"module": "internal"}]:
             del settings["issuers"]
-        for name in (*policy, *settings):
+        for name in settings:
             message = _TLS_ERRORS.get(name, f"{name} of tls is not supported yet and has no effect")
             found.append(_finding(message, directive.span, error=name in _TLS_ERRORS))
+    return found
+
+
+def _judge_tls_policy(policy: Json, span: Span) -> list[Diagnostic]:
+    lacking = [name for name in policy.get("cipher_suites", ()) if not is_served_suite(name)]
+    lacking += [name for name in policy.get("curves", ()) if name not in SERVED_CURVES]
+    found = [_finding(f"{name} of tls is not offered", span, error=False) for name in lacking]
+    if "insecure_secrets_log" in policy:
+        message = "insecure_secrets_log of tls is not supported yet and has no effect"
+        found.append(_finding(message, span, error=False))
     return found
 
 

@@ -17,7 +17,6 @@ def read(text):
 
 
 ERRORS = [
-    "a.example {\n\ttls {\n\t\tclient_auth {\n\t\t\tmode require\n\t\t}\n\t}\n}\n",
     "a.example {\n\ttls {\n\t\tload /certificates\n\t}\n}\n",
     "a.example {\n\tacme_server\n}\n",
     "a.example {\n\t@m url_pattern /a/:id\n\trespond @m x\n}\n",
@@ -26,16 +25,18 @@ ERRORS = [
     "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\tproxy_protocol\n\t\t}\n\t}\n}\na.example {\n}\n",
     "{\n\tservers {\n\t\tclient_ip_headers X-Real-IP\n\t}\n}\na.example {\n}\n",
     "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example {\n}\n",
-    "{\n\tservers {\n\t\tstrict_sni_host\n\t}\n}\na.example {\n}\n",
 ]
 WARNINGS = [
     "a.example {\n\tpush /x\n}\n",
     "a.example {\n\ttls me@a.example\n}\n",
-    "a.example {\n\ttls {\n\t\tciphers TLS_AES_128_GCM_SHA256\n\t}\n}\n",
+    "a.example {\n\ttls {\n\t\tciphers TLS_RSA_WITH_AES_128_CBC_SHA\n\t}\n}\n",
     "{\n\temail me@a.example\n}\na.example {\n}\n",
     "{\n\tservers {\n\t\ttimeouts {\n\t\t\tidle 5m\n\t\t}\n\t}\n}\na.example {\n}\n",
 ]
 SILENT = [
+    "a.example {\n\ttls {\n\t\tclient_auth {\n\t\t\tmode require\n\t\t}\n\t}\n}\n",
+    "a.example {\n\ttls {\n\t\tciphers TLS_AES_128_GCM_SHA256\n\t}\n}\n",
+    "{\n\tservers {\n\t\tstrict_sni_host\n\t}\n}\na.example {\n}\n",
     "a.example {\n\trespond x\n}\n",
     "a.example {\n\ttls internal {\n\t\tprotocols tls1.3\n\t}\n}\n",
     "a.example {\n\ttls cert.pem key.pem\n}\n",

@@ -54,18 +54,29 @@ impl Worker {
         let now_ms = self.now_ms();
         let settings = self.snapshot.settings();
         let (handshake, head) = (settings.handshake_timeout_ms, settings.request_head_timeout_ms);
-        let config = self.tls.clone();
+        let reads_hello = self.snapshot.reads_hello();
         let Some(down) = self.downstream(socket) else { return };
         if !down.is_tls {
             down.phase = Phase::Head;
             return self.set_downstream_deadline(socket, now_ms + or_default(head, REQUEST_HEAD_TIMEOUT_MS));
         }
-        down.phase = Phase::Handshake;
-        match Session::server(&config) {
-            Ok(session) => down.session = Some(session),
-            Err(_) => return self.abort(io, socket),
-        }
+        down.phase = Phase::Hello;
         self.set_downstream_deadline(socket, now_ms + or_default(handshake, HANDSHAKE_TIMEOUT_MS));
+        if !reads_hello {
+            self.begin_handshake(io, socket);
+        }
+    }
+
+    /// By the policy that the ClientHello found, else by the engine's own.
+    pub fn begin_handshake<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let own = self.tls.clone();
+        let Some(down) = self.downstream(socket) else { return };
+        let policy = down.greeting.as_ref().and_then(|greeting| greeting.policy.as_ref());
+        down.phase = Phase::Handshake;
+        match Session::server(policy.map_or(&own, |policy| &policy.config)) {
+            Ok(session) => down.session = Some(session),
+            Err(_) => self.abort(io, socket),
+        }
     }
 
     /// Bytes from a client as they come from the ring.
@@ -74,6 +85,7 @@ impl Worker {
         match down.phase {
             Phase::Closing => {}
             Phase::ProxyHeader => self.proxy_header(io, socket, data),
+            Phase::Hello => self.hello_data(io, socket, data),
             _ if down.session.is_some() => self.records(io, socket, data),
             _ => self.receive(io, socket, data),
         }
@@ -108,7 +120,7 @@ impl Worker {
         }
     }
 
-    fn records<I: Io>(&mut self, io: &mut I, socket: SocketId, data: &mut [u8]) {
+    pub fn records<I: Io>(&mut self, io: &mut I, socket: SocketId, data: &mut [u8]) {
         let mut plain = std::mem::take(&mut self.scratch.plain);
         let mut wire = std::mem::take(&mut self.scratch.wire);
         let Some(down) = self.downstream(socket) else { return };
@@ -121,8 +133,9 @@ impl Worker {
         match result {
             Err(_) => self.tls_failed(io, socket),
             Ok(progress) => {
-                if progress.established {
-                    self.established(socket);
+                if progress.established && !self.established(socket) {
+                    plain.clear();
+                    self.tls_failed(io, socket);
                 }
                 if !plain.is_empty() {
                     self.receive(io, socket, &plain);
@@ -137,11 +150,14 @@ impl Worker {
         self.scratch.wire = wire;
     }
 
-    fn established(&mut self, socket: SocketId) {
+    /// False: rustls read another name than we, whose policy may be another one.
+    fn established(&mut self, socket: SocketId) -> bool {
         let head = or_default(self.snapshot.settings().request_head_timeout_ms, REQUEST_HEAD_TIMEOUT_MS);
         let deadline_ms = self.now_ms() + head;
-        let Some(down) = self.downstream(socket) else { return };
-        down.peer.tls = down.session.as_ref().and_then(Session::info);
+        let Some(down) = self.downstream(socket) else { return true };
+        if !down.take_greeting() {
+            return false;
+        }
         down.phase = Phase::Head;
         let counter = match down.peer.tls.as_ref().map(|info| info.version) {
             Some(TlsVersion::Tls12) => Counter::TlsHandshakes12,
@@ -153,12 +169,13 @@ impl Worker {
             true => self.begin_multiplex(socket),
             false => self.set_downstream_deadline(socket, deadline_ms),
         }
+        true
     }
 
     /// The alert is in `out` already: it is sent, then the socket closes.
     fn tls_failed<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         let Some(down) = self.downstream(socket) else { return };
-        if down.phase == Phase::Handshake {
+        if matches!(down.phase, Phase::Hello | Phase::Handshake) {
             self.metrics.add(Counter::TlsHandshakesFailed, 1);
         }
         self.fail_exchange(socket, Failure::ClientTls);

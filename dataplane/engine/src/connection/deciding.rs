@@ -36,6 +36,17 @@ impl Worker {
             return self.answer(io, socket, answer);
         };
         down.serving.host = Some(Arc::clone(host));
+        if let Some(tls) = &down.peer.tls {
+            if !host.agrees(tls, exchange.host()) {
+                let reason = "the host is not of this connection's TLS policy";
+                return self.refuse(io, socket, Refuse { status: 421, reason });
+            }
+            if let Some(handshake) = tls.handshake.as_ref()
+                && let Some(page) = handshake.refusal()
+            {
+                return self.refuse_client(io, socket, &page);
+            }
+        }
         match host.deny() {
             Some(_) => self.answer(io, socket, Answer::Denied),
             None => self.run_program(io, socket, 0),
@@ -109,6 +120,20 @@ impl Worker {
             exchange.set_status(status);
         }
         self.run_program(io, socket, entry);
+    }
+
+    /// A client without the certificate that its host asks for: no program runs, no upstream hears of it, and the
+    /// connection ends, so that the next one may bring a certificate.
+    fn refuse_client<I: Io>(&mut self, io: &mut I, socket: SocketId, page: &str) {
+        if let Some(down) = self.downstream(socket) {
+            down.serving.reason = "client certificate";
+            down.serving.persistent = false;
+        }
+        self.send_written(io, socket, |worker, out| {
+            worker.write_answer_head(socket, Origin::Static(StaticAnswer::Text(400, page)), out);
+            worker.write_answer_end(socket, out);
+        });
+        self.finish_exchange(io, socket);
     }
 
     fn check_password<I: Io>(&mut self, io: &mut I, socket: SocketId, row: u32, entry: u32) {

@@ -16,6 +16,7 @@ pub mod cgi;
 pub mod deciding;
 pub mod ending;
 pub mod filing;
+mod greeting;
 pub mod intercepting;
 pub mod multiplexing;
 pub mod proxying;
@@ -37,6 +38,7 @@ use crate::ring::SocketId;
 use crate::snapshot::{EndpointKey, Standing, VirtualHost};
 use crate::timers::Wheel;
 use crate::tls::Session;
+use crate::tls::policies::TlsPolicy;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use streams::StreamLink;
@@ -46,6 +48,8 @@ use streams::StreamLink;
 pub enum Phase {
     /// Waits for the PROXY protocol's header.
     ProxyHeader,
+    /// Waits for the ClientHello, whose name finds the policy or the stream.
+    Hello,
     Handshake,
     /// Waits for a request head: idle where `input` is empty.
     Head,
@@ -114,6 +118,14 @@ pub enum Waiting {
     Retry,
     /// The request goes up, the answer comes down.
     Answer,
+}
+
+/// A ClientHello that was read before its handshake.
+pub struct Greeting {
+    pub server_name: Option<Box<str>>,
+    pub policy: Option<Arc<TlsPolicy>>,
+    /// Empty where nothing asks for it.
+    pub ja4: Box<str>,
 }
 
 /// One exchange of a connection.
@@ -206,6 +218,8 @@ pub struct Downstream {
     pub peer: Peer,
     pub is_tls: bool,
     pub session: Option<Session>,
+    /// What the ClientHello told, until the handshake ends.
+    pub greeting: Option<Box<Greeting>>,
     pub phase: Phase,
     pub input: Vec<u8>,
     pub scanner: HeadScanner,
@@ -303,6 +317,7 @@ impl Downstream {
             peer,
             is_tls,
             session: None,
+            greeting: None,
             phase,
             input: Vec::new(),
             scanner: HeadScanner::default(),

@@ -86,7 +86,7 @@ impl Worker {
                 Phase::Head => self.head(io, socket, &bytes[at..]),
                 Phase::Serving => self.body(io, socket, &bytes[at..]),
                 Phase::Tunnel => self.tunnel_up(io, socket, &bytes[at..]),
-                Phase::ProxyHeader | Phase::Handshake | Phase::Multiplex => None,
+                Phase::ProxyHeader | Phase::Hello | Phase::Handshake | Phase::Multiplex => None,
                 Phase::Lingering | Phase::Closing => Some(bytes.len() - at),
             };
             match step {

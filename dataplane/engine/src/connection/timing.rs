@@ -21,7 +21,7 @@ impl Worker {
             return;
         }
         match down.phase {
-            Phase::ProxyHeader | Phase::Handshake | Phase::Lingering => {
+            Phase::ProxyHeader | Phase::Hello | Phase::Handshake | Phase::Lingering => {
                 let counted = down.phase != Phase::Lingering;
                 self.metrics.add(Counter::RefusedTimeout, u64::from(counted));
                 self.abort(io, socket);

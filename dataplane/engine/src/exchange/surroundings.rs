@@ -2,10 +2,12 @@
 //!
 //! Rule: times are in UTC, whatever the machine's zone is.
 
+use super::client_certificates::ClientField;
 use super::statuses::civil_from_days;
 use super::texts::Placeholder;
 use super::{Exchange, TlsInfo, TlsVersion};
 use crate::ring::addresses::read_clock;
+use crate::tls::ja4;
 use std::io::Write;
 use std::sync::OnceLock;
 
@@ -53,7 +55,7 @@ impl Surrounding {
     }
 }
 
-/// A value of the client's TLS session. Clients are asked for no certificate: theirs are Go's for an empty one.
+/// A value of the client's TLS session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsField {
     Version,
@@ -63,10 +65,11 @@ pub enum TlsField {
     ProtocolMutual,
     ServerName,
     EncryptedHello,
-    ClientText(&'static str),
+    Ja4,
+    Client(ClientField),
 }
 
-const TLS_FIELDS: [(&str, TlsField); 18] = [
+const TLS_FIELDS: [(&str, TlsField); 8] = [
     ("version", TlsField::Version),
     ("cipher_suite", TlsField::CipherSuite),
     ("resumed", TlsField::Resumed),
@@ -74,41 +77,20 @@ const TLS_FIELDS: [(&str, TlsField); 18] = [
     ("proto_mutual", TlsField::ProtocolMutual),
     ("server_name", TlsField::ServerName),
     ("ech", TlsField::EncryptedHello),
-    (
-        "client.fingerprint",
-        TlsField::ClientText("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-    ),
-    ("client.public_key", TlsField::ClientText("")),
-    ("client.public_key_sha256", TlsField::ClientText("")),
-    ("client.issuer", TlsField::ClientText("")),
-    ("client.serial", TlsField::ClientText("<nil>")),
-    ("client.subject", TlsField::ClientText("")),
-    (
-        "client.certificate_pem",
-        TlsField::ClientText("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"),
-    ),
-    ("client.certificate_der_base64", TlsField::ClientText("")),
-    ("client.san.dns_names", TlsField::ClientText("[]")),
-    ("client.san.emails", TlsField::ClientText("[]")),
-    ("client.san.ips", TlsField::ClientText("[]")),
+    ("ja4", TlsField::Ja4),
 ];
 
 impl TlsField {
     /// The part of a name after `http.request.tls.`; case does not count.
     pub fn compile(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
+        if name == "ja4" {
+            ja4::want();
+        }
         if let Some((_, field)) = TLS_FIELDS.iter().find(|(known, _)| *known == name) {
             return Some(*field);
         }
-        let list = name.strip_prefix("client.san.")?;
-        let (list, index) = list.split_once('.').map_or((list, None), |(list, at)| (list, Some(at)));
-        match index {
-            None => (list == "uris").then_some(Self::ClientText("[]")),
-            Some(index) => {
-                let known = ["dns_names", "emails", "ips", "uris"].contains(&list);
-                (known && index.parse::<u32>().is_ok()).then_some(Self::ClientText(""))
-            }
-        }
+        ClientField::compile(name.strip_prefix("client.")?).map(Self::Client)
     }
 
     fn write(self, tls: &TlsInfo, out: &mut Vec<u8>) {
@@ -121,7 +103,11 @@ impl TlsField {
             Self::Resumed | Self::EncryptedHello => "false",
             Self::Protocol => tls.protocol,
             Self::ServerName => tls.server_name.as_deref().unwrap_or_default(),
-            Self::ClientText(text) => text,
+            Self::Ja4 => tls.handshake.as_ref().map_or("", |handshake| &handshake.ja4),
+            Self::Client(field) => {
+                let client = tls.handshake.as_ref().and_then(|handshake| handshake.client.as_ref());
+                return field.write(client.map_or(&[], |client| &client.leaf), out);
+            }
         };
         out.extend_from_slice(text.as_bytes());
     }
@@ -321,7 +307,9 @@ mod tests {
             ("client.san.ips.x", None),
             ("client.nothing", None),
         ] {
-            assert_eq!(TlsField::compile(name), expected.map(TlsField::ClientText), "{name}");
+            let found =
+                TlsField::compile(name).map(|field| shown(|out| field.write(&TlsInfo::assumed(), out)));
+            assert_eq!(found.as_deref(), expected, "{name}");
         }
     }
 }

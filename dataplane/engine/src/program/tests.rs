@@ -46,6 +46,9 @@ fn host(code: &[u8], target: &str, tables: &protocol::Tables) -> VirtualHost {
         error_entry: 0,
         marker: "".into(),
         deny: None,
+        tls: None,
+        strict_sni_host: false,
+        stream: crate::protocol::Stream::NoStream,
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Settings {
     pub strict_encoded_slash: bool,
     #[prost(string, repeated, tag = "10")]
     pub denied_upstreams: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bytes = "bytes", repeated, tag = "41")]
+    pub ticket_keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(bool, tag = "40")]
     pub as_caddy: bool,
 }
@@ -49,6 +51,69 @@ pub struct Listener {
     pub proxy_protocol: bool,
     #[prost(uint32, tag = "6")]
     pub external_port: u32,
+    #[prost(enumeration = "Transport", tag = "20")]
+    pub transport: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TlsPolicy {
+    #[prost(string, tag = "1")]
+    pub version_min: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub version_max: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "3")]
+    pub cipher_suites: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "4")]
+    pub curves: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub protocols: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "6")]
+    pub client_authentication: ::core::option::Option<ClientAuthentication>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClientAuthentication {
+    #[prost(enumeration = "client_authentication::Mode", tag = "1")]
+    pub mode: i32,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub trusted_ca: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bool, tag = "3")]
+    pub system_roots: bool,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub trusted_leaves: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Nested message and enum types in `ClientAuthentication`.
+pub mod client_authentication {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Mode {
+        Request = 0,
+        Require = 1,
+        VerifyIfGiven = 2,
+        RequireAndVerify = 3,
+    }
+    impl Mode {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Request => "REQUEST",
+                Self::Require => "REQUIRE",
+                Self::VerifyIfGiven => "VERIFY_IF_GIVEN",
+                Self::RequireAndVerify => "REQUIRE_AND_VERIFY",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "REQUEST" => Some(Self::Request),
+                "REQUIRE" => Some(Self::Require),
+                "VERIFY_IF_GIVEN" => Some(Self::VerifyIfGiven),
+                "REQUIRE_AND_VERIFY" => Some(Self::RequireAndVerify),
+                _ => None,
+            }
+        }
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Certificate {
@@ -60,8 +125,8 @@ pub struct Certificate {
     pub chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(bytes = "bytes", tag = "4")]
     pub key: ::prost::bytes::Bytes,
-    #[prost(string, tag = "5")]
-    pub tls_version_min: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub ocsp: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Endpoint {
@@ -376,6 +441,12 @@ pub struct VirtualHost {
     pub deny: bool,
     #[prost(string, tag = "11")]
     pub deny_reason: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "31")]
+    pub tls: ::core::option::Option<TlsPolicy>,
+    #[prost(bool, tag = "32")]
+    pub strict_sni_host: bool,
+    #[prost(enumeration = "Stream", tag = "33")]
+    pub stream: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Tables {
@@ -1046,6 +1117,35 @@ impl ResourceType {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
+pub enum Transport {
+    Http = 0,
+    Tcp = 1,
+    Udp = 2,
+}
+impl Transport {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HTTP" => Some(Self::Http),
+            "TCP" => Some(Self::Tcp),
+            "UDP" => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
 pub enum Balancing {
     Random = 0,
     RoundRobin = 1,
@@ -1099,6 +1199,35 @@ impl Balancing {
             "HEADER_HASH" => Some(Self::HeaderHash),
             "COOKIE" => Some(Self::Cookie),
             "PEAK_EWMA" => Some(Self::PeakEwma),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Stream {
+    NoStream = 0,
+    PassThrough = 1,
+    Terminate = 2,
+}
+impl Stream {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::NoStream => "NO_STREAM",
+            Self::PassThrough => "PASS_THROUGH",
+            Self::Terminate => "TERMINATE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NO_STREAM" => Some(Self::NoStream),
+            "PASS_THROUGH" => Some(Self::PassThrough),
+            "TERMINATE" => Some(Self::Terminate),
             _ => None,
         }
     }

@@ -20,8 +20,9 @@ pub struct LoadedCertificate {
     pub hosts: Box<[Box<str>]>,
     chain: Box<[Box<[u8]>]>,
     key: Box<[u8]>,
+    /// Stapled, where there is one.
+    ocsp: Option<Box<[u8]>>,
     parsed: ArcSwapOption<CertifiedKey>,
-    tls13_only: bool,
 }
 
 /// Certificates whose keys are parsed, oldest first.
@@ -48,8 +49,8 @@ impl LoadedCertificate {
             hosts: message.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             chain: message.chain.iter().map(|der| der[..].into()).collect(),
             key: message.key[..].into(),
+            ocsp: (!message.ocsp.is_empty()).then(|| message.ocsp[..].into()),
             parsed: ArcSwapOption::empty(),
-            tls13_only: message.tls_version_min == "1.3",
         };
         loaded.parse().map(|_| loaded)
     }
@@ -59,7 +60,8 @@ impl LoadedCertificate {
             return Err("the certificate is empty".into());
         }
         let chain = self.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        let certified = CertifiedKey::new(chain, load_key(&self.key)?);
+        let mut certified = CertifiedKey::new(chain, load_key(&self.key)?);
+        certified.ocsp = self.ocsp.as_ref().map(|response| response.to_vec());
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
             Err(error) => Err(format!("certificate and key: {error}")),
@@ -148,17 +150,8 @@ impl CertificateResolver {
 impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let index = self.current.load();
-        let found = index.find(hello.server_name())?;
-        if found.tls13_only && !hello.cipher_suites().iter().any(|&suite| is_tls13(suite)) {
-            return None;
-        }
-        found.certified(&self.parsed)
+        index.find(hello.server_name())?.certified(&self.parsed)
     }
-}
-
-/// A client without any suite of TLS 1.3 offers no TLS 1.3.
-fn is_tls13(suite: rustls::CipherSuite) -> bool {
-    u16::from(suite) >> 8 == 0x13
 }
 
 impl fmt::Debug for CertificateResolver {

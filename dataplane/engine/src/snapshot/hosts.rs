@@ -1,15 +1,18 @@
 //! Virtual hosts and the snapshot that finds them.
 
-use super::certificates::CertificateResolver;
 use super::settings::{Listener, Settings};
 use super::sharded::Sharded;
 use super::tables::{ProxyCall, ResponseRow, Tables};
-use crate::exchange::ListenerId;
+use crate::exchange::{ListenerId, TlsInfo};
 use crate::program::image::Image;
+use crate::protocol::Stream;
+use crate::tls::ja4;
+use crate::tls::policies::{TlsPolicies, TlsPolicy};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A host name's routes: code of a shape, the constants and tables of this host.
+#[derive(Clone)]
 pub struct VirtualHost {
     pub name: Arc<str>,
     /// Lower case: exact, "*.suffix", "" for any.
@@ -25,6 +28,10 @@ pub struct VirtualHost {
     /// Version of this host's configuration, for the access log.
     pub marker: Box<str>,
     pub deny: Option<Box<str>>,
+    /// None: the engine's own policy.
+    pub tls: Option<Arc<TlsPolicy>>,
+    pub strict_sni_host: bool,
+    pub stream: Stream,
 }
 
 impl VirtualHost {
@@ -35,6 +42,23 @@ impl VirtualHost {
 
     pub fn response(&self, row: u32) -> &ResponseRow {
         &self.tables.responses[row as usize]
+    }
+
+    /// A handshake must know this host before it begins.
+    pub fn is_found_by_name(&self) -> bool {
+        self.tls.is_some() || self.stream != Stream::NoStream
+    }
+
+    /// Whether a connection for this server name and with this policy may serve the host (RFC 9110 7.4).
+    pub fn agrees(&self, tls: &TlsInfo, host: &[u8]) -> bool {
+        let policy = tls.handshake.as_ref().and_then(|handshake| handshake.policy.as_ref());
+        let same = match (policy, &self.tls) {
+            (None, None) => true,
+            (Some(had), Some(wanted)) => Arc::ptr_eq(had, wanted),
+            _ => false,
+        };
+        let named = || tls.server_name.as_deref().unwrap_or_default().as_bytes() == host;
+        same && (!self.strict_sni_host || named())
     }
 
     /// Fail closed: answer 503 with this reason, whatever the program.
@@ -80,7 +104,9 @@ pub struct Snapshot {
     pub(super) settings: Arc<Settings>,
     pub(super) listeners: Arc<[Listener]>,
     pub(super) hosts: HostIndex,
-    pub(super) resolver: Arc<CertificateResolver>,
+    pub(super) tls: Arc<TlsPolicies>,
+    /// Some host must be known before its handshake.
+    pub(super) reads_hello: bool,
 }
 
 impl Snapshot {
@@ -91,7 +117,8 @@ impl Snapshot {
             settings: Arc::default(),
             listeners: Arc::new([]),
             hosts: HostIndex::default(),
-            resolver: Arc::default(),
+            tls: Arc::default(),
+            reads_hello: false,
         })
     }
 
@@ -110,9 +137,14 @@ impl Snapshot {
         self.hosts.find(b"", listener)
     }
 
-    /// Hot: always answers from what was committed last, so one for the process' life is enough.
-    pub fn certificate_resolver(&self) -> Arc<dyn rustls::server::ResolvesServerCert> {
-        self.resolver.clone()
+    /// Hot: certificates are always what was committed last, so one for the process' life is enough.
+    pub fn tls_policies(&self) -> &TlsPolicies {
+        &self.tls
+    }
+
+    /// ClientHellos are read before rustls gets them.
+    pub fn reads_hello(&self) -> bool {
+        self.reads_hello || ja4::is_wanted()
     }
 
     pub fn settings(&self) -> &Settings {

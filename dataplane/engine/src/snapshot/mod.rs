@@ -21,7 +21,7 @@ mod tables;
 mod upstream_tls;
 
 pub use answers::{FieldSelection, ResponseMatch};
-pub use certificates::{CertificateResolver, LoadedCertificate};
+pub use certificates::{CertificateIndex, CertificateResolver, LoadedCertificate};
 pub use clusters::{Attempt, Cluster, ClusterState, Endpoint, EndpointKey, EndpointRef, Picked, UpstreamTls};
 pub use compiling::{Compiler, compile_folded_path, compile_path};
 pub use files::{Browse, FileMatch, FilePattern, FileServer, TryPolicy};

@@ -1,7 +1,7 @@
 //! The control thread's book of everything committed: takes changes, gives the next snapshot. A resource that cannot
 //! be used is refused and what refers to it keeps its former version; all else of the commit holds.
 
-use super::certificates::{CertificateIndex, CertificateResolver, LoadedCertificate};
+use super::certificates::{CertificateIndex, LoadedCertificate};
 use super::clusters::{Cluster, EndpointRegistry, parse_endpoint};
 use super::compiling::Compiler;
 use super::hosts::{HostIndex, Snapshot, VirtualHost};
@@ -11,7 +11,9 @@ use super::upstream_tls::UpstreamPolicies;
 use crate::digests::{Digest, digest};
 use crate::exchange::ListenerId;
 use crate::program::image::Image;
-use crate::protocol::{self, ResourceType};
+use crate::protocol::{self, ResourceType, Stream};
+use crate::tls::policies::TlsPolicies;
+use crate::tls::tickets::Key;
 use prost::Message;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -63,8 +65,10 @@ pub struct Store {
     /// Named by clusters, and not there.
     missing_endpoints: HashSet<SharedName>,
     hosts: HashMap<SharedName, Arc<VirtualHost>>,
+    /// Hosts that a connection must be found for by its server name.
+    hosts_by_name: usize,
     index: HostIndex,
-    resolver: Arc<CertificateResolver>,
+    tls: Arc<TlsPolicies>,
     registry: EndpointRegistry,
     policies: UpstreamPolicies,
     compiler: Compiler,
@@ -111,7 +115,7 @@ impl Store {
         }
         let default = self.certificates.get(&*self.settings.default_certificate).cloned();
         self.certificate_index.set_default(default);
-        self.resolver.store(self.certificate_index.clone());
+        self.tls.resolver.store(self.certificate_index.clone());
         (self.snapshot(snapshot), refusals)
     }
 
@@ -121,8 +125,14 @@ impl Store {
             settings: self.settings.clone(),
             listeners: self.listeners.values().cloned().collect(),
             hosts: self.index.clone(),
-            resolver: self.resolver.clone(),
+            tls: self.tls.clone(),
+            reads_hello: self.hosts_by_name > 0,
         })
+    }
+
+    /// `key`: what the keys of session tickets are derived from.
+    pub fn with_ticket_key(key: Key) -> Self {
+        Self { tls: Arc::new(TlsPolicies::new(key)), ..Self::default() }
     }
 
     /// The resolver and defaults, before anything was committed.
@@ -193,17 +203,14 @@ impl Store {
             }
             ResourceType::Image => drop(self.images.remove(name)),
             ResourceType::Tables => drop(self.tables.remove(&digest(&[name.as_bytes()]))),
-            ResourceType::VirtualHost => {
-                if let Some(former) = self.hosts.remove(name) {
-                    self.index.remove(&former);
-                }
-            }
+            ResourceType::VirtualHost => self.forget_host(name),
             ResourceType::Program | ResourceType::Plugin | ResourceType::Unspecified => {}
         }
     }
 
     fn put_settings(&mut self, message: &protocol::Settings) -> Result<(), String> {
         let settings = Settings::compile(message)?;
+        self.tls.keys.set(&message.ticket_keys)?;
         let denied_changed = settings.denied_upstreams != self.settings.denied_upstreams;
         self.settings = Arc::new(settings);
         if denied_changed {
@@ -365,20 +372,7 @@ impl Store {
         if let Some(former) = self.images.insert(name.into(), image.clone()) {
             let using = self.hosts.values().filter(|host| Arc::ptr_eq(&host.image, &former));
             let changed: Vec<_> = using
-                .map(|host| {
-                    Arc::new(VirtualHost {
-                        name: host.name.clone(),
-                        hosts: host.hosts.clone(),
-                        listeners: host.listeners.clone(),
-                        image: image.clone(),
-                        constants: host.constants.clone(),
-                        tables: host.tables.clone(),
-                        fuel: host.fuel,
-                        error_entry: host.error_entry,
-                        marker: host.marker.clone(),
-                        deny: host.deny.clone(),
-                    })
-                })
+                .map(|host| Arc::new(VirtualHost { image: image.clone(), ..VirtualHost::clone(host) }))
                 .collect();
             changed.into_iter().for_each(|host| self.adopt_host(host));
         }
@@ -395,8 +389,8 @@ impl Store {
     fn put_host(&mut self, name: &str, message: protocol::VirtualHost) -> Result<(), String> {
         let image = match self.images.get(message.program.as_str()) {
             Some(image) => image.clone(),
-            // A closed host is closed even without its program.
-            None if message.deny => Arc::new(Image::nothing()),
+            // A closed host is closed even without its program; a stream has none.
+            None if message.deny || message.stream() != Stream::NoStream => Arc::new(Image::nothing()),
             None => return Err(format!("no image of program {}", message.program)),
         };
         let tables = match message.tables.as_str() {
@@ -413,6 +407,15 @@ impl Store {
                 image.constants_bytes
             ));
         }
+        let policy = message.tls.as_ref().map(|policy| self.tls.get(policy)).transpose();
+        let (tls, failure) = policy.map_or_else(|failure| (None, Some(failure)), |policy| (policy, None));
+        if failure.is_some() && self.hosts.contains_key(name) {
+            return failure.map_or(Ok(()), Err);
+        }
+        let stream = message.stream();
+        if stream != Stream::NoStream && tables.proxies.is_empty() {
+            return Err("a stream without an upstream".into());
+        }
         let ids: Box<[ListenerId]> = message.listeners.iter().map(|name| self.listener_id(name)).collect();
         let listeners = self.listener_sets.entry(ids.clone()).or_insert_with(|| ids.into()).clone();
         self.adopt_host(Arc::new(VirtualHost {
@@ -425,15 +428,28 @@ impl Store {
             fuel: message.fuel,
             error_entry: message.error_entry,
             marker: message.marker.into(),
-            deny: message.deny.then(|| message.deny_reason.into()),
+            // Without its policy a host might let in whom it must not: it is closed.
+            deny: match &failure {
+                Some(failure) => Some(failure.as_str().into()),
+                None => message.deny.then(|| message.deny_reason.into()),
+            },
+            tls,
+            strict_sni_host: message.strict_sni_host,
+            stream,
         }));
-        Ok(())
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn forget_host(&mut self, name: &str) {
+        if let Some(former) = self.hosts.remove(name) {
+            self.hosts_by_name -= usize::from(former.is_found_by_name());
+            self.index.remove(&former);
+        }
     }
 
     fn adopt_host(&mut self, host: Arc<VirtualHost>) {
-        if let Some(former) = self.hosts.remove(&host.name) {
-            self.index.remove(&former);
-        }
+        self.forget_host(&host.name);
+        self.hosts_by_name += usize::from(host.is_found_by_name());
         self.index.insert(&host);
         self.hosts.insert(host.name.clone(), host);
     }

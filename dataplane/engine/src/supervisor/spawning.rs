@@ -1,11 +1,13 @@
 //! The engine as a child process, with its control socket and the metrics memfd as descriptors 3 and 4.
 
 use super::Options;
-use std::io;
+use crate::tls::tickets::{Key, make_key};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 pub const CONTROL_DESCRIPTOR: RawFd = 3;
 pub const METRICS_DESCRIPTOR: RawFd = 4;
@@ -31,8 +33,17 @@ pub fn spawn(options: &Options, metrics: BorrowedFd<'_>) -> io::Result<(Child, O
             place_descriptors(control, metrics)
         });
     }
-    let child = command.spawn()?;
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(ticket_key())?;
+    }
     Ok((child, ours.into()))
+}
+
+/// What session tickets are sealed by: the same for every engine of this supervisor, and nowhere on a disk.
+fn ticket_key() -> &'static Key {
+    static KEY: OnceLock<Key> = OnceLock::new();
+    KEY.get_or_init(make_key)
 }
 
 /// Both descriptors to their places, whatever lies there: first out of the way, then down.

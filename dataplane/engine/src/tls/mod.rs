@@ -3,17 +3,20 @@
 //! Called by `connection` and `upstream`. Rule: what arrived in part is kept, bounded, and nothing else is buffered; an
 //! error yields its alert in `out` and ends the session.
 
+pub mod clients;
+pub mod hello;
+pub mod ja4;
+pub mod policies;
+pub mod tickets;
+
 use crate::exchange::{TlsInfo, TlsVersion};
 use crate::limits::{TLS_BUFFERED_BYTES_MAX, TLS_RECORD_BYTES_MAX};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
-use rustls::crypto::aws_lc_rs as provider;
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConnectionData, UnbufferedServerConnection,
-};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConnectionData, UnbufferedServerConnection};
 use rustls::sign::CertifiedKey;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -44,19 +47,6 @@ pub struct Session {
 enum Side {
     Server(Box<UnbufferedServerConnection>),
     Client(Box<UnbufferedClientConnection>),
-}
-
-/// The server side's configuration for the life of the process: TLS 1.2 and 1.3, AEAD and ECDHE only, no early data.
-pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let builder = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()));
-    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-    let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(Noting(resolver)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-    // Stateless tickets with rotating keys: no session cache that all workers would have to lock.
-    config.ticketer = provider::Ticketer::new()?;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 1;
-    Ok(Arc::new(config))
 }
 
 impl Session {
@@ -148,6 +138,19 @@ impl Session {
         protocol == Some(b"h2")
     }
 
+    /// The name that the ClientHello asked for, as rustls read it.
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// What the other side showed, leaf first, resumed sessions included.
+    pub fn peer_chain(&self) -> Option<&[CertificateDer<'static>]> {
+        match &self.side {
+            Side::Server(connection) => connection.peer_certificates(),
+            Side::Client(connection) => connection.peer_certificates(),
+        }
+    }
+
     /// What the handshake agreed on; None before its end.
     pub fn info(&self) -> Option<TlsInfo> {
         let version = match &self.side {
@@ -176,6 +179,7 @@ impl Session {
                 _ => "",
             },
             resumed: state.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            handshake: None,
         })
     }
 }

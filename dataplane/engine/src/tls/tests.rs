@@ -1,25 +1,25 @@
 //! A session of each side, talking to each other over pieces of any size.
 
+use super::policies::TlsPolicies;
 use super::*;
-
-#[derive(Debug)]
-struct Single(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Single {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-}
+use crate::protocol;
+use crate::snapshot::{CertificateIndex, LoadedCertificate, provider};
 
 pub(crate) fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let made = rcgen::generate_simple_self_signed(vec!["shop.example".to_owned()]).unwrap();
-    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let signer = provider::sign::any_supported_type(&key).unwrap();
-    let certified = CertifiedKey::new(vec![made.cert.der().clone()], signer);
-    let server = server_config(Arc::new(Single(Arc::new(certified)))).unwrap();
+    let message = protocol::Certificate {
+        chain: vec![made.cert.der().to_vec().into()],
+        key: made.signing_key.serialize_der().into(),
+        ..Default::default()
+    };
+    let mut index = CertificateIndex::default();
+    index.set_default(Some(Arc::new(LoadedCertificate::load(&message).unwrap())));
+    let policies = TlsPolicies::default();
+    policies.resolver.store(index);
+    let server = policies.own().unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+    let client = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

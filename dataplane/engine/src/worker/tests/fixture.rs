@@ -90,6 +90,7 @@ fn listener(name: &str, tls: bool, proxy_protocol: bool) -> Change {
         port: 8080,
         tls,
         proxy_protocol,
+        transport: 0,
         external_port: 0,
     };
     put(ResourceType::Listener, name, &message)
@@ -146,7 +147,7 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         hosts: vec!["shop.example".to_owned()],
         chain: vec![chain.clone().into()],
         key: key.clone().into(),
-        tls_version_min: String::new(),
+        ocsp: Default::default(),
     };
     let settings = protocol::Settings {
         trusted_proxies: vec!["127.0.0.1/32".to_owned()],

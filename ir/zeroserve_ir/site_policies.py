@@ -1,0 +1,205 @@
+"""How TLS is spoken with the clients of a Caddyfile's sites, by host.
+
+In: options and sites, a reader of files, the local authority. Out: for a host on a server the TlsPolicy of
+its virtual host, and whether its name must be its connection's. Who calls: `drafting_sites`. Rule: the policy
+is the first of Caddy's connection policies that takes the name; a site whose demands on clients cannot be met
+as they are written is closed, never open (caddytls/connpolicy.go, caddyhttp/app.go).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.caddyfile.adapting_connections import connection_policies
+from zeroserve_ir.caddyfile.adapting_names import matches_wildcard
+from zeroserve_ir.caddyfile.judging import SERVED_CURVES, is_served_suite
+from zeroserve_ir.caddyfile.listening import Server
+from zeroserve_ir.caddyfile.meaning.authorities import DEFAULT_AUTHORITY
+from zeroserve_ir.caddyfile.meaning.securing import simple_directive
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
+from zeroserve_ir.site_certificates import LocalCertificates, ReadFile
+from zeroserve_ir.sources import Span
+from zeroserve_ir.tree import Options, Scheme, Site
+from zeroserve_ir.tree_carried import Json
+
+_MODES = {
+    "request": pb.ClientAuthentication.REQUEST,
+    "require": pb.ClientAuthentication.REQUIRE,
+    "verify_if_given": pb.ClientAuthentication.VERIFY_IF_GIVEN,
+    "require_and_verify": pb.ClientAuthentication.REQUIRE_AND_VERIFY,
+}
+_VERIFYING = (pb.ClientAuthentication.VERIFY_IF_GIVEN, pb.ClientAuthentication.REQUIRE_AND_VERIFY)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPolicy:
+    """The policy of one host: no message is the engine's own."""
+
+    message: pb.TlsPolicy | None = None
+    strict_sni_host: bool = False
+    failure: str = ""
+    """Why the policy cannot be enforced: its host is closed."""
+
+    @property
+    def key(self) -> bytes:
+        """Equal for equal policies."""
+        content = b"" if self.message is None else self.message.SerializeToString(deterministic=True)
+        return (
+            bytes([self.message is not None, self.strict_sni_host]) + self.failure.encode() + b"\0" + content
+        )
+
+    def check(self, span: Span) -> None:
+        """Raise DiagnosticError where the policy cannot be enforced."""
+        if self.failure:
+            raise DiagnosticError([Diagnostic(Code.ZS0110, f"client_auth: {self.failure}", span)])
+
+
+class SitePolicies:
+    """Connection policies of all servers, each read once."""
+
+    def __init__(
+        self,
+        options: Options,
+        sites: Sequence[Site],
+        read_file: ReadFile,
+        certificates: LocalCertificates,
+    ) -> None:
+        self.options = options
+        self.others: Json = options.others.value()
+        self.directives = [_list_directives(site) for site in sites]
+        self.read_file = read_file
+        self.certificates = certificates
+        self._servers: dict[Server, tuple[list[tuple[list[str] | None, HostPolicy]], bool]] = {}
+
+    def find(self, server: Server, host: str) -> HostPolicy:
+        """Return what holds for a host of a server; "" is any other."""
+        if not any(one.scheme is Scheme.HTTPS for served in server.sites for one in served.addresses):
+            return HostPolicy()
+        policies, strict = self._read(server)
+        for names, policy in policies:
+            if names is None or any(matches_wildcard(host, name) for name in names):
+                return policy
+        return HostPolicy(strict_sni_host=strict)
+
+    def _read(self, server: Server) -> tuple[list[tuple[list[str] | None, HostPolicy]], bool]:
+        if server not in self._servers:
+            files = {pair[0] for found in self.directives for one in found for pair in one.get("files", ())}
+            written = connection_policies(
+                server, self.directives.__getitem__, dict.fromkeys(files, "file"), self.options, self.others
+            )
+            strict = self._find_strict(server)
+            if strict is None:
+                strict = any(policy.get("client_authentication") for policy in written)
+            policies = [(one.get("match", {}).get("sni"), self._build(one, strict)) for one in written]
+            self._servers[server] = (policies, strict)
+        return self._servers[server]
+
+    def _find_strict(self, server: Server) -> bool | None:
+        for one in self.others.get("servers", ()):
+            if not one["listener"] or one["listener"] in server.listen:
+                found: bool | None = one["server"].get("strict_sni_host")
+                return found
+        return None
+
+    def _build(self, written: Json, strict: bool) -> HostPolicy:
+        suites = [name for name in written.get("cipher_suites", ()) if is_served_suite(name)]
+        message = pb.TlsPolicy(
+            version_min=written.get("protocol_min", "").removeprefix("tls"),
+            version_max=written.get("protocol_max", "").removeprefix("tls"),
+            cipher_suites=suites,
+            curves=[name for name in written.get("curves", ()) if name in SERVED_CURVES],
+            protocols=written.get("alpn", ()),
+        )
+        if written.get("cipher_suites") and not suites:
+            # All that was named are suites of TLS 1.2 that the engine lacks.
+            message.version_min = "1.3"
+        failure = ""
+        if asked := written.get("client_authentication"):
+            try:
+                message.client_authentication.CopyFrom(self._build_clients(asked))
+            except (ValueError, OSError) as error:
+                failure = str(error)
+        same = message == pb.TlsPolicy()
+        return HostPolicy(None if same else message, strict, failure)
+
+    def _build_clients(self, asked: Json) -> pb.ClientAuthentication:
+        mode = asked.get("mode") or ("require_and_verify" if "ca" in asked else "require")
+        if mode not in _MODES:
+            raise ValueError(f"mode {mode} is none of {', '.join(_MODES)}")
+        found = pb.ClientAuthentication(mode=_MODES[mode])
+        if "ca" in asked:
+            self._add_pool(asked["ca"], found)
+        elif found.mode in _VERIFYING:
+            # As in Go, without authorities of its own.
+            found.system_roots = True
+        found.trusted_leaves.extend(_decode(asked.get("trusted_leaf_certs", ())))
+        for verifier in asked.get("verifiers", ()):
+            for loader in verifier.get("leaf_certs_loaders", ()):
+                found.trusted_leaves.extend(self._load_leaves(loader))
+            if not found.trusted_leaves:
+                raise ValueError("the verifier leaf knows no certificate")
+        return found
+
+    def _add_pool(self, pool: Json, found: pb.ClientAuthentication) -> None:
+        match pool["provider"]:
+            case "inline":
+                found.trusted_ca.extend(_decode(pool.get("trusted_ca_certs", ())))
+            case "file":
+                for path in pool.get("pem_files", ()):
+                    found.trusted_ca.extend(self._read_pem(path))
+            case "pki_root" | "pki_intermediate" as provider:
+                if set(pool.get("authority", ())) - {DEFAULT_AUTHORITY}:
+                    raise ValueError(f"trust_pool {provider} of other authorities is not supported yet")
+                root = self.certificates.authority.certificate
+                found.trusted_ca.append(root.public_bytes(Encoding.DER))
+            case "system":
+                found.system_roots = True
+            case "combined":
+                for source in pool.get("sources", ()):
+                    self._add_pool(source, found)
+            case provider:
+                raise ValueError(f"trust_pool {provider} is not supported yet")
+
+    def _load_leaves(self, loader: Json) -> Iterable[bytes]:
+        for path in loader.get("files", ()):
+            yield from self._read_pem(path)
+        for folder in loader.get("folders", ()):
+            for path in sorted(Path(folder).rglob("*.pem")):
+                yield from self._read_pem(str(path))
+        for text in loader.get("certificates", ()):
+            yield from _split_pem(text.encode(), "pem")
+
+    def _read_pem(self, path: str) -> list[bytes]:
+        try:
+            return _split_pem(self.read_file(path), path)
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _list_directives(site: Site) -> list[Json]:
+    if site.tls is None:
+        return []
+    return [one.value() for one in site.tls.directives] or [simple_directive(site.tls)]
+
+
+def _split_pem(text: bytes, path: str) -> list[bytes]:
+    try:
+        return [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(text)]
+    except ValueError as error:
+        raise ValueError(f"{path} holds no certificate in PEM") from error
+
+
+def _decode(texts: Iterable[str]) -> list[bytes]:
+    try:
+        return [base64.b64decode(text, validate=True) for text in texts]
+    except binascii.Error as error:
+        raise ValueError("a certificate is no base64 of DER") from error
