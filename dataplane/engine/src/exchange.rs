@@ -154,6 +154,7 @@ mod begin;
 mod blocks;
 mod changes;
 mod client_certificates;
+pub mod decimals;
 mod expanding;
 pub mod fields;
 pub mod filtering;

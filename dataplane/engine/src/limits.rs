@@ -39,8 +39,12 @@ pub const POOLED_BUFFERS_MAX: usize = 256;
 
 /// One read of a file: several TLS records, and short enough (some 10 us) that other connections do not wait.
 pub const FILE_READ_BYTES: usize = 64 << 10;
-/// Shorter parts of files are copied, in one read: lending takes a turn of its own and two calls more.
-pub const LENT_BYTES_MIN: u64 = FILE_READ_BYTES as u64;
+/// Files that a worker keeps open, and how long: letting go of all of them takes some 40 us, and a link that leads
+/// elsewhere is followed sooner than anybody can look.
+pub const FILES_KEPT_MAX: usize = 128;
+pub const FILES_KEPT_MS: u64 = 100;
+/// Shorter parts of files are copied: lending takes two calls of its own.
+pub const LENT_BYTES_MIN: u64 = 32 << 10;
 /// What is lent at a time: some 50 us of the kernel's work.
 pub const LENT_BYTES_MAX: u64 = 512 << 10;
 /// Sockets of a worker's ring that have a descriptor besides, for files: other files have to find one too.
@@ -112,6 +116,13 @@ pub const PROXY_V2_PAYLOAD_BYTES_MAX: usize = 2048;
 pub const TLS_BUFFERED_BYTES_MAX: usize = 128 << 10;
 /// Plaintext of one TLS record (RFC 8446 5.1).
 pub const TLS_RECORD_BYTES_MAX: usize = 16 << 10;
+
+/// A server side that has sent this much seals its records itself (`tls::records`): taking keys over costs some 8 us.
+pub const TLS_TAKEOVER_BYTES: usize = 16 << 10;
+/// Records under one key: half of what AES-GCM bears (RFC 8446 5.5).
+pub const TLS_RECORDS_PER_KEY_MAX: u64 = 1 << 23;
+/// KeyUpdates and empty records of a client between two with data: each only costs.
+pub const TLS_KEY_UPDATES_MAX: u32 = 32;
 
 /// What is kept of a script's standard error, for the log line of its request.
 pub const FASTCGI_STDERR_BYTES_MAX: usize = 8 << 10;

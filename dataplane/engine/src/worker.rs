@@ -7,6 +7,7 @@ use crate::access_log::AccessLog;
 use crate::connection::{Downstream, Phase};
 use crate::control::{WorkerMessage, WorkerReceiver, WorkerSender};
 use crate::exchange::{Clock, Exchange, HeaderSpan};
+use crate::files::descriptors::Descriptors;
 use crate::files::pool::Files;
 use crate::http2::Code;
 use crate::limits::{DOWNSTREAM_SOCKETS_PERCENT, POOLED_BUFFERS_MAX};
@@ -78,6 +79,7 @@ pub struct Worker {
     pub access_log: AccessLog,
     pub passwords: Arc<Passwords>,
     pub files: Arc<Files>,
+    pub descriptors: Descriptors,
     pub myself: WorkerSender,
     pub scratch: Scratch,
     pub drain: Option<Drain>,
@@ -143,6 +145,7 @@ impl Worker {
             access_log: context.access_log,
             passwords: context.passwords,
             files: context.files,
+            descriptors: Descriptors::default(),
             myself: context.myself,
             scratch: Scratch::default(),
             drain: None,
@@ -367,7 +370,8 @@ impl<I: Io> Handler<I> for Worker {
         self.metrics.set(Counter::ConnectionsOpen, u64::from(self.open_downstreams));
         self.metrics.set(Counter::UpstreamIdle, self.pool.len() as u64);
         let wait_ms = self.wheel.wait_ms(self.now_ms());
-        let wait_ms = [wait_ms, goaway_ms].into_iter().flatten().min();
+        let kept_ms = self.descriptors.expire(self.now_ms());
+        let wait_ms = [wait_ms, goaway_ms, kept_ms].into_iter().flatten().min();
         match self.drain {
             None => wait_ms,
             Some(drain) => match (self.go_on_draining(io, drain), wait_ms) {

@@ -116,7 +116,10 @@ impl Worker {
             &held
         };
         let answered = self.downstream(client).is_some_and(|down| down.serving.answered);
-        let result = self.answer_steps(client, upstream, rest, &mut message);
+        let result = match self.pass_body(io, client, upstream, rest) {
+            Some(step) => Ok(step),
+            None => self.answer_steps(client, upstream, rest, &mut message),
+        };
         if !message.is_empty() && result.is_ok() {
             self.send_downstream(io, client, &message);
         }
@@ -138,6 +141,30 @@ impl Worker {
             Ok(Step::Held(used)) => self.show_answer(io, client, upstream, &rest[used..]),
             Ok(Step::Switched(used)) => self.switch(io, client, upstream, &rest[used..]),
         }
+    }
+
+    /// Body bytes that go down as they came, without a copy. None: there is more to them.
+    fn pass_body<I: Io>(
+        &mut self,
+        io: &mut I,
+        client: SocketId,
+        upstream: SocketId,
+        bytes: &[u8],
+    ) -> Option<Step> {
+        let Worker { upstreams, downstreams, .. } = self;
+        let up = upstreams.get_mut(upstream.index())?.as_mut()?;
+        let serving = &mut downstreams.get_mut(client.index())?.as_mut()?.serving;
+        let BodyDecoder::Length(left) = &mut up.body else { return None };
+        if up.phase != upstream::Phase::Body || !serving.passes_data() {
+            return None;
+        }
+        let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+        *left -= count as u64;
+        let is_done = *left == 0;
+        serving.response_bytes += count as u64;
+        serving.answer_ended |= is_done;
+        self.send_downstream(io, client, &bytes[..count]);
+        Some(if is_done { Step::Done(count) } else { Step::More })
     }
 
     /// Takes heads and body off `bytes` and writes what goes down to `out`. `Incomplete` leaves all input to the caller,
@@ -301,9 +328,7 @@ impl Worker {
 
     /// More of the answer is to come: its next deadline, and backpressure where the client does not read.
     pub fn hold_back<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
-        let timeout_ms =
-            self.cluster_timeout(client, |state| state.read_timeout_ms, UPSTREAM_READ_TIMEOUT_MS);
-        let deadline_ms = self.now_ms() + timeout_ms;
+        let deadline_ms = self.now_ms() + self.attempt_limits(client).read_timeout_ms;
         if self.is_full(io, client) {
             self.pause_upstream(io, client, upstream);
         }
@@ -381,13 +406,11 @@ impl Worker {
 
     /// Takes the upstream's connection off a client whose answer is complete: to the pool where it may be used again.
     pub fn give_back<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, clean: bool) {
-        let request_done = self.downstream(client).is_some_and(|down| down.serving.upload_done());
-        let idle_ms =
-            self.cluster_timeout(client, |state| state.keepalive_timeout_ms, UPSTREAM_IDLE_TIMEOUT_MS);
-        let deadline_ms = self.now_ms() + idle_ms;
-        let idle_max =
-            self.cluster_timeout(client, |state| state.idle_max as u64, IDLE_PER_ENDPOINT_MAX as u64);
+        let limits = self.attempt_limits(client);
+        let deadline_ms = self.now_ms() + limits.keepalive_timeout_ms;
+        let mut request_done = false;
         if let Some(down) = self.downstream(client) {
+            request_done = down.serving.upload_done();
             down.serving.upstream = None;
             down.serving.blocked = false;
         }
@@ -401,7 +424,7 @@ impl Worker {
             if std::mem::take(&mut up.paused) {
                 io.resume(upstream);
             }
-            let surplus = pool.put(&up.key, upstream, idle_max as usize);
+            let surplus = pool.put(&up.key, upstream, limits.idle_max);
             self.set_upstream_deadline(upstream, deadline_ms);
             if let Some(surplus) = surplus {
                 self.close_upstream(io, surplus);

@@ -8,10 +8,11 @@ use super::{Phase, Waiting};
 use crate::exchange::fields::Fields;
 use crate::exchange::{Body, Exchange};
 use crate::files::answering::{Built, Piece, Sending, Taken, date, override_status};
-use crate::files::asking::{ask, keeps_last_element, original_path};
+use crate::files::asking::{ask, keeps_last_element, original_ends_with_slash, original_path};
 use crate::files::browsing::Listing;
+use crate::files::descriptors::Access;
 use crate::files::finding::{self, Answer, Found};
-use crate::files::opening::{Patience, is_in_memory, read};
+use crate::files::opening::{Patience, read};
 use crate::files::pool::{Done, Task};
 use crate::files::redirecting::redirect;
 use crate::files::{matching, mime};
@@ -19,7 +20,6 @@ use crate::limits::{FILE_READ_BYTES, LENT_BYTES_MAX, LENT_BYTES_MIN};
 use crate::ring::{FileSent, Io, SocketId};
 use crate::worker::Worker;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 
 /// Which row serves, and where the program goes on when nothing is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +39,14 @@ enum Lent {
 impl Worker {
     /// The program's decision: a row of Tables.file_servers answers.
     pub fn serve_file<I: Io>(&mut self, io: &mut I, socket: SocketId, serve: Serve) {
-        let Some(down) = self.downstream(socket) else { return };
+        let now_ms = self.now_ms();
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
         let (Some(host), Some(exchange)) = (down.serving.host.as_ref(), down.exchange.as_ref()) else {
             return;
         };
         let question = ask(exchange, &host.tables, serve.row);
-        match finding::find(&question, Patience::Cached) {
+        let access = Access::Kept(&mut self.descriptors, now_ms);
+        match finding::find(&question, access) {
             Some(answer) => self.answer_file(io, socket, serve, answer),
             None => {
                 down.serving.waiting = Waiting::File(serve);
@@ -139,7 +141,7 @@ impl Worker {
         let server = &host.tables.file_servers[serve.row as usize];
         let Some(exchange) = down.exchange.as_deref_mut() else { return };
         if !server.keeps_uris && keeps_last_element(exchange) {
-            let slash = original_path(exchange).ends_with(b"/");
+            let slash = original_ends_with_slash(exchange);
             match (found.is_index, slash) {
                 (true, false) => return self.redirect_path(io, socket, |path| path.push(b'/')),
                 (false, true) => {
@@ -171,14 +173,15 @@ impl Worker {
     fn send_built<I: Io>(&mut self, io: &mut I, socket: SocketId, found: Found, built: Built, status: u16) {
         let status = if status == 0 { built.status } else { status };
         let origin = Origin::File { status, fields: &built.fields, body: built.body };
-        let mut sending = Sending { file: Arc::new(found.file), pieces: built.pieces.into(), reading: false };
+        let (file, size, pieces) = (found.file, found.size, built.pieces.into());
+        let mut sending = Sending { file, size, pieces, reading: false };
         let mut failed = false;
         let head_method = self.downstream(socket).is_some_and(|down| down.serving.head_method);
         self.send_written(io, socket, |worker, out| {
             worker.write_answer_head(socket, origin, out);
-            // A small file goes out with its head, as one record.
-            if !head_method && built.small {
-                failed = !worker.write_small(socket, &mut sending, out);
+            // What is copied goes out with its head: a small file is one record.
+            if !head_method && !worker.lends(socket, &sending) {
+                failed = !worker.write_first(socket, &mut sending, out);
             }
         });
         if failed {
@@ -194,10 +197,10 @@ impl Worker {
     }
 
     /// Appends what is in memory of the first piece; false where the file has become shorter.
-    fn write_small(&mut self, socket: SocketId, sending: &mut Sending, out: &mut Vec<u8>) -> bool {
+    fn write_first(&mut self, socket: SocketId, sending: &mut Sending, out: &mut Vec<u8>) -> bool {
         let Some(Piece::Part(span)) = sending.pieces.front_mut() else { return true };
         let Some(down) = self.downstream(socket) else { return true };
-        let length = span.length as usize;
+        let length = span.length.min(FILE_READ_BYTES as u64) as usize;
         let count = if down.serving.passes_data() {
             let count = read(sending.file.as_fd(), span.start, length, Patience::Cached, out);
             down.serving.response_bytes += count.as_ref().map_or(0, |count| count.unwrap_or(0)) as u64;
@@ -223,7 +226,9 @@ impl Worker {
     /// Sends as much of the file as the client takes and the kernel has in memory.
     pub fn send_file<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         loop {
-            if self.is_full(io, socket) {
+            // Little is read ahead: what was copied is sent while the processor still has it near.
+            let is_ahead = !self.is_stream(socket) && io.pending(socket) >= FILE_READ_BYTES;
+            if is_ahead || self.is_full(io, socket) {
                 return self.notify_drained(io, socket);
             }
             match self.lend_file(io, socket) {
@@ -272,34 +277,49 @@ impl Worker {
 
     /// Sends of a large part without copying it, where the client's side is plain and the kernel has it in memory.
     fn lend_file<I: Io>(&mut self, io: &mut I, socket: SocketId) -> Lent {
-        if self.is_stream(socket) {
-            return Lent::Copy;
-        }
         let Some(down) = self.downstream(socket).filter(|down| down.phase == Phase::Serving) else {
             return Lent::Copy;
         };
-        if down.session.is_some() || !down.serving.passes_data() {
-            return Lent::Copy;
-        }
-        let Some(sending) = down.serving.file.as_mut().filter(|sending| !sending.reading) else {
+        let Some(mut sending) = down.serving.file.take_if(|sending| !sending.reading) else {
             return Lent::Copy;
         };
+        let lent = match self.lends(socket, &sending) {
+            true => self.lend_part(io, socket, &mut sending),
+            false => Lent::Copy,
+        };
+        if let Some(down) = self.downstream(socket) {
+            down.serving.file = Some(sending);
+        }
+        lent
+    }
+
+    /// The next bytes may go without copying.
+    fn lends(&mut self, socket: SocketId, sending: &Sending) -> bool {
+        let is_stream = self.is_stream(socket);
+        let Some(down) = self.downstream(socket) else { return false };
+        let Some(Piece::Part(span)) = sending.pieces.front() else { return false };
+        !is_stream && down.session.is_none() && down.serving.passes_data() && span.length >= LENT_BYTES_MIN
+    }
+
+    fn lend_part<I: Io>(&mut self, io: &mut I, socket: SocketId, sending: &mut Sending) -> Lent {
         let Some(&Piece::Part(span)) = sending.pieces.front() else { return Lent::Copy };
         let length = span.length.min(LENT_BYTES_MAX);
-        if length < LENT_BYTES_MIN || !is_in_memory(sending.file.as_fd(), span.start, length) {
+        if !sending.file.has_in_memory(span.start, length, sending.size) {
             return Lent::Copy;
-        }
-        if io.pending(socket) > 0 {
-            io.notify_drained(socket);
-            return Lent::Wait;
         }
         match io.send_file(socket, sending.file.as_fd(), span.start, length as usize) {
             FileSent::Taken(0) => Lent::Cut,
             FileSent::Taken(count) => {
                 sending.advance(count as u64);
-                down.serving.response_bytes += count as u64;
-                // The last piece is followed by the end of the answer, at once.
-                if sending.pieces.is_empty() { Lent::Copy } else { Lent::Wait }
+                if let Some(down) = self.downstream(socket) {
+                    down.serving.response_bytes += count as u64;
+                }
+                if sending.pieces.is_empty() {
+                    // The end of the answer follows at once.
+                    return Lent::Copy;
+                }
+                io.await_room(socket);
+                Lent::Wait
             }
             FileSent::Full => Lent::Wait,
             FileSent::Unable => Lent::Copy,

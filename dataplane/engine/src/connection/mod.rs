@@ -34,6 +34,10 @@ use crate::exchange::{Exchange, Peer};
 use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
 use crate::http2::Multiplex;
+use crate::limits::{
+    IDLE_PER_ENDPOINT_MAX, RESPONSE_HEAD_TIMEOUT_MS, UPSTREAM_IDLE_TIMEOUT_MS, UPSTREAM_READ_TIMEOUT_MS,
+    UPSTREAM_WRITE_TIMEOUT_MS,
+};
 use crate::ring::SocketId;
 use crate::snapshot::{EndpointKey, Standing, VirtualHost};
 use crate::timers::Wheel;
@@ -128,6 +132,29 @@ pub struct Greeting {
     pub ja4: Box<str>,
 }
 
+/// What the cluster says about an attempt, taken when its endpoint was chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptLimits {
+    pub write_timeout_ms: u64,
+    pub response_head_timeout_ms: u64,
+    pub read_timeout_ms: u64,
+    pub keepalive_timeout_ms: u64,
+    /// Idle connections that a worker keeps to one endpoint.
+    pub idle_max: usize,
+}
+
+impl Default for AttemptLimits {
+    fn default() -> AttemptLimits {
+        AttemptLimits {
+            write_timeout_ms: UPSTREAM_WRITE_TIMEOUT_MS,
+            response_head_timeout_ms: RESPONSE_HEAD_TIMEOUT_MS,
+            read_timeout_ms: UPSTREAM_READ_TIMEOUT_MS,
+            keepalive_timeout_ms: UPSTREAM_IDLE_TIMEOUT_MS,
+            idle_max: IDLE_PER_ENDPOINT_MAX,
+        }
+    }
+}
+
 /// One exchange of a connection.
 pub struct Serving {
     pub body: BodyDecoder,
@@ -153,6 +180,7 @@ pub struct Serving {
     pub in_error_routes: bool,
     pub waiting: Waiting,
     pub upstream: Option<SocketId>,
+    pub limits: AttemptLimits,
     pub tried: Vec<EndpointKey>,
     pub attempts: u32,
     /// Retries end here, where the cluster says so.
@@ -266,6 +294,7 @@ impl Default for Serving {
             in_error_routes: false,
             waiting: Waiting::Decision,
             upstream: None,
+            limits: AttemptLimits::default(),
             tried: Vec::new(),
             attempts: 0,
             attempts_until_ms: u64::MAX,

@@ -5,7 +5,7 @@
 //! connection closed before any byte of an answer and the request may be repeated (RFC 9110 9.2.2, reliability.md 2.14).
 
 use super::accepting::or_default;
-use super::{Phase, Serving, Waiting};
+use super::{AttemptLimits, Phase, Serving, Waiting};
 use crate::error::Failure;
 use crate::exchange::{Body, Connection, Exchange, Framing};
 use crate::fastcgi::records;
@@ -41,11 +41,10 @@ impl Worker {
         }
         serving.waiting = Waiting::Upstream;
         let unlimited_ms = u64::MAX - now_ms;
-        let duration_ms = self.cluster_timeout(socket, |state| state.try_duration_ms, unlimited_ms);
-        let stream_ms = self.cluster_timeout(socket, |state| state.stream_timeout_ms, unlimited_ms);
-        if let Some(down) = self.downstream(socket) {
-            down.serving.attempts_until_ms = now_ms + duration_ms;
-            down.serving.stream_until_ms = now_ms + stream_ms;
+        if let Some(host) = serving.host.as_ref() {
+            let state = host.proxy(row).cluster.state();
+            serving.attempts_until_ms = now_ms + or_default(state.try_duration_ms, unlimited_ms);
+            serving.stream_until_ms = now_ms + or_default(state.stream_timeout_ms, unlimited_ms);
         }
         if self.waits_for_length(socket) {
             return self.await_length(io, socket);
@@ -78,6 +77,13 @@ impl Worker {
                 None => return self.fail(io, socket, Failure::UpstreamTls),
             },
             None => None,
+        };
+        serving.limits = AttemptLimits {
+            write_timeout_ms: state.write_timeout_ms,
+            response_head_timeout_ms: state.response_head_timeout_ms,
+            read_timeout_ms: state.read_timeout_ms,
+            keepalive_timeout_ms: state.keepalive_timeout_ms,
+            idle_max: state.idle_max,
         };
         serving.standing = picked.standing;
         serving.sticky = picked.cookie;
@@ -197,6 +203,11 @@ impl Worker {
         self.set_upstream_deadline(upstream, deadline_ms);
     }
 
+    /// The limits of the attempt that serves this client's request.
+    pub fn attempt_limits(&mut self, client: SocketId) -> AttemptLimits {
+        self.downstream(client).map(|down| down.serving.limits).unwrap_or_default()
+    }
+
     /// A deadline of the cluster that serves this client's request.
     pub fn cluster_timeout<T: Into<u64>>(
         &mut self,
@@ -265,14 +276,12 @@ impl Worker {
     }
 
     fn send_request<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
-        let (now_ns, timeout_ms) = (
-            self.now().monotonic_ns,
-            self.cluster_timeout(client, |state| state.write_timeout_ms, UPSTREAM_WRITE_TIMEOUT_MS),
-        );
+        let now_ns = self.now().monotonic_ns;
         let mut message = std::mem::take(&mut self.scratch.message);
         message.clear();
         let Some(down) = self.downstream(client) else { return };
         let serving = &mut down.serving;
+        let timeout_ms = serving.limits.write_timeout_ms;
         let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else { return };
         let call = host.proxy(serving.row);
         let replaced = exchange.replaced_body.as_ref().filter(|_| !call.omits_body());
@@ -335,9 +344,7 @@ impl Worker {
             return;
         }
         let Some(client) = up.client else { return };
-        let timeout_ms =
-            self.cluster_timeout(client, |state| state.response_head_timeout_ms, RESPONSE_HEAD_TIMEOUT_MS);
-        let deadline_ms = self.now_ms() + timeout_ms;
+        let deadline_ms = self.now_ms() + self.attempt_limits(client).response_head_timeout_ms;
         self.set_upstream_deadline(upstream, deadline_ms);
     }
 

@@ -109,8 +109,7 @@ impl Worker {
         if request_done || !moved {
             return self.attempt_failed(io, socket, Failure::UpstreamTimeout);
         }
-        let timeout_ms =
-            self.cluster_timeout(client, |state| state.write_timeout_ms, UPSTREAM_WRITE_TIMEOUT_MS);
+        let timeout_ms = self.attempt_limits(client).write_timeout_ms;
         self.set_upstream_deadline(socket, now_ms + timeout_ms);
     }
 }

@@ -1,10 +1,10 @@
 //! Heads as HTTP/2 header blocks: the counterpart of the lines that `writing` and `answering` push.
 
+use super::decimals::push_decimal;
 use super::statuses::push_date;
 use super::writing::{each_response_field, is_passed_down};
 use super::{Body, Exchange, Framing, HTTP_2, ResponseHead};
 use crate::http2::hpack::encoder;
-use std::io::Write;
 
 impl Exchange {
     /// Name and version of the client's protocol.
@@ -48,12 +48,9 @@ impl Exchange {
             encoder::field(b"date", &date, out);
         }
         if let Body::Length(length) = framing.body {
-            let mut text = [0u8; 20];
-            let mut rest = &mut text[..];
-            // 20 digits hold every length.
-            let _ = write!(rest, "{length}");
-            let left = rest.len();
-            encoder::field(b"content-length", &text[..20 - left], out);
+            let mut text = Vec::with_capacity(20);
+            push_decimal(length, &mut text);
+            encoder::field(b"content-length", &text, out);
         }
     }
 }

@@ -23,6 +23,11 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Empty, with room for what an ordinary head has.
+    pub fn with_room() -> Self {
+        Self { bytes: Vec::with_capacity(512), entries: Vec::with_capacity(12) }
+    }
+
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();

@@ -1,12 +1,12 @@
 //! The request's head is written for the upstream; what `answering` needs to write the answer's is here too.
 
+use super::decimals::{push_address, push_decimal};
 use super::fields::Fields;
 use super::kinds::{Kind, is_request_id};
 use super::statuses::{push_date, reason};
 use super::{Body, Connection, Exchange, Framing, HeaderSpan, ResponseHead};
 use crate::fastcgi::params::UpstreamFields;
 use crate::snapshot::ProxyCall;
-use std::io::Write;
 
 /// Method and target as they were before a call rewrote them.
 pub struct KeptTarget {
@@ -152,26 +152,26 @@ impl Exchange {
                 text.extend_from_slice(b", ");
             }
         }
-        // Writing to a Vec cannot fail.
-        let _ = write!(text, "{}", self.remote.ip());
+        push_address(self.remote.ip(), &mut text);
         push(b"X-Forwarded-For", &text);
         let told = |name: &'static [u8]| received.get(name).filter(|value| trusted && !value.is_empty());
         push(b"X-Forwarded-Proto", told(b"x-forwarded-proto").unwrap_or(self.scheme().as_bytes()));
         push(b"X-Forwarded-Host", told(b"x-forwarded-host").unwrap_or(&self.authority));
-        text.clear();
-        let _ = write!(text, "{}", self.external_port);
         // Caddy sends the three above only; what else a trusted peer told goes on.
-        let mut push_own = |name: &'static [u8], told: Option<&[u8]>, own: &[u8]| {
-            if let Some(value) = told.or((!self.as_caddy).then_some(own)) {
-                push(name, value);
+        let mut push_own = |name: &'static [u8], told: Option<&[u8]>, own: &dyn Fn(&mut Vec<u8>)| match told {
+            Some(value) => push(name, value),
+            None if self.as_caddy => {}
+            None => {
+                text.clear();
+                own(&mut text);
+                push(name, &text);
             }
         };
-        push_own(b"X-Forwarded-Port", told(b"x-forwarded-port"), &text);
-        text.clear();
-        let _ = write!(text, "{}", self.client);
-        push_own(b"X-Real-IP", told(b"x-real-ip"), &text);
+        let (port, client) = (self.external_port, self.client);
+        push_own(b"X-Forwarded-Port", told(b"x-forwarded-port"), &|text| push_decimal(port, text));
+        push_own(b"X-Real-IP", told(b"x-real-ip"), &|text| push_address(client, text));
         let id = told(b"x-request-id").filter(|id| is_request_id(id));
-        push_own(b"X-Request-ID", id, &self.request_id);
+        push_own(b"X-Request-ID", id, &|text| text.extend_from_slice(&self.request_id));
         if let Some(value) = told(b"forwarded") {
             push(b"Forwarded", value);
         }
@@ -221,8 +221,11 @@ fn is_challenge(name: &[u8]) -> bool {
 pub(super) fn push_framing(framing: Framing, out: &mut Vec<u8>) {
     match framing.body {
         Body::Unframed => {}
-        // Writing to a Vec cannot fail.
-        Body::Length(length) => drop(write!(out, "Content-Length: {length}\r\n")),
+        Body::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            push_decimal(length, out);
+            out.extend_from_slice(b"\r\n");
+        }
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
     match framing.connection {

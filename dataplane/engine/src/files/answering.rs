@@ -1,6 +1,7 @@
 //! The answer with a file: its head, as Go's http.ServeContent makes it, and the pieces of its body.
 
 use super::conditional::{Validators, Verdict, judge};
+use super::descriptors::OpenFile;
 use super::finding::Found;
 use super::mime;
 use super::opening::{Patience, read};
@@ -10,13 +11,16 @@ use crate::exchange::statuses::push_old_date;
 use crate::exchange::{Body, Exchange, Unknown, random};
 use crate::limits::FILE_READ_BYTES;
 use crate::snapshot::FileServer;
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// A file on its way to the client.
 pub struct Sending {
-    pub file: Arc<OwnedFd>,
+    pub file: Arc<OpenFile>,
+    /// Of the file.
+    pub size: u64,
     pub pieces: VecDeque<Piece>,
     /// The pool reads the next bytes.
     pub reading: bool,
@@ -33,7 +37,7 @@ pub enum Taken {
     Some,
     All,
     /// Not in memory.
-    Later(Arc<OwnedFd>, Span),
+    Later(Arc<OpenFile>, Span),
     /// Shorter than its status said.
     Cut,
 }
@@ -98,29 +102,25 @@ pub struct Built {
     pub fields: Fields,
     pub body: Body,
     pub pieces: Vec<Piece>,
-    /// One part that is read with the head.
-    pub small: bool,
 }
 
 impl Built {
     pub fn new(exchange: &mut Exchange, found: &Found, reads: bool) -> Built {
-        let etag = exchange.answer.get(b"etag").map_or_else(|| found.etag.clone(), <[u8]>::to_vec);
+        let etag = exchange
+            .answer
+            .get(b"etag")
+            .map_or(Cow::Borrowed(&found.etag[..]), |etag| Cow::Owned(etag.to_vec()));
         let modified_s = found.status.useful_time_s();
         let request = &exchange.request;
         let field = |name: &'static [u8]| request.get(name);
         let verdict = judge(field, reads, Validators { etag: &etag, modified_s });
         let range = request.get(b"range").filter(|_| verdict == Verdict::Serve);
         let wanted = range.map_or(Wanted::Whole, |range| read_range(range, found.size));
-        let mut built = Built {
-            status: 200,
-            fields: Fields::default(),
-            body: Body::Length(0),
-            pieces: Vec::new(),
-            small: false,
-        };
+        let mut built =
+            Built { status: 200, fields: Fields::with_room(), body: Body::Length(0), pieces: Vec::new() };
         let kind = match exchange.answer.contains(b"content-type") {
-            true => exchange.answer.get(b"content-type").map(<[u8]>::to_vec),
-            false => mime::types().find(&found.filename).map(|kind| kind.as_bytes().to_vec()),
+            true => exchange.answer.get(b"content-type").map(|kind| Cow::Owned(kind.to_vec())),
+            false => mime::types().find(&found.filename).map(|kind| Cow::Borrowed(kind.as_bytes())),
         };
         if !etag.is_empty() {
             built.fields.push_checked(b"Etag", &etag);
@@ -181,7 +181,7 @@ impl Built {
         fields.push_checked(b"Content-Type", b"text/plain; charset=utf-8");
         fields.push_checked(b"X-Content-Type-Options", b"nosniff");
         let body = Body::Length(text.len() as u64);
-        Built { status: 416, fields, body, pieces: vec![Piece::Bytes(text.to_vec())], small: false }
+        Built { status: 416, fields, body, pieces: vec![Piece::Bytes(text.to_vec())] }
     }
 
     fn push_modified(&mut self, modified_s: Option<i64>) {
@@ -204,7 +204,6 @@ impl Built {
 
     fn take_span(&mut self, span: Span) {
         self.body = Body::Length(span.length);
-        self.small = span.length <= FILE_READ_BYTES as u64;
         if span.length > 0 {
             self.pieces.push(Piece::Part(span));
         }

@@ -12,7 +12,11 @@ use std::sync::Arc;
 
 /// Go's path.Base of the path now and as it came: a rewrite of the last element switches redirects off.
 pub fn keeps_last_element(exchange: &Exchange) -> bool {
-    let (mut now, original) = (Vec::new(), original_path(exchange));
+    let (mut now, original) = (Vec::new(), exchange.original().0);
+    if exchange.path == original {
+        return true;
+    }
+    let original = original_path(exchange);
     paths::decode(&exchange.path, &mut now);
     base(&now) == base(&original)
 }
@@ -22,6 +26,15 @@ pub fn original_path(exchange: &Exchange) -> Vec<u8> {
     let mut path = Vec::new();
     paths::decode(exchange.original().0, &mut path);
     path
+}
+
+/// The path as it came, decoded, ends with a slash.
+pub fn original_ends_with_slash(exchange: &Exchange) -> bool {
+    let original = exchange.original().0;
+    match original.contains(&b'%') {
+        true => original_path(exchange).ends_with(b"/"),
+        false => original.ends_with(b"/"),
+    }
 }
 
 /// The question of a row of Tables.file_servers.
@@ -51,7 +64,7 @@ pub fn ask(exchange: &Exchange, tables: &Arc<Tables>, row: u32) -> Question {
         encodings,
         redirects_directory: server.browse.is_some()
             && (path.is_empty() || keeps_last_element(exchange))
-            && !original_path(exchange).ends_with(b"/"),
+            && !original_ends_with_slash(exchange),
         browsing,
     }
 }

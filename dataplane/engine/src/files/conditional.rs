@@ -159,6 +159,7 @@ pub fn push_etag(status: &Status, out: &mut Vec<u8>) {
     if status.useful_time_s().is_none() {
         return;
     }
+    out.reserve(24);
     out.push(b'"');
     push_base36(status.modified_ns(), out);
     out.push(b'-');
@@ -168,9 +169,16 @@ pub fn push_etag(status: &Status, out: &mut Vec<u8>) {
 
 fn push_base36(value: i128, out: &mut Vec<u8>) {
     let start = out.len();
-    let mut rest = value.unsigned_abs();
+    let digit = |value: usize| b"0123456789abcdefghijklmnopqrstuvwxyz"[value];
+    let mut wide = value.unsigned_abs();
+    // Division of 128 bits is slow, and times need it after the year 2554 only.
+    while wide > u128::from(u64::MAX) {
+        out.push(digit((wide % 36) as usize));
+        wide /= 36;
+    }
+    let mut rest = wide as u64;
     loop {
-        out.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize]);
+        out.push(digit((rest % 36) as usize));
         rest /= 36;
         if rest == 0 {
             break;
@@ -274,6 +282,8 @@ mod tests {
         out.clear();
         push_etag(&Status::of_test(1, 5, 1024), &mut out);
         assert!(out.is_empty());
+        push_etag(&Status::of_test(i64::MAX, 0, 36), &mut out);
+        assert_eq!(out, b"\"w6wrdhjdqkdljglngg-10\"", "{}", String::from_utf8_lossy(&out));
     }
 
     proptest::proptest! {

@@ -3,13 +3,14 @@
 
 use super::browsing::{Browsing, Listing};
 use super::conditional::push_etag;
+use super::descriptors::{Access, OpenFile};
 use super::hiding::is_hidden;
 use super::listing;
 use super::negotiating::Encoding;
-use super::opening::{Kind, Patience, Status, Trouble, find_status, open, read};
+use super::opening::{Kind, Patience, Status, Trouble, find_status, read};
 use super::paths::join;
 use crate::snapshot::{FileServer, Tables};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Longer tags in sidecar files are no tags.
@@ -36,7 +37,7 @@ pub struct Question {
 /// A file to send.
 #[derive(Debug)]
 pub struct Found {
-    pub file: OwnedFd,
+    pub file: Arc<OpenFile>,
     /// Of what is sent.
     pub size: u64,
     /// Of the file itself, even where a sidecar is sent.
@@ -83,8 +84,8 @@ impl Question {
 }
 
 /// Answers, or says `None` where only a call that may wait can.
-pub fn find(question: &Question, patience: Patience) -> Option<Answer> {
-    match look(question, patience) {
+pub fn find(question: &Question, mut access: Access<'_>) -> Option<Answer> {
+    match look(question, &mut access) {
         Ok(answer) => Some(answer),
         Err(Trouble::Later) => None,
         Err(Trouble::NotFound) => Some(Answer::NotFound),
@@ -94,19 +95,19 @@ pub fn find(question: &Question, patience: Patience) -> Option<Answer> {
     }
 }
 
-fn look(question: &Question, patience: Patience) -> Result<Answer, Trouble> {
-    let opened = open_if_readable(&question.filename, patience)?;
+fn look(question: &Question, access: &mut Access<'_>) -> Result<Answer, Trouble> {
+    let opened = open_if_readable(&question.filename, access)?;
     if !opened.status.is_directory() {
-        return finish(question, question.filename.clone(), opened, false, patience);
+        return finish(question, question.filename.clone(), opened, false, access);
     }
     for name in question.index_names() {
         let path = join(&question.filename, name);
         if question.is_hidden(&path) {
             continue;
         }
-        match open_if_readable(&path, patience) {
+        match open_if_readable(&path, access) {
             Ok(index) if index.status.is_directory() => return Ok(Answer::NotFound),
-            Ok(index) => return finish(question, path, index, true, patience),
+            Ok(index) => return finish(question, path, index, true, access),
             Err(Trouble::Later) => return Err(Trouble::Later),
             Err(_) => {}
         }
@@ -117,24 +118,26 @@ fn look(question: &Question, patience: Patience) -> Result<Answer, Trouble> {
     if question.redirects_directory {
         return Ok(Answer::RedirectDirectory);
     }
-    match (patience, opened.file) {
+    match (access.patience(), opened.file) {
         (Patience::Cached, _) => Err(Trouble::Later),
         (Patience::Blocking, None) => Ok(Answer::Denied),
-        (Patience::Blocking, Some(directory)) => Ok(listing::load(question, &directory, &opened.status)),
+        (Patience::Blocking, Some(directory)) => {
+            Ok(listing::load(question, directory.as_fd(), &opened.status))
+        }
     }
 }
 
 /// What is there, and its descriptor where we may read it.
 struct Opened {
-    file: Option<OwnedFd>,
+    file: Option<Arc<OpenFile>>,
     status: Status,
 }
 
-fn open_if_readable(path: &[u8], patience: Patience) -> Result<Opened, Trouble> {
-    match open(path, patience) {
+fn open_if_readable(path: &[u8], access: &mut Access<'_>) -> Result<Opened, Trouble> {
+    match access.open(path) {
         Ok((file, status)) => Ok(Opened { file: Some(file), status }),
         // It may be there all the same: 403, or a directory that may be entered but not listed.
-        Err(Trouble::Denied) => Ok(Opened { file: None, status: find_status(path, patience)? }),
+        Err(Trouble::Denied) => Ok(Opened { file: None, status: find_status(path, access.patience())? }),
         Err(trouble) => Err(trouble),
     }
 }
@@ -144,7 +147,7 @@ fn finish(
     filename: Vec<u8>,
     opened: Opened,
     is_index: bool,
-    patience: Patience,
+    access: &mut Access<'_>,
 ) -> Result<Answer, Trouble> {
     if opened.status.kind == Kind::Special || question.is_hidden(&filename) {
         return Ok(Answer::NotFound);
@@ -157,7 +160,7 @@ fn finish(
     let mut sent_name = None;
     for &encoding in &question.encodings {
         let path = [&found.filename[..], encoding.suffix().as_bytes()].concat();
-        match open(&path, patience) {
+        match access.open(&path) {
             Ok((file, sidecar)) if sidecar.kind == Kind::File => {
                 (found.file, found.size, found.encoding) = (file, sidecar.size, Some(encoding));
                 (sent, sent_name) = (sidecar, Some(path));
@@ -168,7 +171,7 @@ fn finish(
         }
     }
     if !question.server().etag_extensions.is_empty() {
-        match read_etag(question, sent_name.as_deref().unwrap_or(&found.filename), patience)? {
+        match read_etag(question, sent_name.as_deref().unwrap_or(&found.filename), access)? {
             Some(tag) => found.etag = tag,
             None => return Ok(Answer::Failed),
         }
@@ -180,16 +183,20 @@ fn finish(
 }
 
 /// The tag in the first sidecar that is there, "" where none is; None where one cannot be read.
-fn read_etag(question: &Question, filename: &[u8], patience: Patience) -> Result<Option<Vec<u8>>, Trouble> {
+fn read_etag(
+    question: &Question,
+    filename: &[u8],
+    access: &mut Access<'_>,
+) -> Result<Option<Vec<u8>>, Trouble> {
     for suffix in &question.server().etag_extensions {
-        let (file, _) = match open(&[filename, suffix].concat(), patience) {
+        let (file, _) = match access.open(&[filename, suffix].concat()) {
             Err(Trouble::NotFound) => continue,
             Err(Trouble::Later) => return Err(Trouble::Later),
             Err(_) => return Ok(None),
             Ok(opened) => opened,
         };
         let mut tag = Vec::new();
-        match read(file.as_fd(), 0, ETAG_BYTES_MAX, patience, &mut tag) {
+        match read(file.as_fd(), 0, ETAG_BYTES_MAX, access.patience(), &mut tag) {
             Ok(Some(_)) => tag.retain(|&byte| byte != b'\n'),
             Ok(None) => return Err(Trouble::Later),
             Err(_) => return Ok(None),

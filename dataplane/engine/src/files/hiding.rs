@@ -1,6 +1,7 @@
 //! Hide lists: files that are there but not for clients (Caddy: fileHidden).
 
-use super::paths::{clean, is_match};
+use super::paths::{clean, is_match, is_shortest};
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// The working directory, for relative roots and patterns; read before the engine gives up its rights.
@@ -30,9 +31,13 @@ pub fn settle(pattern: &[u8]) -> Vec<u8> {
 
 /// Whether settled patterns hide a path. A name hides it at any depth; a path hides itself and all below it.
 pub fn is_hidden<'a>(path: &[u8], patterns: impl Iterator<Item = &'a [u8]>) -> bool {
-    let mut known: Option<Vec<u8>> = None;
+    let mut patterns = patterns.peekable();
+    if patterns.peek().is_none() {
+        return false;
+    }
+    let settled = if is_shortest(path) { Cow::Borrowed(path) } else { Cow::Owned(absolute(path)) };
+    let path = &*settled;
     for pattern in patterns {
-        let path = known.get_or_insert_with(|| absolute(path));
         if !pattern.contains(&b'/') {
             if path.split(|&byte| byte == b'/').any(|element| is_match(pattern, element)) {
                 return true;

@@ -5,17 +5,17 @@ use super::finding::{Answer, Question};
 use super::opening::{Status, find_link_status, find_status, list, read_link};
 use super::paths::join;
 use crate::snapshot::Browse;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 /// Entries read of a directory where the configuration says nothing.
 const ENTRIES_MAX_DEFAULT: usize = 10_000;
 
 /// The listing of an open directory.
-pub fn load(question: &Question, directory: &OwnedFd, status: &Status) -> Answer {
+pub fn load(question: &Question, directory: BorrowedFd<'_>, status: &Status) -> Answer {
     let server = &question.tables.file_servers[question.row as usize];
     let (Some(browse), Some(asked)) = (&server.browse, &question.browsing) else { return Answer::NotFound };
     let limit = if browse.file_limit == 0 { ENTRIES_MAX_DEFAULT } else { browse.file_limit as usize };
-    let Ok(names) = list(directory.as_fd(), limit) else { return Answer::Failed };
+    let Ok(names) = list(directory, limit) else { return Answer::Failed };
     let mut modified = (status.modified_ns(), status.modified_s());
     let mut entries = Vec::with_capacity(names.len());
     for name in names {

@@ -1,13 +1,14 @@
 //! Static files: what a request's path leads to, and what is sent of it.
 //!
 //! `finding` and `matching` take expanded questions (no request behind them) and answer at once with what the kernel has
-//! in memory, else the same call runs on `pool`. `connection::filing` asks and sends. Rule: a path is looked up anew for
-//! every request, so a change is seen at once; nothing of a file is kept between two requests.
+//! in memory, else the same call runs on `pool`. `connection::filing` asks and sends. Rule: no byte of a file is
+//! kept between two requests, and a change of a file is seen at once; `descriptors` has what is kept.
 
 pub mod answering;
 pub mod asking;
 pub mod browsing;
 pub mod conditional;
+pub mod descriptors;
 pub mod finding;
 pub mod hiding;
 pub mod listing;

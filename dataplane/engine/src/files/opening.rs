@@ -7,7 +7,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Whether a call may wait for a disk or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,9 @@ pub struct Status {
     seconds: i64,
     nanoseconds: i64,
     pub mode: u32,
+    /// Of the file's entry itself, and names that it has: renaming and removing change them.
+    changed: (i64, i64),
+    links: u64,
 }
 
 impl Status {
@@ -55,7 +58,15 @@ impl Status {
             _ => Kind::Special,
         };
         let size = u64::try_from(raw.st_size).unwrap_or(0);
-        Status { kind, size, seconds: raw.st_mtime, nanoseconds: raw.st_mtime_nsec, mode: raw.st_mode }
+        Status {
+            kind,
+            size,
+            seconds: raw.st_mtime,
+            nanoseconds: raw.st_mtime_nsec,
+            mode: raw.st_mode,
+            changed: (raw.st_ctime, raw.st_ctime_nsec),
+            links: raw.st_nlink.into(),
+        }
     }
 
     pub fn is_directory(&self) -> bool {
@@ -78,25 +89,25 @@ impl Status {
 
     #[cfg(test)]
     pub fn of_test(seconds: i64, nanoseconds: i64, size: u64) -> Status {
-        Status { kind: Kind::File, size, seconds, nanoseconds, mode: 0o100_644 }
+        Status { kind: Kind::File, size, seconds, nanoseconds, mode: 0o100_644, changed: (0, 0), links: 1 }
     }
 }
 
 /// Opens a file or directory for reading, through links. Never waits for the other end of a pipe.
 pub fn open(path: &[u8], patience: Patience) -> Result<(OwnedFd, Status), Trouble> {
     let file = open_with(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, patience)?;
-    let status = status_of(&file)?;
+    let status = status_of(file.as_fd())?;
     Ok((file, status))
 }
 
 /// The status of what a path leads to.
 pub fn find_status(path: &[u8], patience: Patience) -> Result<Status, Trouble> {
-    status_of(&open_with(path, libc::O_PATH, patience)?)
+    status_of(open_with(path, libc::O_PATH, patience)?.as_fd())
 }
 
 /// The status of a link itself. Waits.
 pub fn find_link_status(path: &[u8]) -> Result<Status, Trouble> {
-    status_of(&open_with(path, libc::O_PATH | libc::O_NOFOLLOW, Patience::Blocking)?)
+    status_of(open_with(path, libc::O_PATH | libc::O_NOFOLLOW, Patience::Blocking)?.as_fd())
 }
 
 fn open_with(path: &[u8], flags: i32, patience: Patience) -> Result<OwnedFd, Trouble> {
@@ -131,10 +142,12 @@ fn trouble_of(error: &io::Error, patience: Patience) -> Trouble {
     }
 }
 
-fn status_of(file: &OwnedFd) -> Result<Status, Trouble> {
+/// The status of what is open.
+pub fn status_of(file: BorrowedFd<'_>) -> Result<Status, Trouble> {
     let mut raw = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the descriptor is open and the memory is a `stat`.
-    if unsafe { libc::fstat(file.as_raw_fd(), raw.as_mut_ptr()) } != 0 {
+    // Not by glibc, whose fstat is newfstatat(2): the system call filter has to look at its arguments each time.
+    // SAFETY: the descriptor is open and the memory is a `stat`, as the kernel lays it out on 64-bit machines.
+    if unsafe { libc::syscall(libc::SYS_fstat, file.as_raw_fd(), raw.as_mut_ptr()) } != 0 {
         return Err(trouble_of(&io::Error::last_os_error(), Patience::Blocking));
     }
     // SAFETY: fstat succeeded and has filled it.
@@ -245,7 +258,6 @@ pub fn read_link(path: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::super::testing::Tree;
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn files_directories_and_what_is_neither() {

@@ -1,12 +1,13 @@
 //! Questions that have to wait for a disk: a few threads, a bounded queue, answers by the workers' own messages.
 
+use super::descriptors::{Access, OpenFile};
 use super::opening::{Patience, read};
 use super::{finding, matching};
 use crate::control::{WorkerMessage, WorkerSender};
 use crate::limits::FILE_THREAD_STACK_BYTES;
 use crate::templating;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -20,7 +21,7 @@ const THREADS: usize = 4;
 pub enum Task {
     Find(Box<finding::Question>),
     Match(Box<matching::Question>),
-    Read { file: Arc<OwnedFd>, offset: u64, length: usize },
+    Read { file: Arc<OpenFile>, offset: u64, length: usize },
     Evaluate(Box<templating::Question>),
 }
 
@@ -88,7 +89,7 @@ fn work(receiver: &Mutex<Receiver<Job>>) {
 fn perform(task: Task) -> Done {
     match task {
         Task::Find(question) => {
-            let answer = finding::find(&question, Patience::Blocking);
+            let answer = finding::find(&question, Access::Blocking);
             Done::Found(Box::new(answer.unwrap_or(finding::Answer::Failed)))
         }
         Task::Evaluate(question) => Done::Evaluated(Box::new(templating::evaluate(*question))),

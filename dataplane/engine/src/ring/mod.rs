@@ -64,9 +64,13 @@ pub trait Io {
     fn pending(&self, socket: SocketId) -> usize;
     /// Bytes that the kernel took over the socket's life.
     fn sent(&self, socket: SocketId) -> u64;
-    /// Sends bytes of a file without copying them, where `pending` is 0. One `on_drained` follows what was taken, but for
-    /// 0, and `Full`. The caller has seen that the bytes are in memory.
+    /// Sends what is in `out`, then bytes of a file without copying them. One `on_drained` follows `Full`. The caller has
+    /// seen that the bytes are in memory.
     fn send_file(&mut self, id: SocketId, file: BorrowedFd<'_>, offset: u64, length: usize) -> FileSent;
+    /// Asks for one `on_drained` when the kernel takes bytes again, after `send_file` took some.
+    fn await_room(&mut self, socket: SocketId) {
+        self.notify_drained(socket);
+    }
     /// Starts a connection; `on_connect` follows. None: no socket is left.
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId>;
     /// Ends our side after what is in `out`; the socket is still read.

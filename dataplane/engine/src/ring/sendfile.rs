@@ -1,4 +1,5 @@
-//! sendfile(2), which both real backends share: bytes of a file that is in memory, to a socket that does not wait.
+//! sendfile(2), which both real backends share: bytes of a file that is in memory, to a socket that does not wait, and
+//! what goes ahead of them.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -10,6 +11,22 @@ pub fn send(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: u64, length: u
     loop {
         // SAFETY: both descriptors are open, the offset lives in this frame.
         let count = unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &raw mut offset, length) };
+        match usize::try_from(count) {
+            Ok(count) => return Ok(count),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+}
+
+/// Gives bytes to a socket which those of a file follow at once: they share a segment.
+pub fn send_ahead(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_MORE;
+    loop {
+        // SAFETY: the descriptor is open, the bytes live through the call.
+        let count = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
         match usize::try_from(count) {
             Ok(count) => return Ok(count),
             Err(_) => match io::Error::last_os_error() {

@@ -7,14 +7,16 @@ pub mod clients;
 pub mod hello;
 pub mod ja4;
 pub mod policies;
+mod records;
 pub mod tickets;
 
+use self::records::RecordLayer;
 use crate::exchange::{TlsInfo, TlsVersion};
-use crate::limits::{TLS_BUFFERED_BYTES_MAX, TLS_RECORD_BYTES_MAX};
+use crate::limits::{TLS_BUFFERED_BYTES_MAX, TLS_RECORD_BYTES_MAX, TLS_TAKEOVER_BYTES};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConnectionData, UnbufferedServerConnection};
 use rustls::sign::CertifiedKey;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::cell::Cell;
@@ -42,11 +44,15 @@ pub struct Session {
     partial: Vec<u8>,
     established: bool,
     server_name: Option<Arc<str>>,
+    /// Bytes written while rustls has the keys; None: it keeps them.
+    written: Option<usize>,
 }
 
 enum Side {
     Server(Box<UnbufferedServerConnection>),
     Client(Box<UnbufferedClientConnection>),
+    /// Keys were taken over; None: they are lost, and the session with them.
+    Own(Option<Box<RecordLayer>>),
 }
 
 impl Session {
@@ -57,6 +63,7 @@ impl Session {
             partial: Vec::new(),
             established: false,
             server_name: None,
+            written: config.enable_secret_extraction.then_some(0),
         })
     }
 
@@ -68,6 +75,7 @@ impl Session {
             partial: Vec::new(),
             established: false,
             server_name: None,
+            written: None,
         })
     }
 
@@ -115,10 +123,34 @@ impl Session {
 
     /// Appends `plain` as records to `out`. Only after the handshake.
     pub fn write(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsFailure> {
+        if let Some(written) = &mut self.written {
+            *written += plain.len();
+            if *written >= TLS_TAKEOVER_BYTES {
+                self.take_over(out)?;
+            }
+        }
         match &mut self.side {
             Side::Server(connection) => encrypt(&mut **connection, plain, out),
             Side::Client(connection) => encrypt(&mut **connection, plain, out),
+            Side::Own(Some(layer)) => layer.write(plain, out),
+            Side::Own(None) => Err(TlsFailure("session is over".into())),
         }
+    }
+
+    /// From here on records are ours. What rustls still has to say is appended to `out`.
+    fn take_over(&mut self, out: &mut Vec<u8>) -> Result<(), TlsFailure> {
+        self.written = None;
+        let Side::Server(connection) = &mut self.side else { return Ok(()) };
+        if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+            return Ok(());
+        }
+        if !settle(&mut **connection, out)? {
+            return Ok(());
+        }
+        if let Side::Server(connection) = std::mem::replace(&mut self.side, Side::Own(None)) {
+            self.side = Side::Own(Some(Box::new(RecordLayer::new(*connection)?)));
+        }
+        Ok(())
     }
 
     /// Appends a close_notify alert.
@@ -126,14 +158,16 @@ impl Session {
         match &mut self.side {
             Side::Server(connection) => close(&mut **connection, out),
             Side::Client(connection) => close(&mut **connection, out),
+            Side::Own(layer) => layer.iter_mut().for_each(|layer| layer.close(out)),
         }
     }
 
-    /// The handshake agreed on HTTP/2 (RFC 9113 3.2).
+    /// The handshake agreed on HTTP/2 (RFC 9113 3.2). For who sees it end: later nobody knows.
     pub fn is_http2(&self) -> bool {
         let protocol = match &self.side {
             Side::Server(connection) => connection.alpn_protocol(),
             Side::Client(connection) => connection.alpn_protocol(),
+            Side::Own(_) => None,
         };
         protocol == Some(b"h2")
     }
@@ -143,19 +177,21 @@ impl Session {
         self.server_name.as_deref()
     }
 
-    /// What the other side showed, leaf first, resumed sessions included.
+    /// What the other side showed, leaf first, resumed sessions included. For who sees the handshake end.
     pub fn peer_chain(&self) -> Option<&[CertificateDer<'static>]> {
         match &self.side {
             Side::Server(connection) => connection.peer_certificates(),
             Side::Client(connection) => connection.peer_certificates(),
+            Side::Own(_) => None,
         }
     }
 
-    /// What the handshake agreed on; None before its end.
+    /// What the handshake agreed on; None before its end, and once keys were taken over.
     pub fn info(&self) -> Option<TlsInfo> {
         let version = match &self.side {
             Side::Server(connection) => connection.protocol_version(),
             Side::Client(connection) => connection.protocol_version(),
+            Side::Own(_) => None,
         };
         let version = match version? {
             rustls::ProtocolVersion::TLSv1_3 => TlsVersion::Tls13,
@@ -164,6 +200,7 @@ impl Session {
         let state: &rustls::CommonState = match &self.side {
             Side::Server(connection) => connection,
             Side::Client(connection) => connection,
+            Side::Own(_) => return None,
         };
         Some(TlsInfo {
             version,
@@ -239,6 +276,12 @@ impl Side {
         match self {
             Side::Server(connection) => pump_records(&mut **connection, data, pump),
             Side::Client(connection) => pump_records(&mut **connection, data, pump),
+            Side::Own(Some(layer)) => {
+                let (used, progress) = layer.read(data, pump.plain, pump.out)?;
+                (pump.consumed, pump.closed, pump.ready) = (used, progress.closed, true);
+                Ok(())
+            }
+            Side::Own(None) => Err(TlsFailure("session is over".into())),
         }
     }
 }
@@ -260,12 +303,7 @@ fn pump_records<R: Records>(
                     pump.plain.extend_from_slice(record.payload);
                 }
             }
-            ConnectionState::EncodeTlsData(mut encoder) => append(pump.out, 1024, |room| {
-                encoder.encode(room).map_err(|error| match error {
-                    EncodeError::InsufficientSize(size) => Some(size.required_size),
-                    EncodeError::AlreadyEncoded => None,
-                })
-            })?,
+            ConnectionState::EncodeTlsData(encoder) => append_encoded(encoder, pump.out)?,
             ConnectionState::TransmitTlsData(transmit) => transmit.done(),
             ConnectionState::BlockedHandshake => waiting = true,
             ConnectionState::WriteTraffic(_) => {
@@ -286,6 +324,18 @@ fn pump_records<R: Records>(
     }
 }
 
+/// Appends what rustls has to say unasked. False: it cannot be left now.
+fn settle<R: Records>(connection: &mut R, out: &mut Vec<u8>) -> Result<bool, TlsFailure> {
+    loop {
+        match connection.process(&mut []).state.map_err(failure)? {
+            ConnectionState::WriteTraffic(_) => return Ok(true),
+            ConnectionState::EncodeTlsData(encoder) => append_encoded(encoder, out)?,
+            ConnectionState::TransmitTlsData(transmit) => transmit.done(),
+            _ => return Ok(false),
+        }
+    }
+}
+
 fn encrypt<R: Records>(connection: &mut R, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsFailure> {
     loop {
         match connection.process(&mut []).state.map_err(failure)? {
@@ -295,12 +345,7 @@ fn encrypt<R: Records>(connection: &mut R, plain: &[u8], out: &mut Vec<u8>) -> R
                     traffic.encrypt(plain, room).map_err(required_size)
                 });
             }
-            ConnectionState::EncodeTlsData(mut encoder) => append(out, 1024, |room| {
-                encoder.encode(room).map_err(|error| match error {
-                    EncodeError::InsufficientSize(size) => Some(size.required_size),
-                    EncodeError::AlreadyEncoded => None,
-                })
-            })?,
+            ConnectionState::EncodeTlsData(encoder) => append_encoded(encoder, out)?,
             ConnectionState::TransmitTlsData(transmit) => transmit.done(),
             // The peer's close_notify ends its direction only.
             ConnectionState::PeerClosed => {}
@@ -330,6 +375,15 @@ fn required_size(error: EncryptError) -> Option<usize> {
         EncryptError::InsufficientSize(size) => Some(size.required_size),
         EncryptError::EncryptExhausted => None,
     }
+}
+
+fn append_encoded<D>(mut encoder: EncodeTlsData<'_, D>, out: &mut Vec<u8>) -> Result<(), TlsFailure> {
+    append(out, 1024, |room| {
+        encoder.encode(room).map_err(|error| match error {
+            EncodeError::InsufficientSize(size) => Some(size.required_size),
+            EncodeError::AlreadyEncoded => None,
+        })
+    })
 }
 
 /// Lets `write` fill room behind `out`, once more with the size it asks for.

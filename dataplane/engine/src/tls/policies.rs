@@ -94,6 +94,8 @@ impl TlsPolicies {
         config.ticketer = Arc::new(Ticketer::new(self.keys.clone(), digest));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
+        // For `records`.
+        config.enable_secret_extraction = true;
         Ok(TlsPolicy { config: Arc::new(config), clients })
     }
 }

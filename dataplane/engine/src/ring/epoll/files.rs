@@ -21,12 +21,28 @@ impl Epoll {
             return FileSent::Full;
         }
         self.system_calls += 1;
-        match sendfile::send(descriptor.as_fd(), file, offset, length) {
-            Ok(0) => FileSent::Taken(0),
-            Ok(count) => {
-                socket.sent += count as u64;
+        if socket.offset < socket.out.len() {
+            self.system_calls += 1;
+            match sendfile::send_ahead(descriptor.as_fd(), &socket.out[socket.offset..]) {
+                Ok(count) => {
+                    socket.sent += count as u64;
+                    socket.offset += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return FileSent::Unable,
+            }
+            if socket.offset < socket.out.len() {
+                // The turn's end meets the full socket, and waits for its edge.
                 socket.notify = true;
                 self.mark_dirty(id.0);
+                return FileSent::Full;
+            }
+            socket.offset = 0;
+            self.pool.give(std::mem::take(&mut socket.out));
+        }
+        match sendfile::send(descriptor.as_fd(), file, offset, length) {
+            Ok(count) => {
+                socket.sent += count as u64;
                 FileSent::Taken(count)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

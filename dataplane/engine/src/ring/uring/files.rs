@@ -43,16 +43,36 @@ impl Uring {
             Lent::Never | Lent::Refused => return FileSent::Unable,
             Lent::Here(descriptor) => descriptor,
         };
+        if socket.sending {
+            socket.notify = true;
+            return FileSent::Full;
+        }
         self.system_calls += 1;
+        if !socket.out.is_empty() {
+            self.system_calls += 1;
+            match sendfile::send_ahead(descriptor.as_fd(), &socket.out) {
+                Ok(count) => {
+                    socket.sent += count as u64;
+                    socket.out.drain(..count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return FileSent::Unable,
+            }
+            if !socket.out.is_empty() {
+                // The rest goes by the ring, at the turn's end.
+                socket.notify = true;
+                self.mark_dirty(id.0);
+                return FileSent::Full;
+            }
+            self.pool.give(std::mem::take(&mut socket.out));
+        }
         match sendfile::send(descriptor.as_fd(), file, offset, length) {
-            Ok(0) => FileSent::Taken(0),
             Ok(count) => {
                 socket.sent += count as u64;
-                self.await_room(id.0);
                 FileSent::Taken(count)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.await_room(id.0);
+                self.poll_room(id.0);
                 FileSent::Full
             }
             // The copy meets the same error, and tells it as every send does.
@@ -60,7 +80,7 @@ impl Uring {
         }
     }
 
-    fn await_room(&mut self, index: u32) {
+    pub(super) fn poll_room(&mut self, index: u32) {
         let socket = &mut self.sockets[index as usize];
         if !std::mem::replace(&mut socket.polling, true) {
             let entry = opcode::PollAdd::new(Fixed(index), libc::POLLOUT as u32).build();

@@ -27,6 +27,10 @@ impl Io for Uring {
         self.lend(id, file, offset, length)
     }
 
+    fn await_room(&mut self, socket: SocketId) {
+        self.poll_room(socket.0);
+    }
+
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {
         let index = self.free.pop()?;
         self.system_calls += 4;
