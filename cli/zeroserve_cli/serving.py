@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--operator", required=True, help="gRPC target of the operator's discovery service")
     parser.add_argument("--node", default=os.environ.get("NODE_NAME", ""), help="name of this node")
     parser.add_argument(
+        "--zone", default=os.environ.get("NODE_ZONE", ""), help="of this node: its endpoints are preferred"
+    )
+    parser.add_argument(
         "--engine-socket", type=Path, default=DEFAULTS.engine_socket, help="socket of the supervisor"
     )
     parser.add_argument(
@@ -47,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = AgentSettings(
         operator=arguments.operator,
         node=arguments.node,
+        zone=arguments.zone,
         engine_socket=arguments.engine_socket,
         state_directory=arguments.state,
         allow_state_on_disk=arguments.allow_state_on_disk,

@@ -44,6 +44,8 @@ class AgentSettings:
     operator: str
     """gRPC target."""
     node: str
+    zone: str = ""
+    """Of this node: endpoints hinted to it are preferred (EndpointSlice hints); "" prefers none."""
     engine_socket: Path = Path("/run/zeroserve/engine.sock")
     state_directory: Path = Path("/var/lib/zeroserve")
     """Memory-backed: holds the last good snapshot, with TLS keys."""

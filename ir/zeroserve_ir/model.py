@@ -137,6 +137,8 @@ class EndpointAddress:
     address: str
     port: int
     draining: bool = False
+    zones: tuple[str, ...] = ()
+    """Whose nodes prefer it; none: every node may."""
 
 
 @dataclass(frozen=True, slots=True)

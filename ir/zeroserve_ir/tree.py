@@ -39,10 +39,13 @@ from zeroserve_ir.tree_requests import RateZone as RateZone
 from zeroserve_ir.tree_requests import Trace as Trace
 from zeroserve_ir.tree_templates import Templates
 from zeroserve_ir.tree_upstreams import DEFAULT_TRANSPORT as DEFAULT_TRANSPORT
+from zeroserve_ir.tree_upstreams import NO_RESILIENCE as NO_RESILIENCE
 from zeroserve_ir.tree_upstreams import RANDOM_SELECTION as RANDOM_SELECTION
 from zeroserve_ir.tree_upstreams import ActiveHealth as ActiveHealth
 from zeroserve_ir.tree_upstreams import HttpTransport as HttpTransport
+from zeroserve_ir.tree_upstreams import OutlierEjection as OutlierEjection
 from zeroserve_ir.tree_upstreams import PassiveHealth as PassiveHealth
+from zeroserve_ir.tree_upstreams import Resilience as Resilience
 from zeroserve_ir.tree_upstreams import Selection as Selection
 from zeroserve_ir.tree_upstreams import SelectionPolicy as SelectionPolicy
 from zeroserve_ir.tree_upstreams import ServiceReference as ServiceReference
@@ -344,6 +347,7 @@ class ReverseProxy:
     trusted_proxies: tuple[str, ...] = ()
     response_handlers: tuple[ResponseHandler, ...] = ()
     """`handle_response` and `replace_status`, in the order in which they are asked."""
+    resilience: Resilience = NO_RESILIENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ class ActiveHealth:
     status: int = 0
     """Expected: a status, or its first digit."""
     body_regexp: str = ""
+    protocol: str = ""
+    """Ours: `tcp` takes a connection for health, `grpc` asks grpc.health.v1; "" is HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +197,33 @@ class HttpTransport:
 
 
 DEFAULT_TRANSPORT = HttpTransport()
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierEjection:
+    """`outlier_ejection` (ours): upstreams that fail in a row are left out for a while."""
+
+    failures: int
+    duration_ms: int = 30_000
+    """Times the number of ejections in a row."""
+    share_percent: int = 50
+    """Never more of the upstreams than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resilience:
+    """What stock Caddy has no words for: `slow_start`, `retry_budget`, `max_requests`, `queue` …"""
+
+    slow_start_ms: int = 0
+    """The weight of an upstream that joins rises for so long."""
+    retry_budget_percent: int = 0
+    """Retries per requests of a node; 0 is no bound."""
+    requests_max: int = 0
+    """Requests under way to all upstreams, of a node."""
+    queue_max: int = 0
+    """Requests that wait where all is taken, of a node."""
+    queue_timeout_ms: int = 0
+    outliers: OutlierEjection | None = None
+
+
+NO_RESILIENCE = Resilience()

@@ -56,7 +56,7 @@ def draft_endpoints(name: str, addresses: Iterable[EndpointAddress]) -> pb.Resou
     """Return the Endpoints of a Service's port."""
     message = pb.Endpoints(name=name)
     for item in addresses:
-        message.endpoints.add(address=item.address, port=item.port, draining=item.draining)
+        message.endpoints.add(address=item.address, port=item.port, draining=item.draining, zones=item.zones)
     return make_resource(message)
 
 

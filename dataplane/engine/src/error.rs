@@ -41,6 +41,10 @@ pub enum Failure {
     UpstreamTimeout,
     /// The upstream's bytes are no strict HTTP/1.1 response.
     BadResponse(&'static str),
+    /// More requests are under way, or wait, than the cluster may have.
+    Overloaded,
+    /// The route does not want an answer of this status: another upstream is asked.
+    UnwantedAnswer(u16),
     /// Another upstream has got the request's body already.
     BodySpent,
     /// No socket left on our side.
@@ -56,6 +60,8 @@ impl Failure {
             Failure::BodyTooLarge | Failure::ClientTls => Fault::Client,
             Failure::BodySpent => Fault::Internal,
             Failure::NoEndpoint | Failure::ConnectFailed | Failure::ConnectTimeout => Fault::Upstream,
+            Failure::UnwantedAnswer(_) => Fault::Upstream,
+            Failure::Overloaded => Fault::Internal,
             Failure::UpstreamTls | Failure::UpstreamClosed | Failure::UpstreamTimeout => Fault::Upstream,
             Failure::BadResponse(_) => Fault::Upstream,
             Failure::Exhausted | Failure::Program(_) => Fault::Internal,
@@ -69,7 +75,8 @@ impl Failure {
             Failure::ClientGone | Failure::ClientTls => 499,
             Failure::ClientSlow(_) => 408,
             Failure::BodyTooLarge => 413,
-            Failure::NoEndpoint | Failure::Exhausted => 503,
+            Failure::NoEndpoint | Failure::Exhausted | Failure::Overloaded => 503,
+            Failure::UnwantedAnswer(status) => status,
             Failure::ConnectTimeout | Failure::UpstreamTimeout => 504,
             Failure::ConnectFailed | Failure::UpstreamTls => 502,
             Failure::UpstreamClosed | Failure::BadResponse(_) | Failure::BodySpent => 502,
@@ -95,6 +102,9 @@ impl Failure {
             Failure::UpstreamClosed => "EOF".to_owned(),
             Failure::UpstreamTimeout => "net/http: timeout awaiting response headers".to_owned(),
             Failure::BodyTooLarge => "http: request body too large".to_owned(),
+            Failure::UnwantedAnswer(status) => {
+                format!("upstream response matched retry_match (status {status})")
+            }
             other => other.reason().to_owned(),
         }
     }
@@ -115,6 +125,8 @@ impl Failure {
             Failure::UpstreamClosed => "upstream closed",
             Failure::UpstreamTimeout => "upstream timed out",
             Failure::Exhausted => "out of sockets",
+            Failure::Overloaded => "too many requests under way",
+            Failure::UnwantedAnswer(_) => "answer was not wanted",
         }
     }
 }

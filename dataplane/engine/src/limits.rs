@@ -80,6 +80,17 @@ pub const REQUESTED_ENDPOINTS_MAX: usize = 1024;
 /// Attempts for one request, whatever the cluster says: 10 s of Caddy's interval of 250 ms are 40.
 pub const ATTEMPTS_MAX: u32 = 64;
 
+/// Retry budgets look back one to two epochs: long enough to see a share, short enough that a calm hour buys no storm.
+pub const RETRY_EPOCH_MS: u64 = 5_000;
+/// Retries that a budget grants whatever the share: a quiet cluster has one request to retry.
+pub const RETRIES_ALWAYS: u64 = 10;
+/// Between two looks of a request that waits for room: below what people notice, above a tick of the wheel.
+pub const QUEUE_POLL_MS: u64 = 20;
+/// Body bytes of one request kept for repeating it (`request_buffers unlimited` as well); a longer one streams on.
+pub const REQUEST_BUFFER_BYTES_MAX: usize = 4 << 20;
+/// An answer's bytes kept for a client that does not take them yet, whatever `response_buffers` says.
+pub const RESPONSE_BUFFER_BYTES_MAX: usize = 16 << 20;
+
 /// TLS handshake, from accept (reliability.md 2.5).
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
 /// PROXY protocol header, from accept: the balancer in front sends it at once.

@@ -32,7 +32,9 @@ ADDRESSES_PER_NAME_MAX = 64
 class Resolver:
     """Addresses by name; asks the system's resolver (hosts file, DNS)."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: str = "") -> None:
+        """`zone`: this node's; "" prefers no endpoint."""
+        self.zone = zone
         self.sources = SourceResolver()
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._slots = asyncio.Semaphore(LOOKUPS_AT_ONCE_MAX)
@@ -61,7 +63,8 @@ class Resolver:
     def resolve(self, resource: pb.Resource) -> pb.Resource:
         """Return the Endpoints with literals only; itself where there were no names."""
         message = pb.Endpoints.FromString(resource.payload)
-        if not message.sources and not _names_of([message]):
+        hinted = any(endpoint.zones for endpoint in message.endpoints)
+        if not message.sources and not hinted and not _names_of([message]):
             return resource
         dynamic = [endpoint for source in message.sources for endpoint in self.sources.find(source)]
         if dynamic:
@@ -82,7 +85,7 @@ class Resolver:
                     weight=min(share, 1 << 16),
                     draining=item.draining,
                     name=item.name,
-                    zone=item.zone,
+                    elsewhere=bool(self.zone and item.zones) and self.zone not in item.zones,
                 )
         return make_resource(resolved)
 

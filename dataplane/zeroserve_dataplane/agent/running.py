@@ -45,7 +45,7 @@ class Agent:
         self.stop = asyncio.Event()
         self.compiler = Compiler(settings.cache_directory, settings.compile_workers)
         images = ImageStore(self.compiler, find_host_target())
-        self.node = Node(settings.engine_socket, find_version(), images, Resolver())
+        self.node = Node(settings.engine_socket, find_version(), images, Resolver(settings.zone))
         self.node.on_served = self._note_served
         self.subscriber = Subscriber(self._find_subscription(), lambda: self.node.good, self._apply)
         self.collector = NodeCollector(self.node, self.subscriber.state)

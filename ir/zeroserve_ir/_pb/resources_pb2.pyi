@@ -551,7 +551,8 @@ class Endpoint(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
-    ZONE_FIELD_NUMBER: _builtins.int
+    ZONES_FIELD_NUMBER: _builtins.int
+    ELSEWHERE_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     """IPv4 or IPv6 literal; towards the agent it may be a DNS name, which it resolves"""
     port: _builtins.int
@@ -561,8 +562,12 @@ class Endpoint(_message.Message):
     """terminating but serving: only where no other is left"""
     name: _builtins.str
     """host as it was configured: TLS name, {upstream.host}; "" is none"""
-    zone: _builtins.str
-    """topology hint: preferred by nodes of this zone"""
+    elsewhere: _builtins.bool
+    """for the engine: hinted to other zones than this node's"""
+    @_builtins.property
+    def zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """topology hints, for the agent: nodes of these zones prefer it"""
+
     def __init__(
         self,
         *,
@@ -571,11 +576,12 @@ class Endpoint(_message.Message):
         weight: _builtins.int = ...,
         draining: _builtins.bool = ...,
         name: _builtins.str = ...,
-        zone: _builtins.str = ...,
+        zones: _abc.Iterable[_builtins.str] | None = ...,
+        elsewhere: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "name", b"name", "port", b"port", "weight", b"weight", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "elsewhere", b"elsewhere", "name", b"name", "port", b"port", "weight", b"weight", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -940,6 +946,11 @@ class Cluster(_message.Message):
     UPSTREAM_HOST_FIELD_NUMBER: _builtins.int
     HTTP2_FIELD_NUMBER: _builtins.int
     DIALS_FIELD_NUMBER: _builtins.int
+    REQUESTS_MAX_FIELD_NUMBER: _builtins.int
+    QUEUE_MAX_FIELD_NUMBER: _builtins.int
+    QUEUE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    RESPONSE_BUFFER_BYTES_FIELD_NUMBER: _builtins.int
+    HEDGE_AFTER_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     endpoints: _builtins.str
     """Endpoints name"""
@@ -972,11 +983,20 @@ class Cluster(_message.Message):
     slow_start_ms: _builtins.int
     """a new endpoint's weight rises for so long"""
     retry_budget_percent: _builtins.int
-    """retries per requests of a worker, of the last 10 s; 0 is none"""
+    """retries per requests of a node, of the last 5 s to 10 s; 0: unbounded"""
     upstream_host: _builtins.bool
     """Host is the upstream's, as Caddy's TLS transport sets it"""
     http2: _builtins.bool
     """without TLS: HTTP/2 from the first byte (h2c)"""
+    requests_max: _builtins.int
+    """circuit breaker: a node's requests under way; 0 is none"""
+    queue_max: _builtins.int
+    """a node's requests that wait where all is taken; 0: 503 at once"""
+    queue_timeout_ms: _builtins.int
+    response_buffer_bytes: _builtins.int
+    """of an answer that its client does not take yet; -1: as much as allowed"""
+    hedge_after_ms: _builtins.int
+    """a second upstream is asked after it, for requests without body; 0: none"""
     @_builtins.property
     def tls(self) -> Global___UpstreamTls:
         """absent: plain"""
@@ -1038,10 +1058,15 @@ class Cluster(_message.Message):
         upstream_host: _builtins.bool = ...,
         http2: _builtins.bool = ...,
         dials: _abc.Iterable[Global___Text] | None = ...,
+        requests_max: _builtins.int = ...,
+        queue_max: _builtins.int = ...,
+        queue_timeout_ms: _builtins.int = ...,
+        response_buffer_bytes: _builtins.int = ...,
+        hedge_after_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "outliers", b"outliers", "passive_health", b"passive_health", "selection", b"selection", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "balancing", b"balancing", "connect_timeout_ms", b"connect_timeout_ms", "connections_per_endpoint_max", b"connections_per_endpoint_max", "dials", b"dials", "down", b"down", "endpoints", b"endpoints", "handshake_timeout_ms", b"handshake_timeout_ms", "http2", b"http2", "idle_per_endpoint_max", b"idle_per_endpoint_max", "keepalive_timeout_ms", b"keepalive_timeout_ms", "name", b"name", "outliers", b"outliers", "passive_health", b"passive_health", "plain_ports", b"plain_ports", "proxy_protocol", b"proxy_protocol", "read_timeout_ms", b"read_timeout_ms", "request_buffer_bytes", b"request_buffer_bytes", "requests_per_endpoint_max", b"requests_per_endpoint_max", "response_head_timeout_ms", b"response_head_timeout_ms", "retries", b"retries", "retry_budget_percent", b"retry_budget_percent", "selection", b"selection", "slow_start_ms", b"slow_start_ms", "stream_timeout_ms", b"stream_timeout_ms", "tls", b"tls", "try_duration_ms", b"try_duration_ms", "try_interval_ms", b"try_interval_ms", "upstream_host", b"upstream_host", "write_timeout_ms", b"write_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "balancing", b"balancing", "connect_timeout_ms", b"connect_timeout_ms", "connections_per_endpoint_max", b"connections_per_endpoint_max", "dials", b"dials", "down", b"down", "endpoints", b"endpoints", "handshake_timeout_ms", b"handshake_timeout_ms", "hedge_after_ms", b"hedge_after_ms", "http2", b"http2", "idle_per_endpoint_max", b"idle_per_endpoint_max", "keepalive_timeout_ms", b"keepalive_timeout_ms", "name", b"name", "outliers", b"outliers", "passive_health", b"passive_health", "plain_ports", b"plain_ports", "proxy_protocol", b"proxy_protocol", "queue_max", b"queue_max", "queue_timeout_ms", b"queue_timeout_ms", "read_timeout_ms", b"read_timeout_ms", "request_buffer_bytes", b"request_buffer_bytes", "requests_max", b"requests_max", "requests_per_endpoint_max", b"requests_per_endpoint_max", "response_buffer_bytes", b"response_buffer_bytes", "response_head_timeout_ms", b"response_head_timeout_ms", "retries", b"retries", "retry_budget_percent", b"retry_budget_percent", "selection", b"selection", "slow_start_ms", b"slow_start_ms", "stream_timeout_ms", b"stream_timeout_ms", "tls", b"tls", "try_duration_ms", b"try_duration_ms", "try_interval_ms", b"try_interval_ms", "upstream_host", b"upstream_host", "write_timeout_ms", b"write_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2120,12 +2145,16 @@ class ProxyCall(_message.Message):
     TRUSTED_PROXIES_FIELD_NUMBER: _builtins.int
     FASTCGI_FIELD_NUMBER: _builtins.int
     RETRY_ENTRY_FIELD_NUMBER: _builtins.int
+    ANSWER_RETRY_ENTRY_FIELD_NUMBER: _builtins.int
+    MIRRORS_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     has_rewrite: _builtins.bool
     response_entry: _builtins.int
     """entry to call with the response head; 0 is none"""
     retry_entry: _builtins.int
     """PROXY from it: the request may be repeated; 0: GET may"""
+    answer_retry_entry: _builtins.int
+    """PROXY from it: the answer is dropped and the request repeated; 0: never"""
     @_builtins.property
     def request_headers(self) -> Global___HeaderChanges: ...
     @_builtins.property
@@ -2138,6 +2167,8 @@ class ProxyCall(_message.Message):
     def fastcgi(self) -> Global___FastCgi:
         """the upstream speaks FastCGI"""
 
+    @_builtins.property
+    def mirrors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mirror]: ...
     def __init__(
         self,
         *,
@@ -2150,14 +2181,40 @@ class ProxyCall(_message.Message):
         trusted_proxies: _abc.Iterable[_builtins.str] | None = ...,
         fastcgi: Global___FastCgi | None = ...,
         retry_entry: _builtins.int = ...,
+        answer_retry_entry: _builtins.int = ...,
+        mirrors: _abc.Iterable[Global___Mirror] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fastcgi", b"fastcgi", "request_headers", b"request_headers", "response_headers", b"response_headers", "rewrite", b"rewrite"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "fastcgi", b"fastcgi", "has_rewrite", b"has_rewrite", "request_headers", b"request_headers", "response_entry", b"response_entry", "response_headers", b"response_headers", "retry_entry", b"retry_entry", "rewrite", b"rewrite", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_retry_entry", b"answer_retry_entry", "cluster", b"cluster", "fastcgi", b"fastcgi", "has_rewrite", b"has_rewrite", "mirrors", b"mirrors", "request_headers", b"request_headers", "response_entry", b"response_entry", "response_headers", b"response_headers", "retry_entry", b"retry_entry", "rewrite", b"rewrite", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProxyCall: _TypeAlias = ProxyCall  # noqa: Y015
+
+@_typing.final
+class Mirror(_message.Message):
+    """A cluster that gets a copy of some requests; its answers are dropped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    cluster: _builtins.str
+    percent: _builtins.int
+    def __init__(
+        self,
+        *,
+        cluster: _builtins.str = ...,
+        percent: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "percent", b"percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mirror: _TypeAlias = Mirror  # noqa: Y015
 
 @_typing.final
 class Account(_message.Message):

@@ -23,6 +23,7 @@ from zeroserve_ir.caddyfile.decoding_upstreams import (
     decode_fastcgi,
     decode_passive_health,
     decode_policy,
+    decode_resilience,
     decode_source,
     decode_templates,
     decode_transport,
@@ -266,6 +267,7 @@ def _decode_proxy(found: Json) -> ReverseProxy:
         verbose_logs=found.get("verbose_logs", False),
         flush_interval_ms=milliseconds(found.get("flush_interval")),
         trusted_proxies=tuple(found.get("trusted_proxies", ())),
+        resilience=decode_resilience(found.get("zeroserve")),
     )
 
 

@@ -13,9 +13,12 @@ from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
 from zeroserve_ir.tree_fastcgi import FastCgi
 from zeroserve_ir.tree_templates import Templates
 from zeroserve_ir.tree_upstreams import (
+    NO_RESILIENCE,
     ActiveHealth,
     HttpTransport,
+    OutlierEjection,
     PassiveHealth,
+    Resilience,
     Selection,
     SelectionPolicy,
     SourceKind,
@@ -59,6 +62,7 @@ _ACTIVE = {
     "timeout_ms": "timeout",
     "status": "expect_status",
     "body_regexp": "expect_body",
+    "protocol": "protocol",
 }
 _PASSIVE = {
     "fail_duration_ms": "fail_duration",
@@ -80,6 +84,24 @@ def decode_active_health(found: Json | None) -> ActiveHealth | None:
 def decode_passive_health(found: Json | None) -> PassiveHealth | None:
     """Decode what answers tell."""
     return None if found is None else PassiveHealth(**_take(found, _PASSIVE))
+
+
+def decode_resilience(found: Json | None) -> Resilience:
+    """Decode what is ours."""
+    if not found:
+        return NO_RESILIENCE
+    queue, outliers = found.get("queue", {}), found.get("outlier_ejection")
+    return Resilience(
+        slow_start_ms=milliseconds(found.get("slow_start")),
+        retry_budget_percent=found.get("retry_budget_percent", 0),
+        requests_max=found.get("max_requests", 0),
+        queue_max=queue.get("max", 0),
+        queue_timeout_ms=milliseconds(queue.get("timeout")),
+        outliers=outliers
+        and OutlierEjection(
+            outliers["failures"], milliseconds(outliers["duration"]), outliers["share_percent"]
+        ),
+    )
 
 
 _SOURCE = {

@@ -19,6 +19,7 @@ from zeroserve_ir.caddyfile.encoding_requests import literal
 from zeroserve_ir.caddyfile.encoding_upstreams import (
     encode_health,
     encode_policy,
+    encode_resilience,
     encode_source,
     encode_transport,
     nanoseconds,
@@ -323,6 +324,7 @@ def _encode_proxy(handler: ReverseProxy) -> Json:
             "headers": prune(headers),
             "rewrite": encode_rewrite(handler.rewrite) if handler.rewrite else {},
             "handle_response": answers.encode_response_handlers(handler.response_handlers, encode_routes),
+            "zeroserve": encode_resilience(handler.resilience),
         }
     )
 

@@ -12,6 +12,7 @@ from zeroserve_ir.tree import (
     ActiveHealth,
     HttpTransport,
     PassiveHealth,
+    Resilience,
     Selection,
     SelectionPolicy,
     SourceKind,
@@ -73,6 +74,7 @@ def encode_health(active: ActiveHealth | None, passive: PassiveHealth | None) ->
                 "fails": active.fails,
                 "expect_status": active.status,
                 "expect_body": active.body_regexp,
+                "protocol": active.protocol,
             }
         )
     if passive is not None:
@@ -86,6 +88,27 @@ def encode_health(active: ActiveHealth | None, passive: PassiveHealth | None) ->
             }
         )
     return encoded
+
+
+def encode_resilience(resilience: Resilience) -> Json:
+    """Encode what is ours, below a key of its own: `zeroserve`."""
+    outliers = resilience.outliers
+    return prune(
+        {
+            "slow_start": nanoseconds(resilience.slow_start_ms),
+            "retry_budget_percent": resilience.retry_budget_percent,
+            "max_requests": resilience.requests_max,
+            "queue": prune(
+                {"max": resilience.queue_max, "timeout": nanoseconds(resilience.queue_timeout_ms)}
+            ),
+            "outlier_ejection": outliers
+            and {
+                "failures": outliers.failures,
+                "duration": nanoseconds(outliers.duration_ms),
+                "share_percent": outliers.share_percent,
+            },
+        }
+    )
 
 
 def encode_source(source: UpstreamSource | None) -> Json:

@@ -26,6 +26,7 @@ from zeroserve_ir.caddyfile.printer_upstreams import (
     print_duration,
     print_passive,
     print_policy,
+    print_resilience,
     print_source,
     print_transport,
 )
@@ -300,6 +301,7 @@ def _print_proxy(handler: ReverseProxy) -> Directive:
     lines += print_source(handler.dynamic)
     lines += print_active(handler.active_health)
     lines += print_passive(handler.passive_health)
+    lines += print_resilience(handler.resilience)
     for name, value in (
         ("request_buffers", handler.request_buffers_bytes),
         ("response_buffers", handler.response_buffers_bytes),

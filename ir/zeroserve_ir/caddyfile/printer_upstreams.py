@@ -10,6 +10,7 @@ from zeroserve_ir.tree import (
     ActiveHealth,
     HttpTransport,
     PassiveHealth,
+    Resilience,
     SelectionPolicy,
     SourceKind,
     UpstreamSource,
@@ -48,6 +49,7 @@ def print_active(health: ActiveHealth | None) -> list[str]:
         "health_method": health.method,
         "health_request_body": health.body,
         "health_body": health.body_regexp,
+        "health_protocol": health.protocol,
     }
     lines = [line(name, word(text)) for name, text in texts.items() if text]
     numbers = {
@@ -71,6 +73,21 @@ def print_passive(health: PassiveHealth | None) -> list[str]:
     lines += [f"max_fails {health.max_fails}"] if health.max_fails else []
     lines += [f"unhealthy_request_count {health.request_count}"] if health.request_count else []
     lines += [line("unhealthy_status", *map(_print_status, health.status))] if health.status else []
+    return lines
+
+
+def print_resilience(resilience: Resilience) -> list[str]:
+    """Return the lines that are ours."""
+    lines = _durations({"slow_start": resilience.slow_start_ms})
+    if resilience.retry_budget_percent:
+        lines.append(f"retry_budget {resilience.retry_budget_percent}%")
+    if resilience.requests_max:
+        lines.append(f"max_requests {resilience.requests_max}")
+    if resilience.queue_max:
+        lines.append(f"queue {resilience.queue_max} {print_duration(resilience.queue_timeout_ms)}")
+    if (outliers := resilience.outliers) is not None:
+        duration = print_duration(outliers.duration_ms)
+        lines.append(f"outlier_ejection {outliers.failures} {duration} {outliers.share_percent}%")
     return lines
 
 

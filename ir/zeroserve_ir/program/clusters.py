@@ -20,6 +20,7 @@ from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree import (
     ActiveHealth,
     PassiveHealth,
+    Resilience,
     ReverseProxy,
     Selection,
     SelectionPolicy,
@@ -131,7 +132,9 @@ def build_cluster(proxy: ReverseProxy, span: Span = NOWHERE) -> pb.Cluster:
         http2="h2c" in transport.versions,
         stream_timeout_ms=max(proxy.stream_timeout_ms, 0),
         request_buffer_bytes=proxy.request_buffers_bytes,
+        response_buffer_bytes=proxy.response_buffers_bytes,
     )
+    _set_resilience(cluster, proxy.resilience)
     if any(upstream.service is None and "{" in upstream.dial for upstream in proxy.upstreams):
         cluster.dials.extend(parse_text(upstream.dial) for upstream in proxy.upstreams)
     if proxy.selection is not None:
@@ -166,8 +169,6 @@ def _refuse_unsupported(proxy: ReverseProxy, span: Span) -> None:
         "network_proxy": transport.network_proxy[:1] == ("url",),
         "local_address": bool(transport.local_address),
         "tls_client_auth by an automated certificate": automated,
-        # Matchers are asked about the request when an attempt failed, not about answers.
-        "lb_retry_match on answers": "http.reverse_proxy." in repr(proxy.retry_match),
     }
     found = [name for name, present in refused.items() if present]
     if found:
@@ -175,6 +176,18 @@ def _refuse_unsupported(proxy: ReverseProxy, span: Span) -> None:
             Diagnostic(Code.ZS0110, f"{name} of reverse_proxy is not supported", span, help="remove it")
             for name in found
         )
+
+
+def _set_resilience(cluster: pb.Cluster, resilience: Resilience) -> None:
+    cluster.slow_start_ms = resilience.slow_start_ms
+    cluster.retry_budget_percent = resilience.retry_budget_percent
+    cluster.requests_max = resilience.requests_max
+    cluster.queue_max = resilience.queue_max
+    cluster.queue_timeout_ms = resilience.queue_timeout_ms
+    if resilience.outliers is not None:
+        cluster.outliers.failures = resilience.outliers.failures
+        cluster.outliers.ejection_ms = resilience.outliers.duration_ms
+        cluster.outliers.share_max_percent = resilience.outliers.share_percent
 
 
 def _set_selection(cluster: pb.Cluster, policy: SelectionPolicy) -> None:
@@ -209,10 +222,11 @@ def _build_passive(health: PassiveHealth) -> pb.PassiveHealth:
 
 
 def _build_active(health: ActiveHealth) -> pb.ActiveHealth | None:
-    """Return the probes, None where nothing switches them on (Caddy: URI, path or port)."""
-    if not (health.uri or health.path or health.port):
+    """Return the probes, None where nothing switches them on (Caddy: URI, path or port; ours: protocol)."""
+    if not (health.uri or health.path or health.port or health.protocol):
         return None
     return pb.ActiveHealth(
+        protocol=pb.ActiveHealth.Protocol.Value(health.protocol.upper() or "HTTP"),
         uri=health.uri or health.path or "/",
         upstream=health.upstream,
         port=health.port,

@@ -366,25 +366,28 @@ class _SiteLowering:
         return False
 
     def _lower_proxy(self, handler: tree.ReverseProxy, response_entry: int = 0) -> None:
-        """Proxy; at its retry entry the program proxies again where a repeated request is asked for."""
+        """Proxy; at its retry entries the program proxies again where a repeated request is asked for.
+
+        Sets with an expression are asked about answers too: they alone can speak of them (reverseproxy.go).
+        """
         emitter, span = self.emitter, self.emitter.span or NOWHERE
-        if not handler.retry_match:
-            row = self.tables.add_proxy(handler, span, response_entry=response_entry)
+        entries: list[tuple[int, str, Sequence[tree.MatcherSet]]] = []
+        if handler.retry_match:
+            of_answers = tuple(one for one in handler.retry_match if _asks_answers(one))
+            for sets in (handler.retry_match, of_answers):
+                if sets:
+                    label = emitter.new_label()
+                    entries.append((self._add_resume(label), label, sets))
+        retry, answer_retry = ([entry for entry, *_ in entries] + [0, 0])[:2]
+        row = self.tables.add_proxy(handler, span, retry, response_entry, answer_retry)
+        emitter.finish_with(abi.Action.PROXY, row)
+        for _, label, sets in entries:
+            refused = emitter.new_label()
+            emitter.place(label)
+            self.matchers.lower_sets(sets, refused)
             emitter.finish_with(abi.Action.PROXY, row)
-            return
-        entry, resumed, refused = (
-            FIRST_RESUME_ENTRY + len(self.resumes),
-            emitter.new_label(),
-            emitter.new_label(),
-        )
-        self.resumes.append((entry, resumed))
-        row = self.tables.add_proxy(handler, span, entry, response_entry)
-        emitter.finish_with(abi.Action.PROXY, row)
-        emitter.place(resumed)
-        self.matchers.lower_sets(handler.retry_match, refused)
-        emitter.finish_with(abi.Action.PROXY, row)
-        emitter.place(refused)
-        emitter.finish_with(abi.Action.EMPTY)
+            emitter.place(refused)
+            emitter.finish_with(abi.Action.EMPTY)
 
     def _note(self, kind: StepKind, subject: tree.Route | tree.Matcher | tree.Handler) -> None:
         """Report a step, where the program is lowered to be explained."""
@@ -458,6 +461,10 @@ def _nested_routes(handler: tree.Handler) -> Iterator[Sequence[tree.Route]]:
             yield routes
         case tree.ReverseProxy(response_handlers=handlers) | tree.Intercept(handlers=handlers):
             yield from (one.routes for one in handlers)
+
+
+def _asks_answers(matchers: tree.MatcherSet) -> bool:
+    return any(isinstance(matcher, tree.MatchExpression) for matcher in matchers)
 
 
 def _paths_of_set(matchers: tree.MatcherSet) -> Iterator[PathMatch]:

@@ -148,6 +148,7 @@ class TableBuilder:
         span: Span = NOWHERE,
         retry_entry: int = 0,
         response_entry: int = 0,
+        answer_retry_entry: int = 0,
     ) -> int:
         """Add a `reverse_proxy` call, its cluster and its endpoints; `response_entry` sees the answer."""
         cluster = build_cluster(proxy, span)
@@ -156,6 +157,7 @@ class TableBuilder:
         call = self.tables.proxies.add(cluster=cluster.name, trusted_proxies=proxy.trusted_proxies)
         call.retry_entry = retry_entry
         call.response_entry = response_entry
+        call.answer_retry_entry = answer_retry_entry
         if proxy.request_headers:
             call.request_headers.CopyFrom(build_header_changes(proxy.request_headers))
         if proxy.response_headers:

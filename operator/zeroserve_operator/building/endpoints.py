@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from zeroserve_ir.codes import Code
@@ -80,6 +80,9 @@ def find_endpoints(
             continue
         _take_slice(item, port, denied, found, problems)
     ordered = sorted(found.values(), key=lambda item: (item.address, item.port))[:ENDPOINTS_MAX]
+    if not all(item.zones for item in ordered if not item.draining):
+        # Hints count where all endpoints have them (kube-proxy: topology.go).
+        ordered = [replace(item, zones=()) for item in ordered]
     return ServiceEndpoints(tuple(ordered), tuple(problems))
 
 
@@ -107,7 +110,7 @@ def _take_slice(
                 known = found.get(key)
                 # During a rollout two slices may hold one address: ready in either is ready.
                 if known is None or known.draining:
-                    found[key] = EndpointAddress(str(address), number, draining)
+                    found[key] = EndpointAddress(str(address), number, draining, endpoint.zones)
 
 
 def _find_port(service: Service, wanted: str) -> ServicePort | None:

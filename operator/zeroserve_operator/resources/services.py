@@ -46,6 +46,8 @@ class SliceEndpoint:
     ready: bool
     serving: bool
     terminating: bool
+    zones: tuple[str, ...] = ()
+    """Hints: zones whose nodes should prefer it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,10 @@ def _parse_endpoint(entry: Reader) -> SliceEndpoint:
         ready=is_ready,
         serving=is_ready if serving is None else serving,
         terminating=conditions.flag("terminating") is True,
+        zones=tuple(sorted(zone.text("name") for zone in entry.child("hints").items("forZones"))),
     )
 
 
 def _digest_endpoint(endpoint: SliceEndpoint) -> list[object]:
-    return [list(endpoint.addresses), endpoint.ready, endpoint.serving, endpoint.terminating]
+    conditions = [endpoint.ready, endpoint.serving, endpoint.terminating]
+    return [list(endpoint.addresses), conditions, list(endpoint.zones)]

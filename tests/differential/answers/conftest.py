@@ -111,7 +111,7 @@ def variables(tmp_path_factory):
     with contextlib.ExitStack() as stack:
         one, two = (stack.enter_context(backend(name)) for name in ("one", "two"))
         yield {
-            **{f"CLOSING_{letter}": stack.enter_context(closing_backend()) for letter in "ABCD"},
+            **{f"CLOSING_{letter}": stack.enter_context(closing_backend()) for letter in "ABCDEFG"},
             "ONE": one,
             "TWO": two,
             "DEAD": free_ports(1)[0],

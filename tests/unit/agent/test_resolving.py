@@ -83,3 +83,16 @@ def test_a_refresh_says_whether_an_address_changed(resolver):
         assert resolve(resource, subject) == [("10.0.0.7", 1)]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("zone", "elsewhere"), [("", [False] * 3), ("a", [False, True, False]), ("c", [True, True, False])]
+)
+def test_endpoints_hinted_to_other_zones_are_elsewhere(zone, elsewhere):
+    hints = {"10.0.0.1": ["a"], "10.0.0.2": ["b"], "10.0.0.3": []}
+    message = pb.Endpoints(name="e")
+    for address, zones in hints.items():
+        message.endpoints.add(address=address, port=80, zones=zones)
+    resolved = pb.Endpoints.FromString(Resolver(zone).resolve(make_resource(message)).payload)
+    assert [one.elsewhere for one in resolved.endpoints] == elsewhere
+    assert not any(one.zones for one in resolved.endpoints)

@@ -276,13 +276,20 @@ impl Worker {
         up.phase = upstream::Phase::Body;
         let wanted = serving.host.as_ref().is_some_and(|host| host.proxy(serving.row).response_entry != 0);
         let is_seen = !switches && (wanted || exchange.has_interceptions());
-        if is_seen {
+        let is_judged = !switches && serving.judges_answers();
+        if is_seen || is_judged {
             exchange.keep_upstream_answer(&parsed);
+        }
+        if is_seen {
             down.serving.held = Some(Box::new(HeldAnswer::upstream(&parsed, body)));
             up.phase = upstream::Phase::Held;
         }
         let latency_ns = now_ns - up.requested_ns;
         metrics.observe(Histogram::UpstreamResponse, latency_ns);
+        if is_judged && self.is_unwanted_answer(client, answer.status, latency_ns) {
+            self.scratch.give_spans(spans);
+            return Err(Failure::UnwantedAnswer(answer.status));
+        }
         self.note_answer(client, answer.status, latency_ns);
         if is_seen {
             self.scratch.give_spans(spans);
@@ -330,7 +337,10 @@ impl Worker {
     pub fn hold_back<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
         let deadline_ms = self.now_ms() + self.attempt_limits(client).read_timeout_ms;
         if self.is_full(io, client) {
-            self.pause_upstream(io, client, upstream);
+            let kept_max = self.cluster_timeout(client, |state| state.response_buffer_bytes as u64, 0);
+            if self.pending(io, client) as u64 > kept_max {
+                self.pause_upstream(io, client, upstream);
+            }
         }
         let Some(up) = self.upstream(upstream) else { return };
         if up.phase != upstream::Phase::Head {

@@ -9,6 +9,7 @@ use crate::exchange::{Body, HTTP_2, HeaderSpan, ResponseHead};
 use crate::http1::body::BodyDecoder;
 use crate::http2::fields::{Answer, may_trail};
 use crate::http2::frames::Code;
+use crate::http2::hpack::decoder::FieldList;
 use crate::http2::hpack::encoder;
 use crate::http2::{Event, Multiplex, Role};
 use crate::limits::*;
@@ -209,12 +210,22 @@ impl Worker {
         let body = if end && !bodiless && answer.length.is_none() { Body::Length(0) } else { body };
         let latency_ns = now_ns - requested_ns;
         self.metrics.observe(Histogram::UpstreamResponse, latency_ns);
+        if self.downstream(client).is_some_and(|down| down.serving.judges_answers()) {
+            let spans = spans_of(&fields);
+            if let Some(exchange) = self.downstream(client).and_then(|down| down.exchange.as_mut()) {
+                exchange.keep_upstream_answer(&ResponseHead {
+                    status: answer.status,
+                    reason: b"",
+                    http_minor: HTTP_2,
+                    headers: &spans,
+                });
+            }
+            if self.is_unwanted_answer(client, answer.status, latency_ns) {
+                return Err(Failure::UnwantedAnswer(answer.status));
+            }
+        }
         self.note_answer(client, answer.status, latency_ns);
-        let spans: Vec<HeaderSpan<'_>> = fields
-            .iter()
-            .filter(|(name, _)| !name.starts_with(b":"))
-            .map(|(name, value)| HeaderSpan { name, value })
-            .collect();
+        let spans = spans_of(&fields);
         let head = ResponseHead { status: answer.status, reason: b"", http_minor: HTTP_2, headers: &spans };
         self.send_written(io, client, |worker, out| {
             let origin = Origin::Upstream { head: &head, body, ahead: 0, switches: None };
@@ -244,6 +255,12 @@ impl Worker {
             down.serving.trailers = block;
         }
     }
+}
+
+/// An answer's fields, without what HTTP/2 says by pseudo-header fields.
+fn spans_of(fields: &FieldList) -> Vec<HeaderSpan<'_>> {
+    let plain = fields.iter().filter(|(name, _)| !name.starts_with(b":"));
+    plain.map(|(name, value)| HeaderSpan { name, value }).collect()
 }
 
 /// Our own HTTP/1.1 head as a header block: well-formed by construction, Host first.

@@ -82,7 +82,7 @@ impl Worker {
         if self.snapshot.settings().access_log {
             self.access_log.line(&exchange, &outcome);
         }
-        serving.host = None;
+        (serving.host, serving.place, serving.ticket) = (None, None, None);
         self.metrics.request(serving.status, duration_ns);
         self.give_exchange(exchange);
     }

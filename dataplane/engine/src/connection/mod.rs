@@ -2,7 +2,7 @@
 //! `Worker`, called from the ring's events:
 //!
 //! `accepting` a socket, PROXY header and TLS -> `receiving` heads and bodies -> `deciding` by the host's program ->
-//! `proxying` to an endpoint, with retries -> `answering` from the upstream -> `intercepting` by the program, where it
+//! `proxying` to an endpoint, `buffering` before it, `retrying` -> `answering` from the upstream -> `intercepting` by the program, where it
 //! asked to see answers -> `responding`, the one way of every answer to the client -> `ending` the exchange and then
 //! the connection. `timing` watches over all of it.
 //!
@@ -11,6 +11,7 @@
 
 pub mod accepting;
 pub mod answering;
+pub mod buffering;
 pub mod calling;
 pub mod cgi;
 pub mod deciding;
@@ -22,6 +23,7 @@ pub mod multiplexing;
 pub mod proxying;
 pub mod receiving;
 pub mod responding;
+pub mod retrying;
 pub mod streams;
 mod templating;
 pub mod timing;
@@ -39,7 +41,7 @@ use crate::limits::{
     UPSTREAM_WRITE_TIMEOUT_MS,
 };
 use crate::ring::SocketId;
-use crate::snapshot::{EndpointKey, Standing, VirtualHost};
+use crate::snapshot::{EndpointKey, Place, Standing, Ticket, VirtualHost};
 use crate::timers::Wheel;
 use crate::tls::Session;
 use crate::tls::policies::TlsPolicy;
@@ -108,8 +110,8 @@ pub enum Waiting {
     Decision,
     /// The password pool, then the program at this entry.
     Password(u32),
-    /// All of a body whose length the upstream must be told.
-    Length,
+    /// A body that has to be here before the upstream is asked.
+    Body,
     /// The file pool, to serve by this.
     File(filing::Serve),
     /// The file pool, then the program at this entry.
@@ -120,6 +122,8 @@ pub enum Waiting {
     Upstream,
     /// The time between two attempts.
     Retry,
+    /// Room for one more request at its cluster.
+    Room,
     /// The request goes up, the answer comes down.
     Answer,
 }
@@ -164,7 +168,7 @@ pub struct Serving {
     pub chunked: bool,
     /// The upstream speaks FastCGI.
     pub fastcgi: bool,
-    /// A body that had to be here before the upstream was asked.
+    /// What of the body had to be here before the upstream was asked; all of it is kept to be sent again.
     pub buffered: Vec<u8>,
     pub head_method: bool,
     pub replayable: bool,
@@ -183,6 +187,10 @@ pub struct Serving {
     pub limits: AttemptLimits,
     pub tried: Vec<EndpointKey>,
     pub attempts: u32,
+    /// Among the requests that its cluster has under way, where those are bounded.
+    pub place: Option<Place>,
+    /// Waits for room, until when.
+    pub ticket: Option<(Ticket, u64)>,
     /// Retries end here, where the cluster says so.
     pub attempts_until_ms: u64,
     pub last_failure: Option<Failure>,
@@ -297,6 +305,8 @@ impl Default for Serving {
             limits: AttemptLimits::default(),
             tried: Vec::new(),
             attempts: 0,
+            place: None,
+            ticket: None,
             attempts_until_ms: u64::MAX,
             last_failure: None,
             standing: None,

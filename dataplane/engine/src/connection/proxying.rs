@@ -1,5 +1,5 @@
-//! A request on its way up: picks endpoints, takes pooled connections or dials, retries where that is safe, and sends
-//! the head.
+//! A request on its way up: picks endpoints, takes pooled connections or dials, and sends the head. `retrying` tries
+//! again where that is safe.
 //!
 //! Rule: another endpoint is tried only where no byte of the request can have been acted on, or where a reused
 //! connection closed before any byte of an answer and the request may be repeated (RFC 9110 9.2.2, reliability.md 2.14).
@@ -12,7 +12,6 @@ use crate::fastcgi::records;
 use crate::http1::chunked;
 use crate::limits::*;
 use crate::metrics::Counter;
-use crate::program::run::Decision;
 use crate::proxy_protocol;
 use crate::ring::{Close, End, Io, SocketId};
 use crate::snapshot::{Attempt, Endpoint, EndpointRef};
@@ -31,6 +30,7 @@ impl Worker {
         serving.row = row;
         // A route may proxy again after it saw another upstream's answer.
         (serving.attempts, serving.last_failure, serving.withholds_body) = (0, None, false);
+        (serving.place, serving.ticket) = (None, None);
         serving.tried.clear();
         serving.proxy_calls += 1;
         if serving.proxy_calls > PROXY_CALLS_MAX {
@@ -46,10 +46,10 @@ impl Worker {
             serving.attempts_until_ms = now_ms + or_default(state.try_duration_ms, unlimited_ms);
             serving.stream_until_ms = now_ms + or_default(state.stream_timeout_ms, unlimited_ms);
         }
-        if self.waits_for_length(socket) {
-            return self.await_length(io, socket);
+        if self.waits_for_body(socket) {
+            return self.await_body(io, socket);
         }
-        self.try_endpoint(io, socket, true);
+        self.enter_cluster(io, socket);
     }
 
     /// Starts the next attempt. `reuse`: pooled connections may be taken.
@@ -68,8 +68,13 @@ impl Worker {
         }
         let Some(picked) = picked else {
             let failure = serving.last_failure.unwrap_or(Failure::NoEndpoint);
+            if failure == Failure::NoEndpoint && cluster.state().may_queue(now_ms) {
+                serving.attempts -= 1;
+                return self.wait_for_room(io, socket, failure);
+            }
             return self.try_again(io, socket, failure);
         };
+        serving.ticket = None;
         let (endpoint, state) = (picked.endpoint, cluster.state());
         let name = match state.tls.as_ref().filter(|_| !endpoint.plain) {
             Some(tls) => match tls.server_name.clone().or_else(|| name_of(&endpoint, exchange.host())) {
@@ -95,64 +100,6 @@ impl Worker {
         match if pooled { self.pool.take(&key) } else { None } {
             Some(pooled) => self.reuse(io, socket, pooled),
             None => self.dial(io, socket, endpoint, key),
-        }
-    }
-
-    /// After a failure that another attempt may mend: at once, after the cluster's interval, or not at all
-    /// (Caddy: tryAgain).
-    fn try_again<I: Io>(&mut self, io: &mut I, socket: SocketId, failure: Failure) {
-        let now_ms = self.now_ms();
-        let Some(down) = self.downstream(socket) else { return };
-        let Some(host) = down.serving.host.as_ref() else { return };
-        let state = host.proxy(down.serving.row).cluster.state();
-        let (retries, duration_ms, interval_ms) =
-            (state.retries, state.try_duration_ms, state.try_interval_ms);
-        drop(state);
-        let attempts = down.serving.attempts;
-        let spent = (retries == 0 && duration_ms == 0)
-            || (retries > 0 && attempts > retries)
-            || attempts >= ATTEMPTS_MAX
-            || now_ms >= down.serving.attempts_until_ms;
-        if spent {
-            return self.fail(io, socket, failure);
-        }
-        self.metrics.add(Counter::UpstreamRetries, 1);
-        if interval_ms == 0 {
-            return self.try_endpoint(io, socket, true);
-        }
-        if let Some(down) = self.downstream(socket) {
-            down.serving.waiting = Waiting::Retry;
-        }
-        self.set_downstream_deadline(socket, now_ms + interval_ms);
-    }
-
-    /// The interval between two attempts is over.
-    pub fn retry_due<I: Io>(&mut self, io: &mut I, socket: SocketId) {
-        if let Some(down) = self.downstream(socket) {
-            down.serving.waiting = Waiting::Upstream;
-        }
-        let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
-        self.set_downstream_deadline(socket, deadline_ms);
-        self.try_endpoint(io, socket, true);
-        self.advance_input(io, socket);
-    }
-
-    /// Whether a request that an upstream may have acted on may be repeated: its bytes are all here, and it is a GET
-    /// or the route asks for it (Caddy: lb_retry_match).
-    fn may_repeat(&mut self, socket: SocketId) -> bool {
-        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return false };
-        let serving = &down.serving;
-        let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else {
-            return false;
-        };
-        let call = host.proxy(serving.row);
-        let state = call.cluster.state();
-        if !serving.bodiless || (state.retries == 0 && state.try_duration_ms == 0) {
-            return false;
-        }
-        match call.retry_entry {
-            0 => exchange.method() == b"GET",
-            entry => matches!(self.machine.run(host, exchange, entry), Ok(Decision::Proxy(_))),
         }
     }
 
@@ -306,6 +253,7 @@ impl Worker {
             }
             serving.asks_head = message.starts_with(b"HEAD ");
         }
+        let head_bytes = message.len();
         let sent = io.sent(upstream);
         if let Some(up) = self.upstream(upstream) {
             up.begin(now_ns, sent);
@@ -313,8 +261,17 @@ impl Worker {
         if fastcgi {
             self.write_fastcgi_request(client, upstream, &mut message);
         }
-        let sent = match self.calls_http2(upstream) {
-            true => self.call_http2(client, upstream, &message, done),
+        let http2 = self.calls_http2(upstream);
+        self.write_buffered_body(client, !http2, &mut message);
+        let sent = match http2 {
+            true => {
+                let (head, body) = message.split_at(head_bytes);
+                let opened = self.call_http2(client, upstream, head, done && body.is_empty());
+                if opened && !body.is_empty() {
+                    self.call_data(io, upstream, body, done);
+                }
+                opened
+            }
             false => {
                 self.send_upstream(io, upstream, &message);
                 true
@@ -406,7 +363,8 @@ impl Worker {
         } else {
             self.report_attempt(client, Attempt::Failed);
             self.metrics.add(Counter::UpstreamConnectFailures, u64::from(failure.nothing_was_sent()));
-            match failure.nothing_was_sent() || self.may_repeat(client) {
+            let unwanted = matches!(failure, Failure::UnwantedAnswer(_));
+            match unwanted || failure.nothing_was_sent() || self.may_repeat(client) {
                 true => self.try_again(io, client, failure),
                 false => self.fail(io, client, failure),
             }
@@ -439,6 +397,12 @@ impl Worker {
 }
 
 impl Serving {
+    /// The route is asked whether it wants answers, and the request could be repeated.
+    pub fn judges_answers(&self) -> bool {
+        let entry = self.host.as_ref().map_or(0, |host| host.proxy(self.row).answer_retry_entry);
+        entry != 0 && self.bodiless
+    }
+
     /// Whether the body can go up: not too large, and not sent to another upstream before.
     fn check_body(&self, exchange: Option<&Exchange>) -> Result<(), Failure> {
         let host = self.host.as_ref();
@@ -450,7 +414,7 @@ impl Serving {
         if length.is_some_and(|length| length > self.body_bytes_max) {
             return Err(Failure::BodyTooLarge);
         }
-        match replaced.is_none() && self.body_bytes > 0 {
+        match replaced.is_none() && self.body_bytes > 0 && !self.has_whole_body() {
             true => Err(Failure::BodySpent),
             false => Ok(()),
         }

@@ -214,7 +214,7 @@ impl Worker {
     /// Body bytes towards the upstream. None: nothing may go on now.
     fn body<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> Option<usize> {
         let down = self.downstream(socket)?;
-        if down.serving.waiting == Waiting::Length {
+        if down.serving.waiting == Waiting::Body {
             return Some(self.buffer_body(io, socket, bytes));
         }
         let serving = &mut down.serving;

@@ -242,7 +242,7 @@ impl Worker {
         if self.spare_streams.len() < POOLED_BUFFERS_MAX {
             down.exchange = None;
             down.stream = None;
-            down.serving.host = None;
+            (down.serving.host, down.serving.place, down.serving.ticket) = (None, None, None);
             self.spare_streams.push(down);
         }
     }

@@ -39,7 +39,8 @@ impl Worker {
 
     /// The end of a window: a client that moved too little, while it had something to move, is ended.
     fn judge_progress<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
-        if self.downstream(socket).is_some_and(|down| down.serving.waiting == Waiting::Retry) {
+        let pauses = |waiting| matches!(waiting, Waiting::Retry | Waiting::Room);
+        if self.downstream(socket).is_some_and(|down| pauses(down.serving.waiting)) {
             return self.retry_due(io, socket);
         }
         let (sent, pending) = (self.sent(io, socket), self.pending(io, socket) > 0);
@@ -48,7 +49,7 @@ impl Worker {
         // What is sent without copies is never pending here.
         let pending = pending || serving.file.as_ref().is_some_and(|file| !file.reading);
         let expecting = down.phase == Phase::Serving
-            && matches!(serving.waiting, Waiting::Answer | Waiting::Length)
+            && matches!(serving.waiting, Waiting::Answer | Waiting::Body)
             && !serving.upload_done()
             && !serving.blocked;
         let window = down.window;

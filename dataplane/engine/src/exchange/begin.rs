@@ -104,6 +104,8 @@ pub struct Exchange {
     pub(crate) upstream: Option<EndpointRef>,
     pub(crate) upstream_host: bool,
     pub(crate) upstream_status: u16,
+    /// Set while the program is asked whether a failed attempt may be repeated.
+    pub(crate) transport_error: bool,
     pub(crate) http_minor: u8,
     pub(crate) request_id: [u8; 32],
     pub(crate) status: u16,
@@ -164,6 +166,7 @@ impl Exchange {
             upstream: None,
             upstream_host: false,
             upstream_status: 0,
+            transport_error: false,
             http_minor: 1,
             request_id: [b'0'; 32],
             status: 0,

@@ -173,6 +173,10 @@ impl Exchange {
     /// What is known of answers; before there is one, these are no placeholders to Caddy.
     fn expand_answer(&self, placeholder: &Placeholder, unknown: Unknown, out: &mut Vec<u8>) -> bool {
         let written = match placeholder {
+            Placeholder::TransportError => {
+                out.extend_from_slice(if self.transport_error { b"true" } else { b"" });
+                self.transport_error
+            }
             Placeholder::UpstreamStatus => push_status(self.upstream_status, out),
             Placeholder::UpstreamStatusText => {
                 let written = push_status(self.upstream_status, out);
@@ -189,6 +193,7 @@ impl Exchange {
         };
         if !written && unknown == Unknown::Keep {
             let (prefix, name): (&[u8], &[u8]) = match placeholder {
+                Placeholder::TransportError => (b"http.reverse_proxy.is_transport_error", b""),
                 Placeholder::UpstreamStatus => (b"http.reverse_proxy.status_code", b""),
                 Placeholder::UpstreamStatusText => (b"http.reverse_proxy.status_text", b""),
                 Placeholder::InterceptedStatus => (b"http.intercept.status_code", b""),

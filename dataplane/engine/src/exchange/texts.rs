@@ -80,6 +80,8 @@ pub enum Placeholder {
     UpstreamPort,
     UpstreamStatus,
     UpstreamStatusText,
+    /// The attempt at hand failed without an answer.
+    TransportError,
     UpstreamField(Box<[u8]>),
     InterceptedStatus,
     InterceptedField(Box<[u8]>),
@@ -199,6 +201,7 @@ impl Placeholder {
             "http.reverse_proxy.upstream.host" => Placeholder::UpstreamHost,
             "http.reverse_proxy.upstream.port" => Placeholder::UpstreamPort,
             "http.reverse_proxy.status_code" => Placeholder::UpstreamStatus,
+            "http.reverse_proxy.is_transport_error" => Placeholder::TransportError,
             "time.now.year" => Placeholder::Year,
             "time.now.http" => Placeholder::HttpDate,
             "http.reverse_proxy.status_text" => Placeholder::UpstreamStatusText,

@@ -140,8 +140,10 @@ pub struct Endpoint {
     pub draining: bool,
     #[prost(string, tag = "5")]
     pub name: ::prost::alloc::string::String,
-    #[prost(string, tag = "6")]
-    pub zone: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "6")]
+    pub zones: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "7")]
+    pub elsewhere: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Endpoints {
@@ -379,6 +381,16 @@ pub struct Cluster {
     pub http2: bool,
     #[prost(message, repeated, tag = "29")]
     pub dials: ::prost::alloc::vec::Vec<Text>,
+    #[prost(uint32, tag = "50")]
+    pub requests_max: u32,
+    #[prost(uint32, tag = "51")]
+    pub queue_max: u32,
+    #[prost(uint32, tag = "52")]
+    pub queue_timeout_ms: u32,
+    #[prost(int64, tag = "53")]
+    pub response_buffer_bytes: i64,
+    #[prost(uint32, tag = "54")]
+    pub hedge_after_ms: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Program {
@@ -787,6 +799,17 @@ pub struct ProxyCall {
     pub fastcgi: ::core::option::Option<FastCgi>,
     #[prost(uint32, tag = "15")]
     pub retry_entry: u32,
+    #[prost(uint32, tag = "20")]
+    pub answer_retry_entry: u32,
+    #[prost(message, repeated, tag = "21")]
+    pub mirrors: ::prost::alloc::vec::Vec<Mirror>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Mirror {
+    #[prost(string, tag = "1")]
+    pub cluster: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub percent: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Account {

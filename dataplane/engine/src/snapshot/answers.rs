@@ -5,7 +5,8 @@ use crate::exchange::fields::Fields;
 use crate::program::matches_value;
 use crate::protocol;
 
-/// Caddy's ResponseMatcher (responsematchers.go).
+/// Caddy's ResponseMatcher (responsematchers.go): one of the statuses (one digit is a class), all of the fields.
+#[derive(Default)]
 pub struct ResponseMatch {
     statuses: Box<[u32]>,
     headers: Box<[FieldMatch]>,

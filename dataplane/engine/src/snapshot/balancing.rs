@@ -1,7 +1,8 @@
 //! The choice of an endpoint (Caddy: selectionpolicies.go; peak EWMA is ours).
 //!
 //! In: a request, the slots of a cluster, what is known of them. Out: a slot. Rule: an endpoint that is unhealthy, full or
-//! already tried is never chosen; one that drains only where no other is left.
+//! already tried is never chosen; one of another zone only where none of this zone is left, one that drains only where no
+//! other is.
 
 use super::clusters::{EndpointKey, EndpointRef};
 use super::standing::Standing;
@@ -29,6 +30,8 @@ pub struct Slot {
     pub standing: Arc<Standing>,
     pub weight: u32,
     pub draining: bool,
+    /// Other zones are to prefer it.
+    pub elsewhere: bool,
     /// The agent's probes found it unhealthy.
     pub down: bool,
     /// As it was configured: what is hashed with a request's key, and signed in a cookie.
@@ -44,12 +47,21 @@ pub struct Question<'a> {
     /// More requests under way than this make an endpoint full; 0 is no limit.
     pub requests_max: u32,
     pub slow_start_ms: u64,
+    /// All slots have the lowest rank.
+    pub is_flat: bool,
 }
 
 pub struct Choice<'a> {
     pub slot: &'a Slot,
     /// The request had no cookie that still holds: this is its `Set-Cookie`.
     pub cookie: Option<Box<[u8]>>,
+}
+
+impl Slot {
+    /// Slots of a higher rank are chosen where those of lower ranks cannot be.
+    pub fn rank(&self) -> u8 {
+        if self.draining { 2 } else { u8::from(self.elsewhere) }
+    }
 }
 
 impl Question<'_> {
@@ -126,8 +138,11 @@ impl Selection {
         next: &AtomicUsize,
         question: &Question,
     ) -> Option<Choice<'a>> {
-        let draining = !slots.iter().any(|slot| !slot.draining && question.is_usable(slot));
-        let usable = move |slot: &&Slot| slot.draining == draining && question.is_usable(slot);
+        let rank = match question.is_flat {
+            true => 0,
+            false => slots.iter().filter(|slot| question.is_usable(slot)).map(Slot::rank).min()?,
+        };
+        let usable = move |slot: &&Slot| slot.rank() == rank && question.is_usable(slot);
         let exchange = question.exchange;
         let plain = |slot: Option<&'a Slot>| slot.map(|slot| Choice { slot, cookie: None });
         match self.balancing {

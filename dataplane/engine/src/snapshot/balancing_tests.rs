@@ -217,3 +217,22 @@ fn what_is_known_of_an_endpoint_outlives_a_swap_of_endpoints() {
     assert!(Arc::ptr_eq(&before.slots[1].standing, &after.slots[1].standing));
     assert!(after.slots[2].standing.joined_ms.load(Relaxed) > 0);
 }
+
+#[test]
+fn another_zone_serves_where_this_one_cannot_and_what_drains_comes_last() {
+    for balancing in BALANCINGS {
+        let mut message = endpoints(&[1, 1, 1]);
+        message.endpoints[0].draining = true;
+        message.endpoints[1].elsewhere = true;
+        let cluster = with(balancing, protocol::Selection::default());
+        let built = EndpointRegistry::default().build(&cluster, &message, None, &AddressSet::default(), None);
+        let cluster = Cluster::new("c", built.unwrap());
+        let mut tried = Vec::new();
+        let mut order = Vec::new();
+        while let Some(picked) = cluster.pick(&Exchange::new(), &tried, 1) {
+            tried.push(picked.endpoint.key);
+            order.push(last_byte(&picked.endpoint.address));
+        }
+        assert_eq!(order, [3, 2, 1], "{balancing:?}");
+    }
+}

@@ -3,6 +3,7 @@
 use super::balancing::{Question, Selection, Slot};
 use super::dialling::{Dials, RequestedEndpoints};
 use super::interning::Interned;
+use super::loads::Load;
 use super::standing::{FailLimit, Standing};
 use crate::addresses::AddressSet;
 use crate::digests::digest;
@@ -25,6 +26,7 @@ pub struct Cluster {
     /// Position of round robin, of all workers together.
     next: AtomicUsize,
     requested: OnceLock<Box<RequestedEndpoints>>,
+    load: OnceLock<Box<Load>>,
 }
 
 /// What a cluster is now. Clusters by the thousand differ in nothing but their endpoints: all else is shared.
@@ -33,6 +35,8 @@ pub struct ClusterState {
     /// Upstreams whose addresses differ by request; `slots` then are the names known beforehand.
     pub(super) dials: Option<Box<Dials>>,
     pub(super) slots: Box<[Slot]>,
+    /// None of them drains or lies in another zone.
+    is_flat: bool,
     /// Round robin's order where weights differ: indices of slots.
     order: Box<[u16]>,
 }
@@ -72,6 +76,17 @@ pub struct ClusterPolicy {
     pub http2: bool,
     /// Host is the upstream's own.
     pub upstream_host: bool,
+    /// A node's requests under way; 0 is no bound.
+    pub requests_under_way_max: u32,
+    /// A node's requests that wait where all is taken.
+    pub queue_max: u32,
+    pub queue_timeout_ms: u64,
+    /// 0: retries are not budgeted.
+    pub retry_budget_percent: u32,
+    /// Body bytes read before an upstream is asked.
+    pub request_buffer_bytes: usize,
+    /// Bytes of an answer kept for a client that does not take them yet, above what every answer may have.
+    pub response_buffer_bytes: usize,
     /// Failures count; 0 ms where they do not.
     fails: FailLimit,
     unhealthy_statuses: Box<[u32]>,
@@ -151,7 +166,13 @@ impl Cluster {
             state: ArcSwap::from_pointee(state),
             next: AtomicUsize::new(0),
             requested: OnceLock::new(),
+            load: OnceLock::new(),
         })
+    }
+
+    /// What is counted of it; most clusters never count.
+    pub fn load(&self) -> &Load {
+        self.load.get_or_init(Box::default)
     }
 
     pub fn state(&self) -> Guard<Arc<ClusterState>> {
@@ -176,6 +197,7 @@ impl Cluster {
             now_ms,
             requests_max: state.requests_max,
             slow_start_ms: state.slow_start_ms,
+            is_flat: state.is_flat,
         };
         let choice = state.selection.choose(&state.slots, &state.order, &self.next, &question)?;
         Some(Picked {
@@ -207,6 +229,12 @@ impl ClusterState {
         let built =
             EndpointRegistry::default().build(&message, &endpoints, None, &AddressSet::default(), None);
         built.unwrap_or_else(|_| unreachable!("no endpoint can be malformed"))
+    }
+
+    /// Requests may wait, as endpoints that are well are only full.
+    pub fn may_queue(&self, now_ms: u64) -> bool {
+        let is_well = |slot: &Slot| !slot.down && slot.standing.is_healthy(now_ms);
+        self.queue_max > 0 && self.slots.iter().any(is_well)
     }
 
     fn learn(&self, standing: &Standing, attempt: Attempt, now_ns: u64) {
@@ -323,13 +351,15 @@ impl EndpointRegistry {
                 standing: find_standing(&policy, former, address),
                 weight,
                 draining: endpoint.draining,
+                elsewhere: endpoint.elsewhere,
                 down: cluster.down.contains(&address.to_string()),
                 cookie: policy.selection.sign(&dial),
                 dial: dial.into(),
             });
         }
         let dials = Dials::compile(cluster, policy.tls.is_some(), denied);
-        Ok(ClusterState { policy, dials, order: order_slots(&slots), slots: slots.into() })
+        let is_flat = slots.iter().all(|slot| slot.rank() == 0);
+        Ok(ClusterState { policy, dials, is_flat, order: order_slots(&slots), slots: slots.into() })
     }
 }
 
@@ -385,6 +415,12 @@ fn compile_policy(
         proxy_protocol: cluster.proxy_protocol,
         http2: cluster.http2,
         upstream_host: cluster.upstream_host,
+        requests_under_way_max: cluster.requests_max,
+        queue_max: cluster.queue_max,
+        queue_timeout_ms: u64::from(cluster.queue_timeout_ms),
+        retry_budget_percent: cluster.retry_budget_percent,
+        request_buffer_bytes: buffer_bytes(cluster.request_buffer_bytes, limits::REQUEST_BUFFER_BYTES_MAX),
+        response_buffer_bytes: buffer_bytes(cluster.response_buffer_bytes, limits::RESPONSE_BUFFER_BYTES_MAX),
         fails: FailLimit { duration_ms: u64::from(passive.fail_duration_ms), fails_max: passive.fails_max },
         unhealthy_statuses: passive.statuses.into(),
         unhealthy_latency_ns: u64::from(passive.latency_ms) * 1_000_000,
@@ -393,6 +429,11 @@ fn compile_policy(
         outliers: cluster.outliers,
         selection: Selection::compile(cluster),
     }
+}
+
+/// -1 is as much as allowed.
+fn buffer_bytes(wanted: i64, max: usize) -> usize {
+    usize::try_from(wanted).map_or(max, |wanted| wanted.min(max))
 }
 
 /// Address and port of an endpoint; a path is a Unix socket's.

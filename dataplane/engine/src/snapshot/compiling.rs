@@ -194,6 +194,7 @@ impl Compiler {
             cluster,
             response_entry: row.response_entry,
             retry_entry: row.retry_entry,
+            answer_retry_entry: row.answer_retry_entry,
             fastcgi,
             changes,
         })

@@ -1,6 +1,7 @@
-//! Rows of Tables.encodings and Tables.templates, and response matchers.
+//! Rows of Tables.encodings and Tables.templates.
 
-use crate::encoding::{Coding, EncoderSettings, EncodingRow, FieldMatch, ResponseMatch};
+use super::answers::ResponseMatch;
+use crate::encoding::{Coding, EncoderSettings, EncodingRow};
 use crate::exchange::texts::Text;
 use crate::protocol;
 use crate::templating::TemplateRow;
@@ -9,7 +10,7 @@ pub(super) fn compile_encoding(row: &protocol::Encoding) -> EncodingRow {
     EncodingRow {
         encoders: row.encoders.iter().map(compile_encoder).collect(),
         length_bytes_min: row.length_bytes_min,
-        matcher: row.matcher.as_ref().map_or_else(ResponseMatch::default, compile_response_match),
+        matcher: row.matcher.as_ref().map_or_else(ResponseMatch::default, ResponseMatch::compile),
     }
 }
 
@@ -28,20 +29,4 @@ fn compile_encoder(encoder: &protocol::Encoder) -> EncoderSettings {
         protocol::ContentCoding::Brotli => Coding::Brotli,
     };
     EncoderSettings { coding, level: encoder.level, checksum: encoder.checksum }
-}
-
-/// A matcher on an answer's status and fields. A status that is none fits nothing.
-pub fn compile_response_match(row: &protocol::ResponseMatch) -> ResponseMatch {
-    ResponseMatch {
-        statuses: row.statuses.iter().map(|&status| u16::try_from(status).unwrap_or(u16::MAX)).collect(),
-        fields: row.headers.iter().map(compile_field).collect(),
-    }
-}
-
-fn compile_field(row: &protocol::HeaderMatch) -> FieldMatch {
-    FieldMatch {
-        field: row.field.as_bytes().into(),
-        values: row.values.iter().map(|value| value.as_bytes().into()).collect(),
-        absent: row.absent,
-    }
 }

@@ -12,6 +12,7 @@ mod files;
 mod gateways;
 mod hosts;
 mod interning;
+mod loads;
 mod requests;
 mod settings;
 mod sharded;
@@ -26,6 +27,7 @@ pub use clusters::{Attempt, Cluster, ClusterState, Endpoint, EndpointKey, Endpoi
 pub use compiling::{Compiler, compile_folded_path, compile_path};
 pub use files::{Browse, FileMatch, FilePattern, FileServer, TryPolicy};
 pub use hosts::{Snapshot, VirtualHost};
+pub use loads::{Place, Ticket};
 pub use requests::{LogField, MapInput, MapOutput, Mapping, RateLimit, ValueKind, ValueMap, Values};
 pub use settings::{Listener, Settings};
 pub use standing::Standing;

@@ -152,6 +152,8 @@ pub struct ProxyCall {
     pub response_entry: u32,
     /// PROXY from it: the request may be repeated; 0 asks the method.
     pub retry_entry: u32,
+    /// PROXY from it: the answer at hand is dropped, and the request repeated; 0 is none.
+    pub answer_retry_entry: u32,
     /// The upstream speaks FastCGI.
     pub fastcgi: Option<Box<FastCgi>>,
     pub(super) changes: Option<Box<ProxyChanges>>,

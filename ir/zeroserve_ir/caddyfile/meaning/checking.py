@@ -58,6 +58,10 @@ def read_active(health: ActiveHealth, inner: Segment) -> ActiveHealth:
             return replace(health, status=_read_status(token))
         case "health_body":
             return replace(health, body_regexp=check_regexp(token))
+        case "health_protocol":
+            if token.text not in ("http", "tcp", "grpc"):
+                raise refusal(Code.ZS0103, f"no probes by {token.text!r}", token, "write http, tcp or grpc")
+            return replace(health, protocol="" if token.text == "http" else token.text)
         case "health_port":
             if health.upstream:
                 raise refusal(Code.ZS0103, "health_upstream has a port", token, "remove health_port")

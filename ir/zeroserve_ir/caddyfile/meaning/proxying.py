@@ -29,6 +29,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     some_arguments,
     wrong_count,
 )
+from zeroserve_ir.caddyfile.meaning.resilience import RESILIENCE, read_resilience
 from zeroserve_ir.caddyfile.meaning.transporting import read_transport_line
 from zeroserve_ir.caddyfile.meaning.upstreams import read_upstream
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -204,6 +205,8 @@ def _read_setting(proxy: ReverseProxy, inner: Segment) -> ReverseProxy:
         return replace(proxy, active_health=read_active(proxy.active_health or ActiveHealth(), inner))
     if name in PASSIVE:
         return replace(proxy, passive_health=read_passive(proxy.passive_health or PassiveHealth(), inner))
+    if name in RESILIENCE:
+        return replace(proxy, resilience=read_resilience(proxy.resilience, inner))
     match name:
         case "stream_timeout":
             return replace(proxy, stream_timeout_ms=_read_stream_duration(inner))

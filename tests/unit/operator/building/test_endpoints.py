@@ -119,3 +119,15 @@ def test_a_slice_that_no_service_owns_is_not_used():
 @pytest.mark.parametrize("address", ["example.com", "10.0.0.256", "", "fe80::1%eth0", "10.1.0.1/24"])
 def test_what_is_no_address_is_left_out(address):
     assert not find([slice_of({"addresses": [address]})]).addresses
+
+
+@pytest.mark.parametrize(
+    ("hints", "zones"), [((["a"], ["b", "a"]), [("a",), ("a", "b")]), ((["a"], None), [(), ()])]
+)
+def test_hints_count_where_all_endpoints_have_them(hints, zones):
+    entries = [
+        {"addresses": [f"10.1.0.{index}"]}
+        | ({} if names is None else {"hints": {"forZones": [{"name": name} for name in names]}})
+        for index, names in enumerate(hints)
+    ]
+    assert [item.zones for item in find([slice_of(*entries)]).addresses] == zones

@@ -67,6 +67,7 @@ fn is_set(exchange: &Exchange, placeholder: &Placeholder) -> bool {
         Placeholder::UserId => exchange.variables.get(crate::exchange::texts::USER_VARIABLE).is_some(),
         Placeholder::ErrorStatus | Placeholder::ErrorText => exchange.status != 0,
         Placeholder::UpstreamStatus => exchange.upstream_status != 0,
+        Placeholder::TransportError => exchange.transport_error,
         Placeholder::UpstreamHost | Placeholder::UpstreamPort | Placeholder::UpstreamHostPort => {
             exchange.upstream.is_some()
         }
@@ -78,6 +79,7 @@ fn is_set(exchange: &Exchange, placeholder: &Placeholder) -> bool {
 
 fn kind_of(exchange: &Exchange, placeholder: &Placeholder) -> ValueKind {
     match placeholder {
+        Placeholder::TransportError => ValueKind::Boolean,
         Placeholder::Port
         | Placeholder::RemotePort
         | Placeholder::LocalPort

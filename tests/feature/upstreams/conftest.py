@@ -1,0 +1,114 @@
+"""A node that serves one Caddyfile, and backends whose answers wait until a test lets them go."""
+
+import contextlib
+import http.client
+import http.server
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ports import free_port
+
+ZEROSERVE = Path(sys.executable).parent / "zeroserve"
+START_TIMEOUT_S = 60
+ANSWER_TIMEOUT_S = 20
+HEAD = "{\n\tadmin off\n\tauto_https off\n}\n"
+
+
+class Backend(http.server.ThreadingHTTPServer):
+    """Answers with its name; `/hold` waits for `release`, `/fail` is a 503. `seen` has every request."""
+
+    daemon_threads = True
+
+    def __init__(self, name):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.name = name
+        self.release = threading.Event()
+        self.arrived = threading.Semaphore(0)
+        self.seen = []
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append((self.command, self.path, dict(self.headers.items()), body))
+        self.server.arrived.release()
+        if self.path.startswith("/hold"):
+            self.server.release.wait(ANSWER_TIMEOUT_S)
+        payload = self.server.name.encode()
+        self.send_response(503 if self.path.startswith("/fail") else 200)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(payload)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def backends():
+    """Two of them."""
+    started = [Backend("one"), Backend("two")]
+    for backend in started:
+        threading.Thread(target=backend.serve_forever, args=(0.05,), daemon=True).start()
+    yield started
+    for backend in started:
+        backend.release.set()
+        backend.shutdown()
+        backend.server_close()
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Return a function that serves routes on one port and returns it."""
+    nodes = []
+
+    def start(routes):
+        port = free_port()
+        (tmp_path / "Caddyfile").write_text(f"{HEAD}http://:{port} {{\n\tbind 127.0.0.1\n{routes}\n}}\n")
+        command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
+        log = (tmp_path / "log").open("wb")
+        node = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+        nodes.append((node, log))
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and node.poll() is None:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return port
+            time.sleep(0.05)
+        pytest.fail((tmp_path / "log").read_text())
+
+    yield start
+    for node, log in nodes:
+        node.send_signal(signal.SIGTERM)
+        node.wait(timeout=30)
+        log.close()
+
+
+def ask(port, path, method="GET", body=None):
+    """Return (status, body) of a request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_TIMEOUT_S)
+    connection.request(method, path, body)
+    answer = connection.getresponse()
+    found = answer.status, answer.read().decode()
+    connection.close()
+    return found
+
+
+@pytest.fixture(name="ask")
+def ask_fixture():
+    return ask
