@@ -371,7 +371,7 @@ class _SiteLowering:
         Sets with an expression are asked about answers too: they alone can speak of them (reverseproxy.go).
         """
         emitter, span = self.emitter, self.emitter.span or NOWHERE
-        entries: list[tuple[int, str, Sequence[tree.MatcherSet]]] = []
+        entries: list[tuple[int, str, tuple[tree.MatcherSet, ...]]] = []
         if handler.retry_match:
             of_answers = tuple(one for one in handler.retry_match if _asks_answers(one))
             for sets in (handler.retry_match, of_answers):
