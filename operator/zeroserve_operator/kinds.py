@@ -44,5 +44,11 @@ API_KINDS: Mapping[Kind, ApiKind] = {
         ApiKind(Kind.SECRET, "", "v1", "secrets", field_selector=f"type={TLS_TYPE}"),
         ApiKind(Kind.INGRESS, "networking.k8s.io", "v1", "ingresses"),
         ApiKind(Kind.ZEROSERVE_ROUTE, "zeroserve.dev", "v1alpha1", "zeroserveroutes"),
+        ApiKind(Kind.ZEROSERVE_PLUGIN, "zeroserve.dev", "v1alpha1", "zeroserveplugins"),
     )
 }
+NAMED_KINDS: Mapping[Kind, ApiKind] = {
+    Kind.SECRET: API_KINDS[Kind.SECRET],
+    Kind.CONFIG_MAP: ApiKind(Kind.CONFIG_MAP, "", "v1", "configmaps"),
+}
+"""Kinds of which single objects are read, where others name them."""

@@ -1,6 +1,6 @@
-"""Secrets that no watch of a kind covers: read when an object names them, then followed by name.
+"""Secrets and ConfigMaps that no watch covers: read when an object names them, then followed by name.
 
-In: which Secrets objects refer to. Out: each of them as it is now, or that it is gone. Called by `running`.
+In: which of them objects refer to. Out: each of them as it is now, or that it is gone. Called by `running`.
 Rule: only what is referred to is read, so that RBAC's wide right is used narrowly. Accounts (basic auth) and
 whatever else is there under another type than TLS are watched one by one; a missing TLS Secret shows in the
 watch of its kind once it is made, so a look from time to time is enough.
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from zeroserve_operator.cluster_client import ClusterError
-from zeroserve_operator.kinds import API_KINDS
-from zeroserve_operator.resources.objects import Kind, ObjectKey
+from zeroserve_operator.kinds import NAMED_KINDS
+from zeroserve_operator.resources.objects import ObjectKey
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class NamedSecrets:
 
     def _read_one(self, key: ObjectKey) -> dict[str, Any] | None:
         try:
-            return self._client.request("GET", API_KINDS[Kind.SECRET].path(key))
+            return self._client.request("GET", NAMED_KINDS[key.kind].path(key))
         except ClusterError as error:
             if error.status == 404:
                 return None
@@ -160,7 +160,7 @@ class _Watch:
 
     def _follow(self) -> None:
         """List, then watch from there."""
-        path = API_KINDS[Kind.SECRET].collection(self.key.namespace)
+        path = NAMED_KINDS[self.key.kind].collection(self.key.namespace)
         query = {"fieldSelector": f"metadata.name={self.key.name}"}
         listed = self._client.request("GET", path, query=query)
         items = listed.get("items") or ()

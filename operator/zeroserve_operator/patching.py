@@ -25,6 +25,7 @@ from zeroserve_operator.statuses import (
     event_body,
     ingress_status,
     notices,
+    plugin_status,
     route_status,
 )
 
@@ -77,7 +78,7 @@ class Patcher:
         for report in reports:
             if report.key.kind is Kind.INGRESS and addresses and report.outcome.hosts:
                 self._write_ingress(report, addresses)
-            elif report.key.kind is Kind.ZEROSERVE_ROUTE:
+            elif report.key.kind in (Kind.ZEROSERVE_ROUTE, Kind.ZEROSERVE_PLUGIN):
                 self._write_route(report)
         known = {report.key for report in reports}
         self._routes = {key: value for key, value in self._routes.items() if key in known}
@@ -99,7 +100,8 @@ class Patcher:
         before = current.get("status") or {}
         if (current.get("metadata") or {}).get("generation", 0) > report.outcome.generation:
             return
-        status = route_status(report.outcome, report.nodes, before, _now())
+        describe = plugin_status if report.key.kind is Kind.ZEROSERVE_PLUGIN else route_status
+        status = describe(report.outcome, report.nodes, before, _now())
         if status == before or self._patch_status(report.key, status):
             self._routes[report.key] = wanted
 

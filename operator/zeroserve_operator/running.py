@@ -330,7 +330,7 @@ class Operator:
                 continue
             addresses = view.addresses if isinstance(view, Ingress) else ()
             nodes = NodeCount(0, 0)
-            if key.kind is Kind.ZEROSERVE_ROUTE:
+            if key.kind in (Kind.ZEROSERVE_ROUTE, Kind.ZEROSERVE_PLUGIN):
                 if time.monotonic() - self._led_since_s < FORWARDED_WITHIN_S:
                     continue
                 nodes = count_nodes(

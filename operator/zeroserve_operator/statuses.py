@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -81,6 +81,21 @@ def route_status(
     return {"conditions": conditions, "nodes": {"acked": nodes.acked, "total": nodes.total}}
 
 
+def plugin_status(
+    outcome: ObjectOutcome, nodes: NodeCount, before: Mapping[str, Any], now: str
+) -> dict[str, Any]:
+    """Return conditions and node counts of a ZeroservePlugin, by the rules of routes."""
+    told = replace(outcome, hosts=("routes",) if outcome.resources else ())
+    status = route_status(told, nodes, before, now)
+    accepted, programmed = status["conditions"]
+    if accepted["status"] == "True":
+        accepted["message"] = "loaded; every node verifies it again"
+    else:
+        accepted["reason"] = "Refused" if accepted["reason"] == "NoHosts" else accepted["reason"]
+        programmed["message"] = "calls of it answer 500"
+    return status
+
+
 def notices(outcomes: Mapping[ObjectKey, ObjectOutcome], uids: Mapping[ObjectKey, str]) -> list[EventNotice]:
     """Return the Events of a build: for each object one for each code, which names all findings of it."""
     found = []
@@ -120,7 +135,9 @@ def event_body(notice: EventNotice, now: str, count: int = 1, first: str = "") -
 
 def kinds_with_status(outcomes: Iterable[ObjectKey]) -> list[ObjectKey]:
     """Return the objects whose status is ours to write."""
-    return [key for key in outcomes if key.kind in (Kind.INGRESS, Kind.ZEROSERVE_ROUTE)]
+    return [
+        key for key in outcomes if key.kind in (Kind.INGRESS, Kind.ZEROSERVE_ROUTE, Kind.ZEROSERVE_PLUGIN)
+    ]
 
 
 def _condition(

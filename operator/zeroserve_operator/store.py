@@ -18,9 +18,11 @@ from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_operator.annotations.names import PREFIX
 from zeroserve_operator.building.certificates import KeyPairError, read_key_pair
 from zeroserve_operator.building.claiming import Claims, find_claims
+from zeroserve_operator.building.plugins import inputs_of
 from zeroserve_operator.resources.ingresses import Ingress, IngressClass
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 from zeroserve_operator.resources.parsing import View, parse_object
+from zeroserve_operator.resources.plugins import ZeroservePlugin
 from zeroserve_operator.resources.routes import ZeroserveRoute
 from zeroserve_operator.resources.secrets import TLS_TYPE, Secret
 from zeroserve_operator.resources.services import EndpointSlice, Service
@@ -58,6 +60,7 @@ class Store:
         self._services_named: Counter[tuple[str, str]] = Counter()
         self._secrets_named: Counter[tuple[str, str]] = Counter()
         self._accounts_named: Counter[tuple[str, str]] = Counter()
+        self._plugins_named: Counter[ObjectKey] = Counter()
         self._claims: Claims | None = None
         self._changed: set[ObjectKey] = set()
 
@@ -139,12 +142,12 @@ class Store:
         return view if isinstance(view, Secret) else None
 
     def secrets_named(self) -> set[ObjectKey]:
-        """Return the Secrets that claimed or unclaimed objects refer to."""
-        return _named(self._secrets_named)
+        """Return the Secrets, and the ConfigMaps of plugins, that claimed or unclaimed objects refer to."""
+        return _named(self._secrets_named) | {key for key, count in self._plugins_named.items() if count > 0}
 
     def accounts_named(self) -> set[ObjectKey]:
-        """Return those that hold accounts for basic auth."""
-        return _named(self._accounts_named)
+        """Return those that hold accounts for basic auth, or what plugins are made of and granted."""
+        return _named(self._accounts_named) | {key for key, count in self._plugins_named.items() if count > 0}
 
     def _replace(self, key: ObjectKey, old: View | None, new: View | None) -> None:
         if old is not None:
@@ -172,6 +175,9 @@ class Store:
                     self._secrets_named[secret] += step
                 for secret in _accounts_of(view):
                     self._accounts_named[secret] += step
+            case ZeroservePlugin():
+                for named in inputs_of(view):
+                    self._plugins_named[named] += step
             case ZeroserveRoute():
                 # Its Services are known once its Caddyfile is read: any of the namespace may be one.
                 self._services_named[namespace, ""] += step
@@ -191,11 +197,17 @@ class Store:
             case Kind.INGRESS | Kind.ZEROSERVE_ROUTE:
                 claimed = claimed_before or any(self._is_claimed(view) for view in views)
                 return Effect.REBUILD if claimed else Effect.NOTHING
-            case Kind.INGRESS_CLASS:
+            case Kind.INGRESS_CLASS | Kind.ZEROSERVE_PLUGIN:
                 return Effect.REBUILD
+            case Kind.CONFIG_MAP:
+                return Effect.REBUILD if self._plugins_named[key] > 0 else Effect.NOTHING
             case Kind.SECRET:
                 default = self.settings.default_certificate == f"{key.namespace}/{key.name}"
-                named = default or self._secrets_named[key.namespace, key.name] > 0
+                named = (
+                    default
+                    or self._secrets_named[key.namespace, key.name] > 0
+                    or self._plugins_named[key] > 0
+                )
                 return Effect.REBUILD if named else Effect.NOTHING
         names = {view.service if isinstance(view, EndpointSlice) else key.name for view in views}
         named = any(self._services_named[key.namespace, name] > 0 for name in (*names, ""))

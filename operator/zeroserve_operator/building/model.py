@@ -25,11 +25,14 @@ from zeroserve_operator.building.claiming import Claims
 from zeroserve_operator.building.collecting import ResourceCollection
 from zeroserve_operator.building.endpoints import Problem, ServiceEndpoints, find_endpoints
 from zeroserve_operator.building.planning import HostPart, Plan, plan_ingress, plan_route
+from zeroserve_operator.building.plugins import BuiltPlugin, build_plugin, inputs_of, names_in
+from zeroserve_operator.building.site_bodies import read_body
 from zeroserve_operator.building.virtual_hosts import BuiltHost, build_host, secrets_of
 from zeroserve_operator.drafting import DraftedHost, draft_endpoints, draft_host, draft_settings
 from zeroserve_operator.rendering import render_host
 from zeroserve_operator.resources.ingresses import Ingress
 from zeroserve_operator.resources.objects import Kind, ObjectKey
+from zeroserve_operator.resources.plugins import ZeroservePlugin
 from zeroserve_operator.resources.routes import ZeroserveRoute
 from zeroserve_operator.settings import BuildSettings
 from zeroserve_operator.store import Store
@@ -69,6 +72,8 @@ class HostEntry:
     drafted: DraftedHost
     findings: Mapping[ObjectKey, tuple[Diagnostic, ...]]
     secrets: tuple[ObjectKey, ...]
+    plugins: tuple[str, ...] = ()
+    """Names by which its routes call plugins."""
 
 
 @dataclass(slots=True)
@@ -89,6 +94,11 @@ class _Known:
     parts: dict[str, dict[ObjectKey, HostPart]] = field(default_factory=dict)
     hosts: dict[str, HostEntry] = field(default_factory=dict)
     hosts_of_secret: dict[ObjectKey, set[str]] = field(default_factory=dict)
+    plugins: dict[ObjectKey, BuiltPlugin] = field(default_factory=dict)
+    plugins_of_input: dict[ObjectKey, set[str]] = field(default_factory=dict)
+    """Names of ZeroservePlugins of the same namespace."""
+    hosts_of_plugin: dict[str, set[str]] = field(default_factory=dict)
+    """By the plugin's name without its namespace."""
     requests: dict[str, dict[ObjectKey, CertificateRequest]] = field(default_factory=dict)
     certificates: dict[str, tuple[tuple[Any, ...], BuiltCertificate, pb.Resource | None]] = field(
         default_factory=dict
@@ -153,13 +163,46 @@ class Builder:
         match key.kind:
             case Kind.INGRESS | Kind.ZEROSERVE_ROUTE:
                 self._take_plan(key, store, touched)
+            case Kind.ZEROSERVE_PLUGIN:
+                self._take_plugin(key, store, touched)
+            case Kind.CONFIG_MAP:
+                self._take_inputs(key, store, touched)
             case Kind.SECRET:
+                self._take_inputs(key, store, touched)
                 touched.hosts |= known.hosts_of_secret.get(key, set())
                 name = f"{key.namespace}/{key.name}"
                 if name in known.requests or name == self.settings.default_certificate:
                     touched.certificates.add(name)
             case Kind.SERVICE:
                 touched.sources |= known.sources_of_service.get((key.namespace, key.name), set())
+
+    def _take_inputs(self, key: ObjectKey, store: Store, touched: _Touched) -> None:
+        for name in sorted(self._known.plugins_of_input.get(key, ())):
+            self._take_plugin(ObjectKey(Kind.ZEROSERVE_PLUGIN, key.namespace, name), store, touched)
+
+    def _take_plugin(self, key: ObjectKey, store: Store, touched: _Touched) -> None:
+        known, view = self._known, store.views.get(key)
+        touched.objects.add(key)
+        touched.hosts |= known.hosts_of_plugin.get(key.name, set())
+        old = known.plugins.pop(key, None)
+        new = build_plugin(view, store.views.get) if isinstance(view, ZeroservePlugin) else None
+        for plugin, step in ((old, -1), (new, 1)):
+            if plugin is not None:
+                self._resources.count(plugin.resources, step)
+                for needed in inputs_of(plugin.view):
+                    _link(known.plugins_of_input, needed, key.name, step)
+        if new is not None:
+            known.plugins[key] = new
+
+    def _find_plugin(self, namespace: str, name: str) -> BuiltPlugin | None:
+        """Return a plugin of a namespace, else the one shared plugin of that name."""
+        own = self._known.plugins.get(ObjectKey(Kind.ZEROSERVE_PLUGIN, namespace, name))
+        if own is not None:
+            return own
+        shared = [
+            plugin for key, plugin in self._known.plugins.items() if key.name == name and plugin.view.shared
+        ]
+        return shared[0] if len(shared) == 1 else None
 
     def _take_plan(self, key: ObjectKey, store: Store, touched: _Touched) -> None:
         known, view = self._known, store.views.get(key)
@@ -199,6 +242,8 @@ class Builder:
             touched.objects.update(entry.findings, entry.built.served)
             for secret in entry.secrets:
                 _link(known.hosts_of_secret, secret, host, step)
+            for name in entry.plugins:
+                _link(known.hosts_of_plugin, name.rpartition("/")[2], host, step)
             for source in entry.drafted.endpoints:
                 known.sources[source.name] = source
                 _link(known.hosts_of_source, source.name, host, step)
@@ -212,13 +257,15 @@ class Builder:
     ) -> HostEntry:
         secrets = tuple(secrets_of(parts))
         views = [store.secret(key) for key in secrets]
+        plugins = names_in(tuple(read_body(part.route).routes for part in parts if part.route is not None))
         fingerprint = (
             tuple((part.meta.key, part.meta.digest) for part in parts),
             tuple(view.meta.digest if view else "" for view in views),
+            tuple(self._describe_plugin(name, parts) for name in plugins),
         )
         if before is not None and before.fingerprint == fingerprint:
             return before
-        built = build_host(host, parts, store.secret, self.settings)
+        built = build_host(host, parts, store.secret, self.settings, self._find_plugin)
         if before is not None and before.built.host == built.host and built.host is not None:
             sites, drafted = before.sites, before.drafted
         else:
@@ -231,7 +278,16 @@ class Builder:
                 if before is None:
                     raise
                 built, sites, drafted = before.built, before.sites, before.drafted
-        return HostEntry(fingerprint, built, sites, drafted, _by_object(built, drafted), secrets)
+        return HostEntry(fingerprint, built, sites, drafted, _by_object(built, drafted), secrets, plugins)
+
+    def _describe_plugin(self, name: str, parts: list[HostPart]) -> tuple[Any, ...]:
+        """Return what routes may come to depend on of a plugin, for each namespace that calls it."""
+        spaces = sorted({part.meta.key.namespace for part in parts})
+        space, slash, bare = name.partition("/")
+        found = [
+            self._find_plugin(space, bare) if slash else self._find_plugin(each, name) for each in spaces
+        ]
+        return tuple((one.view, one.module is not None, one.diagnostics) if one else None for one in found)
 
     def _take_source(self, name: str, store: Store, touched: _Touched) -> None:
         """Find the endpoints of a source; several upstreams add up."""
@@ -306,6 +362,11 @@ class Builder:
         known = self._known
         _, plan = known.plans.get(key, ("", None))
         told = store.diagnostics.get(key, ())
+        plugin = known.plugins.get(key)
+        if plugin is not None:
+            names = tuple((int(item.type), item.name) for item in plugin.resources)
+            generation = plugin.view.meta.generation
+            return ObjectOutcome((*told, *plugin.diagnostics), (), generation, names)
         if plan is None:
             watched = key.kind in (Kind.INGRESS, Kind.ZEROSERVE_ROUTE) and key in store.views
             return ObjectOutcome(told, (), 0) if told and not watched else None

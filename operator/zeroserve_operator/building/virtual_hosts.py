@@ -26,6 +26,7 @@ from zeroserve_operator.building.paths import (
     order_of,
 )
 from zeroserve_operator.building.planning import HostPart, conflict
+from zeroserve_operator.building.plugins import FindPlugin, check_calls, resolve_calls
 from zeroserve_operator.building.site_bodies import read_body
 from zeroserve_operator.resources.ingresses import BackendReference, IngressPath, PathType
 from zeroserve_operator.resources.objects import Kind, ObjectKey
@@ -55,22 +56,32 @@ def secrets_of(parts: Sequence[HostPart]) -> list[ObjectKey]:
 
 
 def build_host(
-    host: str, parts: Sequence[HostPart], find_secret: FindSecret, settings: BuildSettings
+    host: str,
+    parts: Sequence[HostPart],
+    find_secret: FindSecret,
+    settings: BuildSettings,
+    find_plugin: FindPlugin = lambda _namespace, _name: None,
 ) -> BuiltHost:
     """Merge the parts of one host, oldest first."""
-    return _HostBuilding(host, parts, find_secret, settings).build()
+    return _HostBuilding(host, parts, find_secret, settings, find_plugin).build()
 
 
 class _HostBuilding:
     """The merge of one host while it goes on."""
 
     def __init__(
-        self, host: str, parts: Sequence[HostPart], find_secret: FindSecret, settings: BuildSettings
+        self,
+        host: str,
+        parts: Sequence[HostPart],
+        find_secret: FindSecret,
+        settings: BuildSettings,
+        find_plugin: FindPlugin,
     ) -> None:
         self.host = host
         self.parts = parts
         self.find_secret = find_secret
         self.settings = settings
+        self.find_plugin = find_plugin
         self.findings: list[Diagnostic] = []
         self.routes: dict[tuple[PathKind, str], tuple[PathRoute, HostPart]] = {}
         self.by_regexp = any(_asks_for_regexp(part) for part in parts)
@@ -95,15 +106,19 @@ class _HostBuilding:
             if part is not owner and (part.route is not None or part.paths):
                 self.findings.append(conflict(part, owner, self.host, "/", part.field))
         assert owner.route is not None
-        body = read_body(owner.route)
+        body, space = read_body(owner.route), owner.meta.key.namespace
+        routes = (body.routes, body.errors)
         # The body is read for all hosts of the object: one of them tells what was found.
         if owner.field == "spec.hosts[0]" or self.host == sorted(owner.route.hosts)[0].lower():
             self.findings.extend(body.diagnostics)
+            self.findings.extend(
+                check_calls(routes, space, owner.route.meta.key.origin.at("spec.caddyfile"), self.find_plugin)
+            )
         host = VirtualHost(
             self.host,
             routes=() if body.sound else (_closed_route(owner),),
-            body=body.routes if body.sound else (),
-            errors=body.errors if body.sound else (),
+            body=resolve_calls(body.routes, space, self.find_plugin) if body.sound else (),
+            errors=resolve_calls(body.errors, space, self.find_plugin) if body.sound else (),
             tls=owner.tls,
             certificates=owner.certificates,
             origins=(owner.meta.key.origin,),

@@ -34,6 +34,8 @@ class Kind(Enum):
     ENDPOINT_SLICE = "EndpointSlice"
     SECRET = "Secret"
     ZEROSERVE_ROUTE = "ZeroserveRoute"
+    ZEROSERVE_PLUGIN = "ZeroservePlugin"
+    CONFIG_MAP = "ConfigMap"
 
 
 GROUP_VERSION_OF_KIND: Mapping[Kind, str] = {
@@ -43,6 +45,8 @@ GROUP_VERSION_OF_KIND: Mapping[Kind, str] = {
     Kind.ENDPOINT_SLICE: "discovery.k8s.io/v1",
     Kind.SECRET: "v1",
     Kind.ZEROSERVE_ROUTE: "zeroserve.dev/v1alpha1",
+    Kind.ZEROSERVE_PLUGIN: "zeroserve.dev/v1alpha1",
+    Kind.CONFIG_MAP: "v1",
 }
 
 

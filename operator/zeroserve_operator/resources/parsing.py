@@ -10,11 +10,19 @@ from typing import Any
 
 from zeroserve_operator.resources.ingresses import Ingress, IngressClass, parse_ingress, parse_ingress_class
 from zeroserve_operator.resources.objects import Kind, ObjectKey, Parsed
+from zeroserve_operator.resources.plugins import (
+    ConfigMap,
+    ZeroservePlugin,
+    parse_config_map,
+    parse_zeroserve_plugin,
+)
 from zeroserve_operator.resources.routes import ZeroserveRoute, parse_zeroserve_route
 from zeroserve_operator.resources.secrets import Secret, parse_secret
 from zeroserve_operator.resources.services import EndpointSlice, Service, parse_endpoint_slice, parse_service
 
-View = Ingress | IngressClass | Service | EndpointSlice | Secret | ZeroserveRoute
+View = (
+    Ingress | IngressClass | Service | EndpointSlice | Secret | ZeroserveRoute | ZeroservePlugin | ConfigMap
+)
 
 _PARSERS: Mapping[Kind, Callable[[ObjectKey, Mapping[str, Any]], Parsed[Any]]] = {
     Kind.INGRESS: parse_ingress,
@@ -23,6 +31,8 @@ _PARSERS: Mapping[Kind, Callable[[ObjectKey, Mapping[str, Any]], Parsed[Any]]] =
     Kind.ENDPOINT_SLICE: parse_endpoint_slice,
     Kind.SECRET: parse_secret,
     Kind.ZEROSERVE_ROUTE: parse_zeroserve_route,
+    Kind.ZEROSERVE_PLUGIN: parse_zeroserve_plugin,
+    Kind.CONFIG_MAP: parse_config_map,
 }
 
 

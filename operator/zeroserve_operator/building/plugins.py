@@ -1,0 +1,256 @@
+"""Plugins: ZeroservePlugins to resources, and the calls of routes to them.
+
+In: a ZeroservePlugin with the ConfigMap and Secrets that it names; the routes of a ZeroserveRoute. Out:
+`BuiltPlugin`; routes whose calls name resources. The rule: files are read in a process without rights; a call
+that cannot be resolved stays in the route under a name that no plugin has, and answers 500.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+from zeroserve_ir import tree
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.plugins.faults import PluginError
+from zeroserve_ir.plugins.granting import (
+    NO_CAPABILITY,
+    GrantedSecret,
+    Grants,
+    draft_plugin,
+    find_needs,
+    name_capabilities,
+)
+from zeroserve_ir.plugins.modules import PluginModule
+from zeroserve_ir.plugins.reading import read_confined
+from zeroserve_ir.sources import Origin
+
+from zeroserve_operator.building.schemas import find_schema_fault, judge_config
+from zeroserve_operator.resources.objects import Kind, ObjectKey
+from zeroserve_operator.resources.plugins import ConfigMap, ZeroservePlugin
+from zeroserve_operator.resources.secrets import Secret
+
+CACHED_FILES_MAX = 64
+"""Files, of a megabyte at most, whose modules are kept: what did not change is not read again."""
+FIELD_FILE = "spec.source"
+
+Value = TypeVar("Value")
+FindPlugin = Callable[[str, str], "BuiltPlugin | None"]
+"""By namespace and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPlugin:
+    """What became of one ZeroservePlugin; without a module nothing of it is served."""
+
+    view: ZeroservePlugin
+    module: PluginModule | None
+    resources: tuple[pb.Resource, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of its resource."""
+        key = self.view.meta.key
+        return f"{key.namespace}/{key.name}"
+
+
+def inputs_of(view: ZeroservePlugin) -> list[ObjectKey]:
+    """Return the objects that a plugin names."""
+    space = view.meta.key.namespace
+    named = [ObjectKey(Kind.SECRET, space, grant.secret) for grant in view.secrets]
+    if view.config_map[0]:
+        named.append(ObjectKey(Kind.CONFIG_MAP, space, view.config_map[0]))
+    return named
+
+
+def build_plugin(view: ZeroservePlugin, find: Callable[[ObjectKey], object | None]) -> BuiltPlugin:
+    """Load the file and gather the grants."""
+    key, findings = view.meta.key, list[Diagnostic]()
+    content = _find_file(view, find, findings)
+    module = _load(content, key.origin.at(FIELD_FILE), findings) if content is not None else None
+    secrets = tuple(_find_secrets(view, find, findings))
+    if fault := find_schema_fault(view.config_schema):
+        findings.append(Diagnostic(Code.ZS0311, fault, origin=key.origin.at("spec.configSchema")))
+    if module is not None:
+        _check_exports(view, module, findings)
+        missing = find_needs(module) & ~view.capabilities
+        if missing != NO_CAPABILITY:
+            names = ", ".join(name_capabilities(missing))
+            message = f"the code calls helpers that need {names}, which is not granted"
+            cure = "grant it in spec.capabilities, if you trust the plugin with it"
+            findings.append(
+                Diagnostic(Code.ZS0310, message, origin=key.origin.at("spec.capabilities"), help=cure)
+            )
+    if module is None or findings:
+        return BuiltPlugin(view, None, (), tuple(findings))
+    grants = Grants(
+        capabilities=view.capabilities,
+        fuel=view.fuel,
+        fail_open=view.fail_open,
+        values_max=view.values_max,
+        value_bytes_max=view.value_bytes_max,
+        body_bytes_max=view.body_bytes_max,
+        secrets=secrets,
+        fetch_timeout_ms=view.fetch_timeout_ms,
+    )
+    resources = draft_plugin(f"{key.namespace}/{key.name}", key.namespace, module, grants)
+    return BuiltPlugin(view, module, resources, ())
+
+
+def find_calls(value: object) -> Iterator[tree.CallPlugin]:
+    """Yield the calls in routes, at any depth."""
+    if isinstance(value, tree.CallPlugin):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from find_calls(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from find_calls(getattr(value, field.name))
+
+
+def resolve_calls(value: Value, namespace: str, find: FindPlugin) -> Value:
+    """Return routes whose calls name the resources of plugins."""
+    return cast("Value", _rewrite(value, lambda call: _resolve(call, namespace, find)))
+
+
+def check_calls(value: object, namespace: str, origin: Origin, find: FindPlugin) -> Iterator[Diagnostic]:
+    """Yield what is wrong with the calls of routes: no such plugin or function, a bad configuration."""
+    for call in dict.fromkeys(find_calls(value)):
+        name = f"{call.plugin} {call.function}"
+        plugin = _find(call, namespace, find)
+        if plugin is None:
+            cure = f"create ZeroservePlugin {call.plugin} in {namespace}, or share one (spec.shared)"
+            yield Diagnostic(
+                Code.ZS0309, f"zeroserve_call {name}: there is no such plugin", origin=origin, help=cure
+            )
+        elif plugin.module is None:
+            yield Diagnostic(
+                Code.ZS0309,
+                f"zeroserve_call {name}: the plugin cannot be served",
+                origin=origin,
+                help=f"see the status of ZeroservePlugin {plugin.name}",
+            )
+        elif call.function not in _list_functions(plugin.view, plugin.module):
+            known = ", ".join(_list_functions(plugin.view, plugin.module))
+            message = f"zeroserve_call {name}: the plugin has no such function"
+            yield Diagnostic(Code.ZS0309, message, origin=origin, help=f"it has {known}")
+        elif found := judge_config(plugin.view.config_schema, call.config):
+            yield Diagnostic(
+                Code.ZS0311,
+                f"zeroserve_call {name}: {found}",
+                origin=origin,
+                help="see spec.configSchema of the plugin",
+            )
+
+
+def names_in(value: object) -> tuple[str, ...]:
+    """Return the names by which routes call plugins, sorted."""
+    return tuple(sorted({call.plugin for call in find_calls(value)}))
+
+
+def _resolve(call: tree.CallPlugin, namespace: str, find: FindPlugin) -> tree.CallPlugin:
+    plugin = _find(call, namespace, find)
+    callable_ = (
+        plugin is not None
+        and plugin.module is not None
+        and call.function in _list_functions(plugin.view, plugin.module)
+        and not judge_config(plugin.view.config_schema, call.config)
+    )
+    # A name with two slashes is no resource's: such a call fails closed.
+    name = plugin.name if plugin is not None and callable_ else f"{namespace}/{call.plugin}/refused"
+    return dataclasses.replace(call, plugin=name)
+
+
+def _find(call: tree.CallPlugin, namespace: str, find: FindPlugin) -> BuiltPlugin | None:
+    """Find a plugin of the namespace, else a shared one."""
+    space, slash, name = call.plugin.partition("/")
+    if slash:
+        plugin = find(space, name)
+        return plugin if plugin is not None and (plugin.view.shared or space == namespace) else None
+    return find(namespace, call.plugin)
+
+
+def _list_functions(view: ZeroservePlugin, module: PluginModule) -> tuple[str, ...]:
+    exported = tuple(each.name for each in module.functions)
+    return tuple(name for name in exported if not view.functions or name in view.functions)
+
+
+def _rewrite(value: Any, change: Callable[[tree.CallPlugin], tree.CallPlugin]) -> Any:
+    if isinstance(value, tree.CallPlugin):
+        return change(value)
+    if isinstance(value, tuple):
+        made = tuple(_rewrite(item, change) for item in value)
+        return value if all(new is old for new, old in zip(made, value, strict=True)) else made
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        old = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        new = {name: _rewrite(item, change) for name, item in old.items()}
+        changed = {name: item for name, item in new.items() if item is not old[name]}
+        return dataclasses.replace(value, **changed) if changed else value
+    return value
+
+
+def _find_file(
+    view: ZeroservePlugin, find: Callable[[ObjectKey], object | None], findings: list[Diagnostic]
+) -> bytes | None:
+    name, key = view.config_map
+    if not name:
+        return view.inline
+    config_map = find(ObjectKey(Kind.CONFIG_MAP, view.meta.key.namespace, name))
+    content = config_map.get(key) if isinstance(config_map, ConfigMap) else None
+    if content is None:
+        missing = f"key {key!r}" if isinstance(config_map, ConfigMap) else "the ConfigMap"
+        origin = view.meta.key.origin.at(f"{FIELD_FILE}.configMapKeyRef")
+        message = (
+            f"{missing} of ConfigMap {name} is not there" if config_map else f"ConfigMap {name} is not there"
+        )
+        findings.append(
+            Diagnostic(Code.ZS0501, message, origin=origin, help="kubectl create configmap --from-file")
+        )
+    return content
+
+
+def _load(content: bytes, origin: Origin, findings: list[Diagnostic]) -> PluginModule | None:
+    outcome = _read(content)
+    if isinstance(outcome, PluginModule):
+        return outcome
+    findings.append(outcome.diagnose(origin=origin))
+    return None
+
+
+@lru_cache(CACHED_FILES_MAX)
+def _read(content: bytes) -> PluginModule | PluginError:
+    try:
+        return read_confined(content)
+    except PluginError as error:
+        return error
+
+
+def _find_secrets(
+    view: ZeroservePlugin, find: Callable[[ObjectKey], object | None], findings: list[Diagnostic]
+) -> Iterator[GrantedSecret]:
+    for grant in view.secrets:
+        secret = find(ObjectKey(Kind.SECRET, view.meta.key.namespace, grant.secret))
+        value = secret.get(grant.key) if isinstance(secret, Secret) else None
+        if value is None:
+            what = f"key {grant.key!r} of Secret" if isinstance(secret, Secret) else "Secret"
+            origin = view.meta.key.origin.at(grant.field)
+            findings.append(Diagnostic(Code.ZS0501, f"{what} {grant.secret} is not there", origin=origin))
+        else:
+            yield GrantedSecret(grant.name, value)
+
+
+def _check_exports(view: ZeroservePlugin, module: PluginModule, findings: list[Diagnostic]) -> None:
+    exported = {each.name for each in module.functions}
+    for index, name in enumerate(view.functions):
+        if name not in exported:
+            origin = view.meta.key.origin.at(f"spec.functions[{index}]")
+            cure = f"the file exports {', '.join(sorted(exported))}"
+            message = f"the file has no function {name!r}"
+            findings.append(Diagnostic(Code.ZS0309, message, origin=origin, help=cure))

@@ -1,0 +1,170 @@
+"""ZeroservePlugin (zeroserve.dev/v1alpha1): a program with what it is granted; and ConfigMaps.
+
+In: raw objects, which the CRD's schema has judged on a cluster but not in a manifest. Out: `ZeroservePlugin`,
+`ConfigMap`. The rule: what is granted is read here and nowhere else; an unknown capability is an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.plugins.granting import CAPABILITIES, NO_CAPABILITY
+from zeroserve_ir.plugins.modules import OBJECT_BYTES_MAX
+from zeroserve_ir.program import abi
+
+from zeroserve_operator.resources.objects import Kind, Meta, ObjectKey, Parsed, read_meta
+from zeroserve_operator.resources.reading import Reader, digest_raw
+
+FUEL_MAX = 1 << 24
+"""About 50 ms of native code: one call must not keep a worker from others for longer."""
+VALUES_MAX = 1 << 20
+VALUE_BYTES_MAX = 64 << 20
+BODY_BYTES_MAX = 1 << 20
+FETCH_TIMEOUT_MS_MAX = 60_000
+SECRETS_MAX = 32
+CONFIG_MAP_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SecretGrant:
+    """A key of a Secret of the plugin's namespace, under the name that the plugin reads it by."""
+
+    name: str
+    secret: str
+    key: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroservePlugin:
+    """A ZeroservePlugin, as far as it is read."""
+
+    meta: Meta
+    inline: bytes
+    config_map: tuple[str, str]
+    """Name and key; ("", "") where the object itself holds the file."""
+    functions: tuple[str, ...]
+    """Those that routes may call; none: all that the file exports."""
+    capabilities: abi.Capability
+    secrets: tuple[SecretGrant, ...]
+    config_schema: str
+    """JSON Schema of the configuration of calls, as JSON text; "" is any."""
+    shared: bool
+    """Routes of other namespaces may call it."""
+    fail_open: bool
+    fuel: int = 0
+    values_max: int = 0
+    value_bytes_max: int = 0
+    body_bytes_max: int = 0
+    fetch_timeout_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMap:
+    """A ConfigMap, as far as it is read."""
+
+    meta: Meta
+    data: tuple[tuple[str, bytes], ...] = field(repr=False)
+
+    def get(self, key: str) -> bytes | None:
+        """Return the bytes of a key."""
+        return next((value for name, value in self.data if name == key), None)
+
+
+def parse_zeroserve_plugin(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[ZeroservePlugin]:
+    """Parse a ZeroservePlugin; one with an error is not served at all: a grant may have been lost."""
+    findings: list[Diagnostic] = []
+    reader = Reader(raw, key.origin, findings)
+    spec = reader.child("spec")
+    inline, config_map = _read_source(spec.child("source"))
+    budget = spec.child("budget")
+    policy = spec.text("failPolicy", "Closed")
+    if policy not in ("Closed", "Open"):
+        spec.complain("failPolicy", f"must be Closed or Open, not {policy!r}")
+    view = ZeroservePlugin(
+        meta=read_meta(Kind.ZEROSERVE_PLUGIN, reader, digest_raw(raw.get("spec"))),
+        inline=inline,
+        config_map=config_map,
+        functions=spec.texts("functions"),
+        capabilities=_read_capabilities(spec),
+        secrets=_read_secrets(spec),
+        config_schema=_read_schema(spec),
+        shared=spec.flag("shared") or False,
+        fail_open=policy == "Open",
+        fuel=budget.number("fuel", 1, FUEL_MAX) or 0,
+        values_max=budget.number("values", 1, VALUES_MAX) or 0,
+        value_bytes_max=budget.number("valueBytes", 1, VALUE_BYTES_MAX) or 0,
+        body_bytes_max=budget.number("bodyBytes", 1, BODY_BYTES_MAX) or 0,
+        fetch_timeout_ms=budget.number("fetchTimeoutMilliseconds", 1, FETCH_TIMEOUT_MS_MAX) or 0,
+    )
+    return Parsed(None if findings else view, tuple(findings))
+
+
+def parse_config_map(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[ConfigMap]:
+    """Parse a ConfigMap's `binaryData`; a value that is no base64 is left out with a finding."""
+    findings: list[Diagnostic] = []
+    reader = Reader(raw, key.origin, findings)
+    data = {name: value.encode() for name, value in reader.pairs("data")}
+    encoded = reader.child("binaryData")
+    for name in sorted(str(name) for name in encoded.raw):
+        value = _decode(encoded, name, CONFIG_MAP_BYTES_MAX)
+        if value is not None:
+            data[name] = value
+    digest = digest_raw([(name, value.hex()) for name, value in sorted(data.items())])
+    return Parsed(
+        ConfigMap(read_meta(Kind.CONFIG_MAP, reader, digest), tuple(sorted(data.items()))), tuple(findings)
+    )
+
+
+def _read_source(source: Reader) -> tuple[bytes, tuple[str, str]]:
+    reference = source.child("configMapKeyRef")
+    given = [key for key in ("inline", "configMapKeyRef") if source.raw.get(key) is not None]
+    if len(given) != 1:
+        source.complain("", "must hold either inline or configMapKeyRef")
+        return b"", ("", "")
+    if given == ["inline"]:
+        return _decode(source, "inline", OBJECT_BYTES_MAX) or b"", ("", "")
+    return b"", (reference.required("name"), reference.required("key"))
+
+
+def _decode(reader: Reader, name: str, size_max: int) -> bytes | None:
+    text = reader.text(name)
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        reader.complain(name, "must be base64", "base64 -w0 < plugin.o")
+        return None
+    if len(content) > size_max:
+        reader.complain(name, f"must have at most {size_max} bytes, not {len(content)}")
+        return None
+    return content
+
+
+def _read_capabilities(spec: Reader) -> abi.Capability:
+    granted = NO_CAPABILITY
+    for index, name in enumerate(spec.texts("capabilities")):
+        if name in CAPABILITIES:
+            granted |= CAPABILITIES[name]
+        else:
+            spec.complain(f"capabilities[{index}]", f"must be one of {', '.join(CAPABILITIES)}, not {name!r}")
+    return granted
+
+
+def _read_secrets(spec: Reader) -> tuple[SecretGrant, ...]:
+    grants = []
+    for item in spec.items("secrets")[:SECRETS_MAX]:
+        reference = item.child("secretKeyRef")
+        name, secret, key = item.required("name"), reference.required("name"), reference.required("key")
+        grants.append(SecretGrant(name, secret, key, reference.origin.field))
+    return tuple(grants)
+
+
+def _read_schema(spec: Reader) -> str:
+    schema = spec.child("configSchema")
+    return json.dumps(schema.raw, sort_keys=True, default=str) if schema.present else ""

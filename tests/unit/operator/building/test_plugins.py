@@ -1,0 +1,222 @@
+"""ZeroservePlugins: from object to resources, what is refused and why, and how calls find them."""
+
+import base64
+import json
+
+import pytest
+import yaml
+from zeroserve_cli.plugins.building import compile_c, find_compiler
+from zeroserve_ir import tree
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.program import abi
+from zeroserve_ir.sources import Origin
+from zeroserve_operator.building.plugins import (
+    BuiltPlugin,
+    build_plugin,
+    check_calls,
+    find_calls,
+    resolve_calls,
+)
+from zeroserve_operator.building.schemas import find_schema_fault, judge_config
+from zeroserve_operator.resources.objects import Kind, ObjectKey
+from zeroserve_operator.resources.plugins import parse_zeroserve_plugin
+
+TEXT = """
+#include <zeroserve.h>
+ZS_FUNCTION u64 mark(struct zs_context *context) {
+  return zs_write_request_header(ZS("x-mark"), ZS("1"));
+}
+ZS_FUNCTION u64 pass(struct zs_context *context) { return ZS_CONTINUE; }
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "plugin.c"
+    path.write_text(TEXT)
+    return compile_c([path], find_compiler())
+
+
+def manifest(file, name="mark", namespace="shop", **spec):
+    spec = {"source": {"inline": base64.b64encode(file).decode()}, "capabilities": ["request_write"]} | spec
+    return {
+        "apiVersion": "zeroserve.dev/v1alpha1",
+        "kind": "ZeroservePlugin",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def dump(*objects):
+    return yaml.safe_dump_all(objects)
+
+
+def plugins_of(loaded):
+    return {
+        name: pb.Plugin.FromString(resource.payload)
+        for (kind, name), resource in loaded.draft.resources.items()
+        if kind == pb.PLUGIN
+    }
+
+
+def findings_of(loaded):
+    return [(item.code.name, item.message) for item in loaded.diagnostics]
+
+
+def test_a_plugin_becomes_resources(build, file):
+    loaded = build(dump(manifest(file, budget={"fuel": 9000, "values": 7}, failPolicy="Open")))
+    assert findings_of(loaded) == []
+    plugin = plugins_of(loaded)["shop/mark"]
+    assert (plugin.namespace, plugin.fuel, plugin.values_max, plugin.fail_open) == ("shop", 9000, 7, True)
+    assert plugin.capabilities == abi.Capability.REQUEST_WRITE
+    assert [each.name for each in plugin.functions] == ["mark", "pass"]
+    assert (pb.PROGRAM, plugin.program) in loaded.draft.resources
+
+
+def test_the_file_may_be_in_a_config_map(build, file):
+    reference = {"source": {"configMapKeyRef": {"name": "files", "key": "mark.o"}}}
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "files", "namespace": "shop"},
+        "binaryData": {"mark.o": base64.b64encode(file).decode()},
+    }
+    assert "shop/mark" in plugins_of(build(dump(manifest(file, **reference), config_map)))
+    missing = build(dump(manifest(file, **reference)))
+    assert plugins_of(missing) == {}
+    assert findings_of(missing) == [("ZS0501", "ConfigMap files is not there")]
+
+
+def test_secrets_are_those_of_its_namespace(build, file):
+    grant = [{"name": "key", "secretKeyRef": {"name": "keys", "key": "k"}}]
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys", "namespace": "shop"},
+        "stringData": {"k": "hunter2"},
+    }
+    loaded = build(dump(manifest(file, secrets=grant), secret))
+    assert [(each.name, each.value) for each in plugins_of(loaded)["shop/mark"].secrets] == [
+        ("key", b"hunter2")
+    ]
+    secret["metadata"]["namespace"] = "other"
+    loaded = build(dump(manifest(file, secrets=grant), secret))
+    assert (plugins_of(loaded), findings_of(loaded)) == ({}, [("ZS0501", "Secret keys is not there")])
+
+
+REFUSED = {
+    "no capability": ({"capabilities": []}, "ZS0310", "request_write"),
+    "unknown capability": ({"capabilities": ["root"]}, "ZS0301", "must be one of"),
+    "no such function": ({"functions": ["mark", "sign"]}, "ZS0309", "'sign'"),
+    "no source": ({"source": {}}, "ZS0301", "either inline or configMapKeyRef"),
+    "no base64": ({"source": {"inline": "%"}}, "ZS0301", "must be base64"),
+    "no ELF file": ({"source": {"inline": "AAAA"}}, "ZS0603", "not a readable ELF file"),
+    "too much fuel": ({"budget": {"fuel": 1 << 40}}, "ZS0301", "spec.budget.fuel"),
+    "fail policy": ({"failPolicy": "Ignore"}, "ZS0301", "Closed or Open"),
+    "schema": ({"configSchema": {"type": "text"}}, "ZS0311", "not a JSON Schema"),
+    "schema's pattern": ({"configSchema": {"pattern": "(?=a)"}}, "ZS0311", "invalid pattern"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(build, file, name):
+    spec, code, message = REFUSED[name]
+    loaded = build(dump(manifest(file, **spec)))
+    assert plugins_of(loaded) == {}
+    found = findings_of(loaded)
+    assert [each[0] for each in found] == [code]
+    assert message in found[0][1]
+
+
+def make_plugin(file, **spec):
+    raw = manifest(file, **spec)
+    key = ObjectKey(Kind.ZEROSERVE_PLUGIN, raw["metadata"]["namespace"], raw["metadata"]["name"])
+    built = build_plugin(parse_zeroserve_plugin(key, raw).view, lambda _key: None)
+    assert isinstance(built, BuiltPlugin)
+    return built
+
+
+def finder(*plugins):
+    def find(namespace, name):
+        keys = {(each.view.meta.key.namespace, each.view.meta.key.name): each for each in plugins}
+        shared = [each for (_, known), each in keys.items() if known == name and each.view.shared]
+        return keys.get((namespace, name)) or (shared[0] if len(shared) == 1 else None)
+
+    return find
+
+
+def route(plugin="mark", function="mark", config="{}"):
+    call = tree.CallPlugin(plugin, function, config)
+    return (tree.Route((tree.Subroute((tree.Route((call, tree.RaiseError("404"))),)),)),)
+
+
+def resolve(routes, namespace, *plugins):
+    find = finder(*plugins)
+    (call,) = find_calls(resolve_calls(routes, namespace, find))
+    codes = [each.code.name for each in check_calls(routes, namespace, Origin("", "", ""), find)]
+    return call.plugin, codes
+
+
+def test_calls_find_the_plugin_of_their_namespace_at_any_depth(file):
+    assert resolve(route(), "shop", make_plugin(file)) == ("shop/mark", [])
+
+
+def test_what_is_no_call_stays_as_it_is(file):
+    routes = (tree.Route((tree.RaiseError("404"),)),)
+    assert resolve_calls(routes, "shop", finder(make_plugin(file))) is routes
+
+
+def test_a_plugin_of_another_namespace_must_be_shared(file):
+    assert resolve(route(), "bank", make_plugin(file)) == ("bank/mark/refused", ["ZS0309"])
+    assert resolve(route(), "bank", make_plugin(file, shared=True)) == ("shop/mark", [])
+    assert resolve(route("shop/mark"), "bank", make_plugin(file)) == ("bank/shop/mark/refused", ["ZS0309"])
+    assert resolve(route("shop/mark"), "bank", make_plugin(file, shared=True)) == ("shop/mark", [])
+
+
+def test_its_own_plugin_comes_before_a_shared_one(file):
+    ours, theirs = make_plugin(file, namespace="bank"), make_plugin(file, shared=True)
+    assert resolve(route(), "bank", ours, theirs) == ("bank/mark", [])
+
+
+def test_functions_that_are_not_offered_are_not_called(file):
+    limited = make_plugin(file, functions=["pass"])
+    assert resolve(route(), "shop", limited) == ("shop/mark/refused", ["ZS0309"])
+    assert resolve(route(function="pass"), "shop", limited) == ("shop/mark", [])
+    assert resolve(route(function="sign"), "shop", make_plugin(file)) == ("shop/mark/refused", ["ZS0309"])
+
+
+def test_a_configuration_that_its_schema_refuses_is_not_called(file):
+    schema = {
+        "type": "object",
+        "required": ["key"],
+        "properties": {"key": {"type": "string", "pattern": "^k"}},
+    }
+    plugin = make_plugin(file, configSchema=schema)
+    assert resolve(route(config='{"key":"k1"}'), "shop", plugin) == ("shop/mark", [])
+    for config in ("{}", '{"key":"x"}', '{"key":["k"]}'):
+        assert resolve(route(config=config), "shop", plugin) == ("shop/mark/refused", ["ZS0311"])
+
+
+def test_a_plugin_that_cannot_be_served_is_told(file):
+    broken = make_plugin(file, capabilities=[])
+    assert resolve(route(), "shop", broken) == ("shop/mark/refused", ["ZS0309"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "config", "fault"),
+    [
+        ({"$ref": "https://example.com/schema"}, {}, "not in it"),
+        ({"$ref": "#"}, {}, "without end"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}, {}, ""),
+        ({"properties": {"a": {"pattern": "^(a+)+$"}}}, {"a": "a" * 50 + "b"}, "does not match"),
+    ],
+)
+def test_judging_ends_and_stays_at_home(schema, config, fault):
+    found = judge_config(json.dumps(schema), json.dumps(config))
+    assert fault in found
+    assert bool(fault) == bool(found)
+
+
+def test_keywords_without_a_bound_are_refused():
+    assert "patternProperties" in find_schema_fault('{"patternProperties": {"(a+)+$": {}}}')
+    assert "nested too deep" in find_schema_fault('{"not":' * 3000 + "{}" + "}" * 3000)
