@@ -65,9 +65,6 @@ ZS_FUNCTION u64 filter(struct zs_context *context) {
     for (u64 at = 0; at < length; at++) agent[at] = zs_lower(agent[at]);
     if (holds_any(length, ZS("/config/allow"))) return ZS_CONTINUE;
     int empty = !length && zs_read_json(ZS_INPUT, ZS("/config/empty"), ZS_ROOM(text)) == 4 && !memcmp(text, "deny", 4);
-    if (empty || holds_any(length, ZS("/config/deny"))) {
-        zs_count_metric(ZS("denied"), 1);
-        return ZS_RESPOND(403);
-    }
+    if (empty || holds_any(length, ZS("/config/deny"))) return ZS_RESPOND(403);
     return check_rate();
 }
