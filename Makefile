@@ -98,6 +98,15 @@ test: ## everything that must pass: check, unit and e2e
 	@$(MAKE) unit
 	@$(MAKE) e2e
 
+.PHONY: fuzz
+fuzz: setup ## a million random programs and 100,000 attacks on every execution; hours (FUZZ="programs --count N" for others)
+ifdef FUZZ
+	@PYTHONPATH=tests $(BIN)/python -m fuzzing $(FUZZ)
+else
+	@PYTHONPATH=tests $(BIN)/python -m fuzzing programs --count 1000000
+	@PYTHONPATH=tests $(BIN)/python -m fuzzing attacks --count 100000
+endif
+
 .PHONY: bench
 bench: setup ## compare with nginx, HAProxy, Caddy and Envoy on this machine (BENCH="..." passes arguments)
 	@$(BIN)/python -m bench $(BENCH)

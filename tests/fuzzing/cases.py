@@ -18,6 +18,7 @@ from zeroserve_engine import find_binary
 from zeroserve_ir._pb import execution_pb2, resources_pb2
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.abi import Argument
+from zeroserve_ir.program.isa import CallHelper
 
 _NAMES = re.compile(rf"@({translating.ENTRY_NAME}\b|subprogram(?=\d))")
 MASK_64 = (1 << 64) - 1
@@ -36,44 +37,37 @@ class Case:
 
 @dataclass(frozen=True)
 class Reference:
-    """How the reference ended; not `comparable` where it met a helper that it does not know."""
+    """How the reference ended; not `comparable` where the program calls a helper that it does not have."""
 
     outcome: Outcome
     memory: bytes
     comparable: bool
 
 
-class _Helpers(EngineHelpers):
-    """Notes calls of helpers that need more than an empty request."""
-
-    KNOWN = frozenset(
-        {
-            "read_request_header",
-            "write_request_header",
-            "write_response_header",
-            "log_message",
-            "limit_request_body",
-        }
+_KNOWN = frozenset(
+    abi.BY_NAME[name].number
+    for name in (
+        "read_request_header",
+        "write_request_header",
+        "write_response_header",
+        "log_message",
+        "limit_request_body",
     )
+)
 
-    def __init__(self):
-        super().__init__()
-        self.unknown = False
 
-    def call(self, number, arguments, memory):
-        helper = abi.BY_NUMBER[number]
-        if helper.name not in self.KNOWN and helper.arguments[:1] != (Argument.ROW,):
-            self.unknown = True
-        return super().call(number, arguments, memory)
+def is_comparable(program):
+    """Whether the reference has all helpers: what takes a row traps in it as in an engine without tables."""
+    called = {slot.number for slot in program.slots if isinstance(slot, CallHelper)}
+    return all(abi.BY_NUMBER[number].arguments[:1] == (Argument.ROW,) for number in called - _KNOWN)
 
 
 def interpret(case):
     """Run a case on the reference."""
     memory = Memory(case.constants)
     memory.write(abi.CONTEXT, case.memory)
-    helpers = _Helpers()
-    outcome = Interpreter(case.program, memory, helpers, case.fuel).run(len(case.memory))
-    return Reference(outcome, memory.read(abi.CONTEXT, len(case.memory)), not helpers.unknown)
+    outcome = Interpreter(case.program, memory, EngineHelpers(), case.fuel).run(len(case.memory))
+    return Reference(outcome, memory.read(abi.CONTEXT, len(case.memory)), is_comparable(case.program))
 
 
 def run_interpreted(cases):

@@ -18,8 +18,8 @@ from fuzzing.cases import Case, find_differences, interpret, run_interpreted, ru
 from fuzzing.mutating import mutate
 
 BATCH = 32
-OPTIMISED_EVERY = 4
-"""The optimised tier takes ten times as long to make: each fourth batch has it."""
+OPTIMISED_EVERY = 8
+"""The optimised tier takes ten times as long to make: each eighth batch has it."""
 MUTATED_EVERY = 4
 """Each fourth program is a real one, changed."""
 
