@@ -41,7 +41,7 @@ def test_equal_seeds_give_equal_attacks():
 
 
 def test_canary_an_address_that_a_program_learns_is_noticed(monkeypatch):
-    """Native code that gives the window's own address away is found out, by the reference and between two processes."""
+    """Native code that gives the window away is found out, by the reference and between two processes."""
     source = assemble("ldxdw %r3, [%r1]\nmov %r0, %r3\nexit").code
     program = verify(source, 0)
     assert isinstance(program, Verified)

@@ -1,7 +1,8 @@
 """Ten thousand programs that nobody wrote mean the same on every execution.
 
 Random ones and real ones with changed bytes, on the reference interpreter, the engine's interpreter and
-native code of both tiers. `make fuzz` goes on for a million; ZEROSERVE_FUZZED_PROGRAMS is how many are tried here.
+native code of both tiers. `make fuzz` goes on for a million; ZEROSERVE_FUZZED_PROGRAMS is how many are tried
+here.
 """
 
 import multiprocessing
