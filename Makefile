@@ -107,6 +107,10 @@ else
 	@PYTHONPATH=tests $(BIN)/python -m fuzzing attacks --count 100000
 endif
 
+.PHONY: audit
+audit: ## lines of code that keep strangers' programs in, by part
+	@$(PYTHON) tools/audit/count.py
+
 .PHONY: bench
 bench: setup ## compare with nginx, HAProxy, Caddy and Envoy on this machine (BENCH="..." passes arguments)
 	@$(BIN)/python -m bench $(BENCH)

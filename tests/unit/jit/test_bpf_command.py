@@ -1,0 +1,61 @@
+"""`zeroserve bpf`: what outsiders check us with."""
+
+import pytest
+from zeroserve_cli.main import main
+
+EXECUTIONS = ("reference", "engine", "native")
+SUM = "mov %r0, 0\nldxb %r3, [%r1]\nloop:\nadd %r0, %r3\nsub %r3, 1\njne %r3, 0, loop\nexit\n"
+
+
+@pytest.fixture
+def bpf(tmp_path, capsys):
+    """Runs an action on a program; returns exit code, standard output and standard error."""
+
+    def run(action, source, *more):
+        file = tmp_path / "program.asm"
+        file.write_text(source)
+        code = main(["bpf", action, *more, str(file)])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_r0_is_printed_in_hex(bpf, execution):
+    assert bpf("run", SUM, "--on", execution, "--mem", "05") == (0, "f\n", "")
+    assert bpf("run", "mov %r0, -1\nexit", "--on", execution)[1] == "f" * 16 + "\n"
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_trap_is_an_error(bpf, execution):
+    code, printed, said = bpf("run", "l:\nmov %r0, 0\nja l\nexit", "--on", execution, "--fuel", "100")
+    assert (code, printed) == (1, "")
+    assert "trapped" in said
+    assert "fuel" in said
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_helper_that_takes_a_row_finds_nothing(bpf, execution):
+    assert bpf("run", "mov %r1, 7\ncall match_path\nexit", "--on", execution) == (0, "f" * 16 + "\n", "")
+
+
+def test_a_refusal_names_instruction_line_and_cure(bpf):
+    code, _, said = bpf("verify", "mov %r0, 0\nldxb %r0, [%r10]\nexit")
+    assert code == 1
+    assert "instruction 1" in said
+    assert "program.asm:2" in said
+    assert "help: stay in" in said
+
+
+def test_calls_through_a_register_are_refused(bpf):
+    code, _, said = bpf("verify", "mov %r2, 1\nmov %r0, 0\ncall %r2\nexit")
+    assert code == 1
+    assert "call a helper or a subprogram directly" in said
+
+
+def test_bytes_are_read_back(bpf, tmp_path, capsys):
+    file = tmp_path / "program.bin"
+    assert bpf("asm", SUM, "-o", str(file))[0] == 0
+    assert main(["bpf", "dis", str(file)]) == 0
+    again = capsys.readouterr().out
+    assert bpf("asm", again)[1] == file.read_bytes().hex() + "\n"

@@ -1,0 +1,72 @@
+"""Every text that `zeroserve compile --emit` prints is read back as the same thing."""
+
+import llvmlite.binding as llvm
+import pytest
+from zeroserve_cli.main import main
+from zeroserve_dataplane.jit.targets import Target
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.program.assembly import assemble
+from zeroserve_ir.program.disassembling import disassemble
+from zeroserve_ir.program.lowering import lower_site
+
+CADDYFILE = """\
+http://example.com {
+	@api path /api/* /v2/*
+	handle @api {
+		header X-Kind api
+		reverse_proxy 127.0.0.1:9001 127.0.0.1:9002
+	}
+	handle_path /static/* {
+		rewrite /files{uri}
+		respond "static" 200
+	}
+	@known path_regexp number ^/n/([0-9]+)$
+	redir @known /numbers/{re.number.1} 308
+	respond 404
+}
+"""
+
+
+@pytest.fixture
+def emit(tmp_path, capsys):
+    """Runs `zeroserve compile` on the site; returns what it prints."""
+    config = tmp_path / "Caddyfile"
+    config.write_text(CADDYFILE)
+
+    def run(stage, *more):
+        assert main(["compile", "--config", str(config), "--emit", stage, *more]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def site():
+    configuration, diagnostics = read_configuration(CADDYFILE)
+    assert not diagnostics
+    return configuration.sites[0]
+
+
+def test_route_tree_is_a_caddyfile_that_lowers_to_the_same_program(emit, site):
+    configuration, diagnostics = read_configuration(emit("ir"))
+    assert not diagnostics
+    again, before = lower_site(configuration.sites[0]), lower_site(site)
+    assert (again.code, again.constants, again.tables) == (before.code, before.constants, before.tables)
+
+
+def test_byte_code_assembles_to_what_was_disassembled(emit, site):
+    text = emit("bpf")
+    assert assemble(text).code == lower_site(site).code
+    assert assemble(disassemble(assemble(text).code)).code == assemble(text).code
+
+
+def test_llvm_reads_its_text(emit):
+    module = llvm.parse_assembly(emit("llvm"))
+    module.verify()
+    assert not module.get_function("run").is_declaration
+    assert str(llvm.parse_assembly(str(module))) == str(module)
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_machine_code_is_for_the_target_that_was_named(emit, target):
+    assert ".text" in emit("asm", "--target", target.value)
