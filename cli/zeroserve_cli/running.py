@@ -57,7 +57,7 @@ def _load(path: Path, metrics_port: int) -> Loaded:
     loaded = Loaded(None, known, read.texts)
     if loaded.errors:
         return loaded
-    drafted = draft_sites(configuration)
+    drafted = draft_sites(configuration, environment=os.environ)
     findings = (*known, *drafted.diagnostics)
     loaded = Loaded(drafted.draft, findings, read.texts, f"{len(read.configuration.sites)} sites of {path}")
     return loaded if not loaded.errors else Loaded(None, findings, read.texts)

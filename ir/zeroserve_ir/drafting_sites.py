@@ -14,13 +14,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.caddyfile.believing import NOBODY, Believed, find_believed
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.meaning.upstreams import split_host_port
@@ -28,7 +29,7 @@ from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
-from zeroserve_ir.drafting_files import FileTexts
+from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
@@ -59,17 +60,20 @@ def draft_sites(
     read_file: ReadFile | None = None,
     certificates: LocalCertificates | None = None,
     now: datetime.datetime | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> DraftedSites:
     """Draft all sites, with the redirects that Caddy adds.
 
-    `now` is aware, in UTC; `read_file` raises OSError. Left out, they are this machine's clock and files, and
-    the authority kept for this user.
+    `now` is aware, in UTC; `read_file` raises OSError; `environment` is what `{env.*}` stands for. Left out,
+    they are this machine's clock and files, the authority kept for this user, and no variables.
     """
     drafting = _Drafting(
         add_redirects(expand_named_routes(configuration)),
         read_file or _read_local_file,
         certificates or find_local_certificates(),
         now or datetime.datetime.now(datetime.UTC),
+        believed=find_believed(configuration) or NOBODY,
+        environment=environment or {},
     )
     drafting.add_listeners()
     for server in drafting.servers:
@@ -109,6 +113,9 @@ class _Drafting:
         read_file: ReadFile,
         certificates: LocalCertificates,
         now: datetime.datetime,
+        *,
+        believed: Believed,
+        environment: Mapping[str, str],
     ) -> None:
         self.diagnostics: list[Diagnostic] = []
         self.resources: list[pb.Resource] = []
@@ -116,6 +123,8 @@ class _Drafting:
         self.certificates = certificates
         self.now = now
         self.options = configuration.options
+        self.believed = believed
+        self.environment = environment
         self.roots = find_roots(configuration.sites)
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
         self.servers = pair_sites(self.sites)
@@ -195,7 +204,8 @@ class _Drafting:
         """Yield what a site's `tls` names; sites that share files share the Certificate."""
         if site.tls is None:
             return
-        for pair in site.tls.files:
+        for named in site.tls.files:
+            pair = replace(named, certificate=self._expand(named.certificate), key=self._expand(named.key))
             if pair not in known:
                 found = read_certificate(pair, self.read_file, site.span, self.now)
                 if isinstance(found, Diagnostic):
@@ -211,7 +221,9 @@ class _Drafting:
         """
         options = self.options
         settings = pb.Settings(
-            trusted_proxies=options.trusted_proxies,
+            trusted_proxies=self.believed.ranges,
+            client_ip_fields=self.believed.headers,
+            client_ip_strict=self.believed.strict,
             access_log=options.access_log or any(site.access_log for site in self.sites),
             drain_timeout_ms=options.grace_period_ms,
             as_caddy=True,
@@ -252,7 +264,10 @@ class _Drafting:
         body = _number_groups(site.routes, names), _number_groups(site.errors, names)
         if body not in self.lowered:
             lowered = lower_site(site)
-            FileTexts(self.read_file, lambda message: self._warn(message, site.span)).place(lowered.tables)
+            texts = FileTexts(
+                self.read_file, self.environment, lambda message: self._warn(message, site.span)
+            )
+            texts.place(lowered.tables)
             self.lowered[body] = lowered
         return self.lowered[body]
 
@@ -304,6 +319,9 @@ class _Drafting:
     def _read_site(self, site: tree.Site) -> tree.Site:
         return replace(site, routes=self._read_routes(site.routes), errors=self._read_routes(site.errors))
 
+    def _expand(self, text: str) -> str:
+        return expand_environment(text, self.environment)
+
     def _read_routes(self, routes: Iterable[tree.Route]) -> tuple[tree.Route, ...]:
         return tuple(self._read_route(route) for route in routes)
 
@@ -314,8 +332,14 @@ class _Drafting:
     def _read_handler(self, handler: tree.Handler, route: tree.Route) -> tree.Handler:
         if isinstance(handler, tree.Subroute):
             return tree.Subroute(self._read_routes(handler.routes), self._read_routes(handler.errors))
+        if isinstance(handler, tree.BasicAuth):
+            accounts = tuple((self._expand(name), self._expand(hashed)) for name, hashed in handler.accounts)
+            return replace(handler, accounts=accounts)
         if not isinstance(handler, tree.ReverseProxy):
             return handler
+        if any("{env." in upstream.dial for upstream in handler.upstreams):
+            upstreams = tuple(replace(one, dial=self._expand(one.dial)) for one in handler.upstreams)
+            handler = replace(handler, upstreams=upstreams)
         if handler.fastcgi is not None and handler.fastcgi.resolve_root_symlink:
             return replace(handler, fastcgi=resolve_roots(handler.fastcgi, self.roots))
         if handler.transport.tls is None:

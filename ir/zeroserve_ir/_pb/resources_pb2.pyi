@@ -308,6 +308,8 @@ class Settings(_message.Message):
     STRICT_ENCODED_SLASH_FIELD_NUMBER: _builtins.int
     DENIED_UPSTREAMS_FIELD_NUMBER: _builtins.int
     TICKET_KEYS_FIELD_NUMBER: _builtins.int
+    CLIENT_IP_FIELDS_FIELD_NUMBER: _builtins.int
+    CLIENT_IP_STRICT_FIELD_NUMBER: _builtins.int
     AS_CADDY_FIELD_NUMBER: _builtins.int
     default_certificate: _builtins.str
     """Certificate name for unknown or missing SNI"""
@@ -320,6 +322,8 @@ class Settings(_message.Message):
     request_body_bytes_max: _builtins.int
     strict_encoded_slash: _builtins.bool
     """refuse %2F everywhere"""
+    client_ip_strict: _builtins.bool
+    """as_caddy: the last address that is no trusted proxy, not the first of all"""
     as_caddy: _builtins.bool
     """a Caddyfile is served: Host, forwarding fields and unknown hosts as Caddy has them"""
     @_builtins.property
@@ -333,6 +337,10 @@ class Settings(_message.Message):
     @_builtins.property
     def ticket_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """32 bytes each, shared by all nodes: the first seals session tickets, any opens them"""
+
+    @_builtins.property
+    def client_ip_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """lower case, in which trusted proxies say who the client is; none is x-forwarded-for"""
 
     def __init__(
         self,
@@ -348,11 +356,13 @@ class Settings(_message.Message):
         strict_encoded_slash: _builtins.bool = ...,
         denied_upstreams: _abc.Iterable[_builtins.str] | None = ...,
         ticket_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        client_ip_fields: _abc.Iterable[_builtins.str] | None = ...,
+        client_ip_strict: _builtins.bool = ...,
         as_caddy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2016,6 +2026,7 @@ class HeaderChange(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
     SEARCH_IS_TEXT_FIELD_NUMBER: _builtins.int
+    SEARCH_TEMPLATE_FIELD_NUMBER: _builtins.int
     operation: Global___HeaderOperation.ValueType
     search: _builtins.str
     """HEADER_REPLACE: regular expression, or text"""
@@ -2024,6 +2035,10 @@ class HeaderChange(_message.Message):
     def name(self) -> Global___Text: ...
     @_builtins.property
     def value(self) -> Global___Text: ...
+    @_builtins.property
+    def search_template(self) -> Global___Text:
+        """in place of search, where that has placeholders"""
+
     def __init__(
         self,
         *,
@@ -2032,10 +2047,11 @@ class HeaderChange(_message.Message):
         value: Global___Text | None = ...,
         search: _builtins.str = ...,
         search_is_text: _builtins.bool = ...,
+        search_template: Global___Text | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "search_template", b"search_template", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "operation", b"operation", "search", b"search", "search_is_text", b"search_is_text", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "operation", b"operation", "search", b"search", "search_is_text", b"search_is_text", "search_template", b"search_template", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

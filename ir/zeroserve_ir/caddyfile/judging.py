@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from zeroserve_ir.caddyfile import believing
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Span
@@ -21,7 +22,7 @@ _HARMLESS_HANDLERS = ("push",)
 
 _HANDLER_MESSAGES = {"metrics": "metrics is answered by `zeroserve run --metrics-port PORT` only"}
 
-_SERVER_ERRORS = ("client_ip_headers", "listener_wrappers", "packet_conn_wrappers")
+_SERVER_ERRORS = ("listener_wrappers", "packet_conn_wrappers")
 """Fields of servers that decide who a client is, or what it says."""
 
 _TLS_ERRORS = {
@@ -44,6 +45,9 @@ _RUN_SETTINGS = ({"writer": {"output": "stdout"}}, {"writer": {"output": "discar
 def find_unsupported(configuration: Configuration) -> tuple[Diagnostic, ...]:
     """Return a finding for each part that nothing here acts upon."""
     found = _judge_options(configuration.options)
+    if believing.find_believed(configuration) is None:
+        message = "listeners that trust different proxies are not supported yet"
+        found.append(_finding(message, configuration.options.others.span, error=True))
     for logger in configuration.options.loggers:
         found += _judge_logger(logger)
     for site in configuration.sites:
@@ -70,12 +74,10 @@ def _judge_options(options: Options) -> list[Diagnostic]:
     for server in others.get("servers", ()):
         fields: Json = server["server"]
         for name, value in fields.items():
-            own = (name == "trusted_proxies" and not server["listener"]) or name == "strict_sni_host"
-            if own or (name == "trusted_proxies_strict" and not fields.get("trusted_proxies")):
+            if name in believing.FIELDS or name == "strict_sni_host":
                 continue
             wrappers = [one.get("wrapper") for one in value] if name == "listener_wrappers" else []
             error = name in _SERVER_ERRORS and wrappers != ["tls"]
-            error = error or name == "trusted_proxies"
             found.append(_finding(f"{name} of servers is not supported yet", span, error=error))
     return found
 

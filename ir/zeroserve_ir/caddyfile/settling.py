@@ -64,8 +64,11 @@ class _Settling:
         admin = part(self.whole, "admin")
         servers = [one.others.value() for one in self.adapted.servers]
         automatic = [part(one, "automatic_https") for one in servers]
-        fields = [{key: value for key, value in one.items() if key not in _SETTLED_FIELDS} for one in servers]
-        others = [{"listener": "", "server": one} for one in fields if one]
+        others = [
+            {"listener": next(iter(server.listen), ""), "server": fields}
+            for server, one in zip(self.adapted.servers, servers, strict=True)
+            if (fields := {key: value for key, value in one.items() if key not in _SETTLED_FIELDS})
+        ]
         self.options = Options(
             http_port=self.number("http_port", 80),
             https_port=self.number("https_port", 443),
@@ -73,7 +76,6 @@ class _Settling:
             redirects=not any(one.get("disable_redirects") for one in automatic),
             admin="off" if admin.get("disabled") else str(admin.get("listen", self.options.admin)),
             grace_period_ms=self.number("grace_period", 0) // 1_000_000,
-            trusted_proxies=self.trusted_proxies(servers),
             debug=part(self.whole, "logging", "logs", "default").get("level") == "DEBUG",
             others=Carried.of({"servers": others} if others else {}, span=self.span),
         )
@@ -99,15 +101,6 @@ class _Settling:
         """Whether all certificates are to come of the authority of this machine, as they do."""
         policies = objects(part(self.tls, "automation").get("policies"))
         return bool(policies) and all(one.get("issuers") == [{"module": "internal"}] for one in policies)
-
-    def trusted_proxies(self, servers: list[Json]) -> tuple[str, ...]:
-        """Return the ranges that all servers trust; where they differ, none (and a finding says so)."""
-        found = {strings(part(one, "trusted_proxies").get("ranges")) for one in servers}
-        if len(found) > 1:
-            message = "servers trust different proxies, which is not supported yet"
-            self.refuse(message, self.span, "trust the same in all")
-            return ()
-        return next(iter(found), ())
 
     def settle_server(self, server: AdaptedServer) -> list[Site]:
         others: Json = server.others.value()
@@ -198,7 +191,7 @@ def strings(value: Any) -> tuple[str, ...]:
 
 
 _SELECTION = ("match", "certificate_selection")
-_SETTLED_FIELDS = ("automatic_https", "logs", "tls_connection_policies", "trusted_proxies")
+_SETTLED_FIELDS = ("automatic_https", "logs", "tls_connection_policies")
 
 
 def group_routes(routes: tuple[Route, ...]) -> list[tuple[tuple[str, ...], tuple[Route, ...]]]:

@@ -209,6 +209,9 @@ def build_header_changes(
         change(pb.HEADER_DELETE, name)
     for replacement in operations.replace:
         row_change = change(pb.HEADER_REPLACE, replacement.field, replacement.replace)
-        row_change.search = replacement.search
+        if placeholders(replacement.search):
+            row_change.search_template.CopyFrom(parse_text(replacement.search))
+        else:
+            row_change.search = replacement.search
         row_change.search_is_text = not replacement.regexp
     return row

@@ -23,8 +23,7 @@ ERRORS = [
     "a.example {\n\t@m not url_pattern /a/:id\n\thandle {\n\t\trespond @m x\n\t}\n}\n",
     "a.example {\n\tfs other\n}\n",
     "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\tproxy_protocol\n\t\t}\n\t}\n}\na.example {\n}\n",
-    "{\n\tservers {\n\t\tclient_ip_headers X-Real-IP\n\t}\n}\na.example {\n}\n",
-    "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example {\n}\n",
+    "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example, a.example:444 {\n}\n",
 ]
 WARNINGS = [
     "a.example {\n\tpush /x\n}\n",
@@ -41,6 +40,8 @@ SILENT = [
     "a.example {\n\ttls internal {\n\t\tprotocols tls1.3\n\t}\n}\n",
     "a.example {\n\ttls cert.pem key.pem\n}\n",
     "{\n\tadmin off\n\tservers {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example {\n\tlog\n}\n",
+    "{\n\tservers {\n\t\tclient_ip_headers X-Real-IP\n\t\ttrusted_proxies_strict\n\t}\n}\na.example {\n}\n",
+    "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example {\n}\n",
 ]
 
 

@@ -47,6 +47,8 @@ pub struct Exchange {
     pub(crate) path: Vec<u8>,
     /// The normalised path, where `path` is not it.
     pub(crate) clean_path: Vec<u8>,
+    /// A rewrite wrote the path without its slash; `path` has one all the same.
+    pub(crate) bare_path: bool,
     pub(crate) query: Vec<u8>,
     pub(crate) has_query: bool,
     pub(crate) encoded_slash: bool,
@@ -127,6 +129,7 @@ impl Exchange {
             lower_host: Vec::new(),
             path: Vec::new(),
             clean_path: Vec::new(),
+            bare_path: false,
             query: Vec::new(),
             has_query: false,
             encoded_slash: false,
@@ -215,6 +218,7 @@ impl Exchange {
         self.host_end = 0;
         self.has_query = false;
         self.encoded_slash = false;
+        self.bare_path = false;
         self.refused = None;
         self.request.clear();
         self.answer.clear();
@@ -356,18 +360,35 @@ impl Exchange {
         if self.clean_path.is_empty() { &self.path } else { &self.clean_path }
     }
 
-    /// The last address of X-Forwarded-For that is no trusted proxy, where the peer is trusted.
+    /// Who the client is by the word of a trusted peer; else the peer.
+    ///
+    /// The last address that is no trusted proxy; in a Caddyfile without `trusted_proxies_strict` the first one that is
+    /// an address (caddyhttp/server.go trustedRealClientIP).
     fn find_client(&self, settings: &Settings) -> IpAddr {
-        let mut client = self.remote.ip();
+        let peer = self.remote.ip();
         if !self.trusted {
-            return client;
+            return peer;
         }
-        let lines: Vec<&[u8]> = self.request.all(b"x-forwarded-for").collect();
-        for text in lines.iter().rev().flat_map(|line| line.rsplit(|&byte| byte == b',')) {
-            let Some(address) = parse_address(text.trim_ascii()) else { break };
-            client = address;
-            if !settings.trusted_proxies.contains(address) {
-                break;
+        if settings.as_caddy && !settings.client_ip_strict {
+            let names = settings.client_ip_fields.iter();
+            let lines = names.flat_map(|name| self.request.all(name.as_bytes()));
+            let mut parts = lines.flat_map(|line| line.split(|&byte| byte == b','));
+            return parts.find_map(|part| parse_address(part.trim_ascii())).unwrap_or(peer);
+        }
+        let mut client = peer;
+        for name in &settings.client_ip_fields {
+            let lines: Vec<&[u8]> = self.request.all(name.as_bytes()).collect();
+            for part in lines.iter().rev().flat_map(|line| line.rsplit(|&byte| byte == b',')) {
+                let Some(address) = parse_address(part.trim_ascii()) else {
+                    if settings.as_caddy {
+                        continue;
+                    }
+                    break;
+                };
+                if !settings.trusted_proxies.contains(address) {
+                    return address;
+                }
+                client = if settings.as_caddy { peer } else { address };
             }
         }
         client

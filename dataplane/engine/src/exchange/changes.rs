@@ -4,6 +4,7 @@ use super::Exchange;
 use super::expanding::Unknown;
 use super::fields::{Fields, Search};
 use super::texts::Text;
+use std::borrow::Cow;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderOperation {
@@ -30,12 +31,12 @@ impl Exchange {
         for change in changes {
             // Placeholders see the list as it is before this change.
             std::mem::swap(&mut fields, &mut self.request);
-            let (name, value) = self.expand_change(change);
+            let (change, name, value) = self.expand_change(change);
             std::mem::swap(&mut fields, &mut self.request);
             if name.eq_ignore_ascii_case(b"host") {
-                self.change_host(change, &value);
+                self.change_host(&change, &value);
             } else {
-                apply(change, &name, &value, &mut fields);
+                apply(&change, &name, &value, &mut fields);
             }
         }
         self.request = fields;
@@ -44,24 +45,31 @@ impl Exchange {
     /// Applies changes to what programs have set on the answer so far.
     pub fn change_answer(&mut self, changes: &[HeaderChange]) {
         for change in changes {
-            let (name, value) = self.expand_change(change);
-            apply(change, &name, &value, &mut self.answer);
+            let (change, name, value) = self.expand_change(change);
+            apply(&change, &name, &value, &mut self.answer);
         }
     }
 
     /// Applies changes to the head that is being written.
     pub(crate) fn change_scratch(&mut self, changes: &[HeaderChange]) {
         for change in changes {
-            let (name, value) = self.expand_change(change);
-            apply(change, &name, &value, &mut self.scratch);
+            let (change, name, value) = self.expand_change(change);
+            apply(&change, &name, &value, &mut self.scratch);
         }
     }
 
-    fn expand_change(&self, change: &HeaderChange) -> (Vec<u8>, Vec<u8>) {
+    /// The change with its search expanded, its name and its value.
+    fn expand_change<'a>(&self, change: &'a HeaderChange) -> (Cow<'a, HeaderChange>, Vec<u8>, Vec<u8>) {
         let (mut name, mut value) = (Vec::new(), Vec::new());
         self.expand(&change.name, Unknown::Keep, &mut name);
         self.expand(&change.value, Unknown::Keep, &mut value);
-        (name, value)
+        let Some(Search::Template { text, is_pattern }) = &change.search else {
+            return (Cow::Borrowed(change), name, value);
+        };
+        let mut search = Vec::new();
+        self.expand(text, Unknown::Empty, &mut search);
+        let search = if *is_pattern { patterns::find(&search) } else { Some(Search::Text(search.into())) };
+        (Cow::Owned(HeaderChange { search, ..change.clone() }), name, value)
     }
 
     fn change_host(&mut self, change: &HeaderChange, value: &[u8]) {
@@ -74,6 +82,46 @@ impl Exchange {
             .unwrap_or(changed.len());
         self.lower_host.clear();
         self.authority = changed;
+    }
+}
+
+/// Patterns that are written by placeholders: few are in use at a time, and each is small.
+mod patterns {
+    use super::Search;
+    use regex::bytes::{Regex, RegexBuilder};
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    const KEPT_MAX: usize = 32;
+    const PATTERN_BYTES_MAX: usize = 1024;
+    const COMPILED_BYTES_MAX: usize = 64 << 10;
+
+    type Found = Option<Arc<Regex>>;
+
+    thread_local! {
+        static KEPT: RefCell<Vec<(Vec<u8>, Found)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// None where the text is no pattern, or one too large.
+    pub fn find(text: &[u8]) -> Option<Search> {
+        KEPT.with_borrow_mut(|kept| {
+            if let Some((_, found)) = kept.iter().find(|(known, _)| known == text) {
+                return found.clone();
+            }
+            let found = compile(text);
+            if kept.len() == KEPT_MAX {
+                kept.remove(0);
+            }
+            kept.push((text.to_vec(), found.clone()));
+            found
+        })
+        .map(Search::Pattern)
+    }
+
+    fn compile(text: &[u8]) -> Found {
+        let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= PATTERN_BYTES_MAX)?;
+        let mut builder = RegexBuilder::new(text);
+        builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build().ok().map(Arc::new)
     }
 }
 

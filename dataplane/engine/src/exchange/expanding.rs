@@ -53,15 +53,20 @@ impl Exchange {
         }
     }
 
+    fn shown_uri(&self) -> Vec<u8> {
+        let mut uri = Vec::new();
+        self.write_uri(&mut uri);
+        uri.drain(..self.bare_bytes());
+        uri
+    }
+
     fn expand_uri(&self, placeholder: &Placeholder, out: &mut Vec<u8>) -> bool {
         match placeholder {
-            Placeholder::Uri => self.write_uri(out),
+            Placeholder::Uri => out.extend_from_slice(&self.shown_uri()),
             Placeholder::UriEscaped => {
-                let mut uri = Vec::new();
-                self.write_uri(&mut uri);
-                paths::encode_query(&uri, out);
+                paths::encode_query(&self.shown_uri(), out);
             }
-            Placeholder::Path => drop(paths::decode(&self.path, out)),
+            Placeholder::Path => drop(paths::decode(&self.path[self.bare_bytes()..], out)),
             Placeholder::PathEscaped => paths::encode_query(&self.decoded_path(), out),
             Placeholder::PathSegment(index) => {
                 let path = self.decoded_path();
@@ -73,7 +78,8 @@ impl Exchange {
             Placeholder::PathDirectory => out.extend_from_slice(split_path(&self.decoded_path()).0),
             Placeholder::PathFileBase => {
                 let path = self.decoded_path();
-                let file = split_path(path.strip_suffix(b"/").unwrap_or(&path)).1;
+                let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+                let file = if end == 0 { b"/" } else { split_path(&path[..end]).1 };
                 out.extend_from_slice(file.strip_suffix(extension(&path)).unwrap_or(file));
             }
             Placeholder::PathFileExtension => out.extend_from_slice(extension(&self.decoded_path())),
@@ -144,9 +150,8 @@ impl Exchange {
             Placeholder::Protocol => out.extend_from_slice(self.protocol().as_bytes()),
             Placeholder::Host => out.extend_from_slice(self.sent_host()),
             Placeholder::HostLabel(index) => {
-                out.extend_from_slice(
-                    self.sent_host().rsplit(|&b| b == b'.').nth(usize::from(*index)).unwrap_or_default(),
-                );
+                let label = self.sent_host().rsplit(|&b| b == b'.').nth(usize::from(*index));
+                out.extend_from_slice(&label.unwrap_or_default().to_ascii_lowercase());
             }
             Placeholder::Port => out.extend_from_slice(self.port()),
             Placeholder::HostPort => out.extend_from_slice(&self.authority),

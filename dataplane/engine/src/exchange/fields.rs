@@ -1,6 +1,7 @@
 //! Header fields in one arena: order kept, names compared without case, values never holding CR, LF or NUL.
 
 use super::HeaderSpan;
+use super::texts::Text;
 use regex::bytes::Regex;
 
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +160,8 @@ impl Fields {
 pub enum Search {
     Text(Box<[u8]>),
     Pattern(std::sync::Arc<Regex>),
+    /// Expanded for each request into one of the others.
+    Template { text: Text, is_pattern: bool },
 }
 
 impl Search {
@@ -166,6 +169,7 @@ impl Search {
     pub fn replace(&self, text: &[u8], with: &[u8]) -> Option<Vec<u8>> {
         match self {
             Search::Text(search) => replace_text(text, search, with, usize::MAX),
+            Search::Template { .. } => None,
             Search::Pattern(pattern) => match pattern.replace_all(text, with) {
                 std::borrow::Cow::Borrowed(_) => None,
                 std::borrow::Cow::Owned(changed) => Some(changed),

@@ -103,6 +103,11 @@ impl Exchange {
         super::expanding::split_once(&self.target, b'?').unwrap_or((&self.target, b""))
     }
 
+    /// How many bytes before the path are not of it: the slash that a rewrite left out (`rewrite index.php`).
+    pub(crate) fn bare_bytes(&self) -> usize {
+        usize::from(self.bare_path && !self.path.is_empty())
+    }
+
     pub(crate) fn decoded_path(&self) -> Vec<u8> {
         let mut path = Vec::with_capacity(self.path.len());
         paths::decode(&self.path, &mut path);

@@ -278,6 +278,7 @@ impl Exchange {
     /// Takes an encoded path (Caddy: changePath).
     fn change_path(&mut self, encoded: Vec<u8>) {
         self.path.clear();
+        self.bare_path = false;
         let raw = if encoded.first() == Some(&b'/') { encoded } else { [b"/", &encoded[..]].concat() };
         self.take_rewritten(&raw);
     }
@@ -295,6 +296,7 @@ impl Exchange {
         }
         paths::encode(decoded, &mut path);
         self.path.clear();
+        self.bare_path = decoded.first().is_some_and(|&byte| byte != b'/');
         self.take_rewritten(&path);
     }
 

@@ -13,6 +13,7 @@ pub struct KeptTarget {
     method: Vec<u8>,
     path: Vec<u8>,
     clean_path: Vec<u8>,
+    bare_path: bool,
     query: Vec<u8>,
     has_query: bool,
 }
@@ -93,6 +94,7 @@ impl Exchange {
             method: self.method.clone(),
             path: self.path.clone(),
             clean_path: self.clean_path.clone(),
+            bare_path: self.bare_path,
             query: self.query.clone(),
             has_query: self.has_query,
         }
@@ -102,6 +104,7 @@ impl Exchange {
         self.method = kept.method;
         self.path = kept.path;
         self.clean_path = kept.clean_path;
+        self.bare_path = kept.bare_path;
         self.query = kept.query;
         self.has_query = kept.has_query;
     }

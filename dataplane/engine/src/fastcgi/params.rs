@@ -62,7 +62,8 @@ impl FastCgi {
 
     fn add_script(&self, exchange: &Exchange, variables: &mut Variables) {
         let root = self.find_root(exchange);
-        let path = exchange.decoded_path();
+        let mut path = exchange.decoded_path();
+        path.drain(..exchange.bare_bytes());
         // Without suffixes all of the path is PATH_INFO, as in Caddy.
         let end = if self.split.is_empty() { Some(0) } else { split_position(&path, &self.split) };
         let (script, rest) = path.split_at(end.unwrap_or(path.len()));

@@ -34,6 +34,10 @@ pub struct Settings {
     pub denied_upstreams: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(bytes = "bytes", repeated, tag = "41")]
     pub ticket_keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(string, repeated, tag = "24")]
+    pub client_ip_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "25")]
+    pub client_ip_strict: bool,
     #[prost(bool, tag = "40")]
     pub as_caddy: bool,
 }
@@ -751,6 +755,8 @@ pub struct HeaderChange {
     pub search: ::prost::alloc::string::String,
     #[prost(bool, tag = "5")]
     pub search_is_text: bool,
+    #[prost(message, optional, tag = "20")]
+    pub search_template: ::core::option::Option<Text>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HeaderChanges {

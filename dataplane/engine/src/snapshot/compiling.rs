@@ -147,6 +147,10 @@ impl Compiler {
             protocol::HeaderOperation::HeaderReplace => HeaderOperation::Replace,
         };
         let search = match operation {
+            HeaderOperation::Replace if change.search_template.is_some() => Some(Search::Template {
+                text: Text::compile(change.search_template.as_ref()),
+                is_pattern: !change.search_is_text,
+            }),
             HeaderOperation::Replace if change.search_is_text => {
                 Some(Search::Text(change.search.as_bytes().into()))
             }

@@ -21,7 +21,13 @@ pub struct Settings {
     pub strict_encoded_slash: bool,
     /// A Caddyfile is served: Host, forwarding fields and unknown hosts are as Caddy has them.
     pub as_caddy: bool,
+    /// Lower-case names of the fields in which trusted proxies say who the client is.
+    pub client_ip_fields: Box<[Box<str>]>,
+    /// As Caddy's `trusted_proxies_strict`.
+    pub client_ip_strict: bool,
 }
+
+const CLIENT_IP_FIELD: &str = "x-forwarded-for";
 
 /// How long what runs may go on when nobody says otherwise.
 const DRAIN_TIMEOUT_MS: u64 = 30_000;
@@ -43,6 +49,11 @@ impl Settings {
             request_body_bytes_max: message.request_body_bytes_max,
             strict_encoded_slash: message.strict_encoded_slash,
             as_caddy: message.as_caddy,
+            client_ip_fields: match message.client_ip_fields.as_slice() {
+                [] => [CLIENT_IP_FIELD.into()].into(),
+                names => names.iter().map(|name| name.to_ascii_lowercase().into()).collect(),
+            },
+            client_ip_strict: message.client_ip_strict,
         })
     }
 }
@@ -61,6 +72,8 @@ impl Default for Settings {
             request_body_bytes_max: 0,
             strict_encoded_slash: false,
             as_caddy: false,
+            client_ip_fields: [CLIENT_IP_FIELD.into()].into(),
+            client_ip_strict: false,
         }
     }
 }

@@ -51,6 +51,7 @@ fn fold_path(vm: &mut Vm) {
         }
         paths::clean(&decoded, &mut folded);
     }
+    folded.drain(..vm.exchange().bare_bytes().min(folded.len()));
     vm.folded.text = folded;
     vm.folded.valid = true;
 }
@@ -187,11 +188,17 @@ pub fn match_regexp(vm: &mut Vm, index: u64) -> HelperResult {
     let mut subject = Vec::new();
     match regexp.subject {
         Subject::NormalisedPath => subject.extend_from_slice(exchange.matched_path()),
-        Subject::Path => paths::clean(&exchange.decoded_matched_path(), &mut subject),
+        Subject::Path => {
+            paths::clean(&exchange.decoded_matched_path(), &mut subject);
+            subject.drain(..exchange.bare_bytes().min(subject.len()));
+        }
         Subject::Variable => match &regexp.text {
             Some(text) => exchange.expand(text, Unknown::Empty, &mut subject),
             None => subject.extend_from_slice(exchange.variables.get(&regexp.field).unwrap_or_default()),
         },
+        Subject::Header if regexp.field.eq_ignore_ascii_case(b"host") => {
+            subject.extend_from_slice(&exchange.authority);
+        }
         Subject::Header => {
             let values: Vec<Vec<u8>> = exchange.request.all(&regexp.field).map(<[u8]>::to_vec).collect();
             let fits = values.iter().any(|value| capture(vm, index, value));
