@@ -161,7 +161,10 @@ pub enum Search {
     Text(Box<[u8]>),
     Pattern(std::sync::Arc<Regex>),
     /// Expanded for each request into one of the others.
-    Template { text: Text, is_pattern: bool },
+    Template {
+        text: Text,
+        is_pattern: bool,
+    },
 }
 
 impl Search {
