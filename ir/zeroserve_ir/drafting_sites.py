@@ -30,6 +30,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
+from zeroserve_ir.drafting_logs import add_loggers
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
@@ -69,6 +70,7 @@ def draft_sites(
     """
     drafting = _Drafting(
         add_redirects(expand_named_routes(configuration)),
+        configuration,
         read_file or _read_local_file,
         certificates or find_local_certificates(),
         now or datetime.datetime.now(datetime.UTC),
@@ -110,6 +112,7 @@ class _Drafting:
     def __init__(
         self,
         configuration: tree.Configuration,
+        written: tree.Configuration,
         read_file: ReadFile,
         certificates: LocalCertificates,
         now: datetime.datetime,
@@ -125,6 +128,7 @@ class _Drafting:
         self.options = configuration.options
         self.believed = believed
         self.environment = environment
+        self.written = written
         self.roots = find_roots(configuration.sites)
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
         self.servers = pair_sites(self.sites)
@@ -224,10 +228,11 @@ class _Drafting:
             trusted_proxies=self.believed.ranges,
             client_ip_fields=self.believed.headers,
             client_ip_strict=self.believed.strict,
-            access_log=options.access_log or any(site.access_log for site in self.sites),
+            access_log=options.access_log,
             drain_timeout_ms=options.grace_period_ms,
             as_caddy=True,
         )
+        add_loggers(settings, self.written, self.listener_names)
         addresses = [address for site in self.sites for address in site.addresses]
         if any(address.scheme is tree.Scheme.HTTPS for address in addresses):
             settings.default_certificate = self.default_certificate or DEFAULT_CERTIFICATE

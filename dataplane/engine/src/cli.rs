@@ -15,7 +15,9 @@ const HELP: &str = "\
 zeroserve-engine: serves traffic by route programs that an agent hands it
 
   zeroserve-engine supervise --socket PATH [--workers N] [--io auto|io_uring|epoll] [--exit-with-parent] [--files]
-      Listen for the agent on a Unix socket; start an engine and keep it running. --files lets it read files.
+                              [--log-socket PATH]
+      Listen for the agent on a Unix socket; start an engine and keep it running. --files lets it read files;
+      --log-socket is where the agent takes log lines that go to files or over the network.
   zeroserve-engine execute
       Run programs outside traffic: length-prefixed Executions on standard input, Outcomes on standard output.
   zeroserve-engine version
@@ -31,6 +33,7 @@ struct Flags {
     io: Option<IoChoice>,
     exit_with_parent: bool,
     files: bool,
+    log_socket: Option<PathBuf>,
 }
 
 /// Runs a command; every failure is one line on standard error.
@@ -74,6 +77,7 @@ fn parse_flags(parser: &mut lexopt::Parser) -> Result<Flags, lexopt::Error> {
             Long("workers") => flags.workers = Some(parser.value()?.parse()?).filter(|&workers| workers > 0),
             Long("exit-with-parent") => flags.exit_with_parent = true,
             Long("files") => flags.files = true,
+            Long("log-socket") => flags.log_socket = Some(parser.value()?.into()),
             Long("io") => {
                 flags.io = Some(match parser.value()?.string()?.as_str() {
                     "auto" => IoChoice::Auto,
@@ -103,7 +107,8 @@ fn supervise(flags: Flags) -> Result<(), String> {
     let io = flags.io.unwrap_or(IoChoice::Auto);
     let named = socket.display().to_string();
     let (exit_with_parent, files) = (flags.exit_with_parent, flags.files);
-    let options = supervisor::Options { socket, workers, io, exit_with_parent, files };
+    let log_socket = flags.log_socket;
+    let options = supervisor::Options { socket, workers, io, exit_with_parent, files, log_socket };
     supervisor::run(options).map_err(|error| format!("{named}: {error}"))
 }
 
@@ -125,6 +130,7 @@ fn serve_engine(flags: &Flags) -> Result<(), String> {
         io: flags.io.unwrap_or(IoChoice::Auto),
         files: flags.files,
         ticket_key,
+        log_socket: flags.log_socket.clone(),
     };
     serve::run(options).map_err(|error| error.to_string())
 }

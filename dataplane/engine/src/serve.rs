@@ -1,7 +1,8 @@
 //! `zeroserve-engine serve`: the engine process. Starts the log writer, the password pool, one worker per core and then
 //! control; gives up its rights when all workers are ready and before the first byte of a client.
 
-use crate::access_log::{self, AccessLog, log};
+use crate::access_log::writing::{self, Writers};
+use crate::access_log::{AccessLog, log as log_line};
 use crate::control::{Control, WorkerReceiver, WorkerSender, worker_channel};
 use crate::exchange::surroundings::note_machine;
 use crate::files::pool::Files;
@@ -13,8 +14,9 @@ use crate::tls::tickets::Key;
 use crate::{landlock, protocol, seccomp, worker};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct Options {
     pub files: bool,
     /// What the keys of session tickets are derived from.
     pub ticket_key: Key,
+    /// Where the agent takes log lines of files and networks.
+    pub log_socket: Option<PathBuf>,
 }
 
 /// Runs the engine until it is drained, or the supervisor is gone.
@@ -66,7 +70,7 @@ pub fn run(options: Options) -> io::Result<()> {
     if options.files
         && let Err(error) = landlock::refuse_writing()
     {
-        log("engine", &format!("no Landlock: {error}"));
+        log_line("engine", &format!("no Landlock: {error}"));
     }
     let region = Region::map(options.metrics.as_fd(), options.workers as u32 + 1)?;
     region.reset_gauges();
@@ -77,12 +81,9 @@ pub fn run(options: Options) -> io::Result<()> {
     let native = image::probe_native();
     own_metrics.set(Counter::NativeAllowed, u64::from(native.is_ok()));
     let store = Store::with_ticket_key(options.ticket_key);
-    let started = Started {
-        writer: access_log::start()?,
-        passwords: Passwords::start()?,
-        files: Files::start(options.files)?,
-        region,
-    };
+    let (log, log_threads) = writing::start(options.log_socket, own_metrics.clone())?;
+    let started =
+        Started { log, passwords: Passwords::start()?, files: Files::start(options.files)?, region };
     let (ready, reports) = channel();
     let (senders, threads) =
         start_workers(options.workers, options.io, &store.initial_snapshot(), &started, &ready)?;
@@ -97,26 +98,32 @@ pub fn run(options: Options) -> io::Result<()> {
         native: native.is_ok(),
         native_reason: native.err().unwrap_or_default(),
     };
-    log("engine", &format!("{} workers on {} {}", options.workers, hello.io, hello.io_reason));
+    log_line("engine", &format!("{} workers on {} {}", options.workers, hello.io, hello.io_reason));
     if !hello.native {
-        log("engine", &format!("programs are interpreted: {}", hello.native_reason));
+        log_line("engine", &format!("programs are interpreted: {}", hello.native_reason));
     }
     let rings = if hello.io == "io_uring" { seccomp::Rings::IoUring } else { seccomp::Rings::Epoll };
     let mut control = Control::new(options.control, store, senders, own_metrics);
     thread::Builder::new().name("control".into()).spawn(move || {
         let result = seccomp::restrict(rings, options.files).and_then(|()| control.run(hello));
         if let Err(error) = result {
-            log("control", &error.to_string());
+            log_line("control", &error.to_string());
         }
         // Without the supervisor nobody keeps the sockets: leave them to its successor at once.
         std::process::exit(1);
     })?;
-    join_workers(threads)
+    join_workers(threads)?;
+    // What is logged is written before the process ends; the supervisor waits for it only so long.
+    drop(started);
+    for thread in log_threads {
+        let _ = thread.join();
+    }
+    Ok(())
 }
 
 /// What workers share.
 struct Started {
-    writer: SyncSender<Vec<u8>>,
+    log: Writers,
     passwords: Arc<Passwords>,
     files: Arc<Files>,
     region: Arc<Region>,
@@ -141,7 +148,7 @@ fn start_workers(
             snapshot: snapshot.clone(),
             messages,
             myself: sender.clone(),
-            access_log: AccessLog::new(started.writer.clone(), metrics.clone()),
+            access_log: AccessLog::new(started.log.clone(), metrics.clone()),
             metrics,
             passwords: started.passwords.clone(),
             files: started.files.clone(),

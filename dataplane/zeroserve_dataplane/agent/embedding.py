@@ -17,10 +17,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft
 
 from zeroserve_dataplane.agent.applying import Node, Outcome
 from zeroserve_dataplane.agent.images import ImageStore
+from zeroserve_dataplane.agent.receiving_logs import LogReceiver
 from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_dataplane.agent.upkeep import keep_up
 from zeroserve_dataplane.jit.compiling import Compiler
@@ -64,6 +66,7 @@ class EmbeddedNode:
         images = ImageStore(self._compiler, find_host_target())
         self.node = Node(self._directory / "engine.sock", find_version(), images, Resolver())
         self.metrics: MetricsServer | None = None
+        self._logs = LogReceiver(self._directory / "log.sock")
         self._child: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None] | None = None
@@ -97,12 +100,14 @@ class EmbeddedNode:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._end_child()
+        await asyncio.to_thread(self._logs.close)
         await self._compiler.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     async def apply(self, draft: SnapshotDraft) -> Outcome:
         """Serve a draft; returns once it is served. EngineStartError when the engine does not start."""
         assert self._failed is not None
+        self._logs.set_loggers(_find_loggers(draft))
         applying = asyncio.ensure_future(self.node.apply(draft))
         starting = not self.node.state.served_version
         try:
@@ -149,7 +154,7 @@ class EmbeddedNode:
     async def _spawn(self) -> asyncio.subprocess.Process:
         settings = self._settings
         arguments = ["supervise", f"--socket={self.node.socket}", "--exit-with-parent", "--files"]
-        arguments.append(f"--io={settings.io}")
+        arguments += [f"--log-socket={self._logs.path}", f"--io={settings.io}"]
         if settings.workers:
             arguments.append(f"--workers={settings.workers}")
         binary = find_engine()
@@ -185,3 +190,8 @@ class EmbeddedNode:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
             await child.wait()
+
+
+def _find_loggers(draft: SnapshotDraft) -> list[pb.Logger]:
+    settings = (item for key, item in draft.resources.items() if key[0] == pb.SETTINGS)
+    return [one for item in settings for one in pb.Settings.FromString(item.payload).loggers]

@@ -62,6 +62,77 @@ VIRTUAL_HOST: ResourceType.ValueType  # 9
 PLUGIN: ResourceType.ValueType  # 10
 Global___ResourceType: _TypeAlias = ResourceType  # noqa: Y015
 
+class _LogOutput:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogOutputEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogOutput.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_STDERR: _LogOutput.ValueType  # 0
+    LOG_STDOUT: _LogOutput.ValueType  # 1
+    LOG_DISCARD: _LogOutput.ValueType  # 2
+    LOG_AGENT: _LogOutput.ValueType  # 3
+    """files and network: the agent writes what it reads from its log socket"""
+
+class LogOutput(_LogOutput, metaclass=_LogOutputEnumTypeWrapper): ...
+
+LOG_STDERR: LogOutput.ValueType  # 0
+LOG_STDOUT: LogOutput.ValueType  # 1
+LOG_DISCARD: LogOutput.ValueType  # 2
+LOG_AGENT: LogOutput.ValueType  # 3
+"""files and network: the agent writes what it reads from its log socket"""
+Global___LogOutput: _TypeAlias = LogOutput  # noqa: Y015
+
+class _LogFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_JSON: _LogFormat.ValueType  # 0
+    LOG_CONSOLE: _LogFormat.ValueType  # 1
+    LOG_FILTER: _LogFormat.ValueType  # 2
+    LOG_APPEND: _LogFormat.ValueType  # 3
+    LOG_JOURNALD: _LogFormat.ValueType  # 4
+
+class LogFormat(_LogFormat, metaclass=_LogFormatEnumTypeWrapper): ...
+
+LOG_JSON: LogFormat.ValueType  # 0
+LOG_CONSOLE: LogFormat.ValueType  # 1
+LOG_FILTER: LogFormat.ValueType  # 2
+LOG_APPEND: LogFormat.ValueType  # 3
+LOG_JOURNALD: LogFormat.ValueType  # 4
+Global___LogFormat: _TypeAlias = LogFormat  # noqa: Y015
+
+class _LogFilterKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogFilterKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogFilterKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_DELETE: _LogFilterKind.ValueType  # 0
+    LOG_HASH: _LogFilterKind.ValueType  # 1
+    LOG_REPLACE: _LogFilterKind.ValueType  # 2
+    LOG_RENAME: _LogFilterKind.ValueType  # 3
+    LOG_IP_MASK: _LogFilterKind.ValueType  # 4
+    LOG_QUERY: _LogFilterKind.ValueType  # 5
+    LOG_COOKIE: _LogFilterKind.ValueType  # 6
+    LOG_SET_COOKIE: _LogFilterKind.ValueType  # 7
+    LOG_REGEXP: _LogFilterKind.ValueType  # 8
+
+class LogFilterKind(_LogFilterKind, metaclass=_LogFilterKindEnumTypeWrapper): ...
+
+LOG_DELETE: LogFilterKind.ValueType  # 0
+LOG_HASH: LogFilterKind.ValueType  # 1
+LOG_REPLACE: LogFilterKind.ValueType  # 2
+LOG_RENAME: LogFilterKind.ValueType  # 3
+LOG_IP_MASK: LogFilterKind.ValueType  # 4
+LOG_QUERY: LogFilterKind.ValueType  # 5
+LOG_COOKIE: LogFilterKind.ValueType  # 6
+LOG_SET_COOKIE: LogFilterKind.ValueType  # 7
+LOG_REGEXP: LogFilterKind.ValueType  # 8
+Global___LogFilterKind: _TypeAlias = LogFilterKind  # noqa: Y015
+
 class _Transport:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -307,6 +378,9 @@ class Settings(_message.Message):
     REQUEST_BODY_BYTES_MAX_FIELD_NUMBER: _builtins.int
     STRICT_ENCODED_SLASH_FIELD_NUMBER: _builtins.int
     DENIED_UPSTREAMS_FIELD_NUMBER: _builtins.int
+    LOGGERS_FIELD_NUMBER: _builtins.int
+    SERVER_LOGS_FIELD_NUMBER: _builtins.int
+    EXPLAIN_KEY_FIELD_NUMBER: _builtins.int
     TICKET_KEYS_FIELD_NUMBER: _builtins.int
     CLIENT_IP_FIELDS_FIELD_NUMBER: _builtins.int
     CLIENT_IP_STRICT_FIELD_NUMBER: _builtins.int
@@ -322,6 +396,8 @@ class Settings(_message.Message):
     request_body_bytes_max: _builtins.int
     strict_encoded_slash: _builtins.bool
     """refuse %2F everywhere"""
+    explain_key: _builtins.bytes
+    """HMAC-SHA256 of debug headers; none: no request is explained"""
     client_ip_strict: _builtins.bool
     """as_caddy: the last address that is no trusted proxy, not the first of all"""
     as_caddy: _builtins.bool
@@ -333,6 +409,14 @@ class Settings(_message.Message):
     @_builtins.property
     def denied_upstreams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """CIDRs never dialled"""
+
+    @_builtins.property
+    def loggers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Logger]:
+        """of a Caddyfile: where its lines go; "default" is one of them"""
+
+    @_builtins.property
+    def server_logs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerLogs]:
+        """which requests are logged, and by what name"""
 
     @_builtins.property
     def ticket_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -355,6 +439,9 @@ class Settings(_message.Message):
         request_body_bytes_max: _builtins.int = ...,
         strict_encoded_slash: _builtins.bool = ...,
         denied_upstreams: _abc.Iterable[_builtins.str] | None = ...,
+        loggers: _abc.Iterable[Global___Logger] | None = ...,
+        server_logs: _abc.Iterable[Global___ServerLogs] | None = ...,
+        explain_key: _builtins.bytes = ...,
         ticket_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         client_ip_fields: _abc.Iterable[_builtins.str] | None = ...,
         client_ip_strict: _builtins.bool = ...,
@@ -362,11 +449,362 @@ class Settings(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Settings: _TypeAlias = Settings  # noqa: Y015
+
+@_typing.final
+class Logger(_message.Message):
+    """Caddy's CustomLog: lines of logger names under `include` (none: all) and not under `exclude`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    INCLUDE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    LEVEL_MIN_FIELD_NUMBER: _builtins.int
+    SAMPLING_FIELD_NUMBER: _builtins.int
+    ENCODER_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    SINK_FIELD_NUMBER: _builtins.int
+    WRITER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    level_min: _builtins.int
+    """zap's: -1 debug, 0 info, 1 warn, 2 error"""
+    output: Global___LogOutput.ValueType
+    sink: _builtins.str
+    """LOG_AGENT: the sink's name in LogBatch frames"""
+    writer: _builtins.str
+    """LOG_AGENT: Caddy's JSON of the writer, for the agent"""
+    @_builtins.property
+    def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def sampling(self) -> Global___LogSampling: ...
+    @_builtins.property
+    def encoder(self) -> Global___LogEncoder: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        include: _abc.Iterable[_builtins.str] | None = ...,
+        exclude: _abc.Iterable[_builtins.str] | None = ...,
+        level_min: _builtins.int = ...,
+        sampling: Global___LogSampling | None = ...,
+        encoder: Global___LogEncoder | None = ...,
+        output: Global___LogOutput.ValueType = ...,
+        sink: _builtins.str = ...,
+        writer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["encoder", b"encoder", "sampling", b"sampling"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoder", b"encoder", "exclude", b"exclude", "include", b"include", "level_min", b"level_min", "name", b"name", "output", b"output", "sampling", b"sampling", "sink", b"sink", "writer", b"writer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Logger: _TypeAlias = Logger  # noqa: Y015
+
+@_typing.final
+class LogSampling(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERVAL_NS_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    THEREAFTER_FIELD_NUMBER: _builtins.int
+    interval_ns: _builtins.int
+    first: _builtins.int
+    thereafter: _builtins.int
+    def __init__(
+        self,
+        *,
+        interval_ns: _builtins.int = ...,
+        first: _builtins.int = ...,
+        thereafter: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "interval_ns", b"interval_ns", "thereafter", b"thereafter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogSampling: _TypeAlias = LogSampling  # noqa: Y015
+
+@_typing.final
+class LogEncoder(_message.Message):
+    """Caddy's encoders. Keys: absent is zap's; "" leaves the element out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    WRAPPED_FIELD_NUMBER: _builtins.int
+    MESSAGE_KEY_FIELD_NUMBER: _builtins.int
+    LEVEL_KEY_FIELD_NUMBER: _builtins.int
+    TIME_KEY_FIELD_NUMBER: _builtins.int
+    NAME_KEY_FIELD_NUMBER: _builtins.int
+    LINE_ENDING_FIELD_NUMBER: _builtins.int
+    TIME_FORMAT_FIELD_NUMBER: _builtins.int
+    TIME_LOCAL_FIELD_NUMBER: _builtins.int
+    DURATION_FORMAT_FIELD_NUMBER: _builtins.int
+    LEVEL_FORMAT_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
+    CONSTANTS_FIELD_NUMBER: _builtins.int
+    format: Global___LogFormat.ValueType
+    message_key: _builtins.str
+    level_key: _builtins.str
+    time_key: _builtins.str
+    name_key: _builtins.str
+    line_ending: _builtins.str
+    time_format: _builtins.str
+    """Caddy's names, or Go's layout"""
+    time_local: _builtins.bool
+    duration_format: _builtins.str
+    level_format: _builtins.str
+    @_builtins.property
+    def wrapped(self) -> Global___LogEncoder:
+        """FILTER, APPEND, JOURNALD; absent: JSON"""
+
+    @_builtins.property
+    def filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogFilter]:
+        """FILTER"""
+
+    @_builtins.property
+    def constants(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogConstant]:
+        """APPEND"""
+
+    def __init__(
+        self,
+        *,
+        format: Global___LogFormat.ValueType = ...,
+        wrapped: Global___LogEncoder | None = ...,
+        message_key: _builtins.str | None = ...,
+        level_key: _builtins.str | None = ...,
+        time_key: _builtins.str | None = ...,
+        name_key: _builtins.str | None = ...,
+        line_ending: _builtins.str | None = ...,
+        time_format: _builtins.str = ...,
+        time_local: _builtins.bool = ...,
+        duration_format: _builtins.str = ...,
+        level_format: _builtins.str = ...,
+        filters: _abc.Iterable[Global___LogFilter] | None = ...,
+        constants: _abc.Iterable[Global___LogConstant] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_level_key", b"_level_key", "_line_ending", b"_line_ending", "_message_key", b"_message_key", "_name_key", b"_name_key", "_time_key", b"_time_key", "level_key", b"level_key", "line_ending", b"line_ending", "message_key", b"message_key", "name_key", b"name_key", "time_key", b"time_key", "wrapped", b"wrapped"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_level_key", b"_level_key", "_line_ending", b"_line_ending", "_message_key", b"_message_key", "_name_key", b"_name_key", "_time_key", b"_time_key", "constants", b"constants", "duration_format", b"duration_format", "filters", b"filters", "format", b"format", "level_format", b"level_format", "level_key", b"level_key", "line_ending", b"line_ending", "message_key", b"message_key", "name_key", b"name_key", "time_format", b"time_format", "time_key", b"time_key", "time_local", b"time_local", "wrapped", b"wrapped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__level_key: _TypeAlias = _typing.Literal["level_key"]  # noqa: Y015
+    _WhichOneofArgType__level_key: _TypeAlias = _typing.Literal["_level_key", b"_level_key"]  # noqa: Y015
+    _WhichOneofReturnType__line_ending: _TypeAlias = _typing.Literal["line_ending"]  # noqa: Y015
+    _WhichOneofArgType__line_ending: _TypeAlias = _typing.Literal["_line_ending", b"_line_ending"]  # noqa: Y015
+    _WhichOneofReturnType__message_key: _TypeAlias = _typing.Literal["message_key"]  # noqa: Y015
+    _WhichOneofArgType__message_key: _TypeAlias = _typing.Literal["_message_key", b"_message_key"]  # noqa: Y015
+    _WhichOneofReturnType__name_key: _TypeAlias = _typing.Literal["name_key"]  # noqa: Y015
+    _WhichOneofArgType__name_key: _TypeAlias = _typing.Literal["_name_key", b"_name_key"]  # noqa: Y015
+    _WhichOneofReturnType__time_key: _TypeAlias = _typing.Literal["time_key"]  # noqa: Y015
+    _WhichOneofArgType__time_key: _TypeAlias = _typing.Literal["_time_key", b"_time_key"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__level_key) -> _WhichOneofReturnType__level_key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__line_ending) -> _WhichOneofReturnType__line_ending | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_key) -> _WhichOneofReturnType__message_key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name_key) -> _WhichOneofReturnType__name_key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_key) -> _WhichOneofReturnType__time_key | None: ...
+
+Global___LogEncoder: _TypeAlias = LogEncoder  # noqa: Y015
+
+@_typing.final
+class LogFilter(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    IPV4_BITS_FIELD_NUMBER: _builtins.int
+    IPV6_BITS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    REPLACEMENTS_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """"request>headers>Cookie" """
+    kind: Global___LogFilterKind.ValueType
+    value: _builtins.str
+    """REPLACE, RENAME"""
+    ipv4_bits: _builtins.int
+    """IP_MASK; 0: such addresses become "<nil>" """
+    ipv6_bits: _builtins.int
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogAction]:
+        """QUERY, COOKIE, SET_COOKIE"""
+
+    @_builtins.property
+    def replacements(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogReplacement]:
+        """REGEXP: one after the other"""
+
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        kind: Global___LogFilterKind.ValueType = ...,
+        value: _builtins.str = ...,
+        ipv4_bits: _builtins.int = ...,
+        ipv6_bits: _builtins.int = ...,
+        actions: _abc.Iterable[Global___LogAction] | None = ...,
+        replacements: _abc.Iterable[Global___LogReplacement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "field", b"field", "ipv4_bits", b"ipv4_bits", "ipv6_bits", b"ipv6_bits", "kind", b"kind", "replacements", b"replacements", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogFilter: _TypeAlias = LogFilter  # noqa: Y015
+
+@_typing.final
+class LogAction(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    kind: Global___LogFilterKind.ValueType
+    name: _builtins.str
+    value: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: Global___LogFilterKind.ValueType = ...,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogAction: _TypeAlias = LogAction  # noqa: Y015
+
+@_typing.final
+class LogReplacement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    value: _builtins.str
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogReplacement: _TypeAlias = LogReplacement  # noqa: Y015
+
+@_typing.final
+class LogConstant(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    INTEGER_FIELD_NUMBER: _builtins.int
+    DOUBLE_FIELD_NUMBER: _builtins.int
+    BOOLEAN_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    text: _builtins.str
+    integer: _builtins.int
+    double: _builtins.float
+    boolean: _builtins.bool
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        text: _builtins.str = ...,
+        integer: _builtins.int = ...,
+        double: _builtins.float = ...,
+        boolean: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "double", b"double", "integer", b"integer", "text", b"text", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "double", b"double", "integer", b"integer", "key", b"key", "text", b"text", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["text", "integer", "double", "boolean"]  # noqa: Y015
+    _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
+
+Global___LogConstant: _TypeAlias = LogConstant  # noqa: Y015
+
+@_typing.final
+class ServerLogs(_message.Message):
+    """Caddy's ServerLogConfig of one set of listeners."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LISTENERS_FIELD_NUMBER: _builtins.int
+    DEFAULT_NAME_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    SKIPPED_HOSTS_FIELD_NUMBER: _builtins.int
+    SKIPS_UNMAPPED_FIELD_NUMBER: _builtins.int
+    WITH_CREDENTIALS_FIELD_NUMBER: _builtins.int
+    default_name: _builtins.str
+    skips_unmapped: _builtins.bool
+    with_credentials: _builtins.bool
+    @_builtins.property
+    def listeners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostLoggers]: ...
+    @_builtins.property
+    def skipped_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        listeners: _abc.Iterable[_builtins.str] | None = ...,
+        default_name: _builtins.str = ...,
+        hosts: _abc.Iterable[Global___HostLoggers] | None = ...,
+        skipped_hosts: _abc.Iterable[_builtins.str] | None = ...,
+        skips_unmapped: _builtins.bool = ...,
+        with_credentials: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_name", b"default_name", "hosts", b"hosts", "listeners", b"listeners", "skipped_hosts", b"skipped_hosts", "skips_unmapped", b"skips_unmapped", "with_credentials", b"with_credentials"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServerLogs: _TypeAlias = ServerLogs  # noqa: Y015
+
+@_typing.final
+class HostLoggers(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostLoggers: _TypeAlias = HostLoggers  # noqa: Y015
 
 @_typing.final
 class Listener(_message.Message):

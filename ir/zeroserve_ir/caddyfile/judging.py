@@ -39,7 +39,6 @@ def is_served_suite(name: str) -> bool:
 
 
 _RUN_OPTIONS = ("admin", "default_bind", "http_port", "https_port", "pki", "servers", "skip_install_trust")
-_RUN_SETTINGS = ({"writer": {"output": "stdout"}}, {"writer": {"output": "discard"}})
 
 
 def find_unsupported(configuration: Configuration) -> tuple[Diagnostic, ...]:
@@ -113,13 +112,14 @@ def _judge_tls_policy(policy: Json, span: Span) -> list[Diagnostic]:
 
 def _judge_logger(logger: Logger) -> list[Diagnostic]:
     settings: Json = logger.settings.value()
-    settings.pop("include", None)
-    if settings.get("encoder") == {"format": "json"}:
-        del settings["encoder"]
-    if not settings or settings in _RUN_SETTINGS:
-        return []
-    message = f"{', '.join(settings)} of log: not supported yet, lines go to standard output as JSON"
-    return [_finding(message, logger.settings.span, error=False)]
+    writer: Json = settings.get("writer", {})
+    span = logger.settings.span
+    found = []
+    if "core" in settings:
+        found.append(_finding("core of log is not supported and has no effect", span, error=False))
+    if writer.get("roll_compression") == "zstd":
+        found.append(_finding("rolled log files are compressed with gzip, not zstd", span, error=False))
+    return found
 
 
 def _judge_routes(routes: Sequence[Route]) -> list[Diagnostic]:

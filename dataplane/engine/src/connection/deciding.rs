@@ -75,6 +75,7 @@ impl Worker {
             }
             Ok(Decision::Abort) => {
                 down.serving.reason = "aborted by the route";
+                down.serving.aborted = true;
                 self.abort(io, socket);
             }
             Ok(Decision::Error(status)) => self.answer_error(io, socket, status, "error of the route"),

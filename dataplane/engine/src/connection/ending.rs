@@ -5,6 +5,7 @@ use super::{Phase, Waiting};
 use crate::access_log::Outcome;
 use crate::error::Failure;
 use crate::limits::*;
+use crate::ring::addresses::read_clock;
 use crate::ring::{Close, End, Io, SocketId};
 use crate::upstream;
 use crate::worker::Worker;
@@ -63,8 +64,10 @@ impl Worker {
     fn log_exchange(&mut self, socket: SocketId) {
         let now_ns = self.now().monotonic_ns;
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
-        let Some(exchange) = down.exchange.take() else { return };
+        let Some(mut exchange) = down.exchange.take() else { return };
         let serving = &mut down.serving;
+        // The turn's clock is enough for metrics; Caddy's lines tell how long it really took.
+        let now_ns = if exchange.is_logged() { read_clock().monotonic_ns } else { now_ns };
         let duration_ns = now_ns.saturating_sub(serving.started_ns);
         let (host, marker) =
             serving.host.as_ref().map_or(("", ""), |host| (host.name.as_ref(), host.marker.as_ref()));
@@ -72,15 +75,29 @@ impl Worker {
             status: serving.status,
             request_bytes: serving.body_bytes,
             response_bytes: serving.response_bytes,
+            withheld_bytes: serving.withheld_bytes,
             duration_ns,
             upstream: serving.upstream_address,
             tries: serving.attempts,
             host,
             marker,
             reason: serving.reason,
+            answered: serving.answered,
+            unhandled: serving.unhandled,
+            aborted: serving.aborted,
+            told_length: serving.told_length,
+            untyped: serving.untyped,
         };
-        if self.snapshot.settings().access_log {
+        let settings = self.snapshot.settings();
+        if settings.access_log {
             self.access_log.line(&exchange, &outcome);
+        }
+        if exchange.is_logged()
+            && let (Some(loggers), Some(listener)) =
+                (&settings.loggers, self.snapshot.listener(down.peer.listener))
+        {
+            exchange.writing_answer = true;
+            self.access_log.record(loggers, &listener.name, &exchange, &outcome);
         }
         (serving.host, serving.place, serving.ticket) = (None, None, None);
         self.metrics.request(serving.status, duration_ns);

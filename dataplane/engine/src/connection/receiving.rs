@@ -190,7 +190,15 @@ impl Worker {
         let mut exchange = self.take_exchange();
         let (now, now_ms, sent) = (self.now(), self.now_ms(), self.sent(io, socket));
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
-        let begun = exchange.begin(head, &down.peer, self.snapshot.settings(), now);
+        let settings = self.snapshot.settings();
+        let begun = exchange.begin(head, &down.peer, settings, now);
+        if begun.is_ok()
+            && let Some(loggers) = &settings.loggers
+            && let Some(listener) = self.snapshot.listener(down.peer.listener)
+            && loggers.covers(&listener.name, &exchange)
+        {
+            exchange.keep_sent(head);
+        }
         let bodiless = serving.request_done();
         let mut tried = std::mem::take(&mut down.serving.tried);
         tried.clear();

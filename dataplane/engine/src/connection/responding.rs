@@ -142,6 +142,8 @@ impl Worker {
             Origin::Static(answer) => {
                 let mut content = Vec::new();
                 serving.status = exchange.take_static_answer(answer, &mut content);
+                serving.unhandled = matches!(answer, StaticAnswer::Empty);
+                serving.untyped = matches!(answer, StaticAnswer::Row(_));
                 serving.persistent &= !matches!(answer, StaticAnswer::Row(row) if row.close);
                 self.write_whole_answer(client, content, start, out);
             }
@@ -166,6 +168,7 @@ impl Worker {
         choose_filters(serving, exchange, None);
         serving.filter_whole(&mut content);
         let body = exchange.frame_own_answer(serving.status, content.len());
+        serving.withheld_bytes = if serving.head_method { content.len() as u64 } else { 0 };
         let framing = frame(serving, body, None);
         exchange.write_answer_head(serving.status, b"", framing, out);
         serving.head_block = if serving.http_minor == HTTP_2 { out.len() - start } else { 0 };
@@ -197,6 +200,10 @@ impl Worker {
             down.serving.filters = BodyFilters::default();
             down.serving.page = None;
             down.serving.response_bytes = 0;
+            down.serving.withheld_bytes = 0;
+            down.serving.told_length = None;
+            down.serving.unhandled = false;
+            down.serving.untyped = false;
         }
     }
 }
@@ -316,6 +323,9 @@ fn filter_and_frame<'a>(
 ) -> Framing<'a> {
     choose_filters(serving, exchange, switches);
     let body = if serving.filters.is_empty() { body } else { Body::Chunked };
+    if let Body::Length(length) = body {
+        serving.told_length = Some(length);
+    }
     frame(serving, body, switches)
 }
 

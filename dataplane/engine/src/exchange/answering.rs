@@ -36,7 +36,9 @@ pub(crate) enum Held {
 impl Exchange {
     /// False: an upstream's answer may go down as it came.
     pub fn changes_answers(&self) -> bool {
+        // The access log needs the fields of every answer.
         !(self.answer.is_empty()
+            && self.sent.is_none()
             && self.wrappers.is_empty()
             && self.answering_call.is_none()
             && self.filter_choices.is_empty()

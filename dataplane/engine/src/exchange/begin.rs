@@ -5,12 +5,14 @@ use super::authority::{find_host_end, normalise_authority, parse_address, strip_
 use super::fields::Fields;
 use super::filtering::{AnswerLength, FilterChoice};
 use super::kinds::Kind;
+use super::logging::{LogValue, Sent};
 use super::randomness::fill_random_hex;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
 use crate::program::abi;
 use crate::snapshot::EndpointRef;
 use crate::snapshot::{Settings, Tables, ValueKind};
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -89,8 +91,12 @@ pub struct Exchange {
     /// Rows of Tables.maps that define placeholders.
     pub(crate) maps: Vec<(Arc<Tables>, u32)>,
     /// Fields of the log line, and rows of such that are evaluated when it is written.
-    pub(crate) log_values: Pairs,
+    pub(crate) log_values: Vec<(Vec<u8>, LogValue)>,
     pub(crate) log_rows: Vec<(Arc<Tables>, u32)>,
+    /// The request as it came, where it is logged as Caddy does.
+    pub(crate) sent: Option<Box<Sent>>,
+    /// The request's UUID was asked for: Caddy logs it then.
+    pub(crate) shows_uuid: Cell<bool>,
     /// Rows of Tables.steps as they were reached, of a request that is explained.
     pub(crate) steps: Option<Vec<u32>>,
     pub(crate) scratch: Fields,
@@ -153,8 +159,10 @@ impl Exchange {
             captures: Pairs::default(),
             variable_kinds: Vec::new(),
             maps: Vec::new(),
-            log_values: Pairs::default(),
+            log_values: Vec::new(),
             log_rows: Vec::new(),
+            sent: None,
+            shows_uuid: Cell::new(false),
             steps: None,
             scratch: Fields::default(),
             writing_answer: false,
@@ -239,8 +247,10 @@ impl Exchange {
         self.variable_kinds.clear();
         self.maps.clear();
         self.steps = None;
-        self.log_values.0.clear();
+        self.log_values.clear();
         self.log_rows.clear();
+        self.sent = None;
+        self.shows_uuid.set(false);
         self.writing_answer = false;
         self.upstream = None;
         self.upstream_status = 0;

@@ -155,7 +155,10 @@ impl Exchange {
             }
             Placeholder::Port => out.extend_from_slice(self.port()),
             Placeholder::HostPort => out.extend_from_slice(&self.authority),
-            Placeholder::RequestId => self.push_uuid(out),
+            Placeholder::RequestId => {
+                self.shows_uuid.set(true);
+                self.push_uuid(out);
+            }
             Placeholder::RequestHeader(name) => push_joined(self.request.all(name), out),
             Placeholder::Cookie(name) => out.extend_from_slice(self.cookie(name).unwrap_or_default()),
             Placeholder::ResponseHeader(name) => {

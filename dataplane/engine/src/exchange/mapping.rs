@@ -1,7 +1,8 @@
-//! Placeholders of `map`, evaluated where they are used (Caddy: map.go), and fields added to the access log line.
+//! Placeholders of `map`, evaluated where they are used (Caddy: map.go); traces.
 
 use super::Exchange;
 use super::expanding::Unknown;
+use super::logging::LogValue;
 use super::random;
 use crate::snapshot::{MapInput, MapOutput, Tables, ValueKind, ValueMap};
 use std::cell::Cell;
@@ -72,27 +73,6 @@ impl Exchange {
         self.variables.push(name, value);
     }
 
-    /// Adds a row of Tables.log_fields to the log line.
-    pub(crate) fn append_log(&mut self, tables: Arc<Tables>, row: u32) {
-        if tables.log_fields[row as usize].early {
-            let (key, value) = self.log_value(&tables, row);
-            self.log_values.push(key, value);
-        } else {
-            self.log_rows.push((tables, row));
-        }
-    }
-
-    /// Key and value of a log field as it is now.
-    pub(crate) fn log_value(&self, tables: &Tables, row: u32) -> (Vec<u8>, Vec<u8>) {
-        let field = &tables.log_fields[row as usize];
-        let mut value = Vec::new();
-        match self.variables.get(&field.variable).filter(|_| !field.variable.is_empty()) {
-            Some(found) => value.extend_from_slice(found),
-            None => self.expand(&field.value, Unknown::Empty, &mut value),
-        }
-        (field.key.to_vec(), value)
-    }
-
     /// Goes on with the client's W3C trace, or begins one: a span of our own towards the upstream.
     pub(crate) fn trace(&mut self) {
         let parent = self.request.get(b"traceparent").and_then(parse_traceparent);
@@ -107,8 +87,8 @@ impl Exchange {
         header.extend_from_slice(&span);
         header.extend_from_slice(if sampled == 1 { b"-01" } else { b"-00" });
         self.request.set(b"Traceparent", &header);
-        self.log_values.push(b"traceID".to_vec(), trace.clone());
-        self.log_values.push(b"spanID".to_vec(), span.clone());
+        self.log_values.push((b"traceID".to_vec(), LogValue::Text(trace.clone())));
+        self.log_values.push((b"spanID".to_vec(), LogValue::Text(span.clone())));
         self.variables.push(b"trace_id".to_vec(), trace);
         self.variables.push(b"span_id".to_vec(), span);
     }

@@ -1,6 +1,6 @@
 //! What an exchange tells about its request, and the little that its connection sets.
 
-use super::texts::ERROR_MESSAGE_VARIABLE;
+use super::texts::{ERROR_MESSAGE_VARIABLE, USER_VARIABLE};
 use super::{Exchange, paths};
 use crate::snapshot::EndpointRef;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +37,11 @@ impl Exchange {
 
     pub fn path(&self) -> &[u8] {
         &self.path
+    }
+
+    /// Whom `basic_auth` let in; "" is nobody.
+    pub fn user_id(&self) -> &[u8] {
+        self.variables.get(USER_VARIABLE).unwrap_or_default()
     }
 
     pub fn client(&self) -> IpAddr {

@@ -37,6 +37,14 @@ pub enum Surrounding {
 }
 
 impl Surrounding {
+    /// Not about a request.
+    pub fn is_global(self) -> bool {
+        !matches!(
+            self,
+            Self::Duration | Self::DurationMilliseconds | Self::ShuttingDown | Self::TimeUntilShutdown
+        )
+    }
+
     pub fn compile(name: &str) -> Option<Self> {
         Some(match name {
             "system.hostname" => Self::Hostname,
@@ -166,7 +174,7 @@ impl Exchange {
     }
 
     /// How long ago the request's head was read.
-    fn running_ns(&self) -> u64 {
+    pub(super) fn running_ns(&self) -> u64 {
         read_clock().monotonic_ns.saturating_sub(self.now.monotonic_ns)
     }
 
@@ -230,7 +238,7 @@ fn push_common_log(seconds: u64, out: &mut Vec<u8>) {
 }
 
 /// Go's time.Duration.String.
-fn push_duration(duration_ns: u64, out: &mut Vec<u8>) {
+pub(crate) fn push_duration(duration_ns: u64, out: &mut Vec<u8>) {
     let fraction = |unit_ns: u64| duration_ns as f64 / unit_ns as f64;
     // Writing to a Vec cannot fail.
     let _ = match duration_ns {

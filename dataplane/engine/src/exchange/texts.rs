@@ -121,6 +121,11 @@ impl Text {
         }
     }
 
+    /// A placeholder alone, by its long name.
+    pub fn placeholder(name: &str) -> Self {
+        Text::Parts([Part::Placeholder(Placeholder::compile(name))].into())
+    }
+
     pub fn literal(&self) -> Option<&[u8]> {
         match self {
             Text::Literal(literal) => Some(literal),
@@ -157,6 +162,18 @@ impl Placeholder {
             .or_else(|| super::surroundings::compile(name))
             .or_else(|| Self::compile_prefixed(name))
             .unwrap_or_else(|| Placeholder::Unknown(name.as_bytes().into()))
+    }
+
+    /// True for what is the machine's or the clock's, not the request's.
+    pub fn is_global(&self) -> bool {
+        match self {
+            Placeholder::Surrounding(surrounding) => surrounding.is_global(),
+            Placeholder::Year
+            | Placeholder::HttpDate
+            | Placeholder::UnixSeconds
+            | Placeholder::UnixMilliseconds => true,
+            _ => false,
+        }
     }
 
     fn compile_fixed(name: &str) -> Option<Self> {

@@ -10,7 +10,7 @@ pub struct Resource {
     #[prost(bytes = "bytes", tag = "4")]
     pub payload: ::prost::bytes::Bytes,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Settings {
     #[prost(string, repeated, tag = "1")]
     pub trusted_proxies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
@@ -32,6 +32,12 @@ pub struct Settings {
     pub strict_encoded_slash: bool,
     #[prost(string, repeated, tag = "10")]
     pub denied_upstreams: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "13")]
+    pub loggers: ::prost::alloc::vec::Vec<Logger>,
+    #[prost(message, repeated, tag = "14")]
+    pub server_logs: ::prost::alloc::vec::Vec<ServerLogs>,
+    #[prost(bytes = "bytes", tag = "15")]
+    pub explain_key: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", repeated, tag = "41")]
     pub ticket_keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(string, repeated, tag = "24")]
@@ -40,6 +46,141 @@ pub struct Settings {
     pub client_ip_strict: bool,
     #[prost(bool, tag = "40")]
     pub as_caddy: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Logger {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub include: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub exclude: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(int32, tag = "4")]
+    pub level_min: i32,
+    #[prost(message, optional, tag = "5")]
+    pub sampling: ::core::option::Option<LogSampling>,
+    #[prost(message, optional, tag = "6")]
+    pub encoder: ::core::option::Option<LogEncoder>,
+    #[prost(enumeration = "LogOutput", tag = "7")]
+    pub output: i32,
+    #[prost(string, tag = "8")]
+    pub sink: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub writer: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogSampling {
+    #[prost(uint64, tag = "1")]
+    pub interval_ns: u64,
+    #[prost(uint64, tag = "2")]
+    pub first: u64,
+    #[prost(uint64, tag = "3")]
+    pub thereafter: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LogEncoder {
+    #[prost(enumeration = "LogFormat", tag = "1")]
+    pub format: i32,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub wrapped: ::core::option::Option<::prost::alloc::boxed::Box<LogEncoder>>,
+    #[prost(string, optional, tag = "3")]
+    pub message_key: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "4")]
+    pub level_key: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "5")]
+    pub time_key: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "6")]
+    pub name_key: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "7")]
+    pub line_ending: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, tag = "8")]
+    pub time_format: ::prost::alloc::string::String,
+    #[prost(bool, tag = "9")]
+    pub time_local: bool,
+    #[prost(string, tag = "10")]
+    pub duration_format: ::prost::alloc::string::String,
+    #[prost(string, tag = "11")]
+    pub level_format: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "12")]
+    pub filters: ::prost::alloc::vec::Vec<LogFilter>,
+    #[prost(message, repeated, tag = "13")]
+    pub constants: ::prost::alloc::vec::Vec<LogConstant>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LogFilter {
+    #[prost(string, tag = "1")]
+    pub field: ::prost::alloc::string::String,
+    #[prost(enumeration = "LogFilterKind", tag = "2")]
+    pub kind: i32,
+    #[prost(string, tag = "3")]
+    pub value: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub ipv4_bits: u32,
+    #[prost(uint32, tag = "5")]
+    pub ipv6_bits: u32,
+    #[prost(message, repeated, tag = "6")]
+    pub actions: ::prost::alloc::vec::Vec<LogAction>,
+    #[prost(message, repeated, tag = "7")]
+    pub replacements: ::prost::alloc::vec::Vec<LogReplacement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogAction {
+    #[prost(enumeration = "LogFilterKind", tag = "1")]
+    pub kind: i32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub value: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogReplacement {
+    #[prost(string, tag = "1")]
+    pub pattern: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LogConstant {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(oneof = "log_constant::Value", tags = "2, 3, 4, 5")]
+    pub value: ::core::option::Option<log_constant::Value>,
+}
+/// Nested message and enum types in `LogConstant`.
+pub mod log_constant {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Value {
+        #[prost(string, tag = "2")]
+        Text(::prost::alloc::string::String),
+        #[prost(int64, tag = "3")]
+        Integer(i64),
+        #[prost(double, tag = "4")]
+        Double(f64),
+        #[prost(bool, tag = "5")]
+        Boolean(bool),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServerLogs {
+    #[prost(string, repeated, tag = "1")]
+    pub listeners: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "2")]
+    pub default_name: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub hosts: ::prost::alloc::vec::Vec<HostLoggers>,
+    #[prost(string, repeated, tag = "4")]
+    pub skipped_hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "5")]
+    pub skips_unmapped: bool,
+    #[prost(bool, tag = "6")]
+    pub with_credentials: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HostLoggers {
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Listener {
@@ -1140,6 +1281,120 @@ impl ResourceType {
             "TABLES" => Some(Self::Tables),
             "VIRTUAL_HOST" => Some(Self::VirtualHost),
             "PLUGIN" => Some(Self::Plugin),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LogOutput {
+    LogStderr = 0,
+    LogStdout = 1,
+    LogDiscard = 2,
+    LogAgent = 3,
+}
+impl LogOutput {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::LogStderr => "LOG_STDERR",
+            Self::LogStdout => "LOG_STDOUT",
+            Self::LogDiscard => "LOG_DISCARD",
+            Self::LogAgent => "LOG_AGENT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LOG_STDERR" => Some(Self::LogStderr),
+            "LOG_STDOUT" => Some(Self::LogStdout),
+            "LOG_DISCARD" => Some(Self::LogDiscard),
+            "LOG_AGENT" => Some(Self::LogAgent),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LogFormat {
+    LogJson = 0,
+    LogConsole = 1,
+    LogFilter = 2,
+    LogAppend = 3,
+    LogJournald = 4,
+}
+impl LogFormat {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::LogJson => "LOG_JSON",
+            Self::LogConsole => "LOG_CONSOLE",
+            Self::LogFilter => "LOG_FILTER",
+            Self::LogAppend => "LOG_APPEND",
+            Self::LogJournald => "LOG_JOURNALD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LOG_JSON" => Some(Self::LogJson),
+            "LOG_CONSOLE" => Some(Self::LogConsole),
+            "LOG_FILTER" => Some(Self::LogFilter),
+            "LOG_APPEND" => Some(Self::LogAppend),
+            "LOG_JOURNALD" => Some(Self::LogJournald),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LogFilterKind {
+    LogDelete = 0,
+    LogHash = 1,
+    LogReplace = 2,
+    LogRename = 3,
+    LogIpMask = 4,
+    LogQuery = 5,
+    LogCookie = 6,
+    LogSetCookie = 7,
+    LogRegexp = 8,
+}
+impl LogFilterKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::LogDelete => "LOG_DELETE",
+            Self::LogHash => "LOG_HASH",
+            Self::LogReplace => "LOG_REPLACE",
+            Self::LogRename => "LOG_RENAME",
+            Self::LogIpMask => "LOG_IP_MASK",
+            Self::LogQuery => "LOG_QUERY",
+            Self::LogCookie => "LOG_COOKIE",
+            Self::LogSetCookie => "LOG_SET_COOKIE",
+            Self::LogRegexp => "LOG_REGEXP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LOG_DELETE" => Some(Self::LogDelete),
+            "LOG_HASH" => Some(Self::LogHash),
+            "LOG_REPLACE" => Some(Self::LogReplace),
+            "LOG_RENAME" => Some(Self::LogRename),
+            "LOG_IP_MASK" => Some(Self::LogIpMask),
+            "LOG_QUERY" => Some(Self::LogQuery),
+            "LOG_COOKIE" => Some(Self::LogCookie),
+            "LOG_SET_COOKIE" => Some(Self::LogSetCookie),
+            "LOG_REGEXP" => Some(Self::LogRegexp),
             _ => None,
         }
     }

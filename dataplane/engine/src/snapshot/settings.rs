@@ -1,5 +1,6 @@
 //! Settings and listeners, with the engine's defaults filled in.
 
+use crate::access_log::loggers::Loggers;
 use crate::addresses::AddressSet;
 use crate::exchange::ListenerId;
 use crate::{limits, protocol};
@@ -12,6 +13,8 @@ pub struct Settings {
     pub denied_upstreams: AddressSet,
     pub default_certificate: Box<str>,
     pub access_log: bool,
+    /// Of a Caddyfile; None where it logs no requests.
+    pub loggers: Option<Arc<Loggers>>,
     pub handshake_timeout_ms: u64,
     pub request_head_timeout_ms: u64,
     pub idle_timeout_ms: u64,
@@ -42,6 +45,7 @@ impl Settings {
             denied_upstreams: cidrs(&message.denied_upstreams)?,
             default_certificate: message.default_certificate.as_str().into(),
             access_log: message.access_log,
+            loggers: Loggers::compile(message)?,
             handshake_timeout_ms: or(message.handshake_timeout_ms, limits::HANDSHAKE_TIMEOUT_MS),
             request_head_timeout_ms: or(message.request_head_timeout_ms, limits::REQUEST_HEAD_TIMEOUT_MS),
             idle_timeout_ms: or(message.idle_timeout_ms, limits::IDLE_TIMEOUT_MS),
@@ -65,6 +69,7 @@ impl Default for Settings {
             denied_upstreams: AddressSet::default(),
             default_certificate: "".into(),
             access_log: false,
+            loggers: None,
             handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
             request_head_timeout_ms: limits::REQUEST_HEAD_TIMEOUT_MS,
             idle_timeout_ms: limits::IDLE_TIMEOUT_MS,

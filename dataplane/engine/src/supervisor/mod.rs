@@ -36,6 +36,8 @@ pub struct Options {
     pub exit_with_parent: bool,
     /// Engines may read files.
     pub files: bool,
+    /// Passed on to engines.
+    pub log_socket: Option<PathBuf>,
 }
 
 /// An engine that falls this often in `CRASH_WINDOW` is started again only after `RESTART_DELAY`.

@@ -21,6 +21,9 @@ pub fn spawn(options: &Options, metrics: BorrowedFd<'_>) -> io::Result<(Child, O
         .arg(format!("--workers={}", options.workers))
         .arg(format!("--io={}", options.io.name()))
         .args(options.files.then_some("--files"));
+    if let Some(socket) = &options.log_socket {
+        command.arg("--log-socket").arg(socket);
+    }
     let (control, metrics) = (theirs.as_raw_fd(), metrics.as_raw_fd());
     // SAFETY: between fork and exec only async-signal-safe calls are made, on descriptors that stay open here.
     unsafe {

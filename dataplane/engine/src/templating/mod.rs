@@ -20,7 +20,7 @@ mod site;
 mod sprig;
 #[cfg(test)]
 mod tests;
-mod times;
+pub(crate) mod times;
 mod values;
 
 use crate::exchange::texts::Text;

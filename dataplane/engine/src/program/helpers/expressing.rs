@@ -36,13 +36,13 @@ impl Request for Subject<'_> {
 }
 
 fn value_of(exchange: &Exchange, placeholder: &Placeholder) -> Value {
-    if !is_set(exchange, placeholder) {
+    if !exchange.is_set(placeholder) {
         return Value::Null;
     }
     let mut bytes = Vec::new();
     exchange.expand_placeholder(placeholder, Unknown::Empty, &mut bytes);
     let text = String::from_utf8_lossy(&bytes);
-    match kind_of(exchange, placeholder) {
+    match exchange.kind_of(placeholder) {
         ValueKind::Text => {}
         ValueKind::Boolean => return Value::Boolean(text == "true"),
         ValueKind::Integer => {
@@ -57,38 +57,4 @@ fn value_of(exchange: &Exchange, placeholder: &Placeholder) -> Value {
         }
     }
     Value::text(&text)
-}
-
-/// What Caddy's replacer does not find is null.
-fn is_set(exchange: &Exchange, placeholder: &Placeholder) -> bool {
-    match placeholder {
-        Placeholder::Variable(name) => exchange.variables.get(name).is_some(),
-        Placeholder::Regexp(key) => exchange.captures.get(key).is_some(),
-        Placeholder::UserId => exchange.variables.get(crate::exchange::texts::USER_VARIABLE).is_some(),
-        Placeholder::ErrorStatus | Placeholder::ErrorText => exchange.status != 0,
-        Placeholder::UpstreamStatus => exchange.upstream_status != 0,
-        Placeholder::TransportError => exchange.transport_error,
-        Placeholder::UpstreamHost | Placeholder::UpstreamPort | Placeholder::UpstreamHostPort => {
-            exchange.upstream.is_some()
-        }
-        Placeholder::Tls(_) => exchange.tls.is_some(),
-        Placeholder::Unknown(name) => exchange.is_mapped(name),
-        _ => true,
-    }
-}
-
-fn kind_of(exchange: &Exchange, placeholder: &Placeholder) -> ValueKind {
-    match placeholder {
-        Placeholder::TransportError => ValueKind::Boolean,
-        Placeholder::Port
-        | Placeholder::RemotePort
-        | Placeholder::LocalPort
-        | Placeholder::ErrorStatus
-        | Placeholder::UpstreamStatus => ValueKind::Integer,
-        Placeholder::Variable(name) => {
-            let found = exchange.variable_kinds.iter().rev().find(|(known, _)| known[..] == name[..]);
-            found.map_or(ValueKind::Text, |(_, kind)| *kind)
-        }
-        _ => ValueKind::Text,
-    }
 }

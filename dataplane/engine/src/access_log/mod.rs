@@ -1,20 +1,31 @@
-//! One JSON line per request, written to standard output by a thread of its own; the engine's own log to standard error.
+//! Lines about requests: Caddy's, as the loggers of a Caddyfile want them, and one JSON line per request of the engine's
+//! own on standard output, for clusters. The engine's own log goes to standard error.
 //!
-//! A worker never waits: what the writer cannot take is dropped and counted.
+//! `records` says what is known of a request, `filters` and `encoding` make a line of it, `loggers` where it goes, and
+//! `writing` writes it. A worker never waits: what the writers cannot take is dropped and counted.
+
+mod encoding;
+mod filters;
+pub mod loggers;
+mod records;
+pub mod writing;
 
 use crate::exchange::Exchange;
+use crate::exchange::logging::LOG_NAMES_VARIABLE;
 use crate::exchange::statuses::civil_from_days;
 use crate::metrics::{Counter, WorkerMetrics};
+use loggers::{Loggers, Sink};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use writing::{Batch, Writers};
 
 /// How a request ended.
 pub struct Outcome<'a> {
     pub status: u16,
     pub request_bytes: u64,
     pub response_bytes: u64,
+    /// Of a body that HEAD left out: Caddy counts them.
+    pub withheld_bytes: u64,
     pub duration_ns: u64,
     pub upstream: Option<SocketAddr>,
     pub tries: u32,
@@ -23,65 +34,106 @@ pub struct Outcome<'a> {
     pub marker: &'a str,
     /// Why the engine answered by itself; "" else.
     pub reason: &'a str,
+    /// An answer's head went out.
+    pub answered: bool,
+    /// No handler answered, or `abort` did: to Caddy, requests without a status.
+    pub unhandled: bool,
+    pub aborted: bool,
+    /// Content-Length, where a handler has it and not the connection.
+    pub told_length: Option<u64>,
+    /// An answer that was configured, whose body has no type.
+    pub untyped: bool,
 }
 
 /// Full buffers go to the writer before the turn ends.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Buffers that may wait for a slow reader of standard output: 64 x 64 KiB are some 15,000 lines.
-const BUFFERS_WAITING_MAX: usize = 64;
+
+/// Lines of one sink that wait for the end of the turn.
+struct Waiting {
+    sink: Sink,
+    lines: u64,
+    bytes: Vec<u8>,
+}
 
 /// A worker's end.
 pub struct AccessLog {
-    buffer: Vec<u8>,
-    lines: u64,
-    writer: Option<SyncSender<Vec<u8>>>,
+    waiting: Vec<Waiting>,
+    writers: Option<Writers>,
     metrics: WorkerMetrics,
 }
 
-/// Starts the writer; give a clone of the sender to each worker's log.
-pub fn start() -> std::io::Result<SyncSender<Vec<u8>>> {
-    let (sender, receiver) = sync_channel(BUFFERS_WAITING_MAX);
-    thread::Builder::new().name("access-log".into()).spawn(move || write_buffers(&receiver))?;
-    Ok(sender)
-}
-
-fn write_buffers(receiver: &Receiver<Vec<u8>>) {
-    while let Ok(buffer) = receiver.recv() {
-        // A closed standard output is nothing that serving should suffer from.
-        let _ = std::io::stdout().write_all(&buffer);
-    }
-}
-
 impl AccessLog {
-    pub fn new(writer: SyncSender<Vec<u8>>, metrics: WorkerMetrics) -> Self {
-        Self { buffer: Vec::new(), lines: 0, writer: Some(writer), metrics }
+    pub fn new(writers: Writers, metrics: WorkerMetrics) -> Self {
+        Self { waiting: Vec::new(), writers: Some(writers), metrics }
     }
 
     /// Writes nothing.
     pub fn disabled(metrics: WorkerMetrics) -> Self {
-        Self { buffer: Vec::new(), lines: 0, writer: None, metrics }
+        Self { waiting: Vec::new(), writers: None, metrics }
     }
 
-    /// Buffers a line; never blocks. `flush` once per loop turn hands them to the writer.
+    /// Buffers a line of the engine's own; never blocks. `flush` once per loop turn hands lines to the writers.
     pub fn line(&mut self, exchange: &Exchange, outcome: &Outcome) {
-        // What `log_skip` set (Caddy: server.go, shouldLogRequest).
-        if self.writer.is_none() || exchange.variables.get(b"log_skip") == Some(b"true") {
+        if self.writers.is_none() || exchange.skips_log() {
             return;
         }
-        push_line(exchange, outcome, &mut self.buffer);
-        self.lines += 1;
-        if self.buffer.len() >= BUFFER_BYTES {
+        push_line(exchange, outcome, self.buffer(&Sink::Stdout));
+        self.flush_full();
+    }
+
+    /// Buffers the lines that the loggers of a Caddyfile want; `listener` took the request.
+    pub fn record(&mut self, loggers: &Loggers, listener: &str, exchange: &Exchange, outcome: &Outcome) {
+        let (Some(sent), Some(server)) = (&exchange.sent, loggers.server(listener)) else { return };
+        if self.writers.is_none() || exchange.skips_log() {
+            return;
+        }
+        let record = records::record(exchange, sent, outcome, server.with_credentials);
+        let host = String::from_utf8_lossy(strip_port(exchange.authority()));
+        let given = exchange.variables.get(LOG_NAMES_VARIABLE).map(String::from_utf8_lossy);
+        server.each_name(&host, given.as_deref(), |name| {
+            for logger in loggers.taking(name, record.level, record.message, record.unix_ms) {
+                let Some(sink) = &logger.sink else { continue };
+                logger.encoder.encode(&record, name, exchange, self.buffer(sink));
+            }
+        });
+        self.flush_full();
+    }
+
+    /// The sink's buffer, with one more line to come.
+    fn buffer(&mut self, sink: &Sink) -> &mut Vec<u8> {
+        let known = self.waiting.iter().position(|waiting| waiting.sink == *sink);
+        let index = known.unwrap_or_else(|| {
+            self.waiting.push(Waiting { sink: sink.clone(), lines: 0, bytes: Vec::new() });
+            self.waiting.len() - 1
+        });
+        let waiting = &mut self.waiting[index];
+        waiting.lines += 1;
+        &mut waiting.bytes
+    }
+
+    fn flush_full(&mut self) {
+        if self.waiting.iter().any(|waiting| waiting.bytes.len() >= BUFFER_BYTES) {
             self.flush();
         }
     }
 
     pub fn flush(&mut self) {
-        let Some(writer) = self.writer.as_ref().filter(|_| !self.buffer.is_empty()) else { return };
-        let buffer = std::mem::take(&mut self.buffer);
-        if writer.try_send(buffer).is_err() {
-            self.metrics.add(Counter::AccessLogDropped, self.lines);
+        let Some(writers) = self.writers.as_ref() else { return };
+        for Waiting { sink, lines, bytes } in self.waiting.drain(..) {
+            if !writers.submit(Batch { sink, lines, bytes }) {
+                self.metrics.add(Counter::AccessLogDropped, lines);
+            }
         }
-        self.lines = 0;
+    }
+}
+
+/// Go's net.SplitHostPort: the host alone, without brackets; all of it where there is no port.
+pub fn strip_port(authority: &[u8]) -> &[u8] {
+    let Some(at) = memchr::memrchr(b':', authority) else { return authority };
+    match &authority[..at] {
+        [b'[', inner @ .., b']'] => inner,
+        host if host.contains(&b':') => authority,
+        host => host,
     }
 }
 
@@ -117,12 +169,10 @@ fn push_line(exchange: &Exchange, outcome: &Outcome, out: &mut Vec<u8>) {
     if let Some(upstream) = outcome.upstream {
         let _ = write!(out, ",\"upstream\":\"{upstream}\",\"tries\":{}", outcome.tries);
     }
-    for (key, value) in exchange.log_values.iter() {
-        push_field(key, value, out);
-    }
-    for (tables, row) in &exchange.log_rows {
-        let (key, value) = exchange.log_value(tables, *row);
-        push_field(&key, &value, out);
+    for (key, value) in exchange.log_fields() {
+        let mut text = Vec::new();
+        value.push_text(&mut text);
+        push_field(&key, &text, out);
     }
     let _ = writeln!(out, ",\"scheme\":\"{}\",\"protocol\":\"{}\"}}", exchange.scheme(), exchange.protocol());
 }
@@ -195,12 +245,18 @@ mod tests {
             status: 200,
             request_bytes: 1,
             response_bytes: 2,
+            withheld_bytes: 0,
             duration_ns: 3_000_000,
             upstream: Some(([127, 0, 0, 1], 80).into()),
             tries: 1,
             host: "https://a",
             marker: "m",
             reason: "",
+            answered: true,
+            unhandled: false,
+            aborted: false,
+            told_length: None,
+            untyped: false,
         };
         let mut out = Vec::new();
         push_line(&exchange, &outcome, &mut out);
