@@ -3,9 +3,9 @@
 //!
 //! Times are in UTC, to the millisecond.
 
+use super::constants::Constant;
 use super::filters::{Filter, apply_filters};
 use super::records::{Field, Level, Record, Value};
-use crate::exchange::texts::{Part, Text};
 use crate::exchange::{Exchange, surroundings};
 use crate::protocol;
 use crate::templating::times;
@@ -21,14 +21,6 @@ pub enum Encoder {
     Filter(Box<Encoder>, Vec<Filter>),
     Append(Box<Encoder>, Vec<(Box<[u8]>, Constant)>),
     Journald(Box<Encoder>),
-}
-
-#[derive(Debug)]
-pub enum Constant {
-    Text(Text),
-    Integer(i64),
-    Double(f64),
-    Boolean(bool),
 }
 
 /// How the elements of a line are written; an empty key leaves its element out.
@@ -91,7 +83,7 @@ impl Encoder {
             }
             protocol::LogFormat::LogAppend => {
                 let constants = message.constants.iter();
-                Self::Append(wrapped()?, constants.filter_map(compile_constant).collect())
+                Self::Append(wrapped()?, constants.filter_map(Constant::compile).collect())
             }
             protocol::LogFormat::LogJournald => Self::Journald(wrapped()?),
         })
@@ -120,42 +112,6 @@ impl Encoder {
                 out.extend_from_slice(if record.level == Level::Error { b"<3>" } else { b"<6>" });
                 wrapped.encode(record, logger, exchange, out);
             }
-        }
-    }
-}
-
-fn compile_constant(constant: &protocol::LogConstant) -> Option<(Box<[u8]>, Constant)> {
-    use protocol::log_constant::Value;
-    let value = match constant.value.as_ref()? {
-        Value::Text(text) => {
-            Constant::Text(match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
-                Some(name) if !name.contains('{') => Text::placeholder(name),
-                _ => Text::Literal(text.as_bytes().into()),
-            })
-        }
-        Value::Integer(number) => Constant::Integer(*number),
-        Value::Double(number) => Constant::Double(*number),
-        Value::Boolean(holds) => Constant::Boolean(*holds),
-    };
-    Some((constant.key.as_bytes().into(), value))
-}
-
-impl Constant {
-    fn evaluate(&self, exchange: &Exchange) -> Value<'_> {
-        match self {
-            Constant::Text(Text::Literal(literal)) => Value::Text(literal[..].into()),
-            // The encoder knows the machine and the clock, not the request.
-            Constant::Text(Text::Parts(parts)) => match &parts[..] {
-                [Part::Placeholder(placeholder)] if placeholder.is_global() => {
-                    let mut text = Vec::new();
-                    exchange.expand_placeholder(placeholder, crate::exchange::Unknown::Empty, &mut text);
-                    Value::Text(text.into())
-                }
-                _ => Value::Null,
-            },
-            Constant::Integer(number) => Value::Integer(*number),
-            Constant::Double(number) => Value::Double(*number),
-            Constant::Boolean(holds) => Value::Boolean(*holds),
         }
     }
 }

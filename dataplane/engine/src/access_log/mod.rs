@@ -4,6 +4,7 @@
 //! `records` says what is known of a request, `filters` and `encoding` make a line of it, `loggers` where it goes, and
 //! `writing` writes it. A worker never waits: what the writers cannot take is dropped and counted.
 
+mod constants;
 mod encoding;
 mod filters;
 pub mod loggers;
