@@ -1,4 +1,4 @@
-"""The bench commands: compare, changes, ingresses, cluster, setup. Entry of `python -m bench`.
+"""The bench commands: compare, changes, ingresses, hosts, cluster, setup. Entry of `python -m bench`.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import changing, clustering, filling
+from bench import changing, clustering, filling, hosting
 from bench.comparing import Comparison, Plan
 from bench.guarding import GuardError, exclusive, require_free_port
 from bench.installing import SetupError, cache_directory, install, make_certificate
@@ -37,6 +37,7 @@ examples:
   make bench BENCH="compare --workloads https --rounds 1 --seconds 2"
   make bench BENCH=changes                     hot change under load
   make bench BENCH=ingresses                   start with 10,000 Ingresses
+  make bench BENCH=hosts                       100,000 virtual hosts, cold and from the last good snapshot
   make bench BENCH=cluster                     changes among 1,000 Ingresses on a real cluster
 """
 
@@ -96,6 +97,10 @@ def build_parser() -> argparse.ArgumentParser:
     ingresses = commands.add_parser("ingresses", parents=[common], help="start with many Ingresses")
     filling.add_arguments(ingresses)
     ingresses.set_defaults(run=run_ingresses)
+
+    hosts = commands.add_parser("hosts", parents=[common], help="start with many virtual hosts")
+    hosting.add_arguments(hosts)
+    hosts.set_defaults(run=run_hosts)
 
     cluster = commands.add_parser("cluster", parents=[common], help="changes on a real cluster (root)")
     clustering.add_arguments(cluster)
@@ -191,6 +196,15 @@ def run_ingresses(options: argparse.Namespace) -> int:
     """`ingresses`: the report on stdout."""
     tools = _tools_for(OURS)
     return filling.run(options, tools, cache_directory(), say)
+
+
+def run_hosts(options: argparse.Namespace) -> int:
+    """`hosts`: the report on stdout."""
+    names = options.proxies.split(",")
+    for name in names:
+        if name not in PROXIES:
+            raise ValueError(f"no proxy `{name}`; there are {', '.join(PROXIES)}")
+    return hosting.run(options, install(say, names), cache_directory(), say)
 
 
 def run_cluster(options: argparse.Namespace) -> int:

@@ -63,7 +63,7 @@ class FillReport:
     memory: tuple[ProcessMemory, ...]
 
     def engine_mib(self) -> float | None:
-        """PSS of the engine; None when no process bears its name."""
+        """PSS of engine and supervisor together; None when no process bears their name."""
         found = [process.pss_mib for process in self.memory if process.name == ENGINE_NAME]
         return sum(found) if found else None
 

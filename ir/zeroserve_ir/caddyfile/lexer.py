@@ -89,6 +89,7 @@ def tokenize(
 _BLANK = re.compile(r"[^\S\n]+")
 _COMMENT = re.compile(r"[^\\\n]+")
 _PLAIN_WORD = re.compile(r"[^\s\\<]+(?=[^\S\r]|\Z)")
+_PLAIN_NEXT = re.compile(r"[^\S\n]*(?:\n|([^\s\\<\"`#][^\s\\<]*)(?=[^\S\r]))")
 
 
 class _MalformedError(Exception):
@@ -111,12 +112,32 @@ class _Lexer:
     def run(self) -> tuple[list[Token], list[Diagnostic]]:
         tokens: list[Token] = []
         try:
-            while (token := self.next_token()) is not None:
+            while True:
+                if self.text is self.substituted.original and not self.skipped_lines:
+                    self.take_plain(tokens)
+                if (token := self.next_token()) is None:
+                    break
                 tokens.append(token)
         except _MalformedError as error:
             span = self.span(error.start, error.end)
             return tokens, [Diagnostic(error.code, error.message, span, help=error.help)]
         return tokens, []
+
+    def take_plain(self, tokens: list[Token]) -> None:
+        """Take plain words and line ends while there is nothing else: as `next_token` does, quicker."""
+        match, text, file, origin = _PLAIN_NEXT.match, self.text, self.file, self.origin
+        position, line = self.position, self.line
+        row = bisect_right(self.line_starts, position)
+        start_of_line = self.line_starts[row - 1]
+        while found := match(text, position):
+            position = found.end()
+            word = found[1]
+            if word is None:
+                line, row, start_of_line = line + 1, row + 1, position
+            else:
+                end = position - start_of_line + 1
+                tokens.append(Token(word, Span(file, row, end - len(word), end, (), origin), line))
+        self.position, self.line = position, line
 
     def span(self, start: int, end: int) -> Span:
         first, last = start, max(start + 1, end)
