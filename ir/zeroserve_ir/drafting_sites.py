@@ -44,6 +44,7 @@ from zeroserve_ir.site_certificates import (
 )
 from zeroserve_ir.site_policies import HostPolicy, SitePolicies
 from zeroserve_ir.sources import Span
+from zeroserve_ir.stream_sites import list_streams
 
 DEFAULT_CERTIFICATE = "default"
 MARKER_LENGTH = 12
@@ -80,6 +81,7 @@ def draft_sites(
     drafting.add_listeners()
     for server in drafting.servers:
         drafting.add_server(server)
+    drafting.add_streams()
     drafting.add_certificates()
     drafting.add_settings()
     return DraftedSites(SnapshotDraft.of(drafting.resources), tuple(dict.fromkeys(drafting.diagnostics)))
@@ -134,6 +136,8 @@ class _Drafting:
         self.servers = pair_sites(self.sites)
         self.policies = SitePolicies(configuration.options, self.sites, read_file, certificates)
         self.listener_names: dict[str, str] = {}
+        self.terminated: set[str] = set()
+        """Names of streams whose TLS ends here."""
         self.default_certificate = ""
         self.certificates_by_name: dict[str, pb.Certificate] = {}
         self.lowered: dict[tuple[tuple[tree.Route, ...], tuple[tree.Route, ...]], LoweredSite] = {}
@@ -181,12 +185,41 @@ class _Drafting:
         for (body, key), names in by_body.items():
             self._add_host(_join_sites(self.sites, body), names, listeners, policies[key])
 
+    def add_streams(self) -> None:
+        """Add the virtual hosts of `layer4`, and the listeners that no site has."""
+        options = self.options.others
+        for route in list_streams(options.value().get("layer4", {}), options.span):
+            listener = self.listener_names.get(route.listen)
+            if listener is None:
+                listener = f"stream-{route.port}" + (f"-{route.address}" if route.address else "")
+                self.listener_names[route.listen] = listener
+                opened = pb.Listener(name=listener, address=route.address, port=route.port)
+                opened.tls, opened.transport = route.reads_tls, pb.TCP
+                self.resources.append(make_resource(opened))
+            elif not listener.startswith(("https-", "stream-")) or (
+                "" in route.names and listener.startswith("https-")
+            ):
+                message = f"layer4 takes connections to {route.listen} from the sites there"
+                cure = "name the servers with `@name tls sni …`, or take another port"
+                self.diagnostics.append(Diagnostic(Code.ZS0107, message, options.span, help=cure))
+                continue
+            host = pb.VirtualHost(
+                name=f"stream://{route.names[0] or '*'}@{listener}", hosts=route.names, listeners=[listener]
+            )
+            host.stream = pb.TERMINATE if route.terminates else pb.PASS_THROUGH
+            if route.terminates:
+                self.terminated.update(route.names)
+            lowered = self._lower(route.site)
+            self._add_lowered(host, lowered)
+            for source in lowered.endpoints:
+                self.resources.append(make_resource(self._make_endpoints(source, route.site)))
+
     def add_certificates(self) -> None:
         """Add a Certificate for each `tls` with files, one of the local authority for other https names."""
         from_files: dict[tree.CertificateFiles, pb.Certificate] = {}
         hosts: dict[str, set[str]] = {}
         covered: set[str] = set()
-        local: set[str] = set()
+        local = self.terminated - {""}
         for site in self.sites:
             named = {address.host for address in site.addresses if address.scheme is tree.Scheme.HTTPS}
             for certificate in self._read_certificates(site, from_files):
@@ -234,7 +267,7 @@ class _Drafting:
         )
         add_loggers(settings, self.written, self.listener_names)
         addresses = [address for site in self.sites for address in site.addresses]
-        if any(address.scheme is tree.Scheme.HTTPS for address in addresses):
+        if self.terminated or any(address.scheme is tree.Scheme.HTTPS for address in addresses):
             settings.default_certificate = self.default_certificate or DEFAULT_CERTIFICATE
             if not self.default_certificate:
                 certificate = make_local_certificate(DEFAULT_CERTIFICATE, (), self.certificates, self.now)

@@ -127,6 +127,8 @@ class VirtualHost:
     tls: bool = False
     certificates: tuple[str, ...] = ()
     """Certificate names, `namespace/secret`."""
+    passthrough: ServiceReference | None = None
+    """TLS passes through to it; the routes are those of plain HTTP."""
     origins: tuple[Origin, ...] = field(default=(), compare=False)
 
 

@@ -441,6 +441,8 @@ class Site:
     """`log`: whether requests to this site are logged."""
     loggers: tuple[Logger, ...] = ()
     """One for each `log`; none where `access_log` came from elsewhere."""
+    passthrough: bool = False
+    """TLS passes through to the upstreams of the only handler (sites of Kubernetes objects)."""
     origins: tuple[Origin, ...] = field(default=(), compare=False)
     span: Span = field(default=NOWHERE, compare=False)
 

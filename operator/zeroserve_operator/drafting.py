@@ -114,6 +114,7 @@ def _name_host(site: tree.Site, settings: BuildSettings) -> pb.VirtualHost:
         name=f"{first.scheme.value}://{first.host or '*'}",
         hosts=sorted({address.host for address in site.addresses}),
         listeners=[item.name for item in settings.listeners if item.tls in schemes],
+        stream=pb.PASS_THROUGH if site.passthrough else pb.NO_STREAM,
     )
 
 

@@ -9,6 +9,7 @@ password, body limit, rewrite.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from zeroserve_ir import tree
 from zeroserve_ir.model import (
@@ -21,13 +22,15 @@ from zeroserve_ir.model import (
     VirtualHost,
 )
 from zeroserve_ir.sources import Span
-from zeroserve_ir.tree import Scheme
+from zeroserve_ir.tree import Scheme, ServiceReference
 
 from zeroserve_operator.settings import BuildSettings
 
 ACME_PATH = "/.well-known/acme-challenge"
 """Never redirected: the challenge comes over plain HTTP (ingress-nginx: no-tls-redirect-locations)."""
 _PREFLIGHT_TYPE = ("Content-Type", "text/plain charset=UTF-8")
+STREAM_RETRIES = 2
+"""Endpoints of a Service that are tried besides, where one refuses a stream's connection."""
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
 
 
@@ -35,6 +38,8 @@ def render_host(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site, 
     """Render a host; the HTTPS site comes last."""
     if host.body or not host.routes:
         return _render_body(host, settings)
+    if host.passthrough is not None:
+        return _render_passthrough(host, host.passthrough, settings)
     served = (*(_render_route(route) for route in host.routes), *_render_rest(host))
     redirecting = [_is_redirected(route, host) for route in host.routes]
     if not any(redirecting):
@@ -58,6 +63,27 @@ def _render_body(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site,
         return (_make_site(host, (plain, secure), host.body, host.errors),)
     redirect = (_redirect_route((), settings),)
     return (_make_site(host, (plain,), redirect), _make_site(host, (secure,), host.body, host.errors))
+
+
+def _render_passthrough(
+    host: VirtualHost, service: ServiceReference, settings: BuildSettings
+) -> tuple[tree.Site, ...]:
+    """Render a host whose TLS ends at its Service; over plain HTTP it is served, or redirected, as others."""
+    plain, *_ = render_host(replace(host, passthrough=None), settings)
+    plain = replace(plain, addresses=plain.addresses[:1], tls=None)
+    handler = tree.ReverseProxy(
+        upstreams=(tree.Upstream(_dial(service), service),),
+        selection=tree.SelectionPolicy(tree.Selection.ROUND_ROBIN),
+        retries=STREAM_RETRIES,
+    )
+    secure = _make_site(host, (_address(host, Scheme.HTTPS, settings),), (tree.Route((handler,)),))
+    return (plain, replace(secure, tls=None, passthrough=True))
+
+
+def _dial(service: ServiceReference) -> str:
+    """A Caddyfile takes port numbers alone; what is dialled is the reference, which keeps a port's name."""
+    port = service.port if service.port.isdecimal() else "80"
+    return f"{service.name}.{service.namespace}.svc:{port}"
 
 
 def _render_mixed(
@@ -179,11 +205,8 @@ def _render_proxy(route: PathRoute) -> tree.ReverseProxy:
         read_timeout_ms=route.timeouts.read_ms,
         write_timeout_ms=route.timeouts.send_ms,
     )
-    # A Caddyfile takes port numbers alone; what is dialled is the reference, which keeps a port's name.
-    port = service.port if service.port.isdecimal() else "80"
-    dial = f"{service.name}.{service.namespace}.svc:{port}"
     return tree.ReverseProxy(
-        upstreams=(tree.Upstream(dial, service),),
+        upstreams=(tree.Upstream(_dial(service), service),),
         selection=tree.SelectionPolicy(tree.Selection.ROUND_ROBIN),
         transport=transport,
     )

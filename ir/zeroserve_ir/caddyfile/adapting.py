@@ -54,6 +54,8 @@ def adapt_configuration(configuration: Configuration) -> Json:
         apps["pki"] = {"certificate_authorities": authorities}
     if "filesystem" in adapter.others:
         apps["caddy.filesystems"] = {"filesystems": adapter.others["filesystem"]}
+    if "layer4" in adapter.others:
+        apps["layer4"] = adapter.others["layer4"]
     if "events" in adapter.others:
         apps["events"] = adapter.others["events"]
     if apps:

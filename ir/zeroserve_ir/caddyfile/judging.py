@@ -38,7 +38,16 @@ def is_served_suite(name: str) -> bool:
     return bool(_TLS13_SUITE.match(name)) or (name.startswith("TLS_ECDHE_") and "_CBC_" not in name)
 
 
-_RUN_OPTIONS = ("admin", "default_bind", "http_port", "https_port", "pki", "servers", "skip_install_trust")
+_RUN_OPTIONS = (
+    "admin",
+    "default_bind",
+    "http_port",
+    "https_port",
+    "layer4",
+    "pki",
+    "servers",
+    "skip_install_trust",
+)
 
 
 def find_unsupported(configuration: Configuration) -> tuple[Diagnostic, ...]:
@@ -67,8 +76,7 @@ def _judge_options(options: Options) -> list[Diagnostic]:
     found = [
         _finding(f"global option {name} is not supported yet and has no effect", span, error=False)
         for name in others
-        if name
-        not in ("admin", "default_bind", "http_port", "https_port", "pki", "servers", "skip_install_trust")
+        if name not in _RUN_OPTIONS
     ]
     for server in others.get("servers", ()):
         fields: Json = server["server"]

@@ -33,6 +33,7 @@ SUPPORTED = (
     "proxy-read-timeout",
     "proxy-send-timeout",
     "rewrite-target",
+    "ssl-passthrough",
     "ssl-redirect",
     "use-regex",
     "whitelist-source-range",

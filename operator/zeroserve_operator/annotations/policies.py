@@ -75,6 +75,7 @@ class Policy:
     allowed: tuple[tuple[str, ...], ...] = ()
     passwords: PasswordRequest | None = None
     cross_origin: CrossOrigin | None = None
+    passthrough: bool = False
     denial: Denial | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
 
@@ -102,7 +103,12 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         allowed=_read_allowed(annotations),
         passwords=_read_passwords(annotations, meta.key.namespace),
         cross_origin=_read_cross_origin(annotations),
+        passthrough=annotations.flag("ssl-passthrough", False),
     )
+    if policy.passthrough and (policy.allowed or policy.passwords):
+        cure = "let the backend restrict access"
+        message = "passes bytes on, which no restriction of access sees: its routes answer 503"
+        annotations.close("ssl-passthrough", message, Code.ZS0402, cure)
     return replace(policy, denial=annotations.denial, diagnostics=tuple(annotations.diagnostics))
 
 

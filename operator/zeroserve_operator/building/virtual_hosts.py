@@ -243,6 +243,7 @@ class _HostBuilding:
         model = VirtualHost(
             self.host,
             tuple(ordered),
+            passthrough=self._find_passthrough(),
             tls=any(part.tls for part in self.parts),
             certificates=tuple(certificates),
             origins=tuple(key.origin for key in parts),
@@ -250,6 +251,13 @@ class _HostBuilding:
         open_routes = (route for route in ordered if route.denial is None)
         users = tuple((route.backend, route.origin) for route in open_routes if route.backend is not None)
         return BuiltHost(model if ordered else None, users, tuple(self.findings), frozenset(parts))
+
+    def _find_passthrough(self) -> ServiceReference | None:
+        """Return the Service of the path `/`, where its object lets TLS pass (`ssl-passthrough`)."""
+        for (kind, path), (route, part) in self.routes.items():
+            if path == "/" and kind is not PathKind.EXACT and part.policy.passthrough:
+                return None if route.denial else route.backend
+        return None
 
     def _warn(self, code: Code, message: str, origin: Origin, cure: str) -> None:
         self.findings.append(Diagnostic(code, message, origin=origin, help=cure, severity=Severity.WARNING))

@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::exchange::{ListenerId, Peer, TlsVersion};
 use crate::limits::*;
 use crate::metrics::Counter;
+use crate::protocol::{Stream, Transport};
 use crate::proxy_protocol;
 use crate::ring::{Close, End, Io, SocketId};
 use crate::tls::Session;
@@ -54,8 +55,14 @@ impl Worker {
         let now_ms = self.now_ms();
         let settings = self.snapshot.settings();
         let (handshake, head) = (settings.handshake_timeout_ms, settings.request_head_timeout_ms);
-        let reads_hello = self.snapshot.reads_hello();
-        let Some(down) = self.downstream(socket) else { return };
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let listener = self.snapshot.listener(down.peer.listener);
+        let streams = listener.is_some_and(|listener| listener.transport == Transport::Tcp);
+        let reads_hello = streams || self.snapshot.reads_hello();
+        if streams && !down.is_tls {
+            let host = self.snapshot.find(down.peer.listener, b"").cloned();
+            return self.start_stream(io, socket, host);
+        }
         if !down.is_tls {
             down.phase = Phase::Head;
             return self.set_downstream_deadline(socket, now_ms + or_default(head, REQUEST_HEAD_TIMEOUT_MS));
@@ -133,9 +140,15 @@ impl Worker {
         match result {
             Err(_) => self.tls_failed(io, socket),
             Ok(progress) => {
-                if progress.established && !self.established(socket) {
-                    plain.clear();
-                    self.tls_failed(io, socket);
+                if progress.established {
+                    match self.established(socket) {
+                        true if self.ends_tls_of_stream(socket) => self.start_terminated_stream(io, socket),
+                        true => {}
+                        false => {
+                            plain.clear();
+                            self.tls_failed(io, socket);
+                        }
+                    }
                 }
                 if !plain.is_empty() {
                     self.receive(io, socket, &plain);
@@ -148,6 +161,16 @@ impl Worker {
         plain.clear();
         self.scratch.plain = plain;
         self.scratch.wire = wire;
+    }
+
+    fn ends_tls_of_stream(&self, socket: SocketId) -> bool {
+        let Some(Some(down)) = self.downstreams.get(socket.index()) else { return false };
+        let name = down.peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or_default();
+        self.snapshot.reads_hello()
+            && self
+                .snapshot
+                .find(down.peer.listener, name.as_bytes())
+                .is_some_and(|host| host.stream == Stream::Terminate)
     }
 
     /// False: rustls read another name than we, whose policy may be another one.
@@ -163,7 +186,7 @@ impl Worker {
             Some(TlsVersion::Tls12) => Counter::TlsHandshakes12,
             _ => Counter::TlsHandshakes13,
         };
-        let http2 = down.session.as_ref().is_some_and(Session::is_http2);
+        let http2 = down.session.as_ref().is_some_and(Session::is_http2) && !self.ends_tls_of_stream(socket);
         self.metrics.add(counter, 1);
         match http2 {
             true => self.begin_multiplex(socket),

@@ -9,6 +9,7 @@ use crate::exchange::{Refuse, StaticAnswer};
 use crate::http2::hpack::encoder;
 use crate::metrics::Counter;
 use crate::program::run::{Decision, Operation};
+use crate::protocol::Stream;
 use crate::ring::{Io, SocketId};
 use crate::worker::Worker;
 use std::sync::Arc;
@@ -36,6 +37,9 @@ impl Worker {
             return self.answer(io, socket, answer);
         };
         down.serving.host = Some(Arc::clone(host));
+        if host.stream != Stream::NoStream {
+            return self.refuse(io, socket, Refuse { status: 421, reason: "the host is a stream" });
+        }
         if let Some(tls) = &down.peer.tls {
             if !host.agrees(tls, exchange.host()) {
                 let reason = "the host is not of this connection's TLS policy";
@@ -237,7 +241,7 @@ impl Worker {
         if down.phase != Phase::Serving {
             return self.abort(io, socket);
         }
-        if down.serving.answered || failure == Failure::ClientGone {
+        if down.serving.answered || down.serving.stream || failure == Failure::ClientGone {
             down.serving.reason = failure.reason();
             return self.abort(io, socket);
         }

@@ -3,7 +3,7 @@
 //! Rule: rustls reads the same bytes again and must find the same name, else the connection ends.
 
 use super::{Downstream, Greeting};
-use crate::protocol::Stream;
+use crate::protocol::{Stream, Transport};
 use crate::ring::{Io, SocketId};
 use crate::tls::hello::{self, Beginning};
 use crate::tls::ja4;
@@ -52,9 +52,19 @@ impl Worker {
         found: Option<(Greeting, Stream)>,
         mut input: Vec<u8>,
     ) {
-        let Some(down) = self.downstream(socket) else { return };
-        if let Some((greeting, _stream)) = found {
-            down.greeting = Some(Box::new(greeting));
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let stream = found.as_ref().map_or(Stream::NoStream, |(_, stream)| *stream);
+        down.greeting = found.map(|(greeting, _)| Box::new(greeting));
+        if stream == Stream::PassThrough {
+            down.input = input;
+            let name = down.greeting.as_ref().and_then(|greeting| greeting.server_name.clone());
+            let host = self.snapshot.find(down.peer.listener, name.unwrap_or_default().as_bytes()).cloned();
+            return self.start_stream(io, socket, host);
+        }
+        let listener = self.snapshot.listener(down.peer.listener);
+        if stream == Stream::NoStream && listener.is_some_and(|listener| listener.transport == Transport::Tcp)
+        {
+            return self.abort(io, socket);
         }
         self.begin_handshake(io, socket);
         self.records(io, socket, &mut input);

@@ -24,6 +24,7 @@ pub mod proxying;
 pub mod receiving;
 pub mod responding;
 pub mod retrying;
+mod streaming;
 pub mod streams;
 mod templating;
 pub mod timing;
@@ -168,6 +169,8 @@ pub struct Serving {
     pub chunked: bool,
     /// The upstream speaks FastCGI.
     pub fastcgi: bool,
+    /// No request: bytes pass unread.
+    pub stream: bool,
     /// What of the body had to be here before the upstream was asked; all of it is kept to be sent again.
     pub buffered: Vec<u8>,
     pub head_method: bool,
@@ -295,6 +298,7 @@ impl Default for Serving {
             length: None,
             chunked: false,
             fastcgi: false,
+            stream: false,
             buffered: Vec::new(),
             head_method: false,
             replayable: false,

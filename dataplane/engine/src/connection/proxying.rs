@@ -96,7 +96,7 @@ impl Worker {
         serving.upstream_address = Some(endpoint.address);
         exchange.set_upstream(endpoint.clone(), state.upstream_host);
         let key = PoolKey { endpoint: endpoint.key, name };
-        let pooled = reuse && state.proxy_protocol == 0;
+        let pooled = reuse && state.proxy_protocol == 0 && !serving.stream;
         match if pooled { self.pool.take(&key) } else { None } {
             Some(pooled) => self.reuse(io, socket, pooled),
             None => self.dial(io, socket, endpoint, key),
@@ -217,6 +217,9 @@ impl Worker {
 
     /// Connected, and encrypted where it must be: the request goes up.
     pub fn upstream_ready<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
+        if self.downstream(client).is_some_and(|down| down.serving.stream) {
+            return self.stream_ready(io, client, upstream);
+        }
         self.choose_protocol(client, upstream);
         self.send_request(io, client, upstream);
         self.advance_input(io, client);

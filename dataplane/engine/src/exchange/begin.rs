@@ -210,6 +210,19 @@ impl Exchange {
         Ok(())
     }
 
+    /// A connection without a request; `name` is what its ClientHello asked for.
+    pub fn begin_stream(&mut self, name: &[u8], peer: &Peer, settings: &Settings, now: Clock) {
+        self.clear();
+        self.take_peer(peer, now);
+        self.as_caddy = settings.as_caddy;
+        self.method.extend_from_slice(b"STREAM");
+        self.authority.extend_from_slice(name);
+        self.lower_host.extend_from_slice(name);
+        self.host_end = name.len();
+        self.client = self.find_client(settings);
+        self.take_request_id();
+    }
+
     fn clear(&mut self) {
         for buffer in [
             &mut self.method,

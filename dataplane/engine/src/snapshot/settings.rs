@@ -3,6 +3,7 @@
 use crate::access_log::loggers::Loggers;
 use crate::addresses::AddressSet;
 use crate::exchange::ListenerId;
+use crate::protocol::Transport;
 use crate::{limits, protocol};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -94,6 +95,7 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// What clients see where a Service maps the port; never 0.
     pub external_port: u16,
+    pub transport: Transport,
 }
 
 impl Listener {
@@ -115,6 +117,7 @@ impl Listener {
             tls: message.tls,
             proxy_protocol: message.proxy_protocol,
             external_port: port(external)?,
+            transport: message.transport(),
         })
     }
 }

@@ -28,6 +28,7 @@ from zeroserve_ir.caddyfile.meaning.issuers import (
     read_storage,
 )
 from zeroserve_ir.caddyfile.meaning.reading import Reading, duration_ns, refusal, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.streams import read_layer4
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree_carried import Json
@@ -130,6 +131,7 @@ CARRIED_OPTIONS: dict[str, Reader] = {
     "fallback_sni": read_text,
     "filesystem": _read_filesystem,
     "key_type": read_text,
+    "layer4": read_layer4,
     "local_certs": _read_true,
     "metrics": _read_metrics,
     "ocsp_interval": read_duration,

@@ -181,3 +181,22 @@ def test_a_misspelt_name_is_answered_with_the_right_one(build, ingress):
     loaded = build(ingress(annotations={"rewrite-targett": "/"}))
     (found,) = warned(loaded, "ZS0401")
     assert "rewrite-target?" in found.help
+
+
+def test_tls_passes_through_to_the_service_of_the_root(build, ingress):
+    loaded = build(ingress(annotations={"ssl-passthrough": "true"}))
+    plain, secure = loaded.sites
+    assert [site.passthrough for site in loaded.sites] == [False, True]
+    assert {site.addresses[0].scheme for site in loaded.sites} == {tree.Scheme.HTTP, tree.Scheme.HTTPS}
+    (route,) = secure.routes
+    (handler,) = route.handlers
+    assert handler.upstreams == next(proxies(loaded)).upstreams
+    assert handler.transport.tls is None and not route.matchers and plain.routes
+
+
+def test_passing_through_what_restricts_access_closes(build, ingress):
+    names = {"ssl-passthrough": "true", "whitelist-source-range": "10.0.0.0/8"}
+    loaded = build(ingress(annotations=names))
+    assert not any(site.passthrough for site in loaded.sites)
+    assert loaded.sites[0].routes[0].handlers[0].status == "503"
+    assert "ZS0402" in {item.code.name for item in loaded.diagnostics}
