@@ -8,7 +8,7 @@ published as closed (503), never left out: the next host must not answer for it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zeroserve_ir import tree
@@ -60,7 +60,9 @@ def draft_endpoints(name: str, addresses: Iterable[EndpointAddress]) -> pb.Resou
     return make_resource(message)
 
 
-def draft_settings(settings: BuildSettings, default_certificate: str) -> list[pb.Resource]:
+def draft_settings(
+    settings: BuildSettings, default_certificate: str, ticket_keys: Sequence[bytes] = ()
+) -> list[pb.Resource]:
     """Return the Settings and the Listeners."""
     denied = () if settings.local else DENIED_ADDRESSES + settings.endpoint_addresses_denied
     message = pb.Settings(
@@ -71,6 +73,7 @@ def draft_settings(settings: BuildSettings, default_certificate: str) -> list[pb
         drain_timeout_ms=settings.drain_timeout_ms,
         strict_encoded_slash=settings.strict_encoded_slash,
         denied_upstreams=denied,
+        ticket_keys=ticket_keys,
     )
     listeners = (
         pb.Listener(

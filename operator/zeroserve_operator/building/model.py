@@ -36,6 +36,7 @@ from zeroserve_operator.resources.plugins import ZeroservePlugin
 from zeroserve_operator.resources.routes import ZeroserveRoute
 from zeroserve_operator.settings import BuildSettings
 from zeroserve_operator.store import Store
+from zeroserve_operator.ticket_keys import derive_ticket_keys
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class Builder:
             touched.certificates.add(self.settings.default_certificate)
         for name in sorted(touched.certificates):
             self._take_certificate(name, store, now, touched)
-        self._take_settings()
+        self._take_settings(now)
         for key in touched.objects:
             outcome = self._sum_up(key, store)
             if outcome is None:
@@ -345,7 +346,7 @@ class Builder:
         self._resources.put(key, entry[2])
         touched.objects.update(requests)
 
-    def _take_settings(self) -> None:
+    def _take_settings(self, now: datetime) -> None:
         """Name the default certificate: the one that is set where it can be served, else the fallback."""
         name = self.settings.default_certificate
         entry = self._known.certificates.get(name)
@@ -354,7 +355,9 @@ class Builder:
             default = self.fallback.name
             resource = make_resource(self.fallback)
             self._resources.put((int(resource.type), resource.name), resource)
-        for resource in draft_settings(self.settings, default):
+        built = entry[1].message if entry is not None else None
+        keys = derive_ticket_keys(built.key, now.date()) if built is not None else ()
+        for resource in draft_settings(self.settings, default, keys):
             self._resources.put((int(resource.type), resource.name), resource)
 
     def _sum_up(self, key: ObjectKey, store: Store) -> ObjectOutcome | None:
