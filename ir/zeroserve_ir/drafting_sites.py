@@ -264,6 +264,7 @@ class _Drafting:
             access_log=options.access_log,
             drain_timeout_ms=options.grace_period_ms,
             as_caddy=True,
+            ocsp_off="ocsp_stapling" in options.others.value(),
         )
         add_loggers(settings, self.written, self.listener_names)
         addresses = [address for site in self.sites for address in site.addresses]

@@ -125,6 +125,8 @@ pub const PROXY_V2_PAYLOAD_BYTES_MAX: usize = 2048;
 
 /// TLS handshake flight from a peer: certificate chains of clients and backends stay far below.
 pub const TLS_BUFFERED_BYTES_MAX: usize = 128 << 10;
+/// A ClientHello that is read before rustls reads it: again with each piece that comes. With ML-KEM they have 2 KiB.
+pub const HELLO_BYTES_MAX: usize = 16 << 10;
 /// Plaintext of one TLS record (RFC 8446 5.1).
 pub const TLS_RECORD_BYTES_MAX: usize = 16 << 10;
 

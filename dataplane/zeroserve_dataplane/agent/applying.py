@@ -27,6 +27,7 @@ from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.planning import Plan, Planner, Refusal
 from zeroserve_dataplane.agent.probing import Prober
 from zeroserve_dataplane.agent.resolving import Resolver
+from zeroserve_dataplane.agent.stapling import Stapler
 from zeroserve_dataplane.enginelink.linking import (
     EngineLink,
     EngineLinkLostError,
@@ -87,6 +88,7 @@ class Node:
         self._version = version
         self._resolver = resolver
         self.prober = Prober()
+        self._stapler = Stapler()
         self._planner = Planner()
         self._wanted: SnapshotDraft | None = None
         self._refused: dict[ResourceKey, tuple[str, Diagnostic]] = {}
@@ -139,6 +141,16 @@ class Node:
     async def refresh_names(self) -> bool:
         """Resolve upstream names again; whether the engine got other addresses."""
         changed = await self._resolver.refresh(_select(self.good, pb.ENDPOINTS))
+        if changed:
+            await self._commit_again()
+        return changed
+
+    async def refresh_staples(self) -> bool:
+        """Ask authorities about certificates where it is time; whether the engine got other responses."""
+        settings = pb.Settings()
+        for resource in _select(self.good, pb.SETTINGS):
+            settings = pb.Settings.FromString(resource.payload)
+        changed = await self._stapler.refresh(_select(self.good, pb.CERTIFICATE), settings)
         if changed:
             await self._commit_again()
         return changed
@@ -239,6 +251,8 @@ class Node:
                     target[int(pb.IMAGE), resource.name] = StagedPut(image.resource, image.code)
             elif key[0] == pb.CLUSTER:
                 target[key] = StagedPut(self.prober.render(resource))
+            elif key[0] == pb.CERTIFICATE:
+                target[key] = StagedPut(self._stapler.render(resource))
             elif key[0] == pb.ENDPOINTS:
                 target[key] = StagedPut(self._resolver.resolve(resource))
             else:

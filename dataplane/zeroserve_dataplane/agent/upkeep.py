@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 OPTIMISE_AFTER_S = 1.0
 """Quiet time after a change before its programs are compiled again: changes come in bursts."""
 RETRY_REFUSED_S = 30.0
+STAPLE_S = 5.0
+"""Between two looks at which certificates want an OCSP response: new ones are served without one so long."""
 
 
 async def keep_up(node: Node) -> None:
@@ -25,6 +27,7 @@ async def keep_up(node: Node) -> None:
         group.create_task(_optimise(node), name="optimising")
         group.create_task(_refresh_names(node), name="resolving")
         group.create_task(_retry_refused(node), name="retrying")
+        group.create_task(_staple(node), name="stapling")
         group.create_task(node.apply_health(), name="applying health")
 
 
@@ -52,3 +55,10 @@ async def _retry_refused(node: Node) -> None:
     while True:
         await asyncio.sleep(RETRY_REFUSED_S)
         await node.retry_refused()
+
+
+async def _staple(node: Node) -> None:
+    while True:
+        await asyncio.sleep(STAPLE_S * random.uniform(0.8, 1.2))
+        if node.state.ready:
+            await node.refresh_staples()

@@ -381,6 +381,7 @@ class Settings(_message.Message):
     LOGGERS_FIELD_NUMBER: _builtins.int
     SERVER_LOGS_FIELD_NUMBER: _builtins.int
     EXPLAIN_KEY_FIELD_NUMBER: _builtins.int
+    OCSP_OFF_FIELD_NUMBER: _builtins.int
     TICKET_KEYS_FIELD_NUMBER: _builtins.int
     CLIENT_IP_FIELDS_FIELD_NUMBER: _builtins.int
     CLIENT_IP_STRICT_FIELD_NUMBER: _builtins.int
@@ -398,6 +399,8 @@ class Settings(_message.Message):
     """refuse %2F everywhere"""
     explain_key: _builtins.bytes
     """HMAC-SHA256 of debug headers; none: no request is explained"""
+    ocsp_off: _builtins.bool
+    """for the agent: staple nothing that it has to ask for"""
     client_ip_strict: _builtins.bool
     """as_caddy: the last address that is no trusted proxy, not the first of all"""
     as_caddy: _builtins.bool
@@ -442,6 +445,7 @@ class Settings(_message.Message):
         loggers: _abc.Iterable[Global___Logger] | None = ...,
         server_logs: _abc.Iterable[Global___ServerLogs] | None = ...,
         explain_key: _builtins.bytes = ...,
+        ocsp_off: _builtins.bool = ...,
         ticket_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         client_ip_fields: _abc.Iterable[_builtins.str] | None = ...,
         client_ip_strict: _builtins.bool = ...,
@@ -449,7 +453,7 @@ class Settings(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "ocsp_off", b"ocsp_off", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,6 +44,7 @@ _RUN_OPTIONS = (
     "http_port",
     "https_port",
     "layer4",
+    "ocsp_stapling",
     "pki",
     "servers",
     "skip_install_trust",

@@ -38,6 +38,8 @@ pub struct Settings {
     pub server_logs: ::prost::alloc::vec::Vec<ServerLogs>,
     #[prost(bytes = "bytes", tag = "15")]
     pub explain_key: ::prost::bytes::Bytes,
+    #[prost(bool, tag = "42")]
+    pub ocsp_off: bool,
     #[prost(bytes = "bytes", repeated, tag = "41")]
     pub ticket_keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(string, repeated, tag = "24")]

@@ -3,7 +3,7 @@
 //!
 //! Rule: bytes of strangers; whatever is not understood is `Foreign` and left to rustls, which sends the alert.
 
-use crate::limits::TLS_BUFFERED_BYTES_MAX;
+use crate::limits::HELLO_BYTES_MAX;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -79,7 +79,7 @@ fn message(bytes: &[u8]) -> Option<Option<&[u8]>> {
     }
     let head = bytes.get(..4)?;
     let length = usize::from(head[1]) << 16 | usize::from(head[2]) << 8 | usize::from(head[3]);
-    if length > TLS_BUFFERED_BYTES_MAX {
+    if length > HELLO_BYTES_MAX {
         return Some(None);
     }
     bytes.get(4..4 + length).map(Some)

@@ -1,0 +1,251 @@
+"""OCSP stapling: a responder is asked, its answer judged, and clients get it in the handshake.
+
+Needs the engine's binary (`make setup`, or ZEROSERVE_ENGINE); without it these tests fail.
+"""
+
+import contextlib
+import datetime
+import http.server
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from ports import free_port
+from signing import Authority, key_pem, name_of, pem
+from zeroserve_dataplane.agent.stapling import StapleError, ask_responder, find_question, judge_response
+from zeroserve_ir._pb import resources_pb2 as pb
+
+ZEROSERVE = Path(sys.executable).parent / "zeroserve"
+PATIENCE_S = 60
+HOUR = datetime.timedelta(hours=1)
+DER = serialization.Encoding.DER
+
+
+class Responder:
+    """Answers by what the test sets; `signer` is the authority, or whom it certified."""
+
+    def __init__(self, authority):
+        self.authority = authority
+        self.signer = authority.certificate, authority.key
+        self.status = ocsp.OCSPCertStatus.GOOD
+        self.begins, self.lasts = -HOUR, 4 * HOUR
+        self.serial_shift = 0
+        self.asked = 0
+
+    def answer(self, request):
+        self.asked += 1
+        now = datetime.datetime.now(datetime.UTC)
+        revoked = self.status is ocsp.OCSPCertStatus.REVOKED
+        certificate, key = self.signer
+        builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
+            request.issuer_name_hash,
+            request.issuer_key_hash,
+            request.serial_number + self.serial_shift,
+            hashes.SHA1(),
+            self.status,
+            now + self.begins,
+            now + self.begins + self.lasts,
+            now - HOUR if revoked else None,
+            None,
+        )
+        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, certificate)
+        if certificate != self.authority.certificate:
+            builder = builder.certificates([certificate])
+        return builder.sign(key, hashes.SHA256()).public_bytes(DER)
+
+
+@pytest.fixture
+def authority():
+    return Authority("an authority")
+
+
+@pytest.fixture
+def responder(authority):
+    """A responder that listens, with its `url`."""
+    found = Responder(authority)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            request = ocsp.load_der_ocsp_request(self.rfile.read(int(self.headers["Content-Length"])))
+            body = found.answer(request)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found.url = f"http://127.0.0.1:{server.server_address[1]}/ocsp"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield found
+        server.shutdown()
+
+
+def make_certificate(authority, url):
+    key = ec.generate_private_key(ec.SECP256R1())
+    location = x509.UniformResourceIdentifier(url)
+    access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, location)
+    more = [x509.AuthorityInformationAccess([access])]
+    names = [x509.DNSName("stapled.test")]
+    return authority.sign(name_of("stapled"), key, names, ExtendedKeyUsageOID.SERVER_AUTH, more=more), key
+
+
+@pytest.fixture
+def question(authority, responder):
+    certificate, _ = make_certificate(authority, responder.url)
+    chain = [certificate.public_bytes(DER), authority.certificate.public_bytes(DER)]
+    found = find_question(pb.Certificate(chain=chain))
+    assert found is not None and found.url == responder.url
+    return found
+
+
+def judged(question):
+    now = datetime.datetime.now(datetime.UTC)
+    return judge_response(ask_responder(question, ()), question, now)
+
+
+def test_a_good_response_is_taken_and_renewed_when_half_its_time_is_over(question, responder):
+    renewal, end = judged(question)
+    assert end - renewal == responder.lasts / 2
+
+
+def certify_responder(authority, usage, **settings):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return authority.sign(name_of("responder"), key, (), usage, **settings), key
+
+
+def test_a_responder_that_the_issuer_certified_is_believed(question, responder, authority):
+    responder.signer = certify_responder(authority, ExtendedKeyUsageOID.OCSP_SIGNING)
+    judged(question)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": ocsp.OCSPCertStatus.REVOKED},
+        {"status": ocsp.OCSPCertStatus.UNKNOWN},
+        {"begins": -5 * HOUR},
+        {"begins": HOUR},
+        {"serial_shift": 1},
+    ],
+)
+def test_another_response_is_not(question, responder, fault):
+    vars(responder).update(fault)
+    with pytest.raises(StapleError):
+        judged(question)
+
+
+def test_a_stranger_s_response_is_not(question, responder, authority):
+    stranger = Authority("a stranger")
+    for signer in (
+        (stranger.certificate, stranger.key),
+        certify_responder(stranger, ExtendedKeyUsageOID.OCSP_SIGNING),
+        certify_responder(authority, ExtendedKeyUsageOID.SERVER_AUTH),
+    ):
+        responder.signer = signer
+        with pytest.raises(StapleError):
+            judged(question)
+
+
+def test_no_bytes_surprise_the_reader(question):
+    der = bytearray(ask_responder(question, ()))
+    now = datetime.datetime.now(datetime.UTC)
+    for at in range(0, len(der), 3):
+        changed = bytes(der[:at]) + bytes([der[at] ^ 0x15]) + bytes(der[at + 1 :])
+        with contextlib.suppress(StapleError):
+            # A byte of what nobody signs, such as an unused flag, may differ.
+            judge_response(changed, question, now)
+        with pytest.raises(StapleError):
+            judge_response(bytes(der[:at]), question, now)
+
+
+def test_what_may_not_be_dialled_is_not_asked(question, responder):
+    with pytest.raises(StapleError, match="no address"):
+        ask_responder(question, ("127.0.0.0/8",))
+    assert responder.asked == 0
+
+
+def hello(name):
+    """A ClientHello of TLS 1.2, whose answer is readable, that asks for the certificate's status."""
+
+    def extension(number, content):
+        return struct.pack("!HH", number, len(content)) + content
+
+    encoded = name.encode()
+    extensions = (
+        extension(0, struct.pack("!HBH", len(encoded) + 3, 0, len(encoded)) + encoded)
+        + extension(5, b"\x01\x00\x00\x00\x00")
+        + extension(10, struct.pack("!HHH", 4, 0x001D, 0x0017))
+        + extension(13, struct.pack("!HHHH", 6, 0x0403, 0x0804, 0x0401))
+        + extension(23, b"")
+    )
+    body = b"\x03\x03" + os.urandom(32) + b"\x00" + struct.pack("!HHH", 4, 0xC02B, 0xC02F) + b"\x01\x00"
+    body += struct.pack("!H", len(extensions)) + extensions
+    message = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + struct.pack("!H", len(message)) + message
+
+
+def read_staple(port):
+    """Return the response of the server's CertificateStatus; none is empty."""
+    handshake = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        connection.sendall(hello("stapled.test"))
+        stream = connection.makefile("rb")
+        while b"\x0e\x00\x00\x00" not in handshake[-4:]:
+            kind, _, length = struct.unpack("!BHH", stream.read(5))
+            assert kind == 22
+            handshake += stream.read(length)
+    while handshake:
+        length = int.from_bytes(handshake[1:4], "big")
+        if handshake[0] == 22:
+            return handshake[8 : 4 + length]
+        handshake = handshake[4 + length :]
+    return b""
+
+
+@pytest.fixture
+def served(tmp_path, authority, responder):
+    """The port of a site with a certificate that names the responder."""
+    certificate, key = make_certificate(authority, responder.url)
+    (tmp_path / "chain.pem").write_bytes(pem(certificate) + pem(authority.certificate))
+    (tmp_path / "key.pem").write_bytes(key_pem(key))
+    port = free_port()
+    site = f"https://stapled.test:{port} {{\n\tbind 127.0.0.1\n\ttls chain.pem key.pem\n\trespond x\n}}\n"
+    (tmp_path / "Caddyfile").write_text("{\n\tauto_https disable_redirects\n}\n" + site)
+    environment = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    environment |= {name: value for name, value in os.environ.items() if name == "ZEROSERVE_ENGINE"}
+    command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    yield port, process, tmp_path / "log"
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=PATIENCE_S)
+
+
+def test_clients_get_the_response_with_the_certificate(served, responder):
+    port, process, log = served
+    deadline = time.monotonic() + PATIENCE_S
+    staple = b""
+    while not staple:
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(log.read_text())
+        with contextlib.suppress(ConnectionRefusedError):
+            staple = read_staple(port)
+        time.sleep(0.1)
+    response = ocsp.load_der_ocsp_response(staple)
+    assert response.certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert responder.asked == 1
