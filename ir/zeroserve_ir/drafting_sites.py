@@ -110,6 +110,23 @@ def _join_sites(sites: Sequence[tree.Site], body: tuple[tuple[int, str], ...]) -
     return replace(sites[body[0][0]], routes=tuple(routes), errors=())
 
 
+def _put_first(single: tree.Site, other: tree.Site | None) -> tree.Site:
+    """Return a site that answers as `single` for hosts of one label (`http://*`), else as the other one."""
+    routes = [
+        tree.Route(
+            (tree.Subroute(single.routes, single.errors),),
+            ((tree.MatchHost(("*",)),),),
+            terminal=True,
+            span=single.span,
+        )
+    ]
+    if other is not None:
+        routes.append(
+            tree.Route((tree.Subroute(other.routes, other.errors),), terminal=True, span=other.span)
+        )
+    return replace(other or single, routes=tuple(routes), errors=())
+
+
 class _Drafting:
     def __init__(
         self,
@@ -175,15 +192,20 @@ class _Drafting:
         """Add the virtual hosts of one set of listeners; equal bodies share a virtual host."""
         listeners = [self.listener_names[one] for one in server.listen if one in self.listener_names]
         hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
-        by_body: dict[tuple[tuple[tuple[int, str], ...], bytes], list[str]] = {}
+        by_body: dict[tuple[tuple[tuple[int, str], ...], bytes, bool], list[str]] = {}
         policies: dict[bytes, HostPolicy] = {}
         answering = _AnsweringSites(server)
-        for host in hosts:
+        single = "*" in hosts
+        for host in dict.fromkeys(host.removeprefix("*") if host == "*" else host for host in hosts):
             policy = self.policies.find(server, host)
             policies[policy.key] = policy
-            by_body.setdefault((answering.find(host), policy.key), []).append(host)
-        for (body, key), names in by_body.items():
-            self._add_host(_join_sites(self.sites, body), names, listeners, policies[key])
+            by_body.setdefault((answering.find(host), policy.key, single and not host), []).append(host)
+        for (body, key, behind_single), names in by_body.items():
+            site = _join_sites(self.sites, body) if body else None
+            if behind_single:
+                site = _put_first(_join_sites(self.sites, answering.find("*")), site)
+            if site is not None:
+                self._add_host(site, names, listeners, policies[key])
 
     def add_streams(self) -> None:
         """Add the virtual hosts of `layer4`, and the listeners that no site has."""

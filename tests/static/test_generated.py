@@ -9,7 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("generator", ["tools/protocols/generate.py", "tools/abi/generate.py"])
+@pytest.mark.parametrize(
+    "generator", ["tools/protocols/generate.py", "tools/abi/generate.py", "tools/profiles/generate.py"]
+)
 def test_generated_files_are_current(generator: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(ROOT / generator), str(tmp_path)], check=True, cwd=ROOT)
     made = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -209,3 +209,27 @@ def test_a_placeholder_of_a_file_that_is_no_text_is_empty_with_a_warning(draft, 
     assert literals(drafted) == ["<", "", ">"]
     (finding,) = drafted.diagnostics
     assert (finding.code, finding.severity) == (Code.ZS0111, Severity.WARNING)
+
+
+def test_a_star_is_a_host_of_one_label_before_what_answers_for_any(draft):
+    alone = draft("http://* {\n respond one\n}")
+    assert [list(host.hosts) for host in messages(alone, pb.VIRTUAL_HOST).values()] == [[""]]
+    both = draft("http://* {\n respond one\n}\nhttp://a.example {\n respond a\n}\nhttp:// {\n respond any\n}")
+    assert sorted(list(host.hosts) for host in messages(both, pb.VIRTUAL_HOST).values()) == [
+        [""],
+        ["a.example"],
+    ]
+    hosts = [list(row.values) for tables in messages(both, pb.TABLES).values() for row in tables.hosts]
+    assert ["*"] in hosts
+
+
+def test_variables_of_the_environment_are_filled_in(certificates):
+    text = "http://a {\n header X {env.WORD}\n reverse_proxy {env.UP}:80 {env.NONE}127.0.0.1:81\n}"
+    configuration, _ = read_configuration(text, environment={})
+    environment = {"WORD": "{method}", "UP": "127.0.0.1"}
+    drafted = draft_sites(configuration, refuse_files, certificates, NOW, environment)
+    (endpoints,) = messages(drafted, pb.ENDPOINTS).values()
+    assert [(one.address, one.port) for one in endpoints.endpoints] == [("127.0.0.1", 80), ("127.0.0.1", 81)]
+    (tables,) = messages(drafted, pb.TABLES).values()
+    (value,) = [change.value for row in tables.header_changes for change in row.changes]
+    assert [part.literal for part in value.parts] == ["{method}"]
