@@ -164,3 +164,24 @@ def test_a_file_that_shrinks_ends_its_connection(site):
             while block := reader.read(1_000_000):
                 received += len(block)
         assert received < 64_000_000
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("length", [1, 32_767, 32_768, 65_536, 65_537, 102_400, 600_000])
+def test_a_file_that_is_replaced_while_it_is_kept_open_is_the_new_one(site, tls, length):
+    folder, plain, secure = site
+    path, other = folder / "changing", folder / "changing.new"
+    with connected(secure if tls else plain, tls) as (client, reader):
+        for step, size in enumerate((length, length, length + 5, max(length - 5, 0))):
+            content = CONTENT[step : step + size]
+            other.write_bytes(content)
+            other.rename(path)
+            for _ in range(3):
+                client.sendall(request("/changing"))
+                assert read_answer(reader) == (200, content)
+            path.write_bytes(content[::-1] + b"!")
+            client.sendall(request("/changing"))
+            assert read_answer(reader) == (200, content[::-1] + b"!")
+        path.unlink()
+        client.sendall(request("/changing"))
+        assert read_answer(reader)[0] == 404
