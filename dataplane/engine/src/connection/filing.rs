@@ -226,9 +226,7 @@ impl Worker {
     /// Sends as much of the file as the client takes and the kernel has in memory.
     pub fn send_file<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         loop {
-            // Little is read ahead: what was copied is sent while the processor still has it near.
-            let is_ahead = !self.is_stream(socket) && io.pending(socket) >= FILE_READ_BYTES;
-            if is_ahead || self.is_full(io, socket) {
+            if self.is_full(io, socket) {
                 return self.notify_drained(io, socket);
             }
             match self.lend_file(io, socket) {
