@@ -47,7 +47,7 @@ pub struct Status {
     pub mode: u32,
     /// Of the file's entry itself, and names that it has: renaming and removing change them.
     changed: (i64, i64),
-    links: u64,
+    links: libc::nlink_t,
 }
 
 impl Status {
@@ -65,7 +65,7 @@ impl Status {
             nanoseconds: raw.st_mtime_nsec,
             mode: raw.st_mode,
             changed: (raw.st_ctime, raw.st_ctime_nsec),
-            links: raw.st_nlink.into(),
+            links: raw.st_nlink,
         }
     }
 
