@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -155,6 +155,9 @@ class _Drafting:
         self.listener_names: dict[str, str] = {}
         self.terminated: set[str] = set()
         """Names of streams whose TLS ends here."""
+        servers: list[dict[str, Any]] = configuration.options.others.value().get("servers", [])
+        self.clear_http2 = {one["listener"] for one in servers if "h2c" in one["server"].get("protocols", ())}
+        """Listeners whose clients may begin with HTTP/2; "" is all."""
         self.default_certificate = ""
         self.certificates_by_name: dict[str, pb.Certificate] = {}
         self.lowered: dict[tuple[tuple[tree.Route, ...], tuple[tree.Route, ...]], LoweredSite] = {}
@@ -186,6 +189,7 @@ class _Drafting:
         name = f"{scheme.value}-{port}" + (f"-{host}" if host else "")
         self.listener_names[listen] = name
         listener = pb.Listener(name=name, address=host, port=port, tls=scheme is tree.Scheme.HTTPS)
+        listener.http2 = not listener.tls and bool(self.clear_http2 & {"", listen})
         self.resources.append(make_resource(listener))
 
     def add_server(self, server: Server) -> None:

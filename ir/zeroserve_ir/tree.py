@@ -43,6 +43,7 @@ from zeroserve_ir.tree_upstreams import NO_RESILIENCE as NO_RESILIENCE
 from zeroserve_ir.tree_upstreams import RANDOM_SELECTION as RANDOM_SELECTION
 from zeroserve_ir.tree_upstreams import ActiveHealth as ActiveHealth
 from zeroserve_ir.tree_upstreams import HttpTransport as HttpTransport
+from zeroserve_ir.tree_upstreams import Mirror as Mirror
 from zeroserve_ir.tree_upstreams import OutlierEjection as OutlierEjection
 from zeroserve_ir.tree_upstreams import PassiveHealth as PassiveHealth
 from zeroserve_ir.tree_upstreams import Resilience as Resilience

@@ -211,6 +211,16 @@ class OutlierEjection:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """`mirror` (ours): an upstream that gets a copy of some requests; nobody waits for its answers."""
+
+    upstream: Upstream
+    scheme: str = ""
+    """As it was written: "", `http`, `https` or `h2c`."""
+    percent: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Resilience:
     """What stock Caddy has no words for: `slow_start`, `retry_budget`, `max_requests`, `queue` …"""
 
@@ -224,6 +234,7 @@ class Resilience:
     """Requests that wait where all is taken, of a node."""
     queue_timeout_ms: int = 0
     outliers: OutlierEjection | None = None
+    mirrors: tuple[Mirror, ...] = ()
 
 
 NO_RESILIENCE = Resilience()

@@ -20,7 +20,7 @@ pub const LEADING_BLANK_LINES_MAX: u8 = 1;
 pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
 /// Chunk extensions of one body: nobody uses them, they are dropped; more is the CVE-2023-39326 class.
 pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 4 << 10;
-/// Trailer section of one body; trailers are dropped.
+/// Trailer section of one body; those of requests are dropped, those of answers may go on.
 pub const TRAILER_BYTES_MAX: u32 = 8 << 10;
 /// 1xx heads before a final response: 100, 102 and 103 make three; the rest is a flood.
 /// Upstream requests of one exchange, as `handle_response` may ask for another one; no configuration nests so deep.
@@ -86,6 +86,8 @@ pub const RETRY_EPOCH_MS: u64 = 5_000;
 pub const RETRIES_ALWAYS: u64 = 10;
 /// Between two looks of a request that waits for room: below what people notice, above a tick of the wheel.
 pub const QUEUE_POLL_MS: u64 = 20;
+/// Copies of requests under way (`mirror`), of one worker; beyond, requests are not copied.
+pub const COPIES_PER_WORKER_MAX: usize = 1024;
 /// Body bytes of one request kept for repeating it (`request_buffers unlimited` as well); a longer one streams on.
 pub const REQUEST_BUFFER_BYTES_MAX: usize = 4 << 20;
 /// An answer's bytes kept for a client that does not take them yet, whatever `response_buffers` says.

@@ -44,6 +44,7 @@ counters! {
     UpstreamRetries Counter "upstream_retries_total" [] "Further attempts of a request.";
     UpstreamRetriesDenied Counter "upstream_retries_denied_total" [] "Further attempts that a retry budget forbade.";
     UpstreamQueued Counter "upstream_queued_total" [] "Requests that waited for room at their upstreams.";
+    UpstreamCopies Counter "upstream_copies_total" [] "Copies of requests sent to mirrors.";
     UpstreamErrors Counter "upstream_errors_total" [] "Requests whose upstream failed for good.";
     UpstreamIdle Gauge "upstream_idle" [] "Pooled connections to endpoints.";
     DownstreamBytesReceived Counter "downstream_bytes_received_total" [] "Bytes from clients.";

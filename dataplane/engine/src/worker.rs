@@ -86,6 +86,8 @@ pub struct Worker {
     /// Ids from here on are streams of HTTP/2 connections.
     pub streams_base: u32,
     pub streams_opened: u32,
+    /// Copies of requests under way, for mirrors.
+    pub copies: usize,
     pub free_streams: Vec<u32>,
     // Boxed: they are the boxes of `downstreams`.
     #[allow(clippy::vec_box)]
@@ -151,6 +153,7 @@ impl Worker {
             drain: None,
             streams_base: io.sockets_max(),
             streams_opened: 0,
+            copies: 0,
             free_streams: Vec::new(),
             spare_streams: Vec::new(),
             marked: Vec::new(),

@@ -821,6 +821,7 @@ class Listener(_message.Message):
     PROXY_PROTOCOL_FIELD_NUMBER: _builtins.int
     EXTERNAL_PORT_FIELD_NUMBER: _builtins.int
     TRANSPORT_FIELD_NUMBER: _builtins.int
+    HTTP2_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"http", "https", "http-8080" """
     address: _builtins.str
@@ -832,6 +833,8 @@ class Listener(_message.Message):
     external_port: _builtins.int
     """what clients see, where a Service maps it; 0 is port"""
     transport: Global___Transport.ValueType
+    http2: _builtins.bool
+    """without TLS: clients may begin with HTTP/2 (h2c, prior knowledge)"""
     def __init__(
         self,
         *,
@@ -842,10 +845,11 @@ class Listener(_message.Message):
         proxy_protocol: _builtins.bool = ...,
         external_port: _builtins.int = ...,
         transport: Global___Transport.ValueType = ...,
+        http2: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "name", b"name", "port", b"port", "proxy_protocol", b"proxy_protocol", "tls", b"tls", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "http2", b"http2", "name", b"name", "port", b"port", "proxy_protocol", b"proxy_protocol", "tls", b"tls", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2652,23 +2656,23 @@ Global___ProxyCall: _TypeAlias = ProxyCall  # noqa: Y015
 
 @_typing.final
 class Mirror(_message.Message):
-    """A cluster that gets a copy of some requests; its answers are dropped."""
+    """A proxy call, by row, that gets a copy of some requests; its answers are dropped."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLUSTER_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
     PERCENT_FIELD_NUMBER: _builtins.int
-    cluster: _builtins.str
+    row: _builtins.int
     percent: _builtins.int
     def __init__(
         self,
         *,
-        cluster: _builtins.str = ...,
+        row: _builtins.int = ...,
         percent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "percent", b"percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["percent", b"percent", "row", b"row"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

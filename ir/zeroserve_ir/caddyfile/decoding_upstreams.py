@@ -16,6 +16,7 @@ from zeroserve_ir.tree_upstreams import (
     NO_RESILIENCE,
     ActiveHealth,
     HttpTransport,
+    Mirror,
     OutlierEjection,
     PassiveHealth,
     Resilience,
@@ -23,6 +24,7 @@ from zeroserve_ir.tree_upstreams import (
     SelectionPolicy,
     SourceKind,
     TrustPool,
+    Upstream,
     UpstreamSource,
     UpstreamTls,
 )
@@ -100,6 +102,10 @@ def decode_resilience(found: Json | None) -> Resilience:
         outliers=outliers
         and OutlierEjection(
             outliers["failures"], milliseconds(outliers["duration"]), outliers["share_percent"]
+        ),
+        mirrors=tuple(
+            Mirror(Upstream(one["dial"]), one.get("scheme", ""), one["percent"])
+            for one in found.get("mirrors", ())
         ),
     )
 

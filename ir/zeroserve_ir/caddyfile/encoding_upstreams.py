@@ -107,6 +107,10 @@ def encode_resilience(resilience: Resilience) -> Json:
                 "duration": nanoseconds(outliers.duration_ms),
                 "share_percent": outliers.share_percent,
             },
+            "mirrors": [
+                prune({"dial": mirror.upstream.dial, "scheme": mirror.scheme, "percent": mirror.percent})
+                for mirror in resilience.mirrors
+            ],
         }
     )
 

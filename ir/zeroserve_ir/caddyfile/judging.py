@@ -82,7 +82,8 @@ def _judge_options(options: Options) -> list[Diagnostic]:
     for server in others.get("servers", ()):
         fields: Json = server["server"]
         for name, value in fields.items():
-            if name in believing.FIELDS or name == "strict_sni_host":
+            served = name == "protocols" and {"h1", "h2"} <= set(value)
+            if served or name in believing.FIELDS or name == "strict_sni_host":
                 continue
             wrappers = [one.get("wrapper") for one in value] if name == "listener_wrappers" else []
             error = name in _SERVER_ERRORS and wrappers != ["tls"]

@@ -88,6 +88,9 @@ def print_resilience(resilience: Resilience) -> list[str]:
     if (outliers := resilience.outliers) is not None:
         duration = print_duration(outliers.duration_ms)
         lines.append(f"outlier_ejection {outliers.failures} {duration} {outliers.share_percent}%")
+    for mirror in resilience.mirrors:
+        prefix = f"{mirror.scheme}://" if mirror.scheme else ""
+        lines.append(line("mirror", word(prefix + mirror.upstream.dial), f"{mirror.percent}%"))
     return lines
 
 

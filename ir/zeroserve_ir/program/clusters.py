@@ -19,6 +19,8 @@ from zeroserve_ir.program.texts import parse_text
 from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree import (
     ActiveHealth,
+    HttpTransport,
+    Mirror,
     PassiveHealth,
     Resilience,
     ReverseProxy,
@@ -54,6 +56,8 @@ KEEPALIVE_OFF_MS = 1
 REFRESH_MS = 60_000
 """Of dynamic upstreams (Caddy: upstreams.go)."""
 DEFAULT_PORT = 80
+MIRRORED_BODY_BYTES_MAX = 64 << 10
+"""Of requests that are mirrored, where `request_buffers` says nothing: longer ones are not copied."""
 NAME_LENGTH_MAX = 200
 
 
@@ -105,6 +109,21 @@ def build_source(source: UpstreamSource) -> pb.UpstreamSource:
         grace_ms=source.grace_period_ms,
         ipv4=every or "ipv4" in source.versions,
         ipv6=every or "ipv6" in source.versions,
+    )
+
+
+def mirrored_proxy(proxy: ReverseProxy, mirror: Mirror) -> ReverseProxy:
+    """Return the handler that a mirror stands for: asks its upstream once, and changes requests alike."""
+    transport = {
+        "https": HttpTransport(tls=UpstreamTls()),
+        "h2c": HttpTransport(versions=("h2c", "2")),
+    }.get(mirror.scheme, HttpTransport())
+    return ReverseProxy(
+        (mirror.upstream,),
+        transport=transport,
+        request_headers=proxy.request_headers,
+        rewrite=proxy.rewrite,
+        trusted_proxies=proxy.trusted_proxies,
     )
 
 
@@ -184,6 +203,8 @@ def _set_resilience(cluster: pb.Cluster, resilience: Resilience) -> None:
     cluster.requests_max = resilience.requests_max
     cluster.queue_max = resilience.queue_max
     cluster.queue_timeout_ms = resilience.queue_timeout_ms
+    if resilience.mirrors and cluster.request_buffer_bytes == 0:
+        cluster.request_buffer_bytes = MIRRORED_BODY_BYTES_MAX
     if resilience.outliers is not None:
         cluster.outliers.failures = resilience.outliers.failures
         cluster.outliers.ejection_ms = resilience.outliers.duration_ms

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
+from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, mirrored_proxy, name_endpoints
 from zeroserve_ir.program.tables_answers import build_response_match
 from zeroserve_ir.program.tables_fastcgi import build_fastcgi
 from zeroserve_ir.program.tables_requests import parse_texts, subject_text
@@ -167,7 +167,11 @@ class TableBuilder:
         if proxy.rewrite is not None:
             call.has_rewrite = True
             call.rewrite.CopyFrom(build_rewrite(proxy.rewrite))
-        return len(self.tables.proxies) - 1
+        row = len(self.tables.proxies) - 1
+        for mirror in proxy.resilience.mirrors:
+            copied = self.add_proxy(mirrored_proxy(proxy, mirror), span)
+            self.tables.proxies[row].mirrors.add(row=copied, percent=mirror.percent)
+        return row
 
 
 def build_rewrite(rewrite: tree.Rewrite) -> pb.Rewrite:

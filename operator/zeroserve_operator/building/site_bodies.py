@@ -62,4 +62,6 @@ def find_services(routes: Iterable[tree.Route]) -> Iterator[tree.ServiceReferenc
             if isinstance(handler, tree.Subroute):
                 yield from find_services([*handler.routes, *handler.errors])
             elif isinstance(handler, tree.ReverseProxy):
-                yield from (item.service for item in handler.upstreams if item.service is not None)
+                mirrored = tuple(mirror.upstream for mirror in handler.resilience.mirrors)
+                asked = (*handler.upstreams, *mirrored)
+                yield from (item.service for item in asked if item.service is not None)

@@ -48,7 +48,7 @@ class _Bytes:
 
 def ask(port, request):
     """Send a request to a port of this machine and return the answer."""
-    data = _exchange(port, request.payload, request.sni)
+    data = exchange(port, request.payload, request.sni)
     if not data:
         return Answer(0)
     method = request.payload.split(b" ", 1)[0].decode("latin-1")
@@ -71,7 +71,8 @@ def _decode(coding, body):
     return body[:4] if coding == "zstd" else body
 
 
-def _exchange(port, payload, sni):
+def exchange(port, payload, sni):
+    """Send bytes and return all that comes back."""
     data = b""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
         connection = plain

@@ -64,6 +64,25 @@ class ClosingHandler(socketserver.StreamRequestHandler):
             pass
 
 
+class TrailingHandler(socketserver.StreamRequestHandler):
+    """Answers in chunks with trailers."""
+
+    def handle(self):
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n"
+            b"Trailer: X-Check, X-Other\r\nConnection: close\r\n\r\n"
+            b"5\r\nhello\r\n0\r\nX-Check: 1\r\nX-Other: two\r\n\r\n"
+        )
+
+
+def trailing_backend():
+    """Serve a backend whose answers have trailers; its port."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), TrailingHandler)
+    return _serve(server, lambda: server.server_address[1])
+
+
 def backend(name):
     """Serve a backend; its port."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EchoHandler)

@@ -16,7 +16,7 @@ from ports import free_ports
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from backends import backend, closing_backend
+from backends import backend, closing_backend, trailing_backend
 from serving import serving
 from trees import make_tree
 
@@ -60,6 +60,7 @@ def variables(tmp_path_factory):
             **{f"CLOSING_{letter}": stack.enter_context(closing_backend()) for letter in "ABCDEFG"},
             "ONE": one,
             "TWO": two,
+            "TRAILING": stack.enter_context(trailing_backend()),
             "DEAD": free_ports(1)[0],
             "CERTIFICATE": folder / "tls.crt",
             "KEY": folder / "tls.key",

@@ -2,10 +2,11 @@
 
 `NAME.caddyfile` holds sites; `{$PORT}` and `{$TLS_PORT}` are its own ports, `{$ONE}` and `{$TWO}` the
 backends', `{$DEAD}` a port where nobody listens, `{$CLOSING_A}` to `{$CLOSING_G}` backends that close without
-an answer, `{$CERTIFICATE}` and `{$KEY}` files, `{$SITE}` the directory of `trees`. `NAME.requests` holds
-a request a line, in the words of a shell: `METHOD TARGET [Field=Value] [body=TEXT] [tls=SNI] [proto=1.0]`.
-`Host` is a.example unless given. `ours=STATUS because=REASON` at the end states a deliberate difference:
-we answer STATUS, Caddy something else, and docs/compatibility.md explains REASON.
+an answer, `{$TRAILING}` one whose answers have trailers, `{$CERTIFICATE}` and `{$KEY}` files, `{$SITE}` the
+directory of `trees`. `NAME.requests` holds a request a line, in the words of a shell:
+`METHOD TARGET [Field=Value] [body=TEXT] [tls=SNI] [proto=1.0]`. `Host` is a.example unless given.
+`ours=STATUS because=REASON` at the end states a deliberate difference: we answer STATUS, Caddy something
+else, and docs/compatibility.md explains REASON.
 """
 
 import shlex

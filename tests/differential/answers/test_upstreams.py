@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from asking import ask
+from asking import ask, exchange
 from tables import Request
 
 DEADLINE_S = 20
@@ -56,6 +56,17 @@ def test_a_body_that_was_read_whole_is_told_by_its_length(servers, body, framing
         answer = ask(server.port("upstreams", False), payload)
         lines = answer.body.splitlines()
         assert (framing in lines, lines[-1]) == (True, body.decode()), server.name
+
+
+def test_trailers_of_an_answer_come_through(servers):
+    for server in servers:
+        data = exchange(server.port("upstreams", False), request("/trailing/").payload, None)
+        head, _, body = data.partition(b"\r\n\r\n")
+        announced = [line.lower() for line in head.split(b"\r\n") if line.lower().startswith(b"trailer:")]
+        names = {name.strip() for line in announced for name in line.partition(b":")[2].split(b",")}
+        assert names == {b"x-check", b"x-other"}, server.name
+        _, _, trailers = body.partition(b"\r\n0\r\n")
+        assert sorted(trailers.split(b"\r\n")) == [b"", b"", b"X-Check: 1", b"X-Other: two"], server.name
 
 
 def test_a_sticky_session_stays_with_its_upstream(servers):

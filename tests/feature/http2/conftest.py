@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from ports import free_port
+from ports import free_ports
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -28,6 +28,18 @@ START_TIMEOUT_S = 60
 CADDYFILE = """{{
 	admin off
 	auto_https off
+	servers :{clear} {{
+		protocols h1 h2 h2c
+	}}
+}}
+http://:{clear} {{
+	handle /grpc.Test/* {{
+		reverse_proxy h2c://{grpc}
+	}}
+	reverse_proxy {plain}
+}}
+http://:{closed} {{
+	reverse_proxy h2c://{grpc}
 }}
 https://:{port} {{
 	tls {folder}/tls.crt {folder}/tls.key
@@ -128,9 +140,10 @@ class Backend:
 class Site:
     """A running server."""
 
-    def __init__(self, port: int, folder: Path, backend: Backend, session: int) -> None:
+    def __init__(self, ports: list[int], folder: Path, backend: Backend, session: int) -> None:
+        """`ports`: with TLS; without it, one that takes HTTP/2, one that does not."""
         self.session = session
-        self.port = port
+        self.port, self.clear, self.closed = ports
         self.folder = folder
         self.backend = backend
 
@@ -162,9 +175,16 @@ def _grpc_server() -> tuple[grpc.Server, int]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("http2")
     make_certificate(folder)
-    backend, (server, grpc_port), port = Backend(), _grpc_server(), free_port()
+    backend, (server, grpc_port) = Backend(), _grpc_server()
+    ports = free_ports(3)
+    port, clear, closed = ports
     text = CADDYFILE.format(
-        port=port, folder=folder, grpc=f"127.0.0.1:{grpc_port}", plain=f"127.0.0.1:{backend.port}"
+        port=port,
+        clear=clear,
+        closed=closed,
+        folder=folder,
+        grpc=f"127.0.0.1:{grpc_port}",
+        plain=f"127.0.0.1:{backend.port}",
     )
     (folder / "Caddyfile").write_text(text)
     command = [str(Path(sys.executable).parent / "zeroserve"), "run", "--config", str(folder / "Caddyfile")]
@@ -180,7 +200,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             break
         except OSError:
             time.sleep(0.1)
-    yield Site(port, folder, backend, process.pid)
+    yield Site(ports, folder, backend, process.pid)
     process.send_signal(signal.SIGTERM)
     process.wait(30)
     server.stop(None)

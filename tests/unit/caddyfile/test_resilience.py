@@ -20,6 +20,8 @@ TEXT = """http://a.example {
 		max_requests 100
 		queue 50 2s
 		outlier_ejection 5 10s 25%
+		mirror 127.0.0.1:3 10%
+		mirror https://127.0.0.1:4
 	}
 }
 """
@@ -54,6 +56,10 @@ def test_lines_are_encoded_below_a_key_of_their_own():
         "max_requests": 100,
         "queue": {"max": 50, "timeout": 2_000_000_000},
         "outlier_ejection": {"failures": 5, "duration": 10_000_000_000, "share_percent": 25},
+        "mirrors": [
+            {"dial": "127.0.0.1:3", "percent": 10},
+            {"dial": "127.0.0.1:4", "scheme": "https", "percent": 100},
+        ],
     }
 
 
@@ -92,6 +98,9 @@ def test_the_cluster_says_all_of_it():
         ("queue many", Code.ZS0103),
         ("outlier_ejection 1 2s 3% 4", Code.ZS0102),
         ("health_protocol udp", Code.ZS0103),
+        ("mirror", Code.ZS0102),
+        ("mirror {host}:80", Code.ZS0103),
+        ("mirror 127.0.0.1:3 200%", Code.ZS0103),
     ],
 )
 def test_what_is_no_bound_is_refused(line, code):

@@ -323,12 +323,14 @@ impl Worker {
         while at < bytes.len() && !up.body.is_done() {
             let piece = up.body.next(&bytes[at..]).map_err(bad)?;
             down.serving.write_data(piece.body(&bytes[at..]), out);
+            down.serving.trailer_lines.extend_from_slice(piece.trailer_lines(&bytes[at..]));
             at += piece.consumed;
         }
         if !up.body.is_done() {
             down.serving.write_pause(out);
             return Ok(Step::More);
         }
+        down.serving.take_trailer_lines();
         down.serving.write_end(out);
         Ok(Step::Done(at))
     }

@@ -7,7 +7,7 @@
 use crate::error::Failure;
 use crate::exchange::{Body, HTTP_2, HeaderSpan, ResponseHead};
 use crate::http1::body::BodyDecoder;
-use crate::http2::fields::{Answer, may_trail};
+use crate::http2::fields::Answer;
 use crate::http2::frames::Code;
 use crate::http2::hpack::decoder::FieldList;
 use crate::http2::hpack::encoder;
@@ -244,15 +244,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Trailers go on to clients of HTTP/2; HTTP/1.1 clients get none, as from HTTP/1.1 upstreams.
+    /// Trailers go on to the client.
     fn take_trailers(&mut self, client: SocketId, upstream: SocketId) {
-        let mut block = Vec::new();
-        let Some(multiplex) = self.multiplex(upstream) else { return };
-        for (name, value) in multiplex.fields.iter().filter(|(name, _)| may_trail(name)) {
-            encoder::field(name, value, &mut block);
-        }
-        if let Some(down) = self.downstream(client).filter(|down| down.serving.http_minor == HTTP_2) {
-            down.serving.trailers = block;
+        let Worker { upstreams, downstreams, .. } = self;
+        if let (Some(Some(up)), Some(Some(down))) =
+            (upstreams.get_mut(upstream.index()), downstreams.get_mut(client.index()))
+            && let Some(multiplex) = up.multiplex.as_deref()
+        {
+            down.serving.take_trailers(multiplex.fields.iter());
         }
     }
 }

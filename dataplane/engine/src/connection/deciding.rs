@@ -241,7 +241,8 @@ impl Worker {
         if down.phase != Phase::Serving {
             return self.abort(io, socket);
         }
-        if down.serving.answered || down.serving.stream || failure == Failure::ClientGone {
+        let is_over = down.serving.answered || down.serving.stream || down.serving.is_copy;
+        if is_over || failure == Failure::ClientGone {
             down.serving.reason = failure.reason();
             return self.abort(io, socket);
         }

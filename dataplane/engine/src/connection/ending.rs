@@ -66,6 +66,9 @@ impl Worker {
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
         let Some(mut exchange) = down.exchange.take() else { return };
         let serving = &mut down.serving;
+        if serving.is_copy {
+            return self.give_exchange(exchange);
+        }
         // The turn's clock is enough for metrics; Caddy's lines tell how long it really took.
         let now_ns = if exchange.is_logged() { read_clock().monotonic_ns } else { now_ns };
         let duration_ns = now_ns.saturating_sub(serving.started_ns);

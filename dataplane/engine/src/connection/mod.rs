@@ -19,6 +19,7 @@ pub mod ending;
 pub mod filing;
 mod greeting;
 pub mod intercepting;
+pub mod mirroring;
 pub mod multiplexing;
 pub mod proxying;
 pub mod receiving;
@@ -28,6 +29,7 @@ mod streaming;
 pub mod streams;
 mod templating;
 pub mod timing;
+mod trailing;
 pub mod tunnelling;
 
 use self::intercepting::HeldAnswer;
@@ -242,10 +244,14 @@ pub struct Serving {
     pub head_block: usize,
     /// HTTP/2: what is sent next is the last.
     pub answer_ended: bool,
-    /// HTTP/2: the header block of the answer's trailers.
+    /// The answer's trailers: a header block of HTTP/2, or lines.
     pub trailers: Vec<u8>,
+    /// The trailer section of the upstream's last chunk, so far.
+    pub trailer_lines: Vec<u8>,
     /// The client takes trailers.
     pub takes_trailers: bool,
+    /// A copy for a mirror: its answer goes nowhere.
+    pub is_copy: bool,
 }
 
 /// Progress at the start of the window that is judged at its end.
@@ -347,7 +353,9 @@ impl Default for Serving {
             head_block: 0,
             answer_ended: false,
             trailers: Vec::new(),
+            trailer_lines: Vec::new(),
             takes_trailers: false,
+            is_copy: false,
         }
     }
 }

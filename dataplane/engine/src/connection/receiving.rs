@@ -7,6 +7,7 @@ use crate::exchange::{HeaderSpan, Refuse, RequestHead};
 use crate::fastcgi::records;
 use crate::http1::head::{HeadScanner, skip_blank_lines};
 use crate::http1::{Violation, chunked, fields, request};
+use crate::http2::frames::PREFACE;
 use crate::limits::*;
 use crate::metrics::Counter;
 use crate::ring::{Io, SocketId};
@@ -102,8 +103,13 @@ impl Worker {
 
     /// One request head. None: incomplete.
     fn head<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> Option<usize> {
+        let begins = self.downstream(socket)?.scanner == HeadScanner::default();
+        let is_preface = begins && bytes.starts_with(&PREFACE[..PREFACE_BYTES_MIN.min(bytes.len())]);
+        if is_preface && self.takes_preface(socket) {
+            return self.preface(io, socket, bytes);
+        }
         let down = self.downstream(socket)?;
-        if down.scanner == HeadScanner::default() {
+        if begins {
             match skip_blank_lines(bytes, &mut down.blank_lines, LEADING_BLANK_LINES_MAX) {
                 Ok(0) => {}
                 Ok(skipped) => return Some(skipped),
@@ -131,6 +137,25 @@ impl Worker {
             }
             Err(violation) => self.violated(io, socket, violation, bytes.len()),
         }
+    }
+
+    /// A plain connection whose listener takes HTTP/2 as well.
+    fn takes_preface(&mut self, socket: SocketId) -> bool {
+        let Some(down) = self.downstream(socket).filter(|down| !down.is_tls && down.stream.is_none()) else {
+            return false;
+        };
+        let listener = down.peer.listener;
+        self.snapshot.listener(listener).is_some_and(|listener| listener.http2)
+    }
+
+    /// Bytes that begin as HTTP/2 does, which no request of HTTP/1.1 can.
+    fn preface<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> Option<usize> {
+        if bytes.len() < PREFACE_BYTES_MIN {
+            return None;
+        }
+        self.begin_multiplex(socket);
+        self.multiplex_data(io, socket, bytes);
+        Some(bytes.len())
     }
 
     fn violated<I: Io>(
@@ -335,6 +360,9 @@ impl Worker {
         }
     }
 }
+
+/// So much of a preface tells it from a request line: "PRI * HTTP/2.0".
+const PREFACE_BYTES_MIN: usize = 14;
 
 /// Methods that may be repeated (RFC 9110 9.2.2).
 pub fn is_idempotent(method: &[u8]) -> bool {

@@ -197,6 +197,7 @@ impl Worker {
             down.serving.head_block = 0;
             down.serving.answer_ended = false;
             down.serving.trailers.clear();
+            down.serving.trailer_lines.clear();
             down.serving.filters = BodyFilters::default();
             down.serving.page = None;
             down.serving.response_bytes = 0;
@@ -261,8 +262,12 @@ impl Serving {
             self.frame_data(&left, out);
         }
         self.answer_ended = true;
-        if self.answer_chunked {
+        if self.answer_chunked && self.trailers.is_empty() {
             out.extend_from_slice(chunked::LAST_CHUNK);
+        } else if self.answer_chunked {
+            out.extend_from_slice(b"0\r\n");
+            out.append(&mut self.trailers);
+            out.extend_from_slice(b"\r\n");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Rule: a request is repeated only where no upstream can have acted on it, or where its method or its route allows it;
 //! whatever waits is bounded in number and in time.
 
-use super::Waiting;
+use super::{Downstream, Waiting};
 use crate::error::Failure;
 use crate::limits::{ATTEMPTS_MAX, PROGRESS_WINDOW_MS, QUEUE_POLL_MS};
 use crate::metrics::Counter;
@@ -62,6 +62,14 @@ impl Worker {
     /// A request comes to its cluster: goes on where there is room, else waits, or is refused.
     pub fn enter_cluster<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         let now_ms = self.now_ms();
+        let Some(down) = self.downstream(socket) else { return };
+        let has_mirrors = |down: &Downstream| {
+            let call = down.serving.host.as_ref().map(|host| host.proxy(down.serving.row));
+            down.serving.ticket.is_none() && call.is_some_and(|call| !call.mirrors.is_empty())
+        };
+        if has_mirrors(down) {
+            self.mirror(io, socket);
+        }
         let Some(down) = self.downstream(socket) else { return };
         let serving = &mut down.serving;
         let Some(host) = serving.host.as_ref() else { return };

@@ -203,7 +203,9 @@ impl Worker {
         }
         let trailers = std::mem::take(&mut down.serving.trailers);
         self.write_stream(io, socket, 0, &[], true, &trailers);
-        let Some((multiplex, id)) = self.stream_of(socket) else { return };
+        let Some((multiplex, id)) = self.stream_of(socket) else {
+            return self.drop_stream(socket, Code::None);
+        };
         if multiplex.streams.get(id).is_some_and(|stream| !stream.remote_done) {
             multiplex.stop_request(id);
         }
@@ -222,6 +224,7 @@ impl Worker {
     pub fn drop_stream(&mut self, socket: SocketId, code: Code) {
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()).map(Option::take) else { return };
         self.free_streams.push(socket.0);
+        self.copies -= usize::from(down.serving.is_copy);
         if let Some(link) = &down.stream {
             self.close_stream(link, code);
         }

@@ -6,6 +6,7 @@ use super::kinds::{Kind, is_request_id};
 use super::statuses::{push_date, reason};
 use super::{Body, Connection, Exchange, Framing, HeaderSpan, ResponseHead};
 use crate::fastcgi::params::UpstreamFields;
+use crate::http2::fields::may_trail;
 use crate::snapshot::ProxyCall;
 
 /// Method and target as they were before a call rewrote them.
@@ -212,9 +213,9 @@ pub(super) fn push_end_to_end(fields: &Fields, out: &mut Vec<u8>) {
     }
 }
 
-/// No hop-by-hop field, nor framing.
+/// No hop-by-hop field, nor framing; `Trailer` only tells of what comes.
 pub(super) fn is_passed_down(name: &[u8]) -> bool {
-    Kind::of(name) != Kind::Hop || is_challenge(name)
+    Kind::of(name) != Kind::Hop || is_challenge(name) || name.eq_ignore_ascii_case(b"trailer")
 }
 
 fn is_challenge(name: &[u8]) -> bool {
@@ -252,10 +253,16 @@ pub(super) fn each_response_field<'a>(head: &ResponseHead<'a>, mut push: impl Fn
     let nominated: Vec<&[u8]> = head.headers.iter().filter(connection).map(|field| field.value).collect();
     let nominated = nominated_in(nominated.into_iter());
     for field in head.headers {
-        if is_passed_down(field.name) && !is_nominated(&nominated, field.name) {
+        let withheld = field.name.eq_ignore_ascii_case(b"trailer") && !announces(field.value);
+        if is_passed_down(field.name) && !is_nominated(&nominated, field.name) && !withheld {
             push(*field);
         }
     }
+}
+
+/// True where all of the names are of trailers that go on.
+fn announces(names: &[u8]) -> bool {
+    names.split(|&byte| byte == b',').all(|name| may_trail(name.trim_ascii()))
 }
 
 /// Names that Connection makes hop-by-hop; end-to-end names which are not ours to drop are left out (reliability.md 2.8).

@@ -28,14 +28,16 @@ impl BodyDecoder {
     /// Takes the next body bytes off `input`; call again with the rest until it is empty or the body done.
     pub fn next(&mut self, input: &[u8]) -> Result<Piece, Violation> {
         match self {
-            BodyDecoder::Empty => Ok(Piece { consumed: 0, data: 0, done: true }),
+            BodyDecoder::Empty => Ok(Piece { done: true, ..Piece::default() }),
             BodyDecoder::Length(left) => {
                 let data = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= data as u64;
-                Ok(Piece { consumed: data, data, done: *left == 0 })
+                Ok(Piece { consumed: data, data, done: *left == 0, ..Piece::default() })
             }
             BodyDecoder::Chunked(chunks) => chunks.next(input),
-            BodyDecoder::UntilClose => Ok(Piece { consumed: input.len(), data: input.len(), done: false }),
+            BodyDecoder::UntilClose => {
+                Ok(Piece { consumed: input.len(), data: input.len(), ..Piece::default() })
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Chunked bodies (RFC 9112 7.1): strict decoder for both directions, and our own framing of what is forwarded.
 //!
-//! Rule: sizes are 1*HEXDIG, lines end with CRLF only, extensions and trailers are checked, counted and dropped.
+//! Rule: sizes are 1*HEXDIG, lines end with CRLF only, extensions and trailers are checked and counted; extensions are
+//! dropped, and so are trailers but where the caller keeps them.
 
 use super::Violation;
 use super::fields::is_token_byte;
@@ -48,6 +49,8 @@ pub struct Piece {
     pub consumed: usize,
     pub data: usize,
     pub done: bool,
+    /// Where in the input lines of the trailer section begin and end.
+    pub trailers: (usize, usize),
 }
 
 impl Piece {
@@ -55,12 +58,18 @@ impl Piece {
     pub fn body<'a>(&self, input: &'a [u8]) -> &'a [u8] {
         &input[self.consumed - self.data..self.consumed]
     }
+
+    /// The part of the trailer section in this step, without the empty line that ends it.
+    pub fn trailer_lines<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        &input[self.trailers.0..self.trailers.1]
+    }
 }
 
 impl ChunkDecoder {
     /// Decodes until some body bytes, the end of the body, or the end of `input`.
     pub fn next(&mut self, input: &[u8]) -> Result<Piece, Violation> {
         let mut at = 0;
+        let mut trailers = (0, 0);
         while at < input.len() && self.place != Place::Done {
             if self.place == Place::Data {
                 let data = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len() - at);
@@ -68,12 +77,19 @@ impl ChunkDecoder {
                 if self.left == 0 {
                     self.place = Place::DataCarriageReturn;
                 }
-                return Ok(Piece { consumed: at + data, data, done: false });
+                return Ok(Piece { consumed: at + data, data, ..Piece::default() });
+            }
+            let is_trailer = match self.place {
+                Place::TrailerStart => input[at] != b'\r',
+                place => matches!(place, Place::TrailerName | Place::TrailerValue | Place::TrailerLineFeed),
+            };
+            if is_trailer {
+                trailers = (if trailers.1 == 0 { at } else { trailers.0 }, at + 1);
             }
             self.step(input[at])?;
             at += 1;
         }
-        Ok(Piece { consumed: at, data: 0, done: self.place == Place::Done })
+        Ok(Piece { consumed: at, data: 0, done: self.place == Place::Done, trailers })
     }
 
     pub fn is_done(&self) -> bool {

@@ -334,3 +334,18 @@ proptest! {
         prop_assert_eq!(used, wire.len());
     }
 }
+
+#[test]
+fn the_trailer_section_is_shown_without_the_line_that_ends_it() {
+    let input = b"1\r\na\r\n0\r\nX-A: 1\r\nb:\r\n\r\nrest";
+    for step in [1, 2, 3, 7, input.len()] {
+        let (mut decoder, mut seen, mut at) = (ChunkDecoder::default(), Vec::new(), 0);
+        while !decoder.is_done() {
+            let here = &input[at..(at + step).min(input.len())];
+            let piece = decoder.next(here).unwrap();
+            seen.extend_from_slice(piece.trailer_lines(here));
+            at += piece.consumed;
+        }
+        assert_eq!((seen.as_slice(), &input[at..]), (&b"X-A: 1\r\nb:\r\n"[..], &b"rest"[..]), "{step}");
+    }
+}

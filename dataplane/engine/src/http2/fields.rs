@@ -3,6 +3,7 @@
 //! Rule: what is malformed here is a stream error before anything is sent upstream; one reading of every message.
 
 use super::hpack::decoder::FieldList;
+use crate::exchange::is_end_to_end;
 use crate::http1::fields::{content_length, is_token_byte};
 
 /// Why a list is no message.
@@ -194,11 +195,33 @@ pub fn are_trailers(fields: &FieldList) -> bool {
     !fields.too_large && fields.iter().all(well)
 }
 
-/// Trailers that may be passed on: nothing that frames, routes or authenticates (RFC 9110 6.5.1).
+/// Fields that no trailer may be (RFC 9110 6.5.1; Go: httpguts.ValidTrailerHeader): they frame, route, authenticate, or say
+/// how the content is to be taken.
+const NO_TRAILERS: [&str; 17] = [
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "max-forwards",
+    "pragma",
+    "range",
+    "realm",
+    "set-cookie",
+    "te",
+    "trailer",
+    "www-authenticate",
+];
+
+/// Trailers that may be passed on, whatever the case of their name.
 pub fn may_trail(name: &[u8]) -> bool {
-    let forbidden =
-        [&b"content-length"[..], b"host", b"te", b"trailer", b"authorization", b"cookie", b"set-cookie"];
-    !is_connection_specific(name) && !forbidden.contains(&name)
+    let forbidden = |one: &&str| name.eq_ignore_ascii_case(one.as_bytes());
+    let conditional = name.len() > 3 && name[..3].eq_ignore_ascii_case(b"if-");
+    is_end_to_end(name) && !conditional && !NO_TRAILERS.iter().any(|one| forbidden(&one))
 }
 
 /// RFC 9113 8.2.2.

@@ -200,6 +200,8 @@ pub struct Listener {
     pub external_port: u32,
     #[prost(enumeration = "Transport", tag = "20")]
     pub transport: i32,
+    #[prost(bool, tag = "50")]
+    pub http2: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TlsPolicy {
@@ -953,10 +955,10 @@ pub struct ProxyCall {
     #[prost(message, repeated, tag = "21")]
     pub mirrors: ::prost::alloc::vec::Vec<Mirror>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Mirror {
-    #[prost(string, tag = "1")]
-    pub cluster: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "1")]
+    pub row: u32,
     #[prost(uint32, tag = "2")]
     pub percent: u32,
 }

@@ -199,6 +199,7 @@ impl Compiler {
             response_entry: row.response_entry,
             retry_entry: row.retry_entry,
             answer_retry_entry: row.answer_retry_entry,
+            mirrors: row.mirrors.as_slice().into(),
             fastcgi,
             changes,
         })

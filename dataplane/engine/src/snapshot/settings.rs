@@ -93,6 +93,8 @@ pub struct Listener {
     pub port: u16,
     pub tls: bool,
     pub proxy_protocol: bool,
+    /// Without TLS, clients may begin with HTTP/2 (RFC 9113 3.3).
+    pub http2: bool,
     /// What clients see where a Service maps the port; never 0.
     pub external_port: u16,
     pub transport: Transport,
@@ -116,6 +118,7 @@ impl Listener {
             port: port(message.port)?,
             tls: message.tls,
             proxy_protocol: message.proxy_protocol,
+            http2: message.http2,
             external_port: port(external)?,
             transport: message.transport(),
         })

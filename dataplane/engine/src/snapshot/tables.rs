@@ -154,6 +154,8 @@ pub struct ProxyCall {
     pub retry_entry: u32,
     /// PROXY from it: the answer at hand is dropped, and the request repeated; 0 is none.
     pub answer_retry_entry: u32,
+    /// Calls that get a copy of some requests.
+    pub mirrors: Box<[crate::protocol::Mirror]>,
     /// The upstream speaks FastCGI.
     pub fastcgi: Option<Box<FastCgi>>,
     pub(super) changes: Option<Box<ProxyChanges>>,

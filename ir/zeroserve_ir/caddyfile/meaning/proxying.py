@@ -195,6 +195,9 @@ def _read_line(builder: _Builder, inner: Segment) -> None:
         case "transport":
             _once(builder, inner)
             builder.transport = _read_transport(builder, inner)
+        case _ if name in RESILIENCE:
+            resilience = read_resilience(proxy.resilience, inner, builder.reading.tenancy)
+            builder.proxy = replace(proxy, resilience=resilience)
         case _:
             builder.proxy = _read_setting(proxy, inner)
 
@@ -205,8 +208,6 @@ def _read_setting(proxy: ReverseProxy, inner: Segment) -> ReverseProxy:
         return replace(proxy, active_health=read_active(proxy.active_health or ActiveHealth(), inner))
     if name in PASSIVE:
         return replace(proxy, passive_health=read_passive(proxy.passive_health or PassiveHealth(), inner))
-    if name in RESILIENCE:
-        return replace(proxy, resilience=read_resilience(proxy.resilience, inner))
     match name:
         case "stream_timeout":
             return replace(proxy, stream_timeout_ms=_read_stream_duration(inner))

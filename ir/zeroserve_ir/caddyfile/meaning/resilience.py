@@ -9,17 +9,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zeroserve_ir.caddyfile.lexer import Token
-from zeroserve_ir.caddyfile.meaning.reading import duration_ms, integer, only_argument, refusal, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Tenancy,
+    duration_ms,
+    integer,
+    only_argument,
+    refusal,
+    wrong_count,
+)
+from zeroserve_ir.caddyfile.meaning.upstreams import read_upstream
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
-from zeroserve_ir.tree import OutlierEjection, Resilience
+from zeroserve_ir.tree import Mirror, OutlierEjection, Resilience
 
-RESILIENCE = frozenset(("slow_start", "retry_budget", "max_requests", "queue", "outlier_ejection"))
+RESILIENCE = frozenset(("slow_start", "retry_budget", "max_requests", "queue", "outlier_ejection", "mirror"))
 QUEUE_TIMEOUT_MS = 1_000
 """Of a queue that says none: a client waits that long without noticing."""
 
 
-def read_resilience(resilience: Resilience, inner: Segment) -> Resilience:
+def read_resilience(resilience: Resilience, inner: Segment, tenancy: Tenancy | None) -> Resilience:
     """Read one line."""
     match inner.name.text:
         case "slow_start":
@@ -32,6 +40,8 @@ def read_resilience(resilience: Resilience, inner: Segment) -> Resilience:
             return replace(resilience, requests_max=_count(only_argument(inner, "max_requests NUMBER")))
         case "queue":
             return _read_queue(resilience, inner)
+        case "mirror":
+            return replace(resilience, mirrors=(*resilience.mirrors, *_read_mirrors(inner, tenancy)))
         case _:
             return replace(resilience, outliers=_read_outliers(inner))
 
@@ -42,6 +52,17 @@ def _read_queue(resilience: Resilience, inner: Segment) -> Resilience:
     waiting, *rest = inner.arguments
     timeout = duration_ms(rest[0]) if rest else QUEUE_TIMEOUT_MS
     return replace(resilience, queue_max=_count(waiting), queue_timeout_ms=timeout)
+
+
+def _read_mirrors(inner: Segment, tenancy: Tenancy | None) -> list[Mirror]:
+    if len(inner.arguments) not in (1, 2):
+        raise wrong_count(inner, "mirror UPSTREAM [PERCENT]")
+    address, *rest = inner.arguments
+    if "{" in address.text:
+        raise refusal(Code.ZS0103, "a mirror has no placeholders", address, "write HOST:PORT")
+    scheme, upstreams = read_upstream(address, tenancy)
+    share = read_percent(rest[0]) if rest else 100
+    return [Mirror(upstream, scheme, share) for upstream in upstreams]
 
 
 def _read_outliers(inner: Segment) -> OutlierEjection:

@@ -90,8 +90,8 @@ fn listener(name: &str, tls: bool, proxy_protocol: bool) -> Change {
         port: 8080,
         tls,
         proxy_protocol,
-        transport: 0,
-        external_port: 0,
+        http2: name == PLAIN,
+        ..Default::default()
     };
     put(ResourceType::Listener, name, &message)
 }
