@@ -4,13 +4,14 @@ import contextlib
 import http.server
 import socketserver
 import threading
+import time
 
 VARYING = {"via", "accept-encoding", "connection"}
 """Fields that exactly one of the two proxies adds (docs/compatibility.md), and the connection's own."""
 
 
 class EchoHandler(http.server.BaseHTTPRequestHandler):
-    """Answers 200, or the status in the field X-Answer, with the request as text."""
+    """Answers 200, or the status in the field X-Answer, with the request as text; after X-Delay seconds."""
 
     protocol_version = "HTTP/1.1"
 
@@ -31,6 +32,7 @@ class EchoHandler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
         else:
             body = self.rfile.read(length)
+        time.sleep(float(self.headers.get("X-Delay", "0")))
         fields = sorted(
             f"{name.lower()}: {value}" for name, value in self.headers.items() if name.lower() not in VARYING
         )

@@ -1,7 +1,7 @@
 //! Bodies that are read before an upstream is asked: FastCGI has to be told their length, `request_buffers` asks for it.
 //!
-//! Rule: what is kept is bounded. A body that is here whole is told by its length, and may be sent again; of a longer
-//! one the rest streams behind what was kept, but to FastCGI.
+//! Rule: what is kept is bounded. A body that is here whole may be sent again; of a longer one the rest streams behind
+//! what was kept, but to FastCGI. Both go up framed as they came, as from Caddy.
 
 use super::{Serving, Waiting};
 use crate::error::Failure;
@@ -61,7 +61,9 @@ impl Worker {
                 let serving = &mut down.serving;
                 serving.waiting = Waiting::Upstream;
                 if serving.has_whole_body() {
-                    (serving.length, serving.chunked) = (Some(serving.body_bytes), false);
+                    if serving.fastcgi {
+                        (serving.length, serving.chunked) = (Some(serving.body_bytes), false);
+                    }
                     (serving.bodiless, serving.replayable) = (true, is_repeatable);
                 }
                 self.enter_cluster(io, client);
