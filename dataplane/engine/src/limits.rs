@@ -22,9 +22,9 @@ pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
 pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 4 << 10;
 /// Trailer section of one body; those of requests are dropped, those of answers may go on.
 pub const TRAILER_BYTES_MAX: u32 = 8 << 10;
-/// 1xx heads before a final response: 100, 102 and 103 make three; the rest is a flood.
 /// Upstream requests of one exchange, as `handle_response` may ask for another one; no configuration nests so deep.
 pub const PROXY_CALLS_MAX: u8 = 32;
+/// 1xx heads before a final response: 100, 102 and 103 make three; the rest is a flood.
 pub const INTERIM_RESPONSES_MAX: u8 = 8;
 
 /// Plaintext kept for a connection that may not go on yet (pipelined requests, a body before its upstream).

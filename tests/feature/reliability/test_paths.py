@@ -70,7 +70,7 @@ SPELLINGS = [
 
 
 def meanings(target):
-    """Return what a backend may make of a path: decoded once or not at all, dot segments resolved, slashes merged."""
+    """Return what a backend may make of a path: decoded or not, dot segments resolved, slashes merged."""
     path = target.partition("?")[0].partition("#")[0]
     readings = {path, unquote(path), path.replace("\\", "/"), unquote(path).replace("\\", "/")}
     readings |= {"/".join(part.partition(";")[0] for part in one.split("/")) for one in set(readings)}

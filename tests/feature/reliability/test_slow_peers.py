@@ -1,4 +1,4 @@
-"""Slow clients: each of the five ways to stall ends within 30 s, while others are served (reliability 2.5)."""
+"""Slow clients: every way to stall ends, while others are served."""
 
 import contextlib
 import socket

@@ -30,6 +30,9 @@ impl Worker {
     pub fn decide_request<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
         let Some(exchange) = down.exchange.as_ref() else { return };
+        if exchange.asks_server() {
+            return self.answer(io, socket, Answer::Empty);
+        }
         let settings_max = self.snapshot.settings().request_body_bytes_max;
         down.serving.body_bytes_max = if settings_max == 0 { u64::MAX } else { settings_max };
         let Some(host) = self.snapshot.find(down.peer.listener, exchange.host()) else {

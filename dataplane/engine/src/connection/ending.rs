@@ -46,7 +46,9 @@ impl Worker {
         let deadline_ms = self.now_ms() + idle_ms;
         let Some(down) = self.downstream(socket) else { return };
         let request_done = down.serving.request_done();
-        let keep = down.serving.persistent && request_done && !down.finished;
+        let keep = down.serving.persistent
+            && request_done
+            && (!down.finished || down.advancing || !down.input.is_empty());
         if !keep {
             return match request_done {
                 true => self.close_after_flush(io, socket, Close::AfterFlush),
@@ -138,7 +140,8 @@ impl Worker {
         if down.phase == Phase::Closing {
             return;
         }
-        if let Some(session) = down.session.as_mut().filter(|session| session.is_established()) {
+        let session = down.session.as_mut().filter(|session| session.is_established());
+        if let Some(session) = session.filter(|_| down.phase != Phase::Lingering) {
             session.close(io.out(socket));
         }
         down.phase = Phase::Closing;
@@ -181,15 +184,31 @@ impl Worker {
             (Phase::Closing, End::Reset) => io.close(socket, Close::Now),
             (Phase::Tunnel, _) if !again || end == End::Reset => self.tunnel_client_ended(io, socket, end),
             (Phase::Tunnel, _) => {}
-            // Half-close after a whole request is legal (RFC 9112 9.6): the answer still goes out.
-            (Phase::Serving, End::Finished) if down.serving.request_done() => down.serving.persistent = false,
-            (Phase::Serving, _) => {
+            (Phase::Serving | Phase::Head, End::Finished) => self.settle_finished(io, socket),
+            (Phase::Serving, End::Reset) => {
                 self.fail_exchange(socket, Failure::ClientGone);
                 self.abort(io, socket);
             }
-            (Phase::Head, End::Finished) => self.close_after_flush(io, socket, Close::AfterFlush),
+            (Phase::Lingering, End::Finished) => self.close_after_flush(io, socket, Close::AfterFlush),
             (Phase::Multiplex, End::Finished) => self.mark_multiplex(socket),
             _ => self.abort(io, socket),
+        }
+    }
+
+    /// A client that sends nothing more: half-close after whole requests is legal (RFC 9112 9.6), so what it sent before
+    /// is answered; a request that can no longer become whole ends it.
+    pub fn settle_finished<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let Some(down) = self.downstream(socket) else { return };
+        if down.advancing {
+            return;
+        }
+        match down.phase {
+            Phase::Head => self.close_after_flush(io, socket, Close::AfterFlush),
+            Phase::Serving if !down.serving.request_done() && down.input.is_empty() => {
+                self.fail_exchange(socket, Failure::ClientGone);
+                self.abort(io, socket);
+            }
+            _ => {}
         }
     }
 

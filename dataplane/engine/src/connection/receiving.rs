@@ -55,6 +55,9 @@ impl Worker {
             if !input.is_empty() {
                 down.input = input;
             }
+            if down.finished {
+                self.settle_finished(io, socket);
+            }
         }
         self.limit_input(io, socket);
     }
@@ -230,7 +233,6 @@ impl Worker {
         down.serving = serving;
         down.serving.started_ns = now.monotonic_ns;
         down.serving.tried = tried;
-        down.serving.persistent &= !down.finished;
         down.exchange = Some(exchange);
         down.phase = Phase::Serving;
         down.window = Window { sent, was_expecting_body: !bodiless, ..Window::default() };

@@ -20,7 +20,11 @@ pub(super) fn normalise_authority(authority: &mut Vec<u8>, as_sent: bool) -> Res
     let (host, port) = authority.split_at(end);
     let port_valid = match port {
         [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        [b':', digits @ ..] => {
+            digits.is_empty()
+                || (digits[0] != b'+'
+                    && std::str::from_utf8(digits).is_ok_and(|text| text.parse::<u16>().is_ok()))
+        }
         _ => false,
     };
     let host_valid = match host {

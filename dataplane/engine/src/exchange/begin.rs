@@ -108,6 +108,8 @@ pub struct Exchange {
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) trusted: bool,
     pub(crate) as_caddy: bool,
+    /// `OPTIONS *`: about the server, not about a resource (RFC 9110 9.3.7).
+    pub(super) asks_server: bool,
     pub(crate) external_port: u16,
     pub(crate) upstream: Option<EndpointRef>,
     pub(crate) upstream_host: bool,
@@ -173,6 +175,7 @@ impl Exchange {
             tls: None,
             trusted: false,
             as_caddy: false,
+            asks_server: false,
             external_port: 0,
             upstream: None,
             upstream_host: false,
@@ -314,7 +317,8 @@ impl Exchange {
         if head.method == b"CONNECT" {
             return refuse(405, "CONNECT is not offered");
         }
-        if path == b"*" && head.method == b"OPTIONS" {
+        self.asks_server = path == b"*" && head.method == b"OPTIONS";
+        if self.asks_server {
             path = b"/";
         } else if path.first() != Some(&b'/') {
             let Some(rest) = strip_scheme(path) else { return refuse(400, "malformed request target") };

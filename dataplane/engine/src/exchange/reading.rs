@@ -6,6 +6,11 @@ use crate::snapshot::EndpointRef;
 use std::net::{IpAddr, SocketAddr};
 
 impl Exchange {
+    /// Whether the request is about the server as a whole: `OPTIONS *`.
+    pub fn asks_server(&self) -> bool {
+        self.asks_server
+    }
+
     /// Lower case, without port; "" for HTTP/1.0 without Host.
     pub fn host(&self) -> &[u8] {
         if self.lower_host.is_empty() { self.sent_host() } else { &self.lower_host }
