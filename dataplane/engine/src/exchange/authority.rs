@@ -19,11 +19,9 @@ pub(super) fn normalise_authority(authority: &mut Vec<u8>, as_sent: bool) -> Res
     let end = find_host_end(authority);
     let (host, port) = authority.split_at(end);
     let port_valid = match port {
-        [] => true,
-        [b':', digits @ ..] => {
-            digits.is_empty()
-                || (digits[0] != b'+'
-                    && std::str::from_utf8(digits).is_ok_and(|text| text.parse::<u16>().is_ok()))
+        [] | [b':'] => true,
+        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            std::str::from_utf8(digits).is_ok_and(|text| text.parse::<u16>().is_ok())
         }
         _ => false,
     };
