@@ -45,6 +45,10 @@ impl Exchange {
                     out.push(b'}');
                 }
             }
+            // Before its pattern matched, a capture is as unknown as any other name (Caddy: replacer.go).
+            Placeholder::Regexp(key) if unknown == Unknown::Keep && self.captures.get(key).is_none() => {
+                out.extend_from_slice(&[b"{http.regexp.", &key[..], b"}"].concat());
+            }
             Placeholder::Tls(field) => self.expand_tls(*field, out),
             Placeholder::Surrounding(surrounding) => self.expand_surrounding(*surrounding, out),
             _ if self.expand_answer(placeholder, unknown, out) => {}
