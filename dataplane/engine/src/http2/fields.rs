@@ -221,7 +221,7 @@ const NO_TRAILERS: [&str; 17] = [
 pub fn may_trail(name: &[u8]) -> bool {
     let forbidden = |one: &&str| name.eq_ignore_ascii_case(one.as_bytes());
     let conditional = name.len() > 3 && name[..3].eq_ignore_ascii_case(b"if-");
-    is_end_to_end(name) && !conditional && !NO_TRAILERS.iter().any(|one| forbidden(&one))
+    is_end_to_end(name) && !conditional && !NO_TRAILERS.iter().any(forbidden)
 }
 
 /// RFC 9113 8.2.2.
