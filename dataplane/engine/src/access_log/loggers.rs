@@ -109,10 +109,10 @@ impl Logger {
     /// The longest namespace that the name lies in decides (Caddy: CustomLog.loggerAllowed).
     fn allows(&self, name: &str) -> bool {
         let longest = |spaces: &[Box<str>]| {
-            let within = |space: &&Box<str>| {
-                name.strip_prefix(&***space).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            let within = |space: &&str| {
+                name.strip_prefix(*space).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             };
-            spaces.iter().filter(within).map(|space| space.len()).max().unwrap_or(0)
+            spaces.iter().map(|space| &**space).filter(within).map(str::len).max().unwrap_or(0)
         };
         if self.exclude.iter().any(|space| &**space == "*") {
             return false;
