@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from zeroserve_ir.program.steps import Step, StepKind, describe
 
 from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.reporting import print_diagnostics
+from zeroserve_cli.signing import FIELD, ExplainKeyError, read_explain_key, sign_request
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PASSES_ON = "goes on"
@@ -46,16 +48,28 @@ class Request:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the Caddyfile and the request."""
-    parser.add_argument("config", type=Path, help="Caddyfile")
-    parser.add_argument("request", nargs="+", help="[METHOD] URL, for example GET https://example.com/a?b=c")
+    parser.add_argument("config", type=Path, nargs="?", help="Caddyfile")
+    parser.add_argument("request", nargs="*", help="[METHOD] URL, for example GET https://example.com/a?b=c")
     parser.add_argument(
         "-H", "--header", action="append", default=[], metavar="FIELD: VALUE", help="header field; repeatable"
     )
+    parser.add_argument(
+        "--sign",
+        metavar="HOST",
+        help="print a header that makes `zeroserve run --explain-key FILE` tell in its answer",
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the key to sign with")
+    parser.add_argument("--valid-for", type=int, default=600, metavar="SECONDS", help="a day at most")
     parser.add_argument("--peer", default="127.0.0.1:1", help="client's address and port")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain one request."""
+    """Explain one request, or sign a header that asks a running server to."""
+    if arguments.sign:
+        return _sign(arguments)
+    if arguments.config is None or not arguments.request:
+        print("zeroserve: name a Caddyfile and a request", file=sys.stderr)
+        return EXIT_FAILED
     request = _read_request(arguments)
     if isinstance(request, str):
         print(f"zeroserve: {request}", file=sys.stderr)
@@ -80,6 +94,19 @@ def run(arguments: argparse.Namespace) -> int:
     for line in _tell_routes(site.routes, _Reached.of(lowered, outcome.steps), 1):
         print(line)
     print(f"\n{_tell_answer(outcome)}")
+    return 0
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    if arguments.key is None:
+        print("zeroserve: --sign needs --key FILE", file=sys.stderr)
+        return EXIT_FAILED
+    try:
+        key = read_explain_key(arguments.key)
+    except ExplainKeyError as error:
+        print(f"zeroserve: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    print(f"{FIELD}: {sign_request(arguments.sign, key, int(time.time()) + arguments.valid_for)}")
     return 0
 
 

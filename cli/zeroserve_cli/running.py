@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,20 @@ from zeroserve_ir.caddyfile.metering import proxy_metrics
 from zeroserve_ir.drafting_sites import draft_sites
 
 from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
+from zeroserve_cli.main import EXIT_FAILED
+from zeroserve_cli.signing import ExplainKeyError, read_explain_key
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the Caddyfile and how it is served."""
     parser.add_argument("-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to serve")
     parser.add_argument("-w", "--watch", action="store_true", help="serve the file's changes at once")
+    parser.add_argument(
+        "--explain-key",
+        type=Path,
+        metavar="FILE",
+        help="explain requests that `explain --sign` signed by this key",
+    )
     add_serving_arguments(parser)
 
 
@@ -28,14 +37,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve; a configuration with an error is not served."""
     config: Path = arguments.config
     port: int = arguments.metrics_port
+    try:
+        key = read_explain_key(arguments.explain_key) if arguments.explain_key else b""
+    except ExplainKeyError as error:
+        print(f"zeroserve: {error}", file=sys.stderr)
+        return EXIT_FAILED
     fingerprint = (lambda: _stamp(config)) if arguments.watch else None
-    return serve(make_settings(arguments), Source(lambda path: load(path or config, port), fingerprint))
+    return serve(make_settings(arguments), Source(lambda path: load(path or config, port, key), fingerprint))
 
 
-def load(path: Path, metrics_port: int = -1) -> Loaded:
+def load(path: Path, metrics_port: int = -1, explain_key: bytes = b"") -> Loaded:
     """Read a Caddyfile and draft its snapshot; `metrics` answers where a port is known to serve them."""
     with _collection_paused():
-        return _load(path, metrics_port)
+        return _load(path, metrics_port, explain_key)
 
 
 @contextlib.contextmanager
@@ -48,7 +62,7 @@ def _collection_paused() -> Iterator[None]:
         gc.enable()
 
 
-def _load(path: Path, metrics_port: int) -> Loaded:
+def _load(path: Path, metrics_port: int, explain_key: bytes) -> Loaded:
     read = load_configuration(path, os.environ)
     configuration = read.configuration
     if metrics_port > 0:
@@ -57,7 +71,7 @@ def _load(path: Path, metrics_port: int) -> Loaded:
     loaded = Loaded(None, known, read.texts)
     if loaded.errors:
         return loaded
-    drafted = draft_sites(configuration, environment=os.environ)
+    drafted = draft_sites(configuration, environment=os.environ, explain_key=explain_key)
     findings = (*known, *drafted.diagnostics)
     loaded = Loaded(drafted.draft, findings, read.texts, f"{len(read.configuration.sites)} sites of {path}")
     return loaded if not loaded.errors else Loaded(None, findings, read.texts)

@@ -29,6 +29,7 @@ from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
+from zeroserve_ir.drafting_explained import make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
@@ -63,6 +64,8 @@ def draft_sites(
     certificates: LocalCertificates | None = None,
     now: datetime.datetime | None = None,
     environment: Mapping[str, str] | None = None,
+    *,
+    explain_key: bytes = b"",
 ) -> DraftedSites:
     """Draft all sites, with the redirects that Caddy adds.
 
@@ -77,6 +80,7 @@ def draft_sites(
         now or datetime.datetime.now(datetime.UTC),
         believed=find_believed(configuration) or NOBODY,
         environment=environment or {},
+        explain_key=explain_key,
     )
     drafting.add_listeners()
     for server in drafting.servers:
@@ -138,6 +142,7 @@ class _Drafting:
         *,
         believed: Believed,
         environment: Mapping[str, str],
+        explain_key: bytes,
     ) -> None:
         self.diagnostics: list[Diagnostic] = []
         self.resources: list[pb.Resource] = []
@@ -147,6 +152,7 @@ class _Drafting:
         self.options = configuration.options
         self.believed = believed
         self.environment = environment
+        self.explain_key = explain_key
         self.written = written
         self.roots = find_roots(configuration.sites)
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
@@ -289,6 +295,7 @@ class _Drafting:
             client_ip_strict=self.believed.strict,
             access_log=options.access_log,
             drain_timeout_ms=options.grace_period_ms,
+            explain_key=self.explain_key,
             as_caddy=True,
             ocsp_off="ocsp_stapling" in options.others.value(),
         )
@@ -321,18 +328,29 @@ class _Drafting:
             self.resources.append(make_resource(host))
             return
         self._add_lowered(host, lowered)
+        if self.explain_key:
+            self._add_explained(host, site)
         for source in lowered.endpoints:
             self.resources.append(make_resource(self._make_endpoints(source, site)))
+
+    def _place_files(self, lowered: LoweredSite, site: tree.Site) -> None:
+        texts = FileTexts(self.read_file, self.environment, lambda message: self._warn(message, site.span))
+        texts.place(lowered.tables)
+
+    def _add_explained(self, host: pb.VirtualHost, site: tree.Site) -> None:
+        try:
+            lowered = lower_site(site, explained=True)
+        except DiagnosticError as error:
+            return self._warn(f"cannot be explained: {error.diagnostics[0].message}", site.span)
+        self._place_files(lowered, site)
+        self._add_lowered(make_explained_host(host), lowered)
 
     def _lower(self, site: tree.Site) -> LoweredSite:
         names: dict[str, str] = {"": ""}
         body = _number_groups(site.routes, names), _number_groups(site.errors, names)
         if body not in self.lowered:
             lowered = lower_site(site)
-            texts = FileTexts(
-                self.read_file, self.environment, lambda message: self._warn(message, site.span)
-            )
-            texts.place(lowered.tables)
+            self._place_files(lowered, site)
             self.lowered[body] = lowered
         return self.lowered[body]
 

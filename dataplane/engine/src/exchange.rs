@@ -156,6 +156,7 @@ mod changes;
 mod client_certificates;
 pub mod decimals;
 mod expanding;
+pub mod explaining;
 pub mod fields;
 pub mod filtering;
 mod kinds;

@@ -144,6 +144,8 @@ pub const FASTCGI_STDERR_BYTES_MAX: usize = 8 << 10;
 /// A request body of unknown length is read so far before a FastCGI upstream is asked, which has to be told the length
 /// (Caddy: DefaultBufferSizes); a longer one is answered 411.
 pub const FASTCGI_BUFFERED_BODY_BYTES_MAX: usize = 4 << 10;
+/// A body that a placeholder asks for is read whole up to this size; a larger one is answered 413.
+pub const READ_BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Encoders in use by one worker: the largest (zstd and brotli with the windows below) stay under 2 MiB each; above this
 /// answers go as they are.

@@ -213,6 +213,28 @@ TERMINATE: Stream.ValueType  # 2
 """the content of TLS"""
 Global___Stream: _TypeAlias = Stream  # noqa: Y015
 
+class _StepKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_TRIED: _StepKind.ValueType  # 0
+    STEP_COMPARED: _StepKind.ValueType  # 1
+    STEP_APPLIES: _StepKind.ValueType  # 2
+    STEP_HANDLED: _StepKind.ValueType  # 3
+
+class StepKind(_StepKind, metaclass=_StepKindEnumTypeWrapper):
+    """`texts` stands for `values` where one of them has a placeholder.
+    A point of the decision that a program reports by `note_step`.
+    """
+
+STEP_TRIED: StepKind.ValueType  # 0
+STEP_COMPARED: StepKind.ValueType  # 1
+STEP_APPLIES: StepKind.ValueType  # 2
+STEP_HANDLED: StepKind.ValueType  # 3
+Global___StepKind: _TypeAlias = StepKind  # noqa: Y015
+
 class _Subject:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -2090,25 +2112,24 @@ Global___PluginSecret: _TypeAlias = PluginSecret  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
-    """`texts` stands for `values` where one of them has a placeholder.
-    A point of the decision that a program reports by `note_step`.
-    """
-
     DESCRIPTOR: _descriptor.Descriptor
 
     PLACE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     place: _builtins.str
     text: _builtins.str
+    kind: Global___StepKind.ValueType
     def __init__(
         self,
         *,
         place: _builtins.str = ...,
         text: _builtins.str = ...,
+        kind: Global___StepKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "place", b"place", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

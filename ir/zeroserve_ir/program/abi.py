@@ -141,6 +141,8 @@ class Operation(IntEnum):
     """Row of Tables.credentials; RESUME_RESULT 1 when the password is right, else 0."""
     MATCH_FILE = 2
     """Row of Tables.file_matches; RESUME_RESULT 0, 1 or 3 as `match_file` gives it."""
+    READ_BODY = 9
+    """No row. The program goes on once the request's body is here; too large a one is answered with 413."""
     CALL_PLUGIN = 16
     """Row of Tables.plugin_calls; afterwards `call_plugin` is called for that row again."""
 
@@ -196,6 +198,7 @@ HELPERS: tuple[Helper, ...] = (
         256,
         "1 when Tables.expressions[row] holds, 0 when not, 2 when it has no value",
     ),
+    Helper(47, "read_body", (), 8, "0 when the request's body is here, 2 when not yet (suspend)"),
     Helper(46, "limit_rate", _ROW, 64, "counts the request by Tables.rate_limits[row]: 1 past its rate"),
     Helper(61, "evaluate_templates", _ROW, 16, "the answer may be a template, by Tables.templates[row]"),
     Helper(

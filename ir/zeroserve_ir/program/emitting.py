@@ -85,6 +85,10 @@ class Emitter:
         """Go to a label when r0 is not zero."""
         self._compare("jne", R0, 0, label)
 
+    def call(self, helper: str) -> None:
+        """Call a helper without arguments."""
+        self._add("call", helper)
+
     def call_row(self, helper: str, row: int) -> None:
         """Call a helper with a table row."""
         self._add("mov", R1, row)

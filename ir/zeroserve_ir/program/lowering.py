@@ -174,6 +174,7 @@ class _SiteLowering:
         skip = self.emitter.new_label()
         self._note(StepKind.TRIED, route)
         if route.matchers:
+            self.matchers.read_body_for(route.matchers)
             self.matchers.lower_sets(route.matchers, skip)
         self._note(StepKind.APPLIES, route)
         self._lower_handlers_of(routes, index, done, end)
@@ -222,6 +223,7 @@ class _SiteLowering:
     def _lower_handler(self, handler: tree.Handler) -> bool:
         """Write one handler; True when control never comes out of it."""
         self._note(StepKind.HANDLED, handler)
+        self.matchers.read_body_for(handler)
         emitter, tables = self.emitter, self.tables
         match handler:
             case tree.Subroute(routes=routes):
@@ -394,7 +396,9 @@ class _SiteLowering:
         if self.recorder is not None:
             row = self.recorder.add(kind, subject, self.emitter.span or NOWHERE)
             step = self.recorder.steps[row]
-            self.tables.tables.steps.add(place=step.place, text=step.text)
+            self.tables.tables.steps.add(
+                place=step.place, text=step.text, kind=pb.StepKind.Value(f"STEP_{step.kind.name}")
+            )
             self.emitter.call_row("note_step", row)
 
     def _lower_subroute(self, routes: Sequence[tree.Route]) -> bool:

@@ -17,6 +17,7 @@ from zeroserve_ir.expressions.lowering import as_matcher_sets, encode_expression
 from zeroserve_ir.expressions.nodes import ExpressionError
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
+from zeroserve_ir.program.mentioning import mentions_body
 from zeroserve_ir.program.paths import PathMatch, encode_path
 from zeroserve_ir.program.steps import StepKind
 from zeroserve_ir.program.tables import TableBuilder
@@ -173,6 +174,16 @@ class MatcherLowering:
                 rows = [self._add_row(matcher)]
         numbers = [(abi.BY_NAME[helper].number, row) for helper, row in rows]
         return numbers, isinstance(matcher, tree.MatchVars)
+
+    def read_body_for(self, part: tree.Handler | tuple[tree.MatcherSet, ...]) -> None:
+        """Suspend until the request's body is here, where what follows mentions it."""
+        if not mentions_body(part):
+            return
+        read = self.emitter.new_label()
+        self.emitter.call("read_body")
+        self.emitter.jump_if_zero(read)
+        self.emitter.finish_with(abi.Action.SUSPEND, abi.Operation.READ_BODY, detail=self.add_resume(read))
+        self.emitter.place(read)
 
     def _lower_file(self, matcher: MatchFile, fail: str) -> None:
         """Look at once where the kernel need not wait, else suspend; `=404` raises that status."""

@@ -29,7 +29,7 @@ impl Worker {
     /// The head is in the exchange: finds the host and runs its program.
     pub fn decide_request<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
-        let Some(exchange) = down.exchange.as_ref() else { return };
+        let Some(exchange) = down.exchange.as_mut() else { return };
         if exchange.asks_server() {
             return self.answer(io, socket, Answer::Empty);
         }
@@ -53,6 +53,13 @@ impl Worker {
             {
                 return self.refuse_client(io, socket, &page);
             }
+        }
+        if let Some(key) = &self.snapshot.settings().explain_key
+            && exchange.asks_explanation(key)
+            && let Some(explained) = self.snapshot.find_explained(down.peer.listener, host)
+        {
+            exchange.begin_explanation();
+            down.serving.host = Some(Arc::clone(explained));
         }
         match host.deny() {
             Some(_) => self.answer(io, socket, Answer::Denied),
@@ -91,6 +98,9 @@ impl Worker {
             }
             Ok(Decision::Suspend { operation: Operation::MatchFile, row, entry }) => {
                 self.match_file(io, socket, row, entry);
+            }
+            Ok(Decision::Suspend { operation: Operation::ReadBody, entry, .. }) => {
+                self.read_body(io, socket, entry);
             }
             Ok(Decision::File { row, entry }) => self.serve_file(io, socket, Serve { row, entry }),
             Ok(Decision::Empty) => self.answer(io, socket, Answer::Empty),

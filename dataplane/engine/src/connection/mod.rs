@@ -11,6 +11,7 @@
 
 pub mod accepting;
 pub mod answering;
+mod bodies;
 pub mod buffering;
 pub mod calling;
 pub mod cgi;
@@ -115,6 +116,8 @@ pub enum Waiting {
     Password(u32),
     /// A body that has to be here before the upstream is asked.
     Body,
+    /// All of the body, then the program at this entry.
+    ReadBody(u32),
     /// The file pool, to serve by this.
     File(filing::Serve),
     /// The file pool, then the program at this entry.

@@ -249,6 +249,9 @@ impl Worker {
     /// Body bytes towards the upstream. None: nothing may go on now.
     fn body<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) -> Option<usize> {
         let down = self.downstream(socket)?;
+        if let Waiting::ReadBody(entry) = down.serving.waiting {
+            return Some(self.keep_body(io, socket, entry, bytes));
+        }
         if down.serving.waiting == Waiting::Body {
             return Some(self.buffer_body(io, socket, bytes));
         }

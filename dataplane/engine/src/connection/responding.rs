@@ -97,6 +97,9 @@ impl Worker {
         let serving = &mut down.serving;
         let Some(exchange) = down.exchange.as_mut() else { return };
         serving.answered = true;
+        if let Some(host) = serving.host.as_ref() {
+            exchange.explain(host);
+        }
         if draining || !serving.request_done() {
             serving.persistent = false;
         }

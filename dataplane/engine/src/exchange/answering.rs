@@ -4,6 +4,7 @@
 //! straight from the parser's spans. `connection::responding` calls all of this, in the order of the functions here.
 
 use super::expanding::Unknown;
+use super::explaining::TELLING_FIELD;
 use super::fields::Fields;
 use super::statuses::reason;
 use super::writing::{
@@ -39,6 +40,7 @@ impl Exchange {
         // The access log needs the fields of every answer.
         !(self.answer.is_empty()
             && self.sent.is_none()
+            && self.steps.is_none()
             && self.wrappers.is_empty()
             && self.answering_call.is_none()
             && self.filter_choices.is_empty()
@@ -223,6 +225,9 @@ impl Exchange {
         }
         push_status_line(status, told, out);
         push_end_to_end(&self.scratch, out);
+        if !self.explanation.is_empty() {
+            push_field(TELLING_FIELD, &self.explanation, out);
+        }
         if status >= 200 && !self.scratch.contains(b"date") {
             push_date_field(self.now.unix_ms, out);
         }

@@ -74,6 +74,8 @@ pub struct Exchange {
     pub(crate) chosen_status: Option<u16>,
     /// What `request_body` put in the place of the client's body.
     pub(crate) replaced_body: Option<Vec<u8>>,
+    /// The request's body, where a program asked for it.
+    pub(crate) read_body: Option<Vec<u8>>,
     /// Forwarding fields of a peer that the settings do not trust: some proxy calls do.
     pub(crate) told: Fields,
     /// The proxy call whose response header changes apply.
@@ -99,6 +101,8 @@ pub struct Exchange {
     pub(crate) shows_uuid: Cell<bool>,
     /// Rows of Tables.steps as they were reached, of a request that is explained.
     pub(crate) steps: Option<Vec<u32>>,
+    /// What the answer and the log line tell of them.
+    pub(crate) explanation: Vec<u8>,
     pub(crate) scratch: Fields,
     pub(crate) writing_answer: bool,
     pub(crate) listener: ListenerId,
@@ -152,6 +156,7 @@ impl Exchange {
             intercepted_status: 0,
             chosen_status: None,
             replaced_body: None,
+            read_body: None,
             told: Fields::default(),
             answering_call: None,
             filter_choices: Vec::new(),
@@ -166,6 +171,7 @@ impl Exchange {
             sent: None,
             shows_uuid: Cell::new(false),
             steps: None,
+            explanation: Vec::new(),
             scratch: Fields::default(),
             writing_answer: false,
             listener: ListenerId(0),
@@ -254,6 +260,7 @@ impl Exchange {
         self.intercepted_status = 0;
         self.chosen_status = None;
         self.replaced_body = None;
+        self.read_body = None;
         self.told.clear();
         self.answering_call = None;
         self.filter_choices.clear();
@@ -263,6 +270,7 @@ impl Exchange {
         self.variable_kinds.clear();
         self.maps.clear();
         self.steps = None;
+        self.explanation.clear();
         self.log_values.clear();
         self.log_rows.clear();
         self.sent = None;

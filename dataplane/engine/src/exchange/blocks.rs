@@ -1,6 +1,7 @@
 //! Heads as HTTP/2 header blocks: the counterpart of the lines that `writing` and `answering` push.
 
 use super::decimals::push_decimal;
+use super::explaining::TELLING_FIELD;
 use super::statuses::push_date;
 use super::writing::{each_response_field, is_passed_down};
 use super::{Body, Exchange, Framing, HTTP_2, ResponseHead};
@@ -37,6 +38,9 @@ impl Exchange {
             if !(status == 101 && field.name.eq_ignore_ascii_case(b"sec-websocket-accept")) {
                 encoder::field(field.name, field.value, out);
             }
+        }
+        if !self.explanation.is_empty() {
+            encoder::field(TELLING_FIELD, &self.explanation, out);
         }
         self.end_block(self.scratch.contains(b"date"), framing, out);
     }

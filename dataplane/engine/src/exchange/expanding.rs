@@ -4,6 +4,8 @@ use super::fields::Fields;
 use super::texts::{Part, Placeholder, Text};
 use super::{Exchange, paths};
 use crate::snapshot::Endpoint;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -159,6 +161,11 @@ impl Exchange {
             }
             Placeholder::Port => out.extend_from_slice(self.port()),
             Placeholder::HostPort => out.extend_from_slice(&self.authority),
+            Placeholder::RequestBody => out.extend_from_slice(self.read_body.as_deref().unwrap_or_default()),
+            Placeholder::RequestBodyBase64 => {
+                let body = self.read_body.as_deref().unwrap_or_default();
+                out.extend_from_slice(STANDARD.encode(body).as_bytes());
+            }
             Placeholder::RequestId => {
                 self.shows_uuid.set(true);
                 self.push_uuid(out);

@@ -94,6 +94,9 @@ impl Exchange {
             fields.push((b"uuid".to_vec(), LogValue::Text(uuid)));
         }
         fields.append(&mut late);
+        if !self.explanation.is_empty() {
+            fields.push((b"explained".to_vec(), LogValue::Text(self.explanation.clone())));
+        }
         fields
     }
 

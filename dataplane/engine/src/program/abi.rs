@@ -53,6 +53,7 @@ pub const ACTION_PASS: u64 = 8;
 pub const ACTION_ANSWER: u64 = 9;
 pub const OPERATION_CHECK_PASSWORD: u64 = 1;
 pub const OPERATION_MATCH_FILE: u64 = 2;
+pub const OPERATION_READ_BODY: u64 = 9;
 pub const OPERATION_CALL_PLUGIN: u64 = 16;
 pub const VERDICT_CONTINUE: u64 = 0;
 pub const VERDICT_RESPOND: u64 = 1;
@@ -143,6 +144,8 @@ pub const HELPER_MATCH_FILE: u32 = 24;
 pub const HELPER_ENCODE_ANSWER: u32 = 40;
 /// 1 when Tables.expressions[row] holds, 0 when not, 2 when it has no value.
 pub const HELPER_MATCH_EXPRESSION: u32 = 45;
+/// 0 when the request's body is here, 2 when not yet (suspend).
+pub const HELPER_READ_BODY: u32 = 47;
 /// counts the request by Tables.rate_limits[row]: 1 past its rate.
 pub const HELPER_LIMIT_RATE: u32 = 46;
 /// the answer may be a template, by Tables.templates[row].
@@ -550,6 +553,17 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 1,
         lengths: 0,
         fuel: 256,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 47,
+        name: "read_body",
+        arguments: 0,
+        lengths: 0,
+        fuel: 8,
         bytes_per_fuel: 0,
         for_routes: true,
         for_plugins: false,

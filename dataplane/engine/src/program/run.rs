@@ -38,6 +38,7 @@ pub enum Decision {
 pub enum Operation {
     CheckPassword,
     MatchFile,
+    ReadBody,
 }
 
 /// The program was stopped: answer 500.
@@ -275,6 +276,9 @@ pub(crate) fn decode_action(host: &VirtualHost, result: u64) -> Result<Decision,
                 return Err(Trap::Action(result));
             }
             Decision::Suspend { operation: Operation::MatchFile, row, entry: detail }
+        }
+        abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_READ_BODY => {
+            Decision::Suspend { operation: Operation::ReadBody, row: 0, entry: detail }
         }
         _ => return Err(Trap::Action(result)),
     })

@@ -765,6 +765,8 @@ pub struct Step {
     pub place: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub text: ::prost::alloc::string::String,
+    #[prost(enumeration = "StepKind", tag = "3")]
+    pub kind: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Strings {
@@ -1516,6 +1518,38 @@ impl Stream {
             "NO_STREAM" => Some(Self::NoStream),
             "PASS_THROUGH" => Some(Self::PassThrough),
             "TERMINATE" => Some(Self::Terminate),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StepKind {
+    StepTried = 0,
+    StepCompared = 1,
+    StepApplies = 2,
+    StepHandled = 3,
+}
+impl StepKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::StepTried => "STEP_TRIED",
+            Self::StepCompared => "STEP_COMPARED",
+            Self::StepApplies => "STEP_APPLIES",
+            Self::StepHandled => "STEP_HANDLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STEP_TRIED" => Some(Self::StepTried),
+            "STEP_COMPARED" => Some(Self::StepCompared),
+            "STEP_APPLIES" => Some(Self::StepApplies),
+            "STEP_HANDLED" => Some(Self::StepHandled),
             _ => None,
         }
     }

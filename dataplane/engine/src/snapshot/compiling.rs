@@ -85,7 +85,11 @@ impl Compiler {
             steps: message
                 .steps
                 .iter()
-                .map(|step| (step.place.as_str().into(), step.text.as_str().into()))
+                .map(|step| Step {
+                    kind: step.kind(),
+                    place: step.place.as_str().into(),
+                    text: step.text.as_str().into(),
+                })
                 .collect(),
             file_servers: message.file_servers.iter().map(super::files::compile_server).collect(),
             file_matches: message.file_matches.iter().map(super::files::compile_match).collect(),

@@ -147,6 +147,11 @@ impl Snapshot {
         self.reads_hello || ja4::is_wanted()
     }
 
+    /// The same host, whose program reports its steps. Its name is none that a client can send.
+    pub fn find_explained(&self, listener: ListenerId, host: &VirtualHost) -> Option<&Arc<VirtualHost>> {
+        self.hosts.find(format!("explained {}", host.name).as_bytes(), listener)
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

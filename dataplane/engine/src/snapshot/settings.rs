@@ -5,6 +5,7 @@ use crate::addresses::AddressSet;
 use crate::exchange::ListenerId;
 use crate::protocol::Transport;
 use crate::{limits, protocol};
+use aws_lc_rs::hmac;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Settings {
     pub access_log: bool,
     /// Of a Caddyfile; None where it logs no requests.
     pub loggers: Option<Arc<Loggers>>,
+    /// Signs debug headers; None: no request is explained.
+    pub explain_key: Option<hmac::Key>,
     pub handshake_timeout_ms: u64,
     pub request_head_timeout_ms: u64,
     pub idle_timeout_ms: u64,
@@ -47,6 +50,8 @@ impl Settings {
             default_certificate: message.default_certificate.as_str().into(),
             access_log: message.access_log,
             loggers: Loggers::compile(message)?,
+            explain_key: (!message.explain_key.is_empty())
+                .then(|| hmac::Key::new(hmac::HMAC_SHA256, &message.explain_key)),
             handshake_timeout_ms: or(message.handshake_timeout_ms, limits::HANDSHAKE_TIMEOUT_MS),
             request_head_timeout_ms: or(message.request_head_timeout_ms, limits::REQUEST_HEAD_TIMEOUT_MS),
             idle_timeout_ms: or(message.idle_timeout_ms, limits::IDLE_TIMEOUT_MS),
@@ -71,6 +76,7 @@ impl Default for Settings {
             default_certificate: "".into(),
             access_log: false,
             loggers: None,
+            explain_key: None,
             handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
             request_head_timeout_ms: limits::REQUEST_HEAD_TIMEOUT_MS,
             idle_timeout_ms: limits::IDLE_TIMEOUT_MS,

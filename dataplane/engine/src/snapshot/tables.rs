@@ -60,7 +60,7 @@ pub struct Rows {
     pub assignments: Box<[Assignments]>,
     pub tries: Box<[PathTrie]>,
     /// (place, text) of the points that an explained program reports.
-    pub steps: Box<[(Box<str>, Box<str>)]>,
+    pub steps: Box<[Step]>,
     pub file_servers: Box<[FileServer]>,
     pub file_matches: Box<[FileMatch]>,
     pub maps: Box<[ValueMap]>,
@@ -297,4 +297,11 @@ mod tests {
         let none = PathTrie::new([(&b"/only"[..], false, 9)].into_iter());
         assert_eq!((none.find(b"/"), none.find(b"/other/only"), none.find(b"/only/x")), (0, 0, 9));
     }
+}
+
+/// A row of Tables.steps: a point of the decision, in the words of the configuration.
+pub struct Step {
+    pub kind: crate::protocol::StepKind,
+    pub place: Box<str>,
+    pub text: Box<str>,
 }

@@ -220,7 +220,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         Kind.PLACEHOLDER,
         "http.request.host http.request.host.labels.* http.request.hostport http.request.port "
         "http.request.method http.request.orig_method http.request.proto "
-        "http.request.scheme http.request.uuid "
+        "http.request.scheme http.request.uuid http.request.body http.request.body_base64 "
         "http.request.uri http.request.uri_escaped http.request.uri.path http.request.uri.path_escaped "
         "http.request.uri.path.dir http.request.uri.path.file http.request.uri.path.file.* "
         "http.request.uri.path.* http.request.uri.query "
@@ -238,7 +238,6 @@ ROWS: dict[tuple[Kind, str], Row] = {
         Kind.PLACEHOLDER,
         "env.* file.* http.matchers.file.* system.arch system.hostname system.os system.slash system.wd",
     ),
-    **_rows(_LATER, Kind.PLACEHOLDER, "http.request.body http.request.body_base64"),
 }
 """The table; placeholder rows that end in `.*` stand for all names with that start."""
 

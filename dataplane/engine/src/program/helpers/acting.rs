@@ -26,6 +26,11 @@ pub fn note_step(vm: &mut Vm, index: u64) -> HelperResult {
     Ok(0)
 }
 
+/// 0 when the request's body is here, 2 when the program must wait for it.
+pub fn read_body(vm: &mut Vm) -> u64 {
+    if vm.exchange().read_body.is_some() { 0 } else { 2 }
+}
+
 pub fn rewrite(vm: &mut Vm, index: u64) -> HelperResult {
     let rewrite = row(&vm.tables().rewrites, index)?;
     vm.exchange().rewrite(rewrite);

@@ -1,0 +1,100 @@
+"""A running server explains itself to whoever carries a signed debug header."""
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ports import free_ports
+
+BIN = Path(sys.executable).parent
+CADDYFILE = """{
+	admin off
+	auto_https off
+}
+http://a.test:%d {
+	log {
+		output file access.log
+	}
+	handle /api/* {
+		respond "api"
+	}
+	handle {
+		respond "rest"
+	}
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explained")
+    (port,) = free_ports(1)
+    (folder / "Caddyfile").write_text(CADDYFILE % port)
+    (folder / "key").write_text("a key of these tests, long enough\n")
+    command = [BIN / "zeroserve", "run", "--admin", "off", "--workers", "1", "--explain-key", "key"]
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                ask(port, "/")
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail((folder / "output").read_text())
+                time.sleep(0.05)
+        yield folder, port
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def ask(port, path, **fields):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path, headers={"Host": "a.test"} | fields)
+    answer = connection.getresponse()
+    return answer.read().decode(), answer.headers.get("X-Zeroserve-Explained")
+
+
+def sign(folder, host, *more):
+    command = [BIN / "zeroserve", "explain", "--sign", host, "--key", folder / "key", *more]
+    name, _, value = subprocess.run(command, check=True, capture_output=True, text=True).stdout.partition(":")
+    return {name: value.strip()}
+
+
+def test_the_answer_tells_site_route_matchers_and_handler(site):
+    folder, port = site
+    body, told = ask(port, "/api/x", **sign(folder, "a.test"))
+    assert body == "api"
+    assert "http://a.test" in told
+    assert 'Caddyfile:9 path /api/*"; handler="' in told
+    assert told.endswith("respond 'api'\"")
+
+
+def test_the_log_line_tells_it_too(site):
+    folder, port = site
+    _, told = ask(port, "/api/logged", **sign(folder, "a.test"))
+    deadline = time.monotonic() + 20
+    while "/api/logged" not in (folder / "access.log").read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    lines = [json.loads(line) for line in (folder / "access.log").read_text().splitlines()]
+    (line,) = [line for line in lines if line["request"]["uri"] == "/api/logged"]
+    assert line["explained"] == told
+
+
+def test_nobody_else_is_told(site):
+    folder, port = site
+    assert ask(port, "/api/x") == ("api", None)
+    assert ask(port, "/api/x", **sign(folder, "b.test")) == ("api", None)
+    assert ask(port, "/api/x", **sign(folder, "a.test", "--valid-for", "-5")) == ("api", None)
+    assert ask(port, "/api/x", **{"X-Zeroserve-Explain": "1.00"}) == ("api", None)
+
+
+def test_the_explained_host_cannot_be_asked_for(site):
+    _, port = site
+    body, told = ask(port, "/api/x", Host=f"explained http://a.test@http-{port}")
+    assert (body, told) == ("", None)
