@@ -16,6 +16,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
-from zeroserve_ir.drafting_explained import make_explained_host
+from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
@@ -334,16 +335,13 @@ class _Drafting:
             self.resources.append(make_resource(self._make_endpoints(source, site)))
 
     def _place_files(self, lowered: LoweredSite, site: tree.Site) -> None:
-        texts = FileTexts(self.read_file, self.environment, lambda message: self._warn(message, site.span))
-        texts.place(lowered.tables)
+        warn = partial(self._warn, span=site.span)
+        FileTexts(self.read_file, self.environment, warn).place(lowered.tables)
 
     def _add_explained(self, host: pb.VirtualHost, site: tree.Site) -> None:
-        try:
-            lowered = lower_site(site, explained=True)
-        except DiagnosticError as error:
-            return self._warn(f"cannot be explained: {error.diagnostics[0].message}", site.span)
-        self._place_files(lowered, site)
-        self._add_lowered(make_explained_host(host), lowered)
+        if lowered := lower_explained(site):
+            self._place_files(lowered, site)
+            self._add_lowered(make_explained_host(host), lowered)
 
     def _lower(self, site: tree.Site) -> LoweredSite:
         names: dict[str, str] = {"": ""}
