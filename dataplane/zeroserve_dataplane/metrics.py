@@ -14,7 +14,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -33,6 +34,9 @@ HEARTBEAT_MAX_S = 30.0
 """A loop that did not turn for so long is stuck: liveness fails."""
 
 
+NO_PLUGINS: Mapping[int, str] = MappingProxyType({})
+
+
 class CountersError(Exception):
     """The region's layout does not fit its memory."""
 
@@ -48,10 +52,10 @@ class SharedCounterReader:
         self._region = region
         self._memory = mmap.mmap(counters.descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ) if size else None
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield one family for each metric name, summed over the workers."""
+    def collect(self, plugins: Mapping[int, str] = NO_PLUGINS) -> Iterator[Metric]:
+        """Yield one family for each metric name, summed over the workers; `plugins` are names by slot."""
         families: dict[str, list[control.Metric]] = {}
-        for metric in self._region.metrics:
+        for metric in _name_plugins(self._region.metrics, plugins):
             families.setdefault(metric.name, []).append(metric)
         for members in families.values():
             yield self._make_family(members)
@@ -94,6 +98,19 @@ class SharedCounterReader:
         return sum(struct.unpack_from("<Q", self._memory, start)[0] for start in starts)
 
 
+def _name_plugins(metrics: Iterable[control.Metric], plugins: Mapping[int, str]) -> Iterator[control.Metric]:
+    """Yield metrics, those of slots with the plugin's name; slots without a plugin are left out."""
+    for metric in metrics:
+        if "slot" not in metric.labels:
+            yield metric
+        elif int(metric.labels["slot"]) in plugins:
+            named = control.Metric()
+            named.CopyFrom(metric)
+            del named.labels["slot"]
+            named.labels["plugin"] = plugins[int(metric.labels["slot"])]
+            yield named
+
+
 def check_layout(region: control.MetricsRegion) -> None:
     """Raise CountersError unless every metric lies in its block, aligned."""
     for metric in region.metrics:
@@ -124,7 +141,7 @@ class NodeCollector(Collector):
         """Return all families, read now."""
         with self._reading:
             reader = self._find_reader()
-            families = list(reader.collect()) if reader is not None else []
+            families = list(reader.collect(self._node.slots.names)) if reader is not None else []
         return [*families, *self._collect_agent()]
 
     def _find_reader(self) -> SharedCounterReader | None:

@@ -31,8 +31,10 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
+from zeroserve_ir.drafting_bodies import AnsweringSites, number_groups
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
+from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, place_upstreams
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
@@ -88,6 +90,7 @@ def draft_sites(
         drafting.add_server(server)
     drafting.add_streams()
     drafting.add_certificates()
+    drafting.add_plugins()
     drafting.add_settings()
     return DraftedSites(SnapshotDraft.of(drafting.resources), tuple(dict.fromkeys(drafting.diagnostics)))
 
@@ -97,7 +100,7 @@ def find_site(configuration: tree.Configuration, scheme: str, host: str, port: i
     sites = add_redirects(configuration).sites
     for server in pair_sites(sites):
         served = {one.scheme.value for site in server.sites for one in site.addresses if one.port == port}
-        if scheme in served and (body := _AnsweringSites(server).find(host)):
+        if scheme in served and (body := AnsweringSites(server).find(host)):
             return _join_sites(sites, body)
     return None
 
@@ -155,6 +158,7 @@ class _Drafting:
         self.environment = environment
         self.explain_key = explain_key
         self.written = written
+        self.plugins = draft_plugins(self.options, read_file, self.diagnostics.append)
         self.roots = find_roots(configuration.sites)
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
         self.servers = pair_sites(self.sites)
@@ -205,7 +209,7 @@ class _Drafting:
         hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
         by_body: dict[tuple[tuple[tuple[int, str], ...], bytes, bool], list[str]] = {}
         policies: dict[bytes, HostPolicy] = {}
-        answering = _AnsweringSites(server)
+        answering = AnsweringSites(server)
         single = "*" in hosts
         for host in dict.fromkeys(host.removeprefix("*") if host == "*" else host for host in hosts):
             policy = self.policies.find(server, host)
@@ -245,7 +249,7 @@ class _Drafting:
             lowered = self._lower(route.site)
             self._add_lowered(host, lowered)
             for source in lowered.endpoints:
-                self.resources.append(make_resource(self._make_endpoints(source, route.site)))
+                self.resources.append(make_resource(self._make_endpoints(source, route.site.span)))
 
     def add_certificates(self) -> None:
         """Add a Certificate for each `tls` with files, one of the local authority for other https names."""
@@ -283,6 +287,13 @@ class _Drafting:
                     continue
                 known[pair] = self.certificates_by_name.setdefault(found.name, found)
             yield known[pair]
+
+    def add_plugins(self) -> None:
+        """Add what the global option `plugins` names."""
+        for made in self.plugins.values():
+            self.resources += made.resources
+            for source in made.endpoints:
+                self.resources.append(make_resource(self._make_endpoints(source, self.options.others.span)))
 
     def add_settings(self) -> None:
         """Add the Settings, and the certificate for unknown or missing SNI where anything is https.
@@ -332,7 +343,7 @@ class _Drafting:
         if self.explain_key:
             self._add_explained(host, site)
         for source in lowered.endpoints:
-            self.resources.append(make_resource(self._make_endpoints(source, site)))
+            self.resources.append(make_resource(self._make_endpoints(source, site.span)))
 
     def _place_files(self, lowered: LoweredSite, site: tree.Site) -> None:
         warn = partial(self._warn, span=site.span)
@@ -345,7 +356,7 @@ class _Drafting:
 
     def _lower(self, site: tree.Site) -> LoweredSite:
         names: dict[str, str] = {"": ""}
-        body = _number_groups(site.routes, names), _number_groups(site.errors, names)
+        body = number_groups(site.routes, names), number_groups(site.errors, names)
         if body not in self.lowered:
             lowered = lower_site(site)
             self._place_files(lowered, site)
@@ -376,7 +387,7 @@ class _Drafting:
             self.resources.append(make_resource(lowered.tables))
         self.resources += [make_resource(cluster) for cluster in lowered.clusters]
 
-    def _make_endpoints(self, source: EndpointsSource, site: tree.Site) -> pb.Endpoints:
+    def _make_endpoints(self, source: EndpointsSource, span: Span) -> pb.Endpoints:
         message = pb.Endpoints(name=source.name, sources=map(build_source, source.sources))
         for upstream in source.upstreams:
             if upstream.service is None and upstream.dial.startswith("unix//"):
@@ -391,7 +402,7 @@ class _Drafting:
             if upstream.service is None and host and "/" not in host and port.isdecimal():
                 message.endpoints.add(address=host, port=int(port), name=host)
                 continue
-            finding = Diagnostic(Code.ZS0110, f"upstream {upstream.dial} cannot be dialled", site.span)
+            finding = Diagnostic(Code.ZS0110, f"upstream {upstream.dial} cannot be dialled", span)
             self.diagnostics.append(replace(finding, help="write HOST:PORT"))
         return message
 
@@ -411,6 +422,8 @@ class _Drafting:
         return route if handlers == route.handlers else replace(route, handlers=handlers)
 
     def _read_handler(self, handler: tree.Handler, route: tree.Route) -> tree.Handler:
+        if isinstance(handler, tree.CallPlugin):
+            return self._read_call(handler, route)
         if isinstance(handler, tree.Subroute):
             return tree.Subroute(self._read_routes(handler.routes), self._read_routes(handler.errors))
         if isinstance(handler, tree.BasicAuth):
@@ -434,6 +447,19 @@ class _Drafting:
             # Without its authority nothing may be trusted: the handler fails closed.
             return tree.RaiseError("502", "the upstream's authority cannot be read")
         return replace(handler, transport=replace(handler.transport, tls=tls))
+
+    def _read_call(self, call: tree.CallPlugin, route: tree.Route) -> tree.CallPlugin:
+        entries = list_plugins(self.options)
+        known = self.plugins.get(call.plugin)
+        if call.plugin not in entries:
+            message = f"plugin {call.plugin} is not in the global option plugins"
+            cure = f"write plugins {{ {call.plugin} FILE }} in the block at the top"
+            self.diagnostics.append(Diagnostic(Code.ZS0102, message, route.span, help=cure))
+        elif known is not None and call.function not in known.functions:
+            message = f"plugin {call.plugin} exports no function {call.function}"
+            cure = f"call one of {', '.join(sorted(known.functions))}"
+            self.diagnostics.append(Diagnostic(Code.ZS0103, message, route.span, help=cure))
+        return place_upstreams(call, entries)
 
 
 def _read_upstream_tls(tls: tree.UpstreamTls, read_file: ReadFile) -> tree.UpstreamTls:
@@ -460,41 +486,3 @@ def _read_pem(path: str, read_file: ReadFile) -> str:
 
 def _read_local_file(path: str) -> bytes:
     return Path(path).read_bytes()
-
-
-def _number_groups(routes: tuple[tree.Route, ...], names: dict[str, str]) -> tuple[tree.Route, ...]:
-    """Number the groups from 0: their names count through all sites, as in Caddy, and mean nothing else."""
-    numbered = []
-    for route in routes:
-        handlers = tuple(
-            tree.Subroute(_number_groups(one.routes, names), _number_groups(one.errors, names))
-            if isinstance(one, tree.Subroute)
-            else one
-            for one in route.handlers
-        )
-        group = names.setdefault(route.group, f"group{len(names) - 1}")
-        numbered.append(tree.Route(handlers, route.matchers, group, route.terminal, route.span))
-    return tuple(numbered)
-
-
-class _AnsweringSites:
-    """The sites of a server by the hosts they take: equal, any, or `*.` for one label (Caddy: MatchHost)."""
-
-    def __init__(self, server: Server) -> None:
-        self._places: dict[str, list[tuple[int, int, str]]] = {}
-        """By host pattern: (place in the server, index of the site, path of the address)."""
-        for place, served in enumerate(server.sites):
-            for address in dict.fromkeys(served.addresses):
-                entry = (place, served.index, address.path)
-                self._places.setdefault(address.host, []).append(entry)
-
-    def find(self, host: str) -> tuple[tuple[int, str], ...]:
-        """Return (site, path) for all that may answer for a host, up to the first that takes every path."""
-        patterns = {"", host, "*." + host.partition(".")[2]}
-        places = {entry for pattern in patterns for entry in self._places.get(pattern, ())}
-        answering: list[tuple[int, str]] = []
-        for _, index, path in sorted(places, key=lambda entry: (entry[0], -len(entry[2]), entry[2])):
-            answering.append((index, path))
-            if not path:
-                break
-        return tuple(answering)

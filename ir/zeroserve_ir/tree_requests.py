@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zeroserve_ir.tree_upstreams import Upstream
+
 
 @dataclass(frozen=True, slots=True)
 class MatchVarsRegexp:
@@ -91,6 +93,8 @@ class CallPlugin:
     function: str
     config: str = "{}"
     """JSON object, compact; placeholders in its strings are expanded per request."""
+    upstreams: tuple[tuple[str, Upstream], ...] = ()
+    """Where the function may send the request, by its names for them; filled in by what grants them."""
 
 
 @dataclass(frozen=True, slots=True)

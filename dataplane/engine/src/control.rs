@@ -8,6 +8,7 @@ use crate::files::pool::Done;
 use crate::frames::{self, FrameReader};
 use crate::memory;
 use crate::metrics::{Counter, WorkerMetrics};
+use crate::plugins::memory::Fetched;
 use crate::protocol::{self, ResourceType, frame};
 use crate::snapshot::{Change, Refusal, Snapshot, Store};
 use std::collections::HashMap;
@@ -32,6 +33,11 @@ pub enum WorkerMessage {
     PasswordChecked {
         ticket: u64,
         right: bool,
+    },
+    /// The answer to a plugin's own request, to the connection that waits for it.
+    Fetched {
+        ticket: u64,
+        fetched: Box<Fetched>,
     },
     /// The answer of the file pool to the connection that asked.
     FileDone {

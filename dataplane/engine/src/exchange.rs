@@ -138,6 +138,8 @@ pub struct Framing<'a> {
 pub enum StaticAnswer<'a> {
     /// A row of Tables.responses.
     Row(&'a crate::snapshot::ResponseRow),
+    /// What a plugin made: status and body.
+    Made(u16, &'a [u8]),
     /// The engine's own page for a status.
     Status(u16),
     /// A status without a body: what a program's error gives (Caddy's answer where no error route applies).

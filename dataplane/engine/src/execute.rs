@@ -6,9 +6,11 @@ use crate::exchange::{
     Body, Clock, Connection, Exchange, Framing, HeaderSpan, ListenerId, Peer, RequestHead, StaticAnswer,
     TlsInfo,
 };
+use crate::plugins::memory::{Fetched, Wanted};
+use crate::plugins::{Plugin, PluginIndex};
 use crate::program::abi;
 use crate::program::image::{self, Image};
-use crate::program::run::{Decision, Machine, decode_action};
+use crate::program::run::{Decision, Machine, Operation, decode_action};
 use crate::protocol::{self, Execution, Field, Outcome};
 use crate::snapshot::{Cluster, ClusterState, Compiler, Settings, Tables, VirtualHost};
 use prost::Message;
@@ -47,6 +49,7 @@ pub fn run(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
 fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, String> {
     let host = build_host(&execution)?;
     machine.forget();
+    machine.plugins.index = Arc::new(build_plugins(&execution)?);
     let fuel =
         if execution.fuel == 0 { abi::FUEL_DEFAULT } else { execution.fuel }.min(i64::MAX as u64) as i64;
     let mut exchange = Exchange::new();
@@ -54,9 +57,16 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
     let result = match &execution.request {
         Some(request) => {
             begin(&mut exchange, request)?;
+            exchange.now.unix_ms = execution.unix_s.saturating_mul(1000);
             exchange.steps = Some(Vec::new());
             started = Instant::now();
-            machine.execute(&host, &mut exchange, execution.entry, fuel)
+            let mut answers = execution.answers.iter();
+            let mut result = machine.execute(&host, &mut exchange, execution.entry, fuel);
+            while let Some(entry) = result.as_ref().ok().and_then(|done| resumed(&host, done.result)) {
+                give_wanted(&mut exchange, &request.body, &mut answers);
+                result = machine.execute(&host, &mut exchange, entry, fuel);
+            }
+            result
         }
         None => {
             let memory = machine.window().write(abi::CONTEXT, execution.memory.len() as u64);
@@ -94,14 +104,7 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
 
 /// A host around the program; clusters are handles without endpoints.
 fn build_host(execution: &Execution) -> Result<VirtualHost, String> {
-    let mut message = execution.image.clone().ok_or("no image")?;
-    if message.code_digest.is_empty() {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &execution.code);
-        message.code_digest = digest.as_ref().to_vec().into();
-    }
-    message.code_bytes = execution.code.len() as u32;
-    let descriptor = image::seal(&execution.code).map_err(|error| error.to_string())?;
-    let image = Image::load(&message, descriptor)?;
+    let image = load_image(execution.image.clone(), &execution.code)?;
     if execution.constants.len() < image.constants_bytes as usize {
         return Err(format!(
             "{} bytes of constants, the program needs {}",
@@ -128,6 +131,61 @@ fn build_host(execution: &Execution) -> Result<VirtualHost, String> {
         strict_sni_host: false,
         stream: protocol::Stream::NoStream,
     })
+}
+
+fn load_image(message: Option<protocol::Image>, code: &[u8]) -> Result<Image, String> {
+    let mut message = message.ok_or("no image")?;
+    if message.code_digest.is_empty() {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, code);
+        message.code_digest = digest.as_ref().to_vec().into();
+    }
+    message.code_bytes = code.len() as u32;
+    let descriptor = image::seal(code).map_err(|error| error.to_string())?;
+    Image::load(&message, descriptor)
+}
+
+fn build_plugins(execution: &Execution) -> Result<PluginIndex, String> {
+    let find = |name: &str| Some(Cluster::new(name, ClusterState::unconfigured()));
+    let mut index = PluginIndex::default();
+    for one in &execution.plugins {
+        let image = Arc::new(load_image(one.image.clone(), &one.code)?);
+        let message = one.plugin.as_ref().ok_or("no plugin")?;
+        index.insert(Plugin::compile(message, image, &find)?);
+    }
+    Ok(index)
+}
+
+/// The entry at which a program goes on that waits for a plugin.
+fn resumed(host: &VirtualHost, result: u64) -> Option<u32> {
+    match decode_action(host, result) {
+        Ok(Decision::Suspend { operation: Operation::CallPlugin, entry, .. }) => Some(entry),
+        _ => None,
+    }
+}
+
+/// What a plugin waits for: the request's body, or the next answer that was given.
+fn give_wanted<'a>(
+    exchange: &mut Exchange,
+    body: &[u8],
+    answers: &mut impl Iterator<Item = &'a protocol::FetchedAnswer>,
+) {
+    match exchange.plugins.wanted.take() {
+        Some(Wanted::Body(limit)) => {
+            let read = body[..body.len().min(limit as usize)].to_vec();
+            exchange.plugins.body = Some((limit, read));
+        }
+        _ => {
+            let mut fetched = Fetched::default();
+            if let Some(answer) = answers.next() {
+                fetched.status = answer.status as u16;
+                fetched.body = answer.body.to_vec();
+                for field in &answer.fields {
+                    fetched.fields.add(field.name.as_bytes(), &field.value);
+                }
+            }
+            exchange.plugins.fetches.push(fetched);
+        }
+    }
 }
 
 fn begin(exchange: &mut Exchange, request: &protocol::RequestHead) -> Result<(), String> {
@@ -181,7 +239,9 @@ fn describe(outcome: &mut Outcome, host: &VirtualHost, exchange: &mut Exchange, 
         exchange.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let variables = latest.into_iter().map(|(name, value)| Field { name: text(&name), value: value.into() });
     outcome.variables = variables.collect();
+    let made = exchange.plugins.take_made();
     let answer = match decision {
+        Decision::Answer => StaticAnswer::Made(made.0, &made.1),
         Decision::Respond(row) => StaticAnswer::Row(host.response(row)),
         Decision::Error(status) => StaticAnswer::Bare(status),
         Decision::NotFound => StaticAnswer::Status(404),

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod metrics;
 pub mod parallelism;
 pub mod passwords;
+pub mod plugins;
 pub mod program;
 pub mod proxy_protocol;
 pub mod rates;

@@ -30,6 +30,7 @@ counters! {
     Requests5xx Counter "requests_total" ["class" = "5xx"] "Requests answered, by status class.";
     ProgramNative Counter "program_executions_total" ["mode" = "native"] "Runs of route programs.";
     ProgramInterpreted Counter "program_executions_total" ["mode" = "interpreted"] "Runs of route programs.";
+    PluginFailures Counter "plugin_calls_failed_total" [] "Calls of plugins that failed, whatever the plugin.";
     ProgramTraps Counter "program_traps_total" [] "Route programs stopped by the sandbox.";
     ConnectionsAccepted Counter "connections_accepted_total" [] "Client connections accepted.";
     ConnectionsClosed Counter "connections_closed_total" [] "Client connections closed.";
@@ -105,7 +106,18 @@ const BUCKETS: [u64; 16] = [
 ];
 /// Counts of the buckets and above, then the sum.
 const HISTOGRAM_WORDS: usize = BUCKETS.len() + 2;
-const WORDS: usize = COUNTERS.len() + HISTOGRAMS.len() * HISTOGRAM_WORDS;
+/// Plugins with counters of their own; the agent says which plugin has which.
+pub const PLUGIN_SLOTS: usize = 32;
+/// Counters that a plugin's functions add to.
+pub const PLUGIN_COUNTERS: usize = 4;
+const PLUGIN_ROWS: [(&str, &str); 3] = [
+    ("plugin_calls_total", "Calls of a plugin's functions."),
+    ("plugin_failures_total", "Calls that trapped, ran out of fuel or were refused."),
+    ("plugin_fuel_total", "Fuel that calls have used."),
+];
+const PLUGIN_WORDS: usize = PLUGIN_ROWS.len() + PLUGIN_COUNTERS;
+const PLUGINS_AT: usize = COUNTERS.len() + HISTOGRAMS.len() * HISTOGRAM_WORDS;
+const WORDS: usize = PLUGINS_AT + PLUGIN_SLOTS * PLUGIN_WORDS;
 /// Blocks do not share cache lines.
 const BLOCK_BYTES: usize = (WORDS * 8).next_multiple_of(128);
 const PREFIX: &str = "zeroserve_engine_";
@@ -135,8 +147,37 @@ pub fn describe(blocks: u32) -> protocol::MetricsRegion {
     protocol::MetricsRegion {
         workers: blocks,
         block_bytes: BLOCK_BYTES as u32,
-        metrics: counters.chain(histograms).collect(),
+        metrics: counters.chain(histograms).chain(describe_plugins()).collect(),
     }
+}
+
+fn describe_plugins() -> impl Iterator<Item = protocol::Metric> {
+    (0..PLUGIN_SLOTS * PLUGIN_WORDS).map(|index| {
+        let (slot, word) = (index / PLUGIN_WORDS + 1, index % PLUGIN_WORDS);
+        let mut labels = BTreeMap::from([("slot".to_owned(), slot.to_string())]);
+        let (name, help) = PLUGIN_ROWS.get(word).copied().unwrap_or_else(|| {
+            labels.insert("counter".into(), (word - PLUGIN_ROWS.len()).to_string());
+            ("plugin_counter_total", "What a plugin's functions counted.")
+        });
+        protocol::Metric {
+            name: format!("{PREFIX}{name}"),
+            help: help.into(),
+            kind: MetricKind::Counter.into(),
+            labels,
+            offset_bytes: ((PLUGINS_AT + index) * 8) as u32,
+            ..protocol::Metric::default()
+        }
+    })
+}
+
+/// What is counted of a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PluginCount {
+    Calls,
+    Failures,
+    Fuel,
+    /// A counter of the plugin's own.
+    Own(usize),
 }
 
 fn histogram_word(index: usize) -> usize {
@@ -229,6 +270,19 @@ impl WorkerMetrics {
 
     pub fn add(&self, counter: Counter, value: u64) {
         self.add_word(counter as usize, value);
+    }
+
+    /// `slot` from 1; 0 and what is past the last one are not counted.
+    pub fn count_plugin(&self, slot: u32, count: PluginCount, value: u64) {
+        let word = match count {
+            PluginCount::Calls => 0,
+            PluginCount::Failures => 1,
+            PluginCount::Fuel => 2,
+            PluginCount::Own(index) => PLUGIN_ROWS.len() + index.min(PLUGIN_COUNTERS - 1),
+        };
+        if (1..=PLUGIN_SLOTS).contains(&(slot as usize)) {
+            self.add_word(PLUGINS_AT + (slot as usize - 1) * PLUGIN_WORDS + word, value);
+        }
     }
 
     /// Gauges only.

@@ -8,6 +8,7 @@ use crate::exchange::surroundings::note_machine;
 use crate::files::pool::Files;
 use crate::metrics::{Counter, Region, WorkerMetrics};
 use crate::passwords::Passwords;
+use crate::plugins::fetching::Fetches;
 use crate::program::{abi, image};
 use crate::snapshot::{Snapshot, Store, system_roots};
 use crate::tls::tickets::Key;
@@ -47,6 +48,7 @@ pub struct WorkerContext {
     pub access_log: AccessLog,
     pub passwords: Arc<Passwords>,
     pub files: Arc<Files>,
+    pub fetches: Arc<Fetches>,
     /// Send exactly once, when the ring is up and before the first accept: seccomp follows when all have.
     pub ready: Sender<IoReport>,
 }
@@ -82,8 +84,13 @@ pub fn run(options: Options) -> io::Result<()> {
     own_metrics.set(Counter::NativeAllowed, u64::from(native.is_ok()));
     let store = Store::with_ticket_key(options.ticket_key);
     let (log, log_threads) = writing::start(options.log_socket, own_metrics.clone())?;
-    let started =
-        Started { log, passwords: Passwords::start()?, files: Files::start(options.files)?, region };
+    let started = Started {
+        log,
+        passwords: Passwords::start()?,
+        files: Files::start(options.files)?,
+        fetches: Fetches::start()?,
+        region,
+    };
     let (ready, reports) = channel();
     let (senders, threads) =
         start_workers(options.workers, options.io, &store.initial_snapshot(), &started, &ready)?;
@@ -126,6 +133,7 @@ struct Started {
     log: Writers,
     passwords: Arc<Passwords>,
     files: Arc<Files>,
+    fetches: Arc<Fetches>,
     region: Arc<Region>,
 }
 
@@ -152,6 +160,7 @@ fn start_workers(
             metrics,
             passwords: started.passwords.clone(),
             files: started.files.clone(),
+            fetches: started.fetches.clone(),
             ready: ready.clone(),
         };
         senders.push(sender);

@@ -13,6 +13,7 @@ use crate::http2::Code;
 use crate::limits::{DOWNSTREAM_SOCKETS_PERCENT, POOLED_BUFFERS_MAX};
 use crate::metrics::{Counter, WorkerMetrics};
 use crate::passwords::Passwords;
+use crate::plugins::fetching::Fetches;
 use crate::program::run::Machine;
 use crate::ring::{Close, End, Handler, Io, SocketId, epoll::Epoll, uring::Uring};
 use crate::serve::{IoChoice, IoReport, WorkerContext};
@@ -80,6 +81,7 @@ pub struct Worker {
     pub passwords: Arc<Passwords>,
     pub files: Arc<Files>,
     pub descriptors: Descriptors,
+    pub fetches: Arc<Fetches>,
     pub myself: WorkerSender,
     pub scratch: Scratch,
     pub drain: Option<Drain>,
@@ -148,6 +150,7 @@ impl Worker {
             passwords: context.passwords,
             files: context.files,
             descriptors: Descriptors::default(),
+            fetches: context.fetches,
             myself: context.myself,
             scratch: Scratch::default(),
             drain: None,
@@ -238,6 +241,7 @@ impl Worker {
     fn handle<I: Io>(&mut self, io: &mut I, message: WorkerMessage) {
         match message {
             WorkerMessage::Snapshot(snapshot, acknowledgement) => {
+                self.machine.plugins.index = snapshot.plugins().clone();
                 self.snapshot = snapshot;
                 drop(acknowledgement);
             }
@@ -249,6 +253,7 @@ impl Worker {
                 self.drain_multiplexes();
             }
             WorkerMessage::PasswordChecked { ticket, right } => self.password_checked(io, ticket, right),
+            WorkerMessage::Fetched { ticket, fetched } => self.fetched(io, ticket, *fetched),
             WorkerMessage::FileDone { ticket, done } => self.file_done(io, ticket, done),
         }
     }

@@ -27,6 +27,7 @@ from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.planning import Plan, Planner, Refusal
 from zeroserve_dataplane.agent.probing import Prober
 from zeroserve_dataplane.agent.resolving import Resolver
+from zeroserve_dataplane.agent.slots import PluginSlots
 from zeroserve_dataplane.agent.stapling import Stapler
 from zeroserve_dataplane.enginelink.linking import (
     EngineLink,
@@ -89,6 +90,7 @@ class Node:
         self._resolver = resolver
         self.prober = Prober()
         self._stapler = Stapler()
+        self.slots = PluginSlots()
         self._planner = Planner()
         self._wanted: SnapshotDraft | None = None
         self._refused: dict[ResourceKey, tuple[str, Diagnostic]] = {}
@@ -244,6 +246,7 @@ class Node:
     def _render(self, plan: Plan) -> dict[ResourceKey, StagedPut]:
         """Return what the engine shall hold: images for programs, literals for names."""
         target: dict[ResourceKey, StagedPut] = {}
+        plugins = frozenset(name for kind, name in plan.resources if kind == pb.PLUGIN)
         for key, resource in plan.resources.items():
             if key[0] == pb.PROGRAM:
                 image = self.images.find(resource)
@@ -253,6 +256,8 @@ class Node:
                 target[key] = StagedPut(self.prober.render(resource))
             elif key[0] == pb.CERTIFICATE:
                 target[key] = StagedPut(self._stapler.render(resource))
+            elif key[0] == pb.PLUGIN:
+                target[key] = StagedPut(self.slots.place(resource, plugins))
             elif key[0] == pb.ENDPOINTS:
                 target[key] = StagedPut(self._resolver.resolve(resource))
             else:

@@ -65,6 +65,7 @@ class Planner:
             former = good.get(key)
             if key[0] != pb.VIRTUAL_HOST and former is not None and former.version != wanted[key].version:
                 serving[key] = former
+        self._drop_plugins(wanted, serving, good, refusals)
         for key, resource in wanted.items():
             if key[0] != pb.VIRTUAL_HOST:
                 continue
@@ -79,6 +80,30 @@ class Planner:
     def depends(self, resource: pb.Resource, resources: Resources, keys: Collection[ResourceKey]) -> bool:
         """Whether a resource needs one of `keys`."""
         return any(key in keys for key in self._walk(self._refer(resource), resources))
+
+    def _drop_plugins(
+        self,
+        wanted: Resources,
+        serving: dict[ResourceKey, pb.Resource],
+        good: Resources,
+        refusals: list[Refusal],
+    ) -> None:
+        """Leave out plugins without a program; their calls answer 500, or the former version does."""
+        for key in [key for key in serving if key[0] == pb.PLUGIN]:
+            missing = [one for one in self._refer(serving[key]).needed if one not in serving]
+            if not missing:
+                continue
+            former = good.get(key)
+            resource = serving.pop(key)
+            kind = pb.ResourceType.Name(pb.ResourceType.ValueType(missing[0][0])).lower()
+            why = Diagnostic(Code.ZS0702, f"plugin {key[1]}: its {kind} is missing or refused")
+            refusals.append(Refusal(key, resource.version, why))
+            if former is None or former.version == resource.version:
+                continue
+            needed = {one: good[one] for one in self._refer(former).needed if one in good}
+            if len(needed) == len(self._refer(former).needed):
+                serving.update({one: good[one] for one in needed if one not in serving})
+                serving[key] = former
 
     def _find_fault(
         self, host: pb.Resource, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]
@@ -158,6 +183,11 @@ def find_references(resource: pb.Resource) -> References:
             tables_message = pb.Tables.FromString(resource.payload)
             names = dict.fromkeys(proxy.cluster for proxy in tables_message.proxies)
             return References(tuple((int(pb.CLUSTER), name) for name in names))
+        if resource.type == pb.PLUGIN:
+            plugin = pb.Plugin.FromString(resource.payload)
+            clusters = dict.fromkeys(upstream.cluster for upstream in plugin.upstreams)
+            needed = ((int(pb.PROGRAM), plugin.program), *((int(pb.CLUSTER), name) for name in clusters))
+            return References(needed)
         if resource.type == pb.CLUSTER:
             return References(endpoints=pb.Cluster.FromString(resource.payload).endpoints)
         if resource.type == pb.PROGRAM:

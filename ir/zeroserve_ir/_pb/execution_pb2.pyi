@@ -33,6 +33,9 @@ class Execution(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     FUEL_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
+    PLUGINS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    UNIX_S_FIELD_NUMBER: _builtins.int
     code: _builtins.bytes
     """what the memfd would hold"""
     constants: _builtins.bytes
@@ -40,6 +43,8 @@ class Execution(_message.Message):
     """placed at the context's address, writable"""
     fuel: _builtins.int
     entry: _builtins.int
+    unix_s: _builtins.int
+    """the time that programs see; 0 is 1970"""
     @_builtins.property
     def image(self) -> _resources_pb2.Image:
         """target "ebpf" is interpreted, else native"""
@@ -49,6 +54,14 @@ class Execution(_message.Message):
     @_builtins.property
     def request(self) -> Global___RequestHead:
         """absent: r1 and r2 describe `memory` instead"""
+
+    @_builtins.property
+    def plugins(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecutedPlugin]:
+        """that the program may call"""
+
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___FetchedAnswer]:
+        """to requests of plugins, in order; where there is none left, none comes"""
 
     def __init__(
         self,
@@ -61,14 +74,70 @@ class Execution(_message.Message):
         memory: _builtins.bytes = ...,
         fuel: _builtins.int = ...,
         entry: _builtins.int = ...,
+        plugins: _abc.Iterable[Global___ExecutedPlugin] | None = ...,
+        answers: _abc.Iterable[Global___FetchedAnswer] | None = ...,
+        unix_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "request", b"request", "tables", b"tables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "constants", b"constants", "entry", b"entry", "fuel", b"fuel", "image", b"image", "memory", b"memory", "request", b"request", "tables", b"tables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "code", b"code", "constants", b"constants", "entry", b"entry", "fuel", b"fuel", "image", b"image", "memory", b"memory", "plugins", b"plugins", "request", b"request", "tables", b"tables", "unix_s", b"unix_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Execution: _TypeAlias = Execution  # noqa: Y015
+
+@_typing.final
+class ExecutedPlugin(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLUGIN_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    code: _builtins.bytes
+    @_builtins.property
+    def plugin(self) -> _resources_pb2.Plugin: ...
+    @_builtins.property
+    def image(self) -> _resources_pb2.Image: ...
+    def __init__(
+        self,
+        *,
+        plugin: _resources_pb2.Plugin | None = ...,
+        image: _resources_pb2.Image | None = ...,
+        code: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "plugin", b"plugin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "image", b"image", "plugin", b"plugin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutedPlugin: _TypeAlias = ExecutedPlugin  # noqa: Y015
+
+@_typing.final
+class FetchedAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    status: _builtins.int
+    body: _builtins.bytes
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]: ...
+    def __init__(
+        self,
+        *,
+        status: _builtins.int = ...,
+        fields: _abc.Iterable[Global___Field] | None = ...,
+        body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "fields", b"fields", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchedAnswer: _TypeAlias = FetchedAnswer  # noqa: Y015
 
 @_typing.final
 class RequestHead(_message.Message):
@@ -80,6 +149,7 @@ class RequestHead(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
     HTTP_MINOR_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     target: _builtins.str
     """request target as received"""
@@ -87,6 +157,8 @@ class RequestHead(_message.Message):
     peer: _builtins.str
     """ip:port"""
     http_minor: _builtins.int
+    body: _builtins.bytes
+    """what plugins may look at"""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]:
         """with Host"""
@@ -100,10 +172,11 @@ class RequestHead(_message.Message):
         fields: _abc.Iterable[Global___Field] | None = ...,
         peer: _builtins.str = ...,
         http_minor: _builtins.int = ...,
+        body: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "http_minor", b"http_minor", "method", b"method", "peer", b"peer", "scheme", b"scheme", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "fields", b"fields", "http_minor", b"http_minor", "method", b"method", "peer", b"peer", "scheme", b"scheme", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1977,6 +1977,7 @@ class Plugin(_message.Message):
     UPSTREAMS_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
     FETCH_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"namespace/name", or "name" where there is no cluster"""
     namespace: _builtins.str
@@ -2002,6 +2003,8 @@ class Plugin(_message.Message):
     """of a request's body that it may read; 0 is the engine's default"""
     fetch_timeout_ms: _builtins.int
     """0 is the engine's default"""
+    slot: _builtins.int
+    """of its counters, from 1; the agent's choice; 0 is none"""
     @_builtins.property
     def functions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginFunction]: ...
     @_builtins.property
@@ -2029,10 +2032,11 @@ class Plugin(_message.Message):
         upstreams: _abc.Iterable[Global___PluginUpstream] | None = ...,
         secrets: _abc.Iterable[Global___PluginSecret] | None = ...,
         fetch_timeout_ms: _builtins.int = ...,
+        slot: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes_max", b"body_bytes_max", "capabilities", b"capabilities", "constants", b"constants", "data", b"data", "fail_open", b"fail_open", "fetch_timeout_ms", b"fetch_timeout_ms", "fuel", b"fuel", "functions", b"functions", "heap_bytes", b"heap_bytes", "name", b"name", "namespace", b"namespace", "program", b"program", "secrets", b"secrets", "upstreams", b"upstreams", "value_bytes_max", b"value_bytes_max", "values_max", b"values_max"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes_max", b"body_bytes_max", "capabilities", b"capabilities", "constants", b"constants", "data", b"data", "fail_open", b"fail_open", "fetch_timeout_ms", b"fetch_timeout_ms", "fuel", b"fuel", "functions", b"functions", "heap_bytes", b"heap_bytes", "name", b"name", "namespace", b"namespace", "program", b"program", "secrets", b"secrets", "slot", b"slot", "upstreams", b"upstreams", "value_bytes_max", b"value_bytes_max", "values_max", b"values_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

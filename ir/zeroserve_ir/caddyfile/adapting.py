@@ -58,6 +58,8 @@ def adapt_configuration(configuration: Configuration) -> Json:
         apps["layer4"] = adapter.others["layer4"]
     if "events" in adapter.others:
         apps["events"] = adapter.others["events"]
+    if "plugins" in adapter.others:
+        apps["zeroserve"] = {"plugins": adapter.others["plugins"]}
     if apps:
         adapted["apps"] = apps
     return adapted

@@ -6,11 +6,13 @@ what does not encode to the same object again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from zeroserve_ir.tree import (
     AppendLog,
+    CallPlugin,
     Handler,
     LimitRate,
     Mapping,
@@ -78,6 +80,11 @@ def _decode_log_field(found: Json) -> AppendLog:
     return AppendLog(found.get("key", ""), found.get("value", ""), found.get("early", False))
 
 
+def _decode_call(found: Json) -> CallPlugin:
+    config = json.dumps(found.get("config", {}), ensure_ascii=False, separators=(",", ":"))
+    return CallPlugin(found["plugin"], found["function"], config)
+
+
 def _decode_trace(found: Json) -> Trace:
     return Trace(found.get("span", ""), tuple(found.get("span_attributes", {}).items()))
 
@@ -123,4 +130,5 @@ REQUEST_HANDLERS: dict[str, Callable[[Json], Handler]] = {
     "map": _decode_map,
     "rate_limit": _decode_rates,
     "tracing": _decode_trace,
+    "zeroserve_call": _decode_call,
 }

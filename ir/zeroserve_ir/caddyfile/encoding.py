@@ -29,6 +29,7 @@ from zeroserve_ir.caddyfile.meaning.matchers import MODULES
 from zeroserve_ir.tree import (
     AppendLog,
     BasicAuth,
+    CallPlugin,
     CopyResponse,
     CopyResponseHeaders,
     Handler,
@@ -338,6 +339,7 @@ _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     CopyResponseHeaders: ("copy_response_headers", answers.encode_copy_headers),
     FileServer: ("file_server", encode_file_server),
     Headers: ("headers", _encode_headers),
+    CallPlugin: ("zeroserve_call", requests.encode_call),
     LimitRate: ("rate_limit", requests.encode_rates),
     Intercept: ("intercept", _encode_intercept),
     MapValues: ("map", requests.encode_map),

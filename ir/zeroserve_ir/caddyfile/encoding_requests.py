@@ -5,11 +5,13 @@ In: values of `zeroserve_ir.tree_requests`. Out: plain dicts and texts. Called b
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 from zeroserve_ir.tree_requests import (
     AppendLog,
+    CallPlugin,
     LimitRate,
     Mapping,
     MapValues,
@@ -87,6 +89,13 @@ def encode_rates(handler: LimitRate) -> Json:
         for zone in handler.zones
     }
     return {"rate_limits": zones}
+
+
+def encode_call(handler: CallPlugin) -> Json:
+    """Encode a call of a plugin's function."""
+    call: Json = {"plugin": handler.plugin, "function": handler.function}
+    config = json.loads(handler.config)
+    return {**call, "config": config} if config else call
 
 
 def encode_trace(handler: Trace) -> Json:

@@ -46,6 +46,7 @@ _RUN_OPTIONS = (
     "layer4",
     "ocsp_stapling",
     "pki",
+    "plugins",
     "servers",
     "skip_install_trust",
 )

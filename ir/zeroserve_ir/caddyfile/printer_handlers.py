@@ -35,6 +35,7 @@ from zeroserve_ir.tree import (
     NO_HEADER_OPERATIONS,
     AppendLog,
     BasicAuth,
+    CallPlugin,
     CopyResponse,
     CopyResponseHeaders,
     Handler,
@@ -165,7 +166,7 @@ def print_handler(handler: Handler) -> Directive:
             return Directive("templates", (), tuple(templates_lines(handler)))
         case FileServer():
             return Directive("file_server", *file_server_words(handler))
-        case LimitRate() | MapValues() | AppendLog() | NameLoggers() | Trace():
+        case CallPlugin() | LimitRate() | MapValues() | AppendLog() | NameLoggers() | Trace():
             return Directive(*print_request_handler(handler))
         case _:
             raise UnprintableError(f"{type(handler).__name__} is no single directive")

@@ -5,9 +5,13 @@ In: values of `zeroserve_ir.tree_requests`. Out: words and lines. Called by `pri
 
 from __future__ import annotations
 
-from zeroserve_ir.caddyfile.printer_words import block, line, word
+import json
+from typing import Any
+
+from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
 from zeroserve_ir.tree_requests import (
     AppendLog,
+    CallPlugin,
     LimitRate,
     Mapping,
     MapValues,
@@ -35,7 +39,28 @@ def vars_regexp_line(matcher: MatchVarsRegexp) -> str:
     return line("vars_regexp", name, word(matcher.subject), word(matcher.pattern, quoted=True))
 
 
-def print_request_handler(handler: LimitRate | MapValues | AppendLog | NameLoggers | Trace) -> Words:
+def _config_lines(config: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for name, value in config.items():
+        plain = isinstance(value, list) and len(value) > 1
+        for one in value if plain else [value]:
+            match one:
+                case str():
+                    lines.append(line(word(name), word(one, quoted=True)))
+                case True:
+                    lines.append(word(name))
+                case dict():
+                    lines += block(word(name), _config_lines(one))
+                case list() if len(one) > 1 and all(isinstance(item, str) for item in one):
+                    lines.append(line(word(name), *(word(item, quoted=True) for item in one)))
+                case _:
+                    raise UnprintableError(f"no Caddyfile says {name}: {json.dumps(one)}")
+    return lines
+
+
+def print_request_handler(
+    handler: CallPlugin | LimitRate | MapValues | AppendLog | NameLoggers | Trace,
+) -> Words:
     """Return the directive of a handler."""
     match handler:
         case MapValues(source, destinations, mappings, defaults):
@@ -47,6 +72,9 @@ def print_request_handler(handler: LimitRate | MapValues | AppendLog | NameLogge
             return "log_append", (word("<" + key if early else key), word(value, quoted=True)), None
         case NameLoggers(names):
             return "log_name", tuple(map(word, names)), None
+        case CallPlugin(plugin, function, config):
+            lines = _config_lines(json.loads(config))
+            return "zeroserve_call", (word(plugin), word(function)), tuple(lines) or None
         case LimitRate(zones):
             rates = [
                 one

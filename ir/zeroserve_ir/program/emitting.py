@@ -126,6 +126,10 @@ class Emitter:
         self._add("load_immediate", R0, value)
         self._exit()
 
+    def finish_with_result(self) -> None:
+        """Return r0 as it is."""
+        self._exit()
+
     def finish_with_index_of_result(self, action: abi.Action, base: int) -> None:
         """Return an action whose index is r0 + base."""
         if base:

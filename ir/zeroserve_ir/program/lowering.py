@@ -27,6 +27,7 @@ from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.paths import PathMatch, choose_width
+from zeroserve_ir.program.plugin_calls import lower_plugin_call
 from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.tables_encode import add_encoding, add_templates
@@ -45,6 +46,8 @@ ERROR_MESSAGE = "http.error.message"
 
 _Groups = frozenset[str]
 _Block = tuple[int, int, _Groups, str]
+
+_ANSWERING = (tree.ReverseProxy, tree.Intercept, tree.CopyResponse, tree.CopyResponseHeaders, tree.CallPlugin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +273,7 @@ class _SiteLowering:
             case tree.ReverseProxy(response_handlers=()):
                 self._lower_proxy(handler)
                 return True
-            case tree.ReverseProxy() | tree.Intercept() | tree.CopyResponse() | tree.CopyResponseHeaders():
+            case _ if isinstance(handler, _ANSWERING):
                 return self._lower_answering(handler)
             case CarriedHandler(module="push"):
                 pass  # Without it every answer is as right as with it (`caddyfile.judging` warns).
@@ -281,10 +284,10 @@ class _SiteLowering:
                 raise DiagnosticError((finding,))
         return False
 
-    def _lower_answering(
-        self, handler: tree.ReverseProxy | tree.Intercept | tree.CopyResponse | tree.CopyResponseHeaders
-    ) -> bool:
+    def _lower_answering(self, handler: tree.Handler) -> bool:
         match handler:
+            case tree.CallPlugin():
+                lower_plugin_call(self.emitter, self.tables, handler, self._add_resume)
             case tree.ReverseProxy():
                 self._lower_seen_proxy(handler)
             case tree.Intercept():

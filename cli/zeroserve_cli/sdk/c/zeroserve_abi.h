@@ -161,7 +161,7 @@ static unsigned long long (*const zs_read_fetched_header)(const void *, unsigned
 static unsigned long long (*const zs_read_fetched_body)(unsigned long long, void *, unsigned long long) = (void *)113;
 /* number of an upstream that PROXY may name, or -1; needs proxy */
 static unsigned long long (*const zs_find_upstream)(const void *, unsigned long long) = (void *)114;
-/* adds to a counter of the plugin's: 0, or -1 where there is no room */
-static unsigned long long (*const zs_count_metric)(const void *, unsigned long long, unsigned long long) = (void *)115;
+/* adds (second) to one of the plugin's counters (first: 0 to 3): 0, or -1 where there is none */
+static unsigned long long (*const zs_count_metric)(unsigned long long, unsigned long long) = (void *)115;
 /* copies a secret that the plugin is granted: its length, or -1; needs secrets */
 static unsigned long long (*const zs_read_secret)(const void *, unsigned long long, void *, unsigned long long) = (void *)116;

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::exchange::texts::USER_VARIABLE;
 use crate::exchange::{Refuse, StaticAnswer};
 use crate::http2::hpack::encoder;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, PluginCount};
 use crate::program::run::{Decision, Operation};
 use crate::protocol::Stream;
 use crate::ring::{Io, SocketId};
@@ -23,6 +23,8 @@ enum Answer {
     Bare(u16),
     Denied,
     Empty,
+    /// The exchange holds what a plugin made.
+    Made,
 }
 
 impl Worker {
@@ -76,6 +78,12 @@ impl Worker {
         let mode = if host.image.is_native() { Counter::ProgramNative } else { Counter::ProgramInterpreted };
         self.metrics.add(mode, 1);
         let decision = self.machine.run(host, exchange, entry);
+        for (slot, count, value) in self.machine.plugins.counted.drain(..) {
+            if count == PluginCount::Failures {
+                self.metrics.add(Counter::PluginFailures, value);
+            }
+            self.metrics.count_plugin(slot, count, value);
+        }
         let decision = down.serving.settle(decision);
         if let Some(limit) = exchange.request_body_bytes_max() {
             down.serving.body_bytes_max = limit;
@@ -102,9 +110,13 @@ impl Worker {
             Ok(Decision::Suspend { operation: Operation::ReadBody, entry, .. }) => {
                 self.read_body(io, socket, entry);
             }
+            Ok(Decision::Suspend { operation: Operation::CallPlugin, entry, .. }) => {
+                self.wait_for_plugin(io, socket, entry);
+            }
             Ok(Decision::File { row, entry }) => self.serve_file(io, socket, Serve { row, entry }),
             Ok(Decision::Empty) => self.answer(io, socket, Answer::Empty),
             Ok(Decision::Pass) => self.pass_answer(io, socket),
+            Ok(Decision::Answer) => self.answer(io, socket, Answer::Made),
             Err(_trap) => {
                 self.metrics.add(Counter::ProgramTraps, 1);
                 down.serving.reason = "program trapped";
@@ -189,7 +201,12 @@ impl Worker {
     fn answer<I: Io>(&mut self, io: &mut I, socket: SocketId, answer: Answer) {
         let Some(down) = self.downstream(socket) else { return };
         let host = down.serving.host.clone();
+        let made = match (answer, down.exchange.as_mut()) {
+            (Answer::Made, Some(exchange)) => exchange.plugins.take_made(),
+            _ => (500, Vec::new()),
+        };
         let answer = match (answer, &host) {
+            (Answer::Made, _) => StaticAnswer::Made(made.0, &made.1),
             (Answer::Row(row), Some(host)) => StaticAnswer::Row(host.response(row)),
             (Answer::Denied, Some(host)) => StaticAnswer::Text(503, host.deny().unwrap_or("")),
             (Answer::Status(status), _) => StaticAnswer::Status(status),
@@ -197,7 +214,7 @@ impl Worker {
             (Answer::Empty, _) => StaticAnswer::Empty,
             (Answer::Row(_) | Answer::Denied, None) => StaticAnswer::Status(500),
         };
-        if let StaticAnswer::Row(_) = answer
+        if let StaticAnswer::Row(_) | StaticAnswer::Made(..) = answer
             && let Some(exchange) = down.exchange.as_mut()
             && (exchange.has_wrappers() || down.serving.held.is_some())
         {

@@ -22,6 +22,7 @@ mod greeting;
 pub mod intercepting;
 pub mod mirroring;
 pub mod multiplexing;
+mod plugging;
 pub mod proxying;
 pub mod receiving;
 pub mod responding;
@@ -118,6 +119,10 @@ pub enum Waiting {
     Body,
     /// All of the body, then the program at this entry.
     ReadBody(u32),
+    /// The beginning of the request's body, for a plugin.
+    PluginBody(plugging::Peek),
+    /// The answer to a plugin's own request, then the program at this entry.
+    PluginFetch(u32),
     /// The file pool, to serve by this.
     File(filing::Serve),
     /// The file pool, then the program at this entry.

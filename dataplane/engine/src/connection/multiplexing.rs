@@ -290,6 +290,9 @@ impl Worker {
         let (ended, held_back) = (link.ended, link.last_piece.len());
         if ended && left == 0 {
             match down.phase {
+                Phase::Serving if matches!(down.serving.waiting, Waiting::PluginBody(_)) => {
+                    self.peek_nothing(io, client);
+                }
                 Phase::Serving if down.serving.body == BodyDecoder::UntilClose => {
                     self.end_request_body(io, client);
                 }

@@ -255,6 +255,9 @@ impl Worker {
         if down.serving.waiting == Waiting::Body {
             return Some(self.buffer_body(io, socket, bytes));
         }
+        if let Waiting::PluginBody(peek) = down.serving.waiting {
+            return self.peek_body(io, socket, peek, bytes);
+        }
         let serving = &mut down.serving;
         if serving.upload_done() || serving.waiting != Waiting::Answer || serving.blocked {
             return None;

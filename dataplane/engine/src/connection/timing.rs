@@ -49,7 +49,10 @@ impl Worker {
         // What is sent without copies is never pending here.
         let pending = pending || serving.file.as_ref().is_some_and(|file| !file.reading);
         let expecting = down.phase == Phase::Serving
-            && matches!(serving.waiting, Waiting::Answer | Waiting::Body | Waiting::ReadBody(_))
+            && matches!(
+                serving.waiting,
+                Waiting::Answer | Waiting::Body | Waiting::ReadBody(_) | Waiting::PluginBody(_)
+            )
             && !serving.upload_done()
             && !serving.blocked;
         let window = down.window;

@@ -150,11 +150,15 @@ impl Exchange {
                 let _ = writeln!(body, "{status} {}: {text}", reason(status));
                 status
             }
+            StaticAnswer::Made(status, content) => {
+                body.extend_from_slice(content);
+                status
+            }
             StaticAnswer::Bare(status) => status,
             StaticAnswer::Empty => 200,
         };
         if !body.is_empty() && !self.scratch.contains(b"content-type") {
-            let json = matches!(answer, StaticAnswer::Row(_)) && is_json(body);
+            let json = matches!(answer, StaticAnswer::Row(_) | StaticAnswer::Made(..)) && is_json(body);
             let kind: &[u8] = if json { b"application/json" } else { b"text/plain; charset=utf-8" };
             self.scratch.push_checked(b"Content-Type", kind);
         }
@@ -247,7 +251,7 @@ impl Exchange {
     pub fn write_response(&mut self, answer: StaticAnswer, out: &mut Vec<u8>) -> (u16, usize) {
         let mut content = Vec::new();
         let status = self.take_static_answer(answer, &mut content);
-        if matches!(answer, StaticAnswer::Row(_)) {
+        if matches!(answer, StaticAnswer::Row(_) | StaticAnswer::Made(..)) {
             while self.pass_wrappers(status).is_some() {}
         }
         let body = self.frame_own_answer(status, content.len());

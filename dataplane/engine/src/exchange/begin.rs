@@ -9,6 +9,7 @@ use super::logging::{LogValue, Sent};
 use super::randomness::fill_random_hex;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::limits;
+use crate::plugins::memory::Memory;
 use crate::program::abi;
 use crate::snapshot::EndpointRef;
 use crate::snapshot::{Settings, Tables, ValueKind};
@@ -125,6 +126,8 @@ pub struct Exchange {
     pub(crate) status: u16,
     pub(crate) resume_result: u32,
     pub(crate) request_body_bytes_max: Option<u64>,
+    /// What plugins made of it, or wait for.
+    pub(crate) plugins: Memory,
     pub(crate) now: Clock,
 }
 
@@ -192,6 +195,7 @@ impl Exchange {
             status: 0,
             resume_result: 0,
             request_body_bytes_max: None,
+            plugins: Memory::default(),
             now: Clock::default(),
         }
     }
@@ -233,6 +237,7 @@ impl Exchange {
     }
 
     fn clear(&mut self) {
+        self.plugins = Memory::default();
         for buffer in [
             &mut self.method,
             &mut self.original_method,

@@ -146,6 +146,7 @@ impl std::fmt::Debug for super::StaticAnswer<'_> {
             Self::Row(_) => write!(f, "Row"),
             Self::Status(status) | Self::Bare(status) => write!(f, "Status({status})"),
             Self::Text(status, text) => write!(f, "Text({status}, {text})"),
+            Self::Made(status, _) => write!(f, "Made({status})"),
             Self::Empty => write!(f, "Empty"),
         }
     }

@@ -262,7 +262,7 @@ pub const HELPER_READ_FETCHED_HEADER: u32 = 112;
 pub const HELPER_READ_FETCHED_BODY: u32 = 113;
 /// number of an upstream that PROXY may name, or -1.
 pub const HELPER_FIND_UPSTREAM: u32 = 114;
-/// adds to a counter of the plugin's: 0, or -1 where there is no room.
+/// adds (second) to one of the plugin's counters (first: 0 to 3): 0, or -1 where there is none.
 pub const HELPER_COUNT_METRIC: u32 = 115;
 /// copies a secret that the plugin is granted: its length, or -1.
 pub const HELPER_READ_SECRET: u32 = 116;
@@ -1210,10 +1210,10 @@ pub const HELPERS: &[HelperRow] = &[
     HelperRow {
         number: 115,
         name: "count_metric",
-        arguments: 3,
-        lengths: 2,
-        fuel: 64,
-        bytes_per_fuel: 16,
+        arguments: 2,
+        lengths: 0,
+        fuel: 16,
+        bytes_per_fuel: 0,
         for_routes: false,
         for_plugins: true,
         capability: 0,

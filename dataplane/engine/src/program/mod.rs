@@ -1,13 +1,17 @@
 //! Route programs: mapped images, the cage they run in, the helpers they call, and an interpreter with the same meaning.
 
 pub mod abi;
+mod cage;
 mod helpers;
 pub mod image;
 mod interpreter;
+mod plugins;
 pub mod run;
 mod trap;
 mod window;
 
+#[cfg(test)]
+mod plugin_tests;
 #[cfg(test)]
 mod tests;
 

@@ -1,9 +1,10 @@
 //! One execution of a virtual host's program for an exchange.
 
 use super::abi;
-use super::helpers::{self, Vm};
-use super::image::ImageCode;
-use super::trap::{self, Recovery};
+use super::cage::Cage;
+use super::helpers::{self, Run, Vm};
+use super::plugins::Plugins;
+use super::trap;
 use super::window::Window;
 use crate::exchange::Exchange;
 use crate::snapshot::VirtualHost;
@@ -32,6 +33,8 @@ pub enum Decision {
     Empty,
     /// The answer that the program saw goes on.
     Pass,
+    /// The answer that a plugin made; it is in the exchange.
+    Answer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub enum Operation {
     CheckPassword,
     MatchFile,
     ReadBody,
+    /// The exchange says what the plugin waits for.
+    CallPlugin,
 }
 
 /// The program was stopped: answer 500.
@@ -79,27 +84,18 @@ pub struct Outcome {
     pub fuel_left: i64,
 }
 
-/// One per worker: window, VM block, trap state. It stays on the thread that runs it.
+/// One per worker: the cage of route programs, and those of plugins. It stays on the thread that runs it.
 pub struct Machine {
-    window: Box<Window>,
-    vm: Box<Vm>,
-    recovery: Box<Recovery>,
+    cage: Cage,
     /// Whose bytes a written window may hold. Held, so that no other host's can come to lie at its address.
     last_constants: Option<Arc<[u8]>>,
+    pub plugins: Box<Plugins>,
 }
-
-// SAFETY: no pointer in it is followed but during `run`, on the thread that calls it.
-unsafe impl Send for Machine {}
 
 impl Machine {
     pub fn new() -> io::Result<Self> {
         trap::install()?;
-        Ok(Self {
-            window: Box::new(Window::new()?),
-            vm: Box::new(Vm::new()),
-            recovery: Box::new(Recovery::new()),
-            last_constants: None,
-        })
+        Ok(Self { cage: Cage::new()?, last_constants: None, plugins: Box::default() })
     }
 
     /// Runs at `entry` (0: the request). The exchange keeps what the program changed.
@@ -148,40 +144,27 @@ impl Machine {
         fuel: i64,
     ) -> Result<Outcome, Trap> {
         self.wipe_for(host);
-        self.write_context(exchange, entry);
+        self.cage.write_context(exchange, entry);
         self.execute_prepared(host, exchange, entry, fuel)
     }
 
     /// Every host has constants of its own, and keeps them when its tables change.
     fn wipe_for(&mut self, host: &VirtualHost) {
         let same = |last: &Arc<[u8]>| Arc::ptr_eq(last, &host.constants);
-        if self.window.is_dirty() && !self.last_constants.as_ref().is_some_and(same) {
-            self.window.wipe();
+        if self.cage.window.is_dirty() && !self.last_constants.as_ref().is_some_and(same) {
+            self.cage.window.wipe();
             self.last_constants = Some(host.constants.clone());
         }
     }
 
-    fn write_context(&mut self, exchange: &Exchange, entry: u32) {
-        let window = &mut self.window;
-        window.write_u32(abi::FIELD_ABI, abi::ABI_VERSION as u32);
-        window.write_u32(abi::FIELD_ENTRY, entry);
-        window.write_u32(abi::FIELD_METHOD, method_number(&exchange.method));
-        window.write_u32(abi::FIELD_SCHEME, u32::from(exchange.tls.is_some()));
-        window.write_u32(abi::FIELD_PATH, abi::CONTEXT as u32 + abi::FIELD_PATH_BYTES as u32);
-        let status = if exchange.held_status == 0 { exchange.status } else { exchange.held_status };
-        window.write_u32(abi::FIELD_STATUS, u32::from(status));
-        window.write_u32(abi::FIELD_RESUME_RESULT, exchange.resume_result);
-        window.write_path(exchange.matched_path());
-    }
-
     pub(crate) fn window(&mut self) -> &mut Window {
-        &mut self.window
+        &mut self.cage.window
     }
 
     /// The whole window as a new machine has it: one execution must not see what another left.
     pub(crate) fn forget(&mut self) {
-        self.window.wipe();
-        if let Some(context) = self.window.write(abi::CONTEXT, abi::CONTEXT_BYTES) {
+        self.cage.window.wipe();
+        if let Some(context) = self.cage.window.write(abi::CONTEXT, abi::CONTEXT_BYTES) {
             context.fill(0);
         }
         self.last_constants = None;
@@ -195,57 +178,10 @@ impl Machine {
         entry: u32,
         fuel: i64,
     ) -> Result<Outcome, Trap> {
-        let Self { window, vm, recovery, .. } = self;
-        vm.begin(host, exchange, window, fuel);
-        let result = match &host.image.code {
-            ImageCode::Native(mapping) => {
-                // SAFETY: the image was checked when it was loaded and is held by the host for the call; the VM block
-                // is laid out as the ABI says; the store has checked that the constants are as long as verified.
-                let entered = unsafe {
-                    let block = std::ptr::from_mut::<Vm>(vm).cast();
-                    recovery.enter(
-                        window,
-                        block,
-                        host.constants.as_ptr(),
-                        entry,
-                        mapping.entry(),
-                        mapping.range(),
-                    )
-                };
-                entered.map_err(|address| match address {
-                    u64::MAX => Trap::Memory { address },
-                    address => Trap::Memory { address },
-                })
-            }
-            ImageCode::Interpreted(code) => code.run(vm, entry),
-            ImageCode::Nothing => Ok(abi::ACTION_NOT_FOUND),
-        };
-        let (fuel_left, refused) = vm.end();
-        if let Some((number, reason)) = refused {
-            return Err(Trap::Helper { number, reason });
-        }
-        let result = result?;
-        if fuel_left < 0 {
-            return Err(Trap::Fuel);
-        }
-        Ok(Outcome { result, fuel_left })
+        let run =
+            Run { host, exchange, constants: &host.constants, plugins: &mut *self.plugins, call: None, fuel };
+        self.cage.enter(&host.image, run, entry)
     }
-}
-
-fn method_number(method: &[u8]) -> u32 {
-    let number = match method {
-        b"GET" => abi::METHOD_GET,
-        b"HEAD" => abi::METHOD_HEAD,
-        b"POST" => abi::METHOD_POST,
-        b"PUT" => abi::METHOD_PUT,
-        b"DELETE" => abi::METHOD_DELETE,
-        b"CONNECT" => abi::METHOD_CONNECT,
-        b"OPTIONS" => abi::METHOD_OPTIONS,
-        b"TRACE" => abi::METHOD_TRACE,
-        b"PATCH" => abi::METHOD_PATCH,
-        _ => abi::METHOD_OTHER,
-    };
-    number as u32
 }
 
 /// r0: action in bits 0 to 7, detail in 8 to 31, index in 32 to 63.
@@ -262,6 +198,14 @@ pub(crate) fn decode_action(host: &VirtualHost, result: u64) -> Result<Decision,
         abi::ACTION_PASS => Decision::Pass,
         abi::ACTION_ERROR => Decision::Error(500),
         abi::ACTION_EMPTY => Decision::Empty,
+        abi::ACTION_ANSWER => Decision::Answer,
+        abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_CALL_PLUGIN => {
+            let row = index >> 8;
+            if row as usize >= host.tables.plugin_calls.len() {
+                return Err(Trap::Action(result));
+            }
+            Decision::Suspend { operation: Operation::CallPlugin, row, entry: detail }
+        }
         abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_CHECK_PASSWORD => {
             let row = index >> 8;
             if row as usize >= host.tables.credentials.len() {

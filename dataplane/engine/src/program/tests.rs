@@ -9,17 +9,17 @@ use crate::snapshot::{Cluster, ClusterState, Compiler, Settings, VirtualHost};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-fn instruction(opcode: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> [u8; 8] {
+pub(super) fn instruction(opcode: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> [u8; 8] {
     let [low, high] = offset.to_le_bytes();
     let [a, b, c, d] = immediate.to_le_bytes();
     [opcode, source << 4 | destination, low, high, a, b, c, d]
 }
 
-const EXIT: u8 = 0x95;
-const CALL: u8 = 0x85;
-const MOV: u8 = 0xb7;
+pub(super) const EXIT: u8 = 0x95;
+pub(super) const CALL: u8 = 0x85;
+pub(super) const MOV: u8 = 0xb7;
 
-fn message(code: &[u8], target: &str) -> protocol::Image {
+pub(super) fn message(code: &[u8], target: &str) -> protocol::Image {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, code);
     protocol::Image {
         name: "test".into(),
@@ -32,7 +32,7 @@ fn message(code: &[u8], target: &str) -> protocol::Image {
     }
 }
 
-fn host(code: &[u8], target: &str, tables: &protocol::Tables) -> VirtualHost {
+pub(super) fn host(code: &[u8], target: &str, tables: &protocol::Tables) -> VirtualHost {
     let image = Image::load(&message(code, target), seal(code).unwrap()).unwrap();
     let find = |name: &str| Some(Cluster::new(name, ClusterState::unconfigured()));
     VirtualHost {
@@ -60,7 +60,7 @@ fn native(code: &[u8]) -> VirtualHost {
     host(code, TARGET, &protocol::Tables::default())
 }
 
-fn exchange(target: &str) -> Exchange {
+pub(super) fn exchange(target: &str) -> Exchange {
     let mut exchange = Exchange::new();
     let peer = Peer {
         listener: ListenerId(0),

@@ -48,10 +48,11 @@ impl Recovery {
         self.code = range;
         self.trapped = false;
         self.window = window;
-        CURRENT.set(self);
+        // A plugin's call is entered from a helper of the program that is entered already.
+        let outer = CURRENT.replace(self);
         // SAFETY: as this function's contract; `self` outlives the call and is what the handler finds.
         let result = unsafe { enter(window.base(), vm, constants, u64::from(entry), code, self) };
-        CURRENT.set(ptr::null_mut());
+        CURRENT.set(outer);
         if self.trapped { Err(self.fault) } else { Ok(result) }
     }
 }

@@ -72,6 +72,22 @@ impl Window {
         }
     }
 
+    /// For a plugin's call: nothing of an earlier one is left, the heap begins with its data.
+    pub fn prepare(&mut self, data: &[u8]) {
+        if !self.dirty && !self.allow_writes() {
+            return;
+        }
+        self.wipe();
+        // SAFETY: the context is always writable.
+        unsafe {
+            ptr::write_bytes(self.base.add(abi::CONTEXT as usize), 0, abi::CONTEXT_BYTES as usize);
+        }
+        self.path_bytes = 0;
+        if let Some(heap) = self.write(abi::HEAP, data.len().min(abi::HEAP_BYTES as usize) as u64) {
+            heap.copy_from_slice(&data[..heap.len()]);
+        }
+    }
+
     /// Writes a context field.
     pub fn write_u32(&mut self, field: usize, value: u32) {
         // SAFETY: fields lie in the context, which is always writable; unaligned writes are allowed for.

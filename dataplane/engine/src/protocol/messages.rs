@@ -735,6 +735,8 @@ pub struct Plugin {
     pub secrets: ::prost::alloc::vec::Vec<PluginSecret>,
     #[prost(uint32, tag = "16")]
     pub fetch_timeout_ms: u32,
+    #[prost(uint32, tag = "17")]
+    pub slot: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PluginFunction {
@@ -2037,6 +2039,30 @@ pub struct Execution {
     pub fuel: u64,
     #[prost(uint32, tag = "8")]
     pub entry: u32,
+    #[prost(message, repeated, tag = "9")]
+    pub plugins: ::prost::alloc::vec::Vec<ExecutedPlugin>,
+    #[prost(message, repeated, tag = "10")]
+    pub answers: ::prost::alloc::vec::Vec<FetchedAnswer>,
+    #[prost(uint64, tag = "11")]
+    pub unix_s: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExecutedPlugin {
+    #[prost(message, optional, tag = "1")]
+    pub plugin: ::core::option::Option<Plugin>,
+    #[prost(message, optional, tag = "2")]
+    pub image: ::core::option::Option<Image>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub code: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FetchedAnswer {
+    #[prost(uint32, tag = "1")]
+    pub status: u32,
+    #[prost(message, repeated, tag = "2")]
+    pub fields: ::prost::alloc::vec::Vec<Field>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RequestHead {
@@ -2052,6 +2078,8 @@ pub struct RequestHead {
     pub peer: ::prost::alloc::string::String,
     #[prost(uint32, tag = "6")]
     pub http_minor: u32,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub body: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Field {

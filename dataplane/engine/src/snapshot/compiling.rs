@@ -14,6 +14,7 @@ use crate::exchange::rewriting::{QueryChange, QueryOperation, Rewrite, Substitut
 use crate::exchange::texts::Text;
 use crate::exchange::{HeaderChange, HeaderOperation};
 use crate::expressions::Expression;
+use crate::plugins::PluginCall;
 use crate::protocol;
 use prost::Message;
 use regex::bytes::{Regex, RegexBuilder};
@@ -107,6 +108,7 @@ impl Compiler {
             texts: message.texts.iter().map(|text| Text::compile(Some(text))).collect(),
             response_matches: message.response_matches.iter().map(ResponseMatch::compile).collect(),
             field_selections: message.field_selections.iter().map(FieldSelection::compile).collect(),
+            plugin_calls: message.plugin_calls.iter().map(PluginCall::compile).collect::<Compiled<_>>()?,
         })
     }
 

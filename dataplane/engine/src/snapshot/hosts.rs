@@ -4,6 +4,7 @@ use super::settings::{Listener, Settings};
 use super::sharded::Sharded;
 use super::tables::{ProxyCall, ResponseRow, Tables};
 use crate::exchange::{ListenerId, TlsInfo};
+use crate::plugins::PluginIndex;
 use crate::program::image::Image;
 use crate::protocol::Stream;
 use crate::tls::ja4;
@@ -107,6 +108,7 @@ pub struct Snapshot {
     pub(super) tls: Arc<TlsPolicies>,
     /// Some host must be known before its handshake.
     pub(super) reads_hello: bool,
+    pub(super) plugins: Arc<PluginIndex>,
 }
 
 impl Snapshot {
@@ -119,6 +121,7 @@ impl Snapshot {
             hosts: HostIndex::default(),
             tls: Arc::default(),
             reads_hello: false,
+            plugins: Arc::default(),
         })
     }
 
@@ -150,6 +153,10 @@ impl Snapshot {
     /// The same host, whose program reports its steps. Its name is none that a client can send.
     pub fn find_explained(&self, listener: ListenerId, host: &VirtualHost) -> Option<&Arc<VirtualHost>> {
         self.hosts.find(format!("explained {}", host.name).as_bytes(), listener)
+    }
+
+    pub fn plugins(&self) -> &Arc<PluginIndex> {
+        &self.plugins
     }
 
     pub fn settings(&self) -> &Settings {

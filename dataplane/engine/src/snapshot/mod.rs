@@ -13,6 +13,7 @@ mod gateways;
 mod hosts;
 mod interning;
 mod loads;
+mod plugins;
 mod requests;
 mod settings;
 mod sharded;

@@ -5,6 +5,7 @@ use super::certificates::{CertificateIndex, LoadedCertificate};
 use super::clusters::{Cluster, EndpointRegistry, parse_endpoint};
 use super::compiling::Compiler;
 use super::hosts::{HostIndex, Snapshot, VirtualHost};
+use super::plugins::PluginBook;
 use super::settings::{Listener, Settings};
 use super::tables::Tables;
 use super::upstream_tls::UpstreamPolicies;
@@ -71,20 +72,26 @@ pub struct Store {
     tls: Arc<TlsPolicies>,
     registry: EndpointRegistry,
     policies: UpstreamPolicies,
+    plugins: PluginBook,
     compiler: Compiler,
 }
 
 /// Puts go from what is referred to, to what refers; removals the other way round.
-const ORDER: [ResourceType; 8] = [
+const ORDER: [ResourceType; 9] = [
     ResourceType::Settings,
     ResourceType::Listener,
     ResourceType::Certificate,
     ResourceType::Endpoints,
     ResourceType::Cluster,
     ResourceType::Image,
+    ResourceType::Plugin,
     ResourceType::Tables,
     ResourceType::VirtualHost,
 ];
+
+fn find_cluster(clusters: &HashMap<Arc<str>, ClusterEntry>, name: &str) -> Option<Arc<Cluster>> {
+    clusters.get(name).map(|entry| entry.handle.clone())
+}
 
 fn decode<M: Message + Default>(payload: &[u8]) -> Result<M, String> {
     M::decode(payload).map_err(|error| format!("payload: {error}"))
@@ -127,6 +134,7 @@ impl Store {
             hosts: self.index.clone(),
             tls: self.tls.clone(),
             reads_hello: self.hosts_by_name > 0,
+            plugins: self.plugins.index(),
         })
     }
 
@@ -180,9 +188,12 @@ impl Store {
             ResourceType::Image => self.put_image(name, &decode(payload)?, fd),
             ResourceType::Tables => self.put_tables(name, &decode(payload)?),
             ResourceType::VirtualHost => self.put_host(name, decode(payload)?),
-            ResourceType::Program | ResourceType::Plugin | ResourceType::Unspecified => {
-                Err("not for the engine".into())
+            ResourceType::Plugin => {
+                let message: protocol::Plugin = decode(payload)?;
+                let image = self.images.get(message.program.as_str()).cloned();
+                self.plugins.put(message, image, &|name| find_cluster(&self.clusters, name))
             }
+            ResourceType::Program | ResourceType::Unspecified => Err("not for the engine".into()),
         }
     }
 
@@ -204,7 +215,8 @@ impl Store {
             ResourceType::Image => drop(self.images.remove(name)),
             ResourceType::Tables => drop(self.tables.remove(&digest(&[name.as_bytes()]))),
             ResourceType::VirtualHost => self.forget_host(name),
-            ResourceType::Program | ResourceType::Plugin | ResourceType::Unspecified => {}
+            ResourceType::Plugin => self.plugins.remove(name),
+            ResourceType::Program | ResourceType::Unspecified => {}
         }
     }
 
@@ -375,13 +387,13 @@ impl Store {
                 .map(|host| Arc::new(VirtualHost { image: image.clone(), ..VirtualHost::clone(host) }))
                 .collect();
             changed.into_iter().for_each(|host| self.adopt_host(host));
+            self.plugins.adopt_image(name, &image, &|name| find_cluster(&self.clusters, name));
         }
     }
 
     fn put_tables(&mut self, name: &str, message: &protocol::Tables) -> Result<(), String> {
         let clusters = &self.clusters;
-        let find = |cluster: &str| clusters.get(cluster).map(|entry| entry.handle.clone());
-        let tables = self.compiler.compile(message, &find)?;
+        let tables = self.compiler.compile(message, &|name| find_cluster(clusters, name))?;
         self.tables.insert(digest(&[name.as_bytes()]), Arc::new(tables));
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::exchange::rewriting::Rewrite;
 use crate::exchange::texts::Text;
 use crate::expressions::Expression;
 use crate::fastcgi::FastCgi;
+use crate::plugins::PluginCall;
 use crate::templating::TemplateRow;
 use regex::bytes::Regex;
 use std::collections::HashMap;
@@ -74,6 +75,7 @@ pub struct Rows {
     pub texts: Box<[Text]>,
     pub response_matches: Box<[ResponseMatch]>,
     pub field_selections: Box<[FieldSelection]>,
+    pub plugin_calls: Box<[PluginCall]>,
 }
 
 /// A pattern of Caddy's `path` matcher, in the form that its stars give it (matchers.go).

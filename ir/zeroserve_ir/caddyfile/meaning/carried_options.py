@@ -27,6 +27,7 @@ from zeroserve_ir.caddyfile.meaning.issuers import (
     read_preferred_chains,
     read_storage,
 )
+from zeroserve_ir.caddyfile.meaning.plugins import read_plugins
 from zeroserve_ir.caddyfile.meaning.reading import Reading, duration_ns, refusal, texts, wrong_count
 from zeroserve_ir.caddyfile.meaning.streams import read_layer4
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -139,6 +140,7 @@ CARRIED_OPTIONS: dict[str, Reader] = {
     "on_demand_tls": read_on_demand,
     "persist_config": _read_off,
     "pki": read_pki,
+    "plugins": read_plugins,
     "preferred_chains": read_preferred_chains,
     "renew_interval": read_duration,
     "renewal_window_ratio": read_ratio,

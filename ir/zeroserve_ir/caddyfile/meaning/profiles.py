@@ -74,7 +74,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "abort basic_auth basicauth copy_response copy_response_headers encode error forward_auth handle "
         "handle_errors intercept "
         "handle_path header map method rate_limit redir request_body "
-        "request_header respond reverse_proxy rewrite route tracing uri vars",
+        "request_header respond reverse_proxy rewrite route tracing uri vars zeroserve_call",
     ),
     **_rows(
         _OWNER,
@@ -86,7 +86,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _LATER,
         Kind.DIRECTIVE,
-        "timeouts zeroserve_call",
+        "timeouts",
     ),
     **_rows(
         _BOTH,
@@ -202,7 +202,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "preferred_chains renew_interval renewal_window_ratio shutdown_delay skip_install_trust storage "
         "storage_check storage_clean_interval tls_resolvers",
     ),
-    **_rows(_CARRIED_OWNER, Kind.OPTION, "filesystem"),
+    **_rows(_CARRIED_OWNER, Kind.OPTION, "filesystem plugins"),
     **_rows(_OWNER, Kind.OPTION, "default_bind"),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "trusted_proxies", "servers "),
     **_rows(

@@ -415,12 +415,12 @@ pub unsafe fn find_upstream(a0: *const u8, a1: u64) -> u64 {
     let f: extern "C" fn(*const u8, u64) -> u64 = unsafe { core::mem::transmute(114usize) };
     f(a0, a1)
 }
-/// adds to a counter of the plugin's: 0, or -1 where there is no room
+/// adds (second) to one of the plugin's counters (first: 0 to 3): 0, or -1 where there is none
 #[inline(always)]
-pub unsafe fn count_metric(a0: *const u8, a1: u64, a2: u64) -> u64 {
+pub unsafe fn count_metric(a0: u64, a1: u64) -> u64 {
     // SAFETY: the verifier knows this number as a helper; there is no pointer to call through.
-    let f: extern "C" fn(*const u8, u64, u64) -> u64 = unsafe { core::mem::transmute(115usize) };
-    f(a0, a1, a2)
+    let f: extern "C" fn(u64, u64) -> u64 = unsafe { core::mem::transmute(115usize) };
+    f(a0, a1)
 }
 /// copies a secret that the plugin is granted: its length, or -1; needs secrets
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Helpers that change the request, its answer or its limits.
 
-use super::{HelperResult, Vm, row};
+use super::{BAD_POINTER, HelperResult, Vm, row};
 use crate::exchange::Unknown;
 use crate::exchange::answering::Wrapper;
 use crate::exchange::texts::USER_VARIABLE;
@@ -13,7 +13,6 @@ type Range = (u64, u64);
 /// Steps kept of one request: more than any answer header would show.
 const STEPS_MAX: usize = 4096;
 const REFUSED: u64 = u64::MAX;
-const BAD_POINTER: &str = "pointer outside of the mapped memory";
 /// Longer names and values are no header fields.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 
@@ -180,11 +179,11 @@ pub fn write_response_header(vm: &mut Vm, name: Range, value: Range) -> HelperRe
 }
 
 /// Framing, hop-by-hop and forwarding fields are the engine's alone.
-fn is_writable(name: &[u8]) -> bool {
+pub fn is_writable(name: &[u8]) -> bool {
     crate::exchange::fields::is_token(name) && crate::exchange::is_end_to_end(name)
 }
 
-fn is_value(value: &[u8]) -> bool {
+pub fn is_value(value: &[u8]) -> bool {
     !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }
 

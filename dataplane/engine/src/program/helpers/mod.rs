@@ -6,14 +6,33 @@ mod encoding;
 mod expressing;
 mod files;
 mod matching;
+mod plugins;
 
 pub use matching::matches_value;
 
 use super::abi;
+use super::plugins::{Call, Plugins};
 use super::window::Window;
 use crate::exchange::Exchange;
 use crate::snapshot::{Tables, VirtualHost};
 use std::ptr;
+
+/// What an execution works on.
+pub struct Run<'a> {
+    pub host: &'a VirtualHost,
+    pub exchange: &'a mut Exchange,
+    pub constants: &'a [u8],
+    pub plugins: *mut Plugins,
+    pub call: Option<Box<Call>>,
+    pub fuel: i64,
+}
+
+/// What is passed on to a plugin that is called.
+struct Nested<'a> {
+    host: &'a VirtualHost,
+    exchange: &'a mut Exchange,
+    plugins: &'a mut Plugins,
+}
 
 type Helper = extern "C" fn(*mut Vm, u64, u64, u64, u64, u64) -> u64;
 
@@ -26,6 +45,10 @@ pub struct Vm {
     exchange: *mut Exchange,
     host: *const VirtualHost,
     window: *mut Window,
+    constants: *const [u8],
+    plugins: *mut Plugins,
+    /// The function of a plugin that runs; None for route programs.
+    call: Option<Box<Call>>,
     refused: Option<(u32, &'static str)>,
     folded: FoldedPath,
 }
@@ -43,21 +66,7 @@ struct FoldedPath {
 impl Vm {
     pub fn new() -> Self {
         let mut helpers: [Helper; abi::HELPERS_MAX as usize] = [enter::<0>; abi::HELPERS_MAX as usize];
-        macro_rules! register {
-            ($($number:ident)*) => { $(helpers[abi::$number as usize] = enter::<{ abi::$number }>;)* };
-        }
-        register! {
-            HELPER_MATCH_PATH HELPER_MATCH_REGEXP HELPER_MATCH_HOST HELPER_MATCH_METHOD HELPER_MATCH_HEADER
-            HELPER_MATCH_QUERY HELPER_MATCH_PROTOCOL HELPER_MATCH_REMOTE_IP HELPER_MATCH_CLIENT_IP
-            HELPER_MATCH_VARIABLE HELPER_FIND_PATH HELPER_MATCH_FILE HELPER_MAP_VALUES HELPER_APPEND_LOG HELPER_TRACE_REQUEST HELPER_MATCH_EXPRESSION HELPER_LIMIT_RATE HELPER_READ_BODY
-            HELPER_REWRITE HELPER_CHANGE_REQUEST_HEADERS
-            HELPER_CHANGE_RESPONSE_HEADERS HELPER_LIMIT_REQUEST_BODY HELPER_CHECK_PASSWORD HELPER_ASSIGN_VARIABLES
-            HELPER_REQUIRE_AUTHENTICATION HELPER_READ_REQUEST_HEADER HELPER_WRITE_REQUEST_HEADER
-            HELPER_WRITE_RESPONSE_HEADER HELPER_NOTE_STEP HELPER_LOG_MESSAGE HELPER_ENCODE_ANSWER
-            HELPER_EVALUATE_TEMPLATES
-            HELPER_MATCH_RESPONSE HELPER_SET_STATUS
-            HELPER_COPY_RESPONSE_FIELDS HELPER_INTERCEPT HELPER_SET_REQUEST_BODY
-        }
+        register_all(&mut helpers);
         Self {
             fuel: 0,
             reserved: 0,
@@ -65,16 +74,22 @@ impl Vm {
             exchange: ptr::null_mut(),
             host: ptr::null(),
             window: ptr::null_mut(),
+            constants: &[],
+            plugins: ptr::null_mut(),
+            call: None,
             refused: None,
             folded: FoldedPath::default(),
         }
     }
 
-    pub fn begin(&mut self, host: &VirtualHost, exchange: &mut Exchange, window: &mut Window, fuel: i64) {
-        self.fuel = fuel;
-        self.host = host;
-        self.exchange = exchange;
+    pub fn begin(&mut self, window: &mut Window, run: Run<'_>) {
+        self.fuel = run.fuel;
+        self.host = run.host;
+        self.exchange = run.exchange;
         self.window = window;
+        self.constants = run.constants;
+        self.plugins = run.plugins;
+        self.call = run.call;
         self.refused = None;
         self.folded.valid = false;
     }
@@ -84,6 +99,9 @@ impl Vm {
         self.exchange = ptr::null_mut();
         self.host = ptr::null();
         self.window = ptr::null_mut();
+        self.constants = &[];
+        self.plugins = ptr::null_mut();
+        self.call = None;
         (self.fuel, self.refused.take())
     }
 
@@ -103,7 +121,24 @@ impl Vm {
     }
 
     pub fn constants(&self) -> &[u8] {
-        &self.host().constants
+        // SAFETY: set by `begin`; the caller of `run` holds them for the run. Without a run they are empty.
+        unsafe { &*self.constants }
+    }
+
+    fn plugins(&mut self) -> &mut Plugins {
+        // SAFETY: set by `begin` from a mutable borrow that lasts for the run; nobody keeps this one over a call.
+        unsafe { &mut *self.plugins }
+    }
+
+    /// What a call of a plugin runs on: the host, the exchange and the plugins of this run.
+    fn nested(&mut self) -> Nested<'_> {
+        // SAFETY: as `host`, `exchange` and `plugins`: three distinct objects, borrowed for as long as `self` is.
+        unsafe { Nested { host: &*self.host, exchange: &mut *self.exchange, plugins: &mut *self.plugins } }
+    }
+
+    /// The plugin's call that is under way.
+    fn call(&mut self) -> Result<&mut Call, &'static str> {
+        self.call.as_deref_mut().ok_or("only plugins may call it")
     }
 
     fn host(&self) -> &VirtualHost {
@@ -138,6 +173,24 @@ impl Vm {
     }
 }
 
+/// One entry for each number: which of them exist is the table's matter.
+fn register_all(helpers: &mut [Helper; abi::HELPERS_MAX as usize]) {
+    macro_rules! register {
+        ($($high:literal)*) => { $(
+            for (low, helper) in [
+                enter::<{ $high * 8 }> as Helper, enter::<{ $high * 8 + 1 }>, enter::<{ $high * 8 + 2 }>,
+                enter::<{ $high * 8 + 3 }>, enter::<{ $high * 8 + 4 }>, enter::<{ $high * 8 + 5 }>,
+                enter::<{ $high * 8 + 6 }>, enter::<{ $high * 8 + 7 }>,
+            ].into_iter().enumerate() {
+                helpers[$high * 8 + low] = helper;
+            }
+        )* };
+    }
+    register! { 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 }
+}
+
+const _: () = assert!(abi::HELPERS_MAX == 16 * 8);
+
 /// What native code calls.
 extern "C" fn enter<const NUMBER: u32>(vm: *mut Vm, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
     // SAFETY: generated code passes on the pointer that `Machine` gave it.
@@ -145,27 +198,45 @@ extern "C" fn enter<const NUMBER: u32>(vm: *mut Vm, r1: u64, r2: u64, r3: u64, r
     call(vm, NUMBER, [r1, r2, r3, r4, r5]).unwrap_or(0)
 }
 
-/// Number of arguments and fuel, by the helper's number.
-const COSTS: [Option<(usize, i64)>; abi::HELPERS_MAX as usize] = {
-    let mut costs = [None; abi::HELPERS_MAX as usize];
+/// Rows of the helper table by number.
+const ROWS: [Option<&abi::HelperRow>; abi::HELPERS_MAX as usize] = {
+    let mut rows = [None; abi::HELPERS_MAX as usize];
     let mut row = 0;
     while row < abi::HELPERS.len() {
         let helper = &abi::HELPERS[row];
-        costs[helper.number as usize] = Some((helper.arguments, helper.fuel));
+        rows[helper.number as usize] = Some(helper);
         row += 1;
     }
-    costs
+    rows
 };
+
+/// What a call costs: a fixed part, and one by the lengths that it is given.
+fn cost(row: &abi::HelperRow, arguments: &[u64; 5]) -> i64 {
+    if row.bytes_per_fuel == 0 {
+        return row.fuel;
+    }
+    let lengths = arguments.iter().enumerate().filter(|(index, _)| row.lengths >> index & 1 == 1);
+    let bytes = lengths.fold(0u64, |sum, (_, length)| sum.saturating_add(*length));
+    row.fuel + bytes.div_ceil(row.bytes_per_fuel).min(abi::LENGTH_FUEL_MAX as u64) as i64
+}
 
 /// Charges and runs a helper. None: the program has to stop; `refused` tells why where it was not the fuel.
 pub(super) fn call(vm: &mut Vm, number: u32, mut arguments: [u64; 5]) -> Option<u64> {
-    let result = match COSTS.get(number as usize).copied().flatten() {
+    let result = match ROWS.get(number as usize).copied().flatten() {
         None => Err("no such helper"),
-        Some((_, cost)) if !vm.spend(cost) => return None,
-        Some((count, _)) => {
+        Some(row) if !vm.spend(cost(row, &arguments)) => return None,
+        Some(row) => {
             // What the table does not name is 0, whatever byte code left in the registers.
-            arguments[count..].fill(0);
-            dispatch(vm, number, arguments)
+            arguments[row.arguments..].fill(0);
+            match &vm.call {
+                None if row.for_routes => dispatch(vm, number, arguments),
+                None => Err("only plugins may call it"),
+                Some(_) if !row.for_plugins => Err("not for plugins"),
+                Some(call) if row.capability & !call.plugin.capabilities != 0 => {
+                    Err(plugins::refuse_capability(row.capability))
+                }
+                Some(_) => plugins::dispatch(vm, number, arguments),
+            }
         }
     };
     result
@@ -175,6 +246,8 @@ pub(super) fn call(vm: &mut Vm, number: u32, mut arguments: [u64; 5]) -> Option<
         })
         .ok()
 }
+
+const BAD_POINTER: &str = "pointer outside of the mapped memory";
 
 type HelperResult = Result<u64, &'static str>;
 
@@ -217,6 +290,7 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_INTERCEPT => answering::intercept(vm, r1),
         abi::HELPER_SET_REQUEST_BODY => answering::set_request_body(vm, r1),
         abi::HELPER_LOG_MESSAGE => acting::log_message(vm, (r1, r2)),
+        abi::HELPER_CALL_PLUGIN => plugins::call_plugin(vm, r1),
         _ => Err("no such helper"),
     }
 }

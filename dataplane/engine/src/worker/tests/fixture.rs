@@ -5,6 +5,7 @@ use crate::control::{WorkerSender, worker_channel};
 use crate::files::pool::Files;
 use crate::metrics::WorkerMetrics;
 use crate::passwords::Passwords;
+use crate::plugins::fetching::Fetches;
 use crate::program::{abi, image};
 use crate::protocol::{self, ResourceType};
 use crate::serve::{IoChoice, IoReport, WorkerContext};
@@ -195,6 +196,7 @@ pub fn listener_key(snapshot: &Snapshot, name: &str) -> u32 {
 pub fn context(io: IoChoice, snapshot: Arc<Snapshot>) -> (WorkerContext, WorkerSender, Receiver<IoReport>) {
     static PASSWORDS: OnceLock<Arc<Passwords>> = OnceLock::new();
     static FILES: OnceLock<Arc<Files>> = OnceLock::new();
+    static FETCHES: OnceLock<Arc<Fetches>> = OnceLock::new();
     let (sender, messages) = worker_channel().unwrap();
     let (ready, reports) = channel();
     let metrics = WorkerMetrics::detached().unwrap();
@@ -208,6 +210,7 @@ pub fn context(io: IoChoice, snapshot: Arc<Snapshot>) -> (WorkerContext, WorkerS
         metrics,
         files: FILES.get_or_init(|| Files::start(true).unwrap()).clone(),
         passwords: PASSWORDS.get_or_init(|| Passwords::start().unwrap()).clone(),
+        fetches: FETCHES.get_or_init(|| Fetches::start().unwrap()).clone(),
         ready,
     };
     (context, sender, reports)

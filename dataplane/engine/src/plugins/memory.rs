@@ -1,0 +1,85 @@
+//! What a request remembers of the plugins that it called: the answer they made, results that they wait for.
+
+use crate::exchange::fields::Fields;
+
+/// Results of one request: more are a loop.
+pub const FETCHES_MAX: usize = 16;
+/// Fuel of all calls of one request together.
+pub const REQUEST_FUEL_MAX: i64 = 8 << 20;
+
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Fuel that calls have used so far.
+    pub fuel_spent: i64,
+    /// Status and body of the answer that a plugin made; its fields are in `Exchange::answer`.
+    pub made_status: u16,
+    pub made_body: Vec<u8>,
+    /// Up to so many first bytes of the request's body, once they were asked for and are here.
+    pub body: Option<(u64, Vec<u8>)>,
+    pub fetches: Vec<Fetched>,
+    /// How many of `fetches` the call under way has asked for again.
+    pub replayed: usize,
+    pub wanted: Option<Wanted>,
+}
+
+/// What a suspended call waits for.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// So many bytes of the request's body.
+    Body(u64),
+    Fetch(Box<Outbound>),
+}
+
+/// A request of a plugin's own.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    pub plugin: Box<str>,
+    /// Index in the plugin's upstreams.
+    pub upstream: usize,
+    pub method: Vec<u8>,
+    /// Path and query.
+    pub target: Vec<u8>,
+    pub fields: Fields,
+    pub body: Vec<u8>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// 0: there was no answer.
+    pub status: u16,
+    pub fields: Fields,
+    pub body: Vec<u8>,
+}
+
+impl Memory {
+    /// Status and body of the answer that was made, for whoever writes it.
+    pub fn take_made(&mut self) -> (u16, Vec<u8>) {
+        let status = std::mem::take(&mut self.made_status);
+        (if status == 0 { 200 } else { status }, std::mem::take(&mut self.made_body))
+    }
+
+    /// A route calls a function anew, or for the second time after a suspend.
+    pub fn begin_call(&mut self) {
+        self.replayed = 0;
+        self.wanted = None;
+    }
+
+    /// The function came to its end: its results are nobody else's.
+    pub fn end_call(&mut self) {
+        self.fetches.clear();
+        self.begin_call();
+    }
+
+    /// The result of the call's next fetch, where it is here.
+    pub fn replay(&mut self) -> Option<&Fetched> {
+        let found = self.fetches.get(self.replayed)?;
+        self.replayed += 1;
+        Some(found)
+    }
+
+    /// The result that the function saw last.
+    pub fn last_fetched(&self) -> Option<&Fetched> {
+        self.fetches.get(self.replayed.checked_sub(1)?)
+    }
+}

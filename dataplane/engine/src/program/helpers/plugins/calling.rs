@@ -1,0 +1,244 @@
+//! Calls: of plugins by routes, of plugins by plugins, of upstreams by plugins.
+
+use super::super::{HelperResult, Nested, Vm, abi, acting, row};
+use super::{NONE, PENDING, Range, after, give, give_some, take};
+use crate::access_log;
+use crate::exchange::fields::{Fields, is_token};
+use crate::exchange::{Exchange, Unknown, is_end_to_end};
+use crate::metrics::PluginCount;
+use crate::plugins::documents::show;
+use crate::plugins::memory::{FETCHES_MAX, Outbound, Wanted};
+use crate::plugins::{Plugin, PluginCall, make_input};
+use crate::program::plugins::{Call, Failure, split_verdict};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// 500 to the error routes: what a call that failed comes to, where its plugin does not fail open.
+const FAILED: u64 = abi::ACTION_ERROR | 500 << 8;
+const FETCH_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// `zeroserve_call`: 0 continue, SUSPEND, or the action that the route returns.
+pub fn call_plugin(vm: &mut Vm, index: u64) -> HelperResult {
+    let tables = vm.host().tables.clone();
+    let call = row(&tables.plugin_calls, index)?;
+    let input = expand_input(vm.exchange(), call);
+    vm.exchange().plugins.begin_call();
+    let Some(plugin) = vm.plugins().index.find(&call.plugin).cloned() else {
+        note_failure(vm, None, call, &Failure::NoPlugin);
+        return Ok(FAILED);
+    };
+    let result = attempt(vm, &plugin, &call.function, input, 0)
+        .and_then(|(action, detail, upstream)| conclude(call, &plugin, (action, detail, upstream)));
+    let action = match result {
+        Ok(abi::ACTION_SUSPEND) => return Ok(abi::ACTION_SUSPEND),
+        Ok(action) => action,
+        Err(failure) => {
+            note_failure(vm, Some(&plugin), call, &failure);
+            if plugin.fail_open { 0 } else { FAILED }
+        }
+    };
+    vm.exchange().plugins.end_call();
+    Ok(action)
+}
+
+fn expand_input(exchange: &Exchange, call: &PluginCall) -> Arc<Value> {
+    if call.texts.is_empty() {
+        return call.input.clone();
+    }
+    let mut input = (*call.input).clone();
+    for (pointer, text) in &call.texts {
+        let mut value = Vec::new();
+        exchange.expand(text, Unknown::Empty, &mut value);
+        if let Some(place) = input.pointer_mut(pointer) {
+            *place = Value::String(String::from_utf8_lossy(&value).into_owned());
+        }
+    }
+    Arc::new(input)
+}
+
+/// The verdict as the route's action.
+fn conclude(call: &PluginCall, plugin: &Plugin, verdict: (u64, u32, u32)) -> Result<u64, Failure> {
+    let (action, detail, index) = verdict;
+    Ok(match action {
+        abi::VERDICT_RESPOND | abi::VERDICT_ADOPT => abi::ACTION_ANSWER,
+        abi::VERDICT_ERROR => abi::ACTION_ERROR | u64::from(detail) << 8,
+        abi::VERDICT_PROXY => {
+            let upstream = &plugin.upstreams[index as usize];
+            let found = call.proxies.iter().find(|(name, _)| *name == upstream.name);
+            let (_, proxy) = found.ok_or(Failure::Verdict(action))?;
+            abi::ACTION_PROXY | u64::from(*proxy) << 32
+        }
+        action => action,
+    })
+}
+
+/// Calls a function and judges what it returns. What a call that failed or waits has changed is undone.
+fn attempt(
+    vm: &mut Vm,
+    plugin: &Arc<Plugin>,
+    function: &str,
+    input: Arc<Value>,
+    depth: usize,
+) -> Result<(u64, u32, u32), Failure> {
+    let entry = plugin.entry(function).ok_or(Failure::NoFunction)?;
+    let Nested { host, exchange, plugins } = vm.nested();
+    plugins.counted.push((plugin.slot, PluginCount::Calls, 1));
+    let former = plugin.may_undo().then(|| exchange.clone());
+    let call = Call::new(plugin.clone(), depth, input);
+    let result = plugins.run(host, exchange, call, entry).and_then(|result| judge(plugin, exchange, result));
+    let ended = matches!(result, Ok((action, ..)) if action != abi::VERDICT_SUSPEND);
+    if let Some(former) = former.filter(|_| !ended) {
+        let memory = std::mem::take(&mut exchange.plugins);
+        *exchange = former;
+        exchange.plugins = memory;
+    }
+    vm.publish_path();
+    result
+}
+
+/// Checks a verdict against what the plugin is granted, and makes the answer that it names.
+fn judge(plugin: &Plugin, exchange: &mut Exchange, result: u64) -> Result<(u64, u32, u32), Failure> {
+    let (action, detail, index) = split_verdict(result);
+    let answers = || match plugin.may(abi::CAPABILITY_RESPONSE_WRITE) {
+        true => Ok(()),
+        false => Err(Failure::Capability("response_write")),
+    };
+    match action {
+        abi::VERDICT_CONTINUE | abi::VERDICT_ABORT => {}
+        abi::VERDICT_RESPOND => {
+            answers()?;
+            match detail {
+                0 if exchange.plugins.made_status == 0 => exchange.plugins.made_status = 200,
+                0 => {}
+                200..=599 => exchange.plugins.made_status = detail as u16,
+                _ => return Err(Failure::Verdict(result)),
+            }
+        }
+        abi::VERDICT_ADOPT => {
+            answers()?;
+            adopt(exchange).ok_or(Failure::Verdict(result))?;
+        }
+        abi::VERDICT_ERROR if (400..=599).contains(&detail) => {}
+        abi::VERDICT_PROXY if !plugin.may(abi::CAPABILITY_PROXY) => {
+            return Err(Failure::Capability("proxy"));
+        }
+        abi::VERDICT_PROXY if (index as usize) < plugin.upstreams.len() => {}
+        abi::VERDICT_SUSPEND if exchange.plugins.wanted.is_some() => {}
+        _ => return Err(Failure::Verdict(result)),
+    }
+    Ok((action, detail, index))
+}
+
+/// The last fetch's answer becomes the one that the plugin made.
+fn adopt(exchange: &mut Exchange) -> Option<()> {
+    let fetched = exchange.plugins.last_fetched().filter(|fetched| fetched.status != 0)?.clone();
+    for field in fetched.fields.iter().filter(|field| is_end_to_end(field.name)) {
+        exchange.answer.add(field.name, field.value);
+    }
+    exchange.plugins.made_status = fetched.status;
+    exchange.plugins.made_body = fetched.body;
+    Some(())
+}
+
+fn note_failure(vm: &mut Vm, plugin: Option<&Plugin>, call: &PluginCall, failure: &Failure) {
+    vm.plugins().counted.push((plugin.map_or(0, |plugin| plugin.slot), PluginCount::Failures, 1));
+    vm.exchange().plugins.end_call();
+    let now_s = vm.exchange().now.unix_ms / 1000;
+    let may_log = match plugin {
+        Some(plugin) => plugin.may_log(now_s),
+        None => std::mem::replace(&mut vm.plugins().missing_logged_s, now_s) != now_s,
+    };
+    if may_log {
+        let text = format!("plugin {} {}: {failure}", call.plugin, call.function);
+        access_log::log_program(&vm.host().name.clone(), &text);
+    }
+}
+
+/// `PLUGIN FUNCTION` of the caller's namespace; its verdict, -1 when it failed, -2 when it waits.
+pub fn call_function(vm: &mut Vm, target: Range, config: Range) -> HelperResult {
+    let (target, config) = (take(vm, target)?, take(vm, config)?);
+    let (caller, depth) = (vm.call()?.plugin.clone(), vm.call()?.depth + 1);
+    let names = std::str::from_utf8(&target).ok().and_then(|text| text.split_once(' '));
+    let (Some((name, function)), Ok(config)) = (names, serde_json::from_slice(&config)) else {
+        return Ok(NONE);
+    };
+    let Some(plugin) = vm.plugins().index.find_near(name, &caller.namespace).cloned() else {
+        return Ok(NONE);
+    };
+    let input = Arc::new(make_input(name, function, config));
+    match attempt(vm, &plugin, function, input, depth) {
+        Ok((abi::VERDICT_SUSPEND, ..)) => Ok(PENDING),
+        Ok((action, detail, _)) => Ok(action | u64::from(detail) << 8),
+        Err(failure) => {
+            vm.plugins().counted.push((plugin.slot, PluginCount::Failures, 1));
+            let now_s = super::state::now_s(vm);
+            if plugin.may_log(now_s) {
+                let text = format!("plugin {} {function}: {failure}", plugin.name);
+                access_log::log_program(&vm.host().name.clone(), &text);
+            }
+            Ok(NONE)
+        }
+    }
+}
+
+/// Status of the answer to the request that a document describes: -2 until it is here, -1 where none came.
+pub fn fetch(vm: &mut Vm, document: u64) -> HelperResult {
+    if let Some(fetched) = vm.exchange().plugins.replay() {
+        return Ok(if fetched.status == 0 { NONE } else { u64::from(fetched.status) });
+    }
+    let call = vm.call()?;
+    let wanted = call.documents.get(document).and_then(|value| describe(&call.plugin, value));
+    let memory = &mut vm.exchange().plugins;
+    match wanted {
+        Some(wanted) if memory.fetches.len() < FETCHES_MAX => {
+            memory.wanted = Some(Wanted::Fetch(Box::new(wanted)));
+            Ok(PENDING)
+        }
+        _ => Ok(NONE),
+    }
+}
+
+/// `{"upstream": NAME, "method", "path", "headers": {NAME: VALUE}, "body"}` as a request, where it may be sent.
+fn describe(plugin: &Plugin, value: &Value) -> Option<Outbound> {
+    let text = |name: &str| value.get(name).map(show);
+    let name = text("upstream")?;
+    let upstream = plugin.upstreams.iter().position(|upstream| upstream.name.as_bytes() == name)?;
+    let method = text("method").unwrap_or_else(|| b"GET".to_vec());
+    let target = text("path").unwrap_or_else(|| b"/".to_vec());
+    let body = text("body").unwrap_or_default();
+    let visible = target.iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#');
+    if !is_token(&method) || !target.starts_with(b"/") || !visible || body.len() > FETCH_BODY_BYTES_MAX {
+        return None;
+    }
+    let mut fields = Fields::default();
+    for (name, value) in value.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        let (name, value) = (name.as_bytes(), show(value));
+        if !acting::is_writable(name) || !acting::is_value(&value) {
+            return None;
+        }
+        fields.add(name, &value);
+    }
+    Some(Outbound { plugin: plugin.name.clone(), upstream, method, target, fields, body })
+}
+
+pub fn read_fetched_header(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
+    let name = take(vm, name)?;
+    let fetched = vm.exchange().plugins.last_fetched();
+    let value = fetched.and_then(|fetched| fetched.fields.get(&name)).map(<[u8]>::to_vec);
+    give_some(vm, value, room)
+}
+
+pub fn read_fetched_body(vm: &mut Vm, offset: u64, room: Range) -> HelperResult {
+    let Some(body) = vm.exchange().plugins.last_fetched().map(|fetched| fetched.body.clone()) else {
+        return give(vm, b"", room).map(|_| NONE);
+    };
+    give(vm, after(&body, offset), room)?;
+    Ok(body.len() as u64)
+}
+
+pub fn find_upstream(vm: &mut Vm, name: Range) -> HelperResult {
+    let name = take(vm, name)?;
+    let upstreams = &vm.call()?.plugin.upstreams;
+    let found = upstreams.iter().position(|upstream| upstream.name.as_bytes() == name);
+    Ok(found.map_or(NONE, |index| index as u64))
+}

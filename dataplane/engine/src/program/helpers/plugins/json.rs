@@ -1,0 +1,66 @@
+//! JSON documents of the call.
+
+use super::super::{HelperResult, Vm, abi};
+use super::{NONE, Range, give_some, take};
+use crate::plugins::documents::show;
+use serde_json::Value;
+
+pub fn read(vm: &mut Vm, document: u64, pointer: Range, room: Range) -> HelperResult {
+    let pointer = take(vm, pointer)?;
+    let value = vm.call()?.documents.find(document, &pointer).map(show);
+    give_some(vm, value, room)
+}
+
+pub fn parse(vm: &mut Vm, text: Range) -> HelperResult {
+    let text = take(vm, text)?;
+    Ok(vm.call()?.documents.parse(&text).unwrap_or(NONE))
+}
+
+pub fn find_kind(vm: &mut Vm, document: u64, pointer: Range) -> HelperResult {
+    let pointer = take(vm, pointer)?;
+    Ok(match vm.call()?.documents.find(document, &pointer) {
+        None => abi::JSONKIND_ABSENT,
+        Some(Value::Null) => abi::JSONKIND_NULL,
+        Some(Value::Bool(_)) => abi::JSONKIND_BOOLEAN,
+        Some(Value::Number(_)) => abi::JSONKIND_NUMBER,
+        Some(Value::String(_)) => abi::JSONKIND_STRING,
+        Some(Value::Array(_)) => abi::JSONKIND_ARRAY,
+        Some(Value::Object(_)) => abi::JSONKIND_OBJECT,
+    })
+}
+
+pub fn count(vm: &mut Vm, document: u64, pointer: Range) -> HelperResult {
+    let pointer = take(vm, pointer)?;
+    Ok(match vm.call()?.documents.find(document, &pointer) {
+        Some(Value::Array(items)) => items.len() as u64,
+        Some(Value::Object(members)) => members.len() as u64,
+        _ => NONE,
+    })
+}
+
+pub fn write_string(vm: &mut Vm, document: u64, pointer: Range, text: Range) -> HelperResult {
+    let (pointer, text) = (take(vm, pointer)?, take(vm, text)?);
+    let bytes = text.len();
+    let Ok(text) = String::from_utf8(text) else { return Ok(NONE) };
+    let set = vm.call()?.documents.set(document, &pointer, Value::String(text), bytes);
+    Ok(set.map_or(NONE, |()| 0))
+}
+
+pub fn write(vm: &mut Vm, document: u64, pointer: Range, text: Range) -> HelperResult {
+    let (pointer, text) = (take(vm, pointer)?, take(vm, text)?);
+    let Ok(value) = serde_json::from_slice(&text) else { return Ok(NONE) };
+    let set = vm.call()?.documents.set(document, &pointer, value, text.len());
+    Ok(set.map_or(NONE, |()| 0))
+}
+
+pub fn print(vm: &mut Vm, document: u64, room: Range) -> HelperResult {
+    let text = vm.call()?.documents.get(document).and_then(|value| serde_json::to_vec(value).ok());
+    give_some(vm, text, room)
+}
+
+pub fn read_key(vm: &mut Vm, document: u64, index: u64, room: Range) -> HelperResult {
+    let members = vm.call()?.documents.get(document).and_then(Value::as_object);
+    let index = usize::try_from(index).unwrap_or(usize::MAX);
+    let key = members.and_then(|members| members.keys().nth(index)).map(|key| key.as_bytes().to_vec());
+    give_some(vm, key, room)
+}

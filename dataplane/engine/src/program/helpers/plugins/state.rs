@@ -1,0 +1,92 @@
+//! What plugins note about a request, keep between requests, and were given in secret.
+
+use super::super::{HelperResult, Vm};
+use super::{NONE, Range, give_some, take};
+use crate::metrics::{PLUGIN_COUNTERS, PluginCount};
+use crate::rates::{self, Rate, Verdict};
+
+/// Variables that plugins set; `{http.vars.plugin.NAME}` to the route.
+const PREFIX: &[u8] = b"plugin.";
+/// Of one request: names and values.
+const METADATA_MAX: usize = 64;
+const METADATA_BYTES_MAX: usize = 64 << 10;
+/// More in one call would overflow what is shown.
+const DELTA_MAX: u64 = 1 << 48;
+/// Of one run: they wait for its end.
+const COUNTED_MAX: usize = 256;
+/// Longer times are as good as none.
+const TTL_S_MAX: u64 = 366 * 86_400;
+
+/// Seconds since 1970 of the turn of the event loop: no finer clock, nothing to measure others with.
+pub fn now_s(vm: &mut Vm) -> u64 {
+    vm.exchange().now.unix_ms / 1000
+}
+
+pub fn read_metadata(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
+    let name = [PREFIX, &take(vm, name)?].concat();
+    let value = vm.exchange().variables.get(&name).map(<[u8]>::to_vec);
+    give_some(vm, value, room)
+}
+
+pub fn write_metadata(vm: &mut Vm, name: Range, value: Range) -> HelperResult {
+    let (name, value) = ([PREFIX, &take(vm, name)?].concat(), take(vm, value)?);
+    let noted = vm.exchange().variables.iter().filter(|(name, _)| name.starts_with(PREFIX));
+    let (count, bytes) =
+        noted.fold((0, 0), |(count, bytes), (name, value)| (count + 1, bytes + name.len() + value.len()));
+    if count >= METADATA_MAX || bytes + name.len() + value.len() > METADATA_BYTES_MAX {
+        return Ok(NONE);
+    }
+    vm.exchange().variables.push(name, value);
+    Ok(0)
+}
+
+pub fn read_value(vm: &mut Vm, key: Range, room: Range) -> HelperResult {
+    let (key, now_s) = (take(vm, key)?, now_s(vm));
+    let value = vm.call()?.plugin.values.read(&key, now_s).map(Vec::from);
+    give_some(vm, value, room)
+}
+
+pub fn write_value(vm: &mut Vm, key: Range, value: Range, ttl_s: u64) -> HelperResult {
+    let (key, value, now_s) = (take(vm, key)?, take(vm, value)?, now_s(vm));
+    let kept = vm.call()?.plugin.values.write(&key, &value, ttl_s.min(TTL_S_MAX), now_s);
+    Ok(if kept { 0 } else { NONE })
+}
+
+pub fn remove_value(vm: &mut Vm, key: Range) -> HelperResult {
+    let (key, now_s) = (take(vm, key)?, now_s(vm));
+    Ok(u64::from(vm.call()?.plugin.values.remove(&key, now_s)))
+}
+
+pub fn add_value(vm: &mut Vm, key: Range, delta: u64, ttl_s: u64) -> HelperResult {
+    let (key, now_s) = (take(vm, key)?, now_s(vm));
+    let sum = vm.call()?.plugin.values.add(&key, delta as i64, ttl_s.min(TTL_S_MAX), now_s);
+    Ok(sum.map_or(NONE, |sum| sum as u64))
+}
+
+/// 1 past so many events in a window; the buckets are those of `rate_limit`, the zone is the plugin.
+pub fn limit_events(vm: &mut Vm, key: Range, events: u64, window_ms: u64) -> HelperResult {
+    let (key, now_ns) = (take(vm, key)?, vm.exchange().now.monotonic_ns);
+    let Some(burst) = u32::try_from(events).ok().filter(|&events| events > 0 && window_ms > 0) else {
+        return Err("events and window must be numbers above 0");
+    };
+    let rate = Rate { interval_ns: window_ms.saturating_mul(1_000_000) / events, burst };
+    let zone = [b"plugin ", vm.call()?.plugin.name.as_bytes()].concat();
+    Ok(u64::from(rates::count(&zone, &key, rate, now_ns) != Verdict::Allowed))
+}
+
+/// One of the plugin's own counters, by number.
+pub fn count_metric(vm: &mut Vm, counter: u64, delta: u64) -> HelperResult {
+    let slot = vm.call()?.plugin.slot;
+    let counter = usize::try_from(counter).unwrap_or(usize::MAX);
+    if counter >= PLUGIN_COUNTERS || delta > DELTA_MAX || vm.plugins().counted.len() >= COUNTED_MAX {
+        return Ok(NONE);
+    }
+    vm.plugins().counted.push((slot, PluginCount::Own(counter), delta));
+    Ok(0)
+}
+
+pub fn read_secret(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
+    let name = take(vm, name)?;
+    let secret = vm.call()?.plugin.secret(&name).map(<[u8]>::to_vec);
+    give_some(vm, secret, room)
+}

@@ -1,0 +1,126 @@
+"""Plugins of a Caddyfile: the global option `plugins` to resources.
+
+In: options, a reader of files. Out: resources of resources.proto by plugin, and findings. Who calls: drafting
+of sites. Rule: a plugin that cannot be built is a finding of its own; the option alone grants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zeroserve_ir import tree
+from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.drafting import make_resource
+from zeroserve_ir.plugins.assembling import assemble_module
+from zeroserve_ir.plugins.faults import PluginError
+from zeroserve_ir.plugins.granting import (
+    CAPABILITIES,
+    NO_CAPABILITY,
+    GrantedSecret,
+    GrantedUpstream,
+    Grants,
+    draft_plugin,
+)
+from zeroserve_ir.plugins.loading import load
+from zeroserve_ir.plugins.modules import PluginModule
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.assembly import AssemblyTextError
+from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
+from zeroserve_ir.sources import Span
+
+_ELF = b"\x7fELF"
+_NUMBERS = ("fuel", "fail_open", "values_max", "value_bytes_max", "body_bytes_max", "fetch_timeout_ms")
+ReadFile = Callable[[str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftedPlugin:
+    """What a snapshot holds for one plugin, and what routes may call of it."""
+
+    functions: tuple[str, ...]
+    resources: tuple[pb.Resource, ...]
+    endpoints: tuple[EndpointsSource, ...]
+
+
+def load_any(content: bytes) -> PluginModule:
+    """Load an ELF file, or assembly text; raises PluginError or AssemblyTextError."""
+    return load(content) if content.startswith(_ELF) else assemble_module(content.decode(errors="replace"))
+
+
+def list_plugins(options: tree.Options) -> Mapping[str, Mapping[str, Any]]:
+    """Return the entries of the global option, by name."""
+    found: Mapping[str, Mapping[str, Any]] = options.others.value().get("plugins", {})
+    return found
+
+
+def draft_plugins(
+    options: tree.Options, read_file: ReadFile, warn: Callable[[Diagnostic], None]
+) -> dict[str, DraftedPlugin]:
+    """Return the plugins of the global option by name; each that cannot be built is a finding."""
+    drafted: dict[str, DraftedPlugin] = {}
+    for name, entry in list_plugins(options).items():
+        made = _draft(name, entry, read_file, options.others.span)
+        if isinstance(made, Diagnostic):
+            warn(made)
+        else:
+            drafted[name] = made
+    return drafted
+
+
+def _draft(
+    name: str, entry: Mapping[str, Any], read_file: ReadFile, span: Span
+) -> DraftedPlugin | Diagnostic:
+    file = entry["file"]
+    try:
+        module = load_any(read_file(file))
+    except OSError as error:
+        message = f"plugin {name}: {file}: {error.strerror or error}"
+        return Diagnostic(Code.ZS0111, message, span, help="check path and permissions")
+    except PluginError as error:
+        return error.diagnose(file)
+    except AssemblyTextError as error:
+        return Diagnostic(Code.ZS0603, f"{file} is neither ELF nor assembly: {error}", span)
+    proxies = {name: tree.ReverseProxy((upstream,)) for name, upstream in list_upstreams(entry)}
+    clusters = {name: build_cluster(proxy, span) for name, proxy in proxies.items()}
+    resources = draft_plugin(name, "", module, _read_grants(entry, clusters))
+    return DraftedPlugin(
+        tuple(function.name for function in module.functions),
+        (*resources, *map(make_resource, clusters.values())),
+        tuple(name_endpoints(proxy.upstreams) for proxy in proxies.values()),
+    )
+
+
+def _read_grants(entry: Mapping[str, Any], clusters: Mapping[str, pb.Cluster]) -> Grants:
+    return Grants(
+        read_capabilities(entry),
+        **{name: entry[name] for name in _NUMBERS if name in entry},
+        upstreams=tuple(GrantedUpstream(name, cluster.name) for name, cluster in clusters.items()),
+        secrets=tuple(
+            GrantedSecret(name, value.encode()) for name, value in entry.get("secrets", {}).items()
+        ),
+    )
+
+
+def read_capabilities(entry: Mapping[str, Any]) -> abi.Capability:
+    """Return what an entry allows."""
+    capabilities = NO_CAPABILITY
+    for name in entry.get("capabilities", ()):
+        capabilities |= CAPABILITIES[name]
+    return capabilities
+
+
+def list_upstreams(entry: Mapping[str, Any]) -> tuple[tuple[str, tree.Upstream], ...]:
+    """Return the upstreams of an entry, by the plugin's names for them."""
+    return tuple((name, tree.Upstream(dial)) for name, dial in entry.get("upstreams", {}).items())
+
+
+def place_upstreams(call: tree.CallPlugin, entries: Mapping[str, Mapping[str, Any]]) -> tree.CallPlugin:
+    """Return a call that knows where its plugin may send requests to."""
+    entry = entries.get(call.plugin, {})
+    if abi.Capability.PROXY not in read_capabilities(entry):
+        return call
+    return replace(call, upstreams=list_upstreams(entry))
