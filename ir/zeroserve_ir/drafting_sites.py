@@ -30,8 +30,8 @@ from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
-from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_bodies import AnsweringSites, number_groups
+from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
 from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, place_upstreams
