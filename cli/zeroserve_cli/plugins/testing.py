@@ -1,0 +1,275 @@
+"""`zeroserve plugin test` and `bench`: a plugin's functions in the engine, on requests of `*.test` files.
+
+In: TOML files beside plugin.toml. Out: what differs from what they expect; nanoseconds and instructions of a
+call. The rule: what runs is the engine's own code, sandbox and helpers; nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from zeroserve_dataplane.jit.emitting import emit
+from zeroserve_dataplane.jit.inspecting import execute
+from zeroserve_dataplane.jit.targets import Tier, find_host_target
+from zeroserve_dataplane.jit.translating import translate
+from zeroserve_dataplane.verifier import Verified, verify
+from zeroserve_engine import find_binary
+from zeroserve_ir import tree
+from zeroserve_ir._pb import execution_pb2, resources_pb2
+from zeroserve_ir.plugins.granting import GrantedSecret, Grants, draft_plugin
+from zeroserve_ir.plugins.modules import PluginModule
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.lowering import LoweredSite, lower_site
+
+from zeroserve_cli.main import EXIT_FAILED
+from zeroserve_cli.plugins.projects import Project, ProjectError
+
+FILES: Final = "*.test"
+UPSTREAM: Final = "upstream"
+FILE_KEYS: Final = {"function", "config", "secrets", "time", "case"}
+CASE_KEYS: Final = {"name", "config", "request", "expect", "answers"}
+REQUEST_KEYS: Final = {"method", "target", "headers", "body", "peer"}
+EXPECT_KEYS: Final = {
+    "forwarded",
+    "status",
+    "body",
+    "headers",
+    "request_headers",
+    "uri",
+    "method",
+    "trapped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One request, and what is to become of it."""
+
+    file: Path
+    name: str
+    function: str
+    config: Mapping[str, Any]
+    secrets: Mapping[str, str]
+    time_s: int
+    request: Mapping[str, Any]
+    expect: Mapping[str, Any]
+    answers: Sequence[Mapping[str, Any]]
+
+
+def test(project: Project, module: PluginModule) -> int:
+    """Run all cases; prints each that fails, returns the exit code."""
+    cases = read_cases(project, module)
+    outcomes = execute([str(find_binary())], [make_execution(project, module, case) for case in cases])
+    failed = 0
+    for case, outcome in zip(cases, outcomes, strict=True):
+        faults = list(judge(case, outcome))
+        failed += bool(faults)
+        print(f"{'FAILED' if faults else 'passed'}  {case.file.name}: {case.name}")
+        for fault in faults:
+            print(f"        {fault}")
+    print(f"{len(cases) - failed} of {len(cases)} passed")
+    return EXIT_FAILED if failed else 0
+
+
+def bench(project: Project, module: PluginModule, requests: int) -> int:
+    """Measure the first case of each function; prints a line for each."""
+    firsts = {case.function: case for case in reversed(read_cases(project, module))}
+    for function, case in sorted(firsts.items()):
+        called = _measure([make_execution(project, module, case)] * requests)
+        bare = _measure([make_execution(project, module, case, calls=False)] * requests)
+        fuel = find_fuel(make_execution(project, module, case))
+        print(
+            f"{function}: {max(called - bare, 0):.0f} ns a call, {fuel} fuel "
+            f"(median of {requests}; {case.file.name}: {case.name})"
+        )
+    return 0
+
+
+def find_fuel(execution: execution_pb2.Execution) -> int:
+    """Return the smallest budget with which the plugin does what it does with the default one."""
+    wanted = _decide(execution, abi.FUEL_DEFAULT)
+    low, high = 1, abi.FUEL_DEFAULT
+    while low < high:
+        middle = (low + high) // 2
+        if _decide(execution, middle) == wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _decide(execution: execution_pb2.Execution, fuel: int) -> bytes:
+    limited = execution_pb2.Execution()
+    limited.CopyFrom(execution)
+    for one in limited.plugins:
+        one.plugin.fuel = fuel
+    (outcome,) = execute([str(find_binary())], [limited])
+    outcome.nanoseconds = outcome.fuel_left = 0
+    return outcome.SerializeToString(deterministic=True)
+
+
+def _measure(executions: list[execution_pb2.Execution]) -> float:
+    outcomes = execute([str(find_binary())], executions)
+    return statistics.median(outcome.nanoseconds for outcome in outcomes)
+
+
+def read_cases(project: Project, module: PluginModule) -> list[Case]:
+    """Read the *.test files of a project; raises ProjectError with what to mend."""
+    cases = [case for path in sorted(project.directory.glob(FILES)) for case in _read_file(path)]
+    if not cases:
+        raise ProjectError(f"{project.directory} has no {FILES} file; `zeroserve plugin new` shows one")
+    for case in cases:
+        if module.find(case.function) is None:
+            known = ", ".join(each.name for each in module.functions)
+            raise ProjectError(f"{case.file}: there is no function {case.function!r}; there are {known}")
+    return cases
+
+
+def make_execution(
+    project: Project, module: PluginModule, case: Case, *, calls: bool = True
+) -> execution_pb2.Execution:
+    """Return the execution of a route that calls the function and then proxies."""
+    lowered = _lower(project.name, case, calls=calls)
+    secrets = tuple(GrantedSecret(name, value.encode()) for name, value in case.secrets.items())
+    _, plugin = draft_plugin(project.name, "", module, Grants(project.capabilities, secrets=secrets))
+    image, code = _compile(project.name, module)
+    request = case.request
+    fields = {"Host": "example.com"} | dict(request.get("headers", {}))
+    return execution_pb2.Execution(
+        image=_image(project.name, len(lowered.constants)),
+        code=lowered.code,
+        constants=lowered.constants,
+        tables=lowered.tables,
+        request=execution_pb2.RequestHead(
+            method=request.get("method", "GET"),
+            target=request.get("target", "/"),
+            scheme="http",
+            fields=list(_fields(fields)),
+            peer=request.get("peer", "192.0.2.1:1"),
+            http_minor=1,
+            body=str(request.get("body", "")).encode(),
+        ),
+        plugins=[
+            execution_pb2.ExecutedPlugin(
+                plugin=resources_pb2.Plugin.FromString(plugin.payload),
+                image=image,
+                code=code,
+            )
+        ],
+        answers=[
+            execution_pb2.FetchedAnswer(
+                status=answer.get("status", 200),
+                fields=list(_fields(answer.get("headers", {}))),
+                body=str(answer.get("body", "")).encode(),
+            )
+            for answer in case.answers
+        ],
+        unix_s=case.time_s,
+    )
+
+
+def judge(case: Case, outcome: execution_pb2.Outcome) -> Iterator[str]:
+    """Yield how an outcome differs from what was expected."""
+    found: dict[str, Any] = {
+        "forwarded": bool(outcome.cluster),
+        "status": outcome.status,
+        "body": outcome.body.decode(errors="replace"),
+        "uri": outcome.uri,
+        "method": outcome.method,
+        "trapped": outcome.trapped,
+    }
+    for key, wanted in case.expect.items():
+        if key in found and found[key] != wanted:
+            yield f"{key} is {found[key]!r}, not {wanted!r}"
+    for key, fields in (
+        ("headers", outcome.response_fields),
+        ("request_headers", outcome.request_fields),
+    ):
+        values: dict[str, list[str]] = {}
+        for field in fields:
+            values.setdefault(field.name.lower(), []).append(field.value.decode(errors="replace"))
+        for name, wanted in case.expect.get(key, {}).items():
+            given = ", ".join(values.get(name.lower(), []))
+            if wanted is False and name.lower() in values:
+                yield f"{key}.{name} is {given!r}, and should not be there"
+            elif wanted is not False and given != wanted:
+                yield f"{key}.{name} is {given!r}, not {wanted!r}"
+
+
+def _read_file(path: Path) -> Iterator[Case]:
+    try:
+        fields = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path}: {error}") from error
+    _check_keys(path, "", fields, FILE_KEYS)
+    for number, raw in enumerate(fields.get("case", []), 1):
+        where = f"case {number}: "
+        _check_keys(path, where, raw, CASE_KEYS)
+        _check_keys(path, f"{where}request.", raw.get("request", {}), REQUEST_KEYS)
+        _check_keys(path, f"{where}expect.", raw.get("expect", {}), EXPECT_KEYS)
+        if not raw.get("expect"):
+            raise ProjectError(f"{path}: {where}`expect` must say something")
+        yield Case(
+            file=path,
+            name=str(raw.get("name", f"case {number}")),
+            function=str(fields.get("function", "")),
+            config=raw.get("config", fields.get("config", {})),
+            secrets=fields.get("secrets", {}),
+            time_s=int(fields.get("time", 0)),
+            request=raw.get("request", {}),
+            expect=raw["expect"],
+            answers=raw.get("answers", []),
+        )
+
+
+def _check_keys(path: Path, where: str, fields: Any, known: set[str]) -> None:
+    if not isinstance(fields, dict):
+        raise ProjectError(f"{path}: {where.rstrip('. :')} must be a table")
+    if unknown := sorted(fields.keys() - known):
+        raise ProjectError(f"{path}: {where}unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+
+
+def _lower(name: str, case: Case, *, calls: bool) -> LoweredSite:
+    config = json.dumps(case.config, separators=(",", ":"))
+    call = tree.Route((tree.CallPlugin(name, case.function, config),))
+    proxy = tree.Route((tree.ReverseProxy((tree.Upstream("127.0.0.1:9"),)),))
+    address = tree.SiteAddress(tree.Scheme.HTTP, "", 80)
+    return lower_site(tree.Site((address,), (call, proxy) if calls else (proxy,)))
+
+
+@lru_cache(4)
+def _compile(name: str, module: PluginModule) -> tuple[resources_pb2.Image, bytes]:
+    """Return native code for this machine, as a node would run it."""
+    verified = verify(module.code, 0)
+    assert isinstance(verified, Verified), "`build` has verified it"
+    target = find_host_target()
+    if target is None:
+        return _image(name, 0), module.code
+    made = emit(translate(verified), target, Tier.OPTIMISED)
+    image = resources_pb2.Image(
+        name=name,
+        abi=abi.ABI_VERSION,
+        target=target.value,
+        entry=made.entry,
+        code_bytes=len(made.text),
+    )
+    return image, made.text
+
+
+def _image(name: str, constants_bytes: int) -> resources_pb2.Image:
+    return resources_pb2.Image(
+        name=name, abi=abi.ABI_VERSION, target="ebpf", constants_bytes=constants_bytes
+    )
+
+
+def _fields(fields: Mapping[str, Any]) -> Iterator[execution_pb2.Field]:
+    for name, value in fields.items():
+        for one in value if isinstance(value, list) else [value]:
+            yield execution_pb2.Field(name=name, value=str(one).encode())
