@@ -74,7 +74,7 @@ COMMANDS = (
     Command(
         "plugin",
         "plugins.commands",
-        "write and build plugins",
+        "write, build, test and measure plugins",
         "zeroserve plugin new hello",
     ),
     Command(

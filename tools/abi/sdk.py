@@ -1,4 +1,4 @@
-"""Renders what authors of plugins compile against, from `zeroserve_ir.program.abi`: C header, Rust module."""
+"""Renders what authors of plugins compile against, from `zeroserve_ir.program.abi`: the C header."""
 
 from enum import IntEnum
 
@@ -17,11 +17,6 @@ _C_TYPES = {
     abi.Argument.READ: "const void *",
     abi.Argument.WRITE: "void *",
     abi.Argument.DIGEST: "void *",
-}
-_RUST_TYPES = {
-    abi.Argument.READ: "*const u8",
-    abi.Argument.WRITE: "*mut u8",
-    abi.Argument.DIGEST: "*mut u8",
 }
 
 
@@ -47,32 +42,6 @@ def render_c() -> str:
             f"/* {helper.meaning}{_granted(helper)} */",
             f"static unsigned long long (*const zs_{helper.name})({arguments or 'void'}) = "
             f"(void *){helper.number};",
-        ]
-    return "\n".join([*lines, ""])
-
-
-def render_rust() -> str:
-    """Return the Rust crate's abi.rs."""
-    lines = [
-        f"//! {NOTICE}",
-        "#![allow(clippy::missing_safety_doc)]",
-        f"pub const ABI_VERSION: u64 = {abi.ABI_VERSION};",
-    ]
-    for kind in ENUMS:
-        lines += [f"pub const {_prefix(kind)}{member.name}: u64 = {member.value};" for member in kind]
-    for helper in list_helpers():
-        names = [f"a{index}" for index in range(len(helper.arguments))]
-        types = [_RUST_TYPES.get(argument, "u64") for argument in helper.arguments]
-        parameters = ", ".join(f"{name}: {kind}" for name, kind in zip(names, types, strict=True))
-        lines += [
-            f"/// {helper.meaning}{_granted(helper)}",
-            "#[inline(always)]",
-            f"pub unsafe fn {helper.name}({parameters}) -> u64 {{",
-            "    // SAFETY: the verifier knows this number as a helper; there is no pointer to call through.",
-            f'    let f: extern "C" fn({", ".join(types)}) -> u64 = '
-            f"unsafe {{ core::mem::transmute({helper.number}usize) }};",
-            f"    f({', '.join(names)})",
-            "}",
         ]
     return "\n".join([*lines, ""])
 

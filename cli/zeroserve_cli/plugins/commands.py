@@ -1,4 +1,4 @@
-"""`zeroserve plugin new|build`: from nothing to a plugin that is built and verified.
+"""`zeroserve plugin new|build|test|bench`: from nothing to a plugin that is built, verified and tried.
 
 What is wrong with the author's files is printed as their compiler or our loader says it; exit code 1 then.
 """
@@ -42,9 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument(
         "-o", "--output", type=Path, help="object file to write; default: NAME.o beside plugin.toml"
     )
-    build.add_argument(
-        "directory", type=Path, nargs="?", default=Path("."), help="directory with plugin.toml"
+    test = actions.add_parser(
+        "test",
+        help="send the requests of *.test files through the engine's code",
+        epilog="example: zeroserve plugin test hello",
     )
+    bench = actions.add_parser(
+        "bench",
+        help="measure time and fuel of a call, with the first request of each function",
+        epilog="example: zeroserve plugin bench hello",
+    )
+    bench.add_argument("--requests", type=int, default=2000, help="requests to measure")
+    for action in (build, test, bench):
+        action.add_argument(
+            "directory", type=Path, nargs="?", default=Path("."), help="directory with plugin.toml"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,10 +75,15 @@ def _act(arguments: argparse.Namespace) -> int:
         return 0
     project = read_project(arguments.directory)
     content, module = build(project)
-    output = arguments.output or project.output
-    output.write_bytes(content)
-    print(describe(project, module, len(content), output))
-    return 0
+    if arguments.action == "build":
+        output = arguments.output or project.output
+        output.write_bytes(content)
+        print(describe(project, module, len(content), output))
+        return 0
+    # What runs a plugin is loaded for those who run one.
+    from zeroserve_cli.plugins.testing import bench, test  # noqa: PLC0415
+
+    return test(project, module) if arguments.action == "test" else bench(project, module, arguments.requests)
 
 
 def build(project: Project) -> tuple[bytes, PluginModule]:

@@ -105,14 +105,13 @@ def find_fuel(execution: execution_pb2.Execution) -> int:
     return low
 
 
-def _decide(execution: execution_pb2.Execution, fuel: int) -> bytes:
+def _decide(execution: execution_pb2.Execution, fuel: int) -> tuple[bool, int, bytes, str]:
     limited = execution_pb2.Execution()
     limited.CopyFrom(execution)
     for one in limited.plugins:
         one.plugin.fuel = fuel
     (outcome,) = execute([str(find_binary())], [limited])
-    outcome.nanoseconds = outcome.fuel_left = 0
-    return outcome.SerializeToString(deterministic=True)
+    return outcome.trapped, outcome.status, outcome.body, outcome.cluster
 
 
 def _measure(executions: list[execution_pb2.Execution]) -> float:
@@ -264,9 +263,7 @@ def _compile(name: str, module: PluginModule) -> tuple[resources_pb2.Image, byte
 
 
 def _image(name: str, constants_bytes: int) -> resources_pb2.Image:
-    return resources_pb2.Image(
-        name=name, abi=abi.ABI_VERSION, target="ebpf", constants_bytes=constants_bytes
-    )
+    return resources_pb2.Image(name=name, abi=abi.ABI_VERSION, target="ebpf", constants_bytes=constants_bytes)
 
 
 def _fields(fields: Mapping[str, Any]) -> Iterator[execution_pb2.Field]:

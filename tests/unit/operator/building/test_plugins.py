@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program import abi
 from zeroserve_ir.sources import Origin
+from zeroserve_operator.building.model import Builder
 from zeroserve_operator.building.plugins import (
     BuiltPlugin,
     build_plugin,
@@ -18,8 +20,10 @@ from zeroserve_operator.building.plugins import (
     resolve_calls,
 )
 from zeroserve_operator.building.schemas import find_schema_fault, judge_config
+from zeroserve_operator.pipeline import DEV_SETTINGS
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 from zeroserve_operator.resources.plugins import parse_zeroserve_plugin
+from zeroserve_operator.store import Store
 
 TEXT = """
 #include <zeroserve.h>
@@ -220,3 +224,60 @@ def test_judging_ends_and_stays_at_home(schema, config, fault):
 def test_keywords_without_a_bound_are_refused():
     assert "patternProperties" in find_schema_fault('{"patternProperties": {"(a+)+$": {}}}')
     assert "nested too deep" in find_schema_fault('{"not":' * 3000 + "{}" + "}" * 3000)
+
+
+ROUTE = """
+apiVersion: zeroserve.dev/v1alpha1
+kind: ZeroserveRoute
+metadata: {name: web, namespace: shop}
+spec:
+  hosts: [shop.example]
+  caddyfile: |
+    zeroserve_call mark mark {
+      key k1
+    }
+    respond hello
+"""
+
+
+def calls_of(loaded):
+    return [
+        call.plugin
+        for (kind, _), resource in loaded.draft.resources.items()
+        if kind == pb.TABLES
+        for call in pb.Tables.FromString(resource.payload).plugin_calls
+    ]
+
+
+def test_a_route_calls_the_plugin_of_its_namespace(build, file):
+    loaded = build(dump(manifest(file)) + "---" + ROUTE)
+    assert findings_of(loaded) == []
+    assert calls_of(loaded) == ["shop/mark"]
+
+
+def test_a_route_whose_plugin_is_missing_fails_closed_and_says_so(build, file):
+    loaded = build(ROUTE)
+    assert calls_of(loaded) == ["shop/mark/refused"]
+    assert [code for code, _ in findings_of(loaded)] == ["ZS0309"]
+
+
+def test_a_plugin_that_comes_later_is_taken_into_the_hosts_that_call_it(file):
+    store, builder = Store(DEV_SETTINGS), Builder(DEV_SETTINGS)
+    route = yaml.safe_load(ROUTE)
+    store.put(ObjectKey(Kind.ZEROSERVE_ROUTE, "shop", "web"), route)
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    plugin = ObjectKey(Kind.ZEROSERVE_PLUGIN, "shop", "mark")
+    seen = [calls_of(builder.build(store, now))]
+    for change in (manifest(file), manifest(file, capabilities=[]), manifest(file)):
+        store.put(plugin, change)
+        seen.append(calls_of(builder.build(store, now)))
+    store.remove(plugin)
+    last = builder.build(store, now)
+    assert [*seen, calls_of(last)] == [
+        ["shop/mark/refused"],
+        ["shop/mark"],
+        ["shop/mark/refused"],
+        ["shop/mark"],
+        ["shop/mark/refused"],
+    ]
+    assert not [key for key in last.draft.resources if key[0] == pb.PLUGIN]
