@@ -263,6 +263,13 @@ impl PathTrie {
     }
 }
 
+/// A row of Tables.steps: a point of the decision, in the words of the configuration.
+pub struct Step {
+    pub kind: crate::protocol::StepKind,
+    pub place: Box<str>,
+    pub text: Box<str>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,11 +306,4 @@ mod tests {
         let none = PathTrie::new([(&b"/only"[..], false, 9)].into_iter());
         assert_eq!((none.find(b"/"), none.find(b"/other/only"), none.find(b"/only/x")), (0, 0, 9));
     }
-}
-
-/// A row of Tables.steps: a point of the decision, in the words of the configuration.
-pub struct Step {
-    pub kind: crate::protocol::StepKind,
-    pub place: Box<str>,
-    pub text: Box<str>,
 }
