@@ -44,7 +44,7 @@ MISTAKES = [
     ("handle {\n\t\ttls internal\n\t}", Code.ZS0101),
     ("tls a", Code.ZS0102),
     ("tls {\n\t\tclient_auth {\n\t\t\tfrobnicate\n\t\t}\n\t}", Code.ZS0109),
-    ("respond {http.request.body}", Code.ZS0110),
+    ("timeouts", Code.ZS0110),
 ]
 
 
