@@ -51,6 +51,8 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
             "dataplane/engine/src/program/trap.rs",
             "dataplane/engine/src/program/image.rs",
             "dataplane/engine/src/program/run.rs",
+            "dataplane/engine/src/program/cage.rs",
+            "dataplane/engine/src/program/plugins.rs",
             "dataplane/engine/src/program/mod.rs",
         ),
     ),
