@@ -63,6 +63,27 @@ class HostPolicy:
             raise DiagnosticError([Diagnostic(Code.ZS0110, f"client_auth: {self.failure}", span)])
 
 
+@dataclass(frozen=True, slots=True)
+class _NamedPolicy:
+    """A policy and the server names that it is for: exact ones in a set, since one policy may have 10,000."""
+
+    policy: HostPolicy
+    exact: frozenset[str] | None
+    wildcards: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str] | None, policy: HostPolicy) -> _NamedPolicy:
+        if names is None:
+            return cls(policy, None, ())
+        exact = frozenset(name.lower() for name in names if "*" not in name)
+        return cls(policy, exact, tuple(name for name in names if "*" in name))
+
+    def fits(self, host: str) -> bool:
+        if self.exact is None or host.lower() in self.exact:
+            return True
+        return any(matches_wildcard(host, name) for name in self.wildcards)
+
+
 class SitePolicies:
     """Connection policies of all servers, each read once."""
 
@@ -78,20 +99,19 @@ class SitePolicies:
         self.directives = [_list_directives(site) for site in sites]
         self.read_file = read_file
         self.certificates = certificates
-        self._servers: dict[Server, tuple[list[tuple[list[str] | None, HostPolicy]], bool]] = {}
+        # By identity, beside the server itself: it holds all its sites, and its hash visits them all.
+        self._servers: dict[int, tuple[Server, list[_NamedPolicy], bool]] = {}
 
     def find(self, server: Server, host: str) -> HostPolicy:
         """Return what holds for a host of a server; "" is any other."""
         if not any(one.scheme is Scheme.HTTPS for served in server.sites for one in served.addresses):
             return HostPolicy()
-        policies, strict = self._read(server)
-        for names, policy in policies:
-            if names is None or any(matches_wildcard(host, name) for name in names):
-                return policy
-        return HostPolicy(strict_sni_host=strict)
+        _, policies, strict = self._read(server)
+        found = next((named.policy for named in policies if named.fits(host)), None)
+        return found or HostPolicy(strict_sni_host=strict)
 
-    def _read(self, server: Server) -> tuple[list[tuple[list[str] | None, HostPolicy]], bool]:
-        if server not in self._servers:
+    def _read(self, server: Server) -> tuple[Server, list[_NamedPolicy], bool]:
+        if id(server) not in self._servers:
             files = {pair[0] for found in self.directives for one in found for pair in one.get("files", ())}
             written = connection_policies(
                 server, self.directives.__getitem__, dict.fromkeys(files, "file"), self.options, self.others
@@ -99,9 +119,11 @@ class SitePolicies:
             strict = self._find_strict(server)
             if strict is None:
                 strict = any(policy.get("client_authentication") for policy in written)
-            policies = [(one.get("match", {}).get("sni"), self._build(one, strict)) for one in written]
-            self._servers[server] = (policies, strict)
-        return self._servers[server]
+            policies = [
+                _NamedPolicy.of(one.get("match", {}).get("sni"), self._build(one, strict)) for one in written
+            ]
+            self._servers[id(server)] = (server, policies, strict)
+        return self._servers[id(server)]
 
     def _find_strict(self, server: Server) -> bool | None:
         for one in self.others.get("servers", ()):
