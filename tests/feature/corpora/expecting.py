@@ -89,9 +89,16 @@ def probes_of(raw, faulty):
             allowed = {200} if has_account else set(served)
             if redirected and not tls:
                 allowed = {308} | (allowed - {200, 401, 403})
+            elif passes_through(annotations) and not tls:
+                allowed = {502}  # The backend speaks TLS only, and plain HTTP is not what passes.
             yield Probe(
                 name, sent, tls, frozenset(allowed), upstream, frozenset(services - {""}), has_account
             )
+
+
+def passes_through(annotations):
+    """Whether the clients' TLS goes on to the backends as it came."""
+    return annotations.get("ssl-passthrough", "").lower() == "true"
 
 
 def rewritten(pattern, target, sent):

@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 
-from expecting import annotations_of, rules_of
+from expecting import annotations_of, passes_through, rules_of
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 
 USER, PASSWORD = "probe", "open sesame"
@@ -98,6 +98,11 @@ def add_accounts(objects):
     return added
 
 
+def speaks_tls(annotations):
+    """Whether the backends of an Ingress are called by TLS: the engine's own, or the client's."""
+    return annotations.get("backend-protocol", "").upper() == "HTTPS" or passes_through(annotations)
+
+
 def add_backends(objects, plain_port, tls_port):
     """Return the objects with a Service and an EndpointSlice for each backend that an Ingress names.
 
@@ -108,7 +113,7 @@ def add_backends(objects, plain_port, tls_port):
         if key.kind is Kind.INGRESS:
             for service, port in backends_of(raw):
                 ports.setdefault((key.namespace, service), {})[port] = None
-                if annotations_of(raw).get("backend-protocol", "").upper() == "HTTPS":
+                if speaks_tls(annotations_of(raw)):
                     secure.add((key.namespace, service))
     added = dict(objects)
     called_at = {}
