@@ -11,6 +11,7 @@ GENERATED = (
     "ir/zeroserve_ir/_pb/",
     "dataplane/engine/src/protocol/messages.rs",
     "dataplane/engine/src/program/abi.rs",
+    "cli/zeroserve_cli/sdk/rust/src/abi.rs",
 )
 SOURCE_SUFFIXES = (".py", ".rs", ".go")
 REGISTRY_HOSTS = tuple(

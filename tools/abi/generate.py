@@ -1,7 +1,7 @@
 """Generates what is derived from the program ABI (`make gen`).
 
-In: `zeroserve_ir.program.abi`. Out: the engine's src/program/abi.rs, the plugins' C header
-(`sdk`), and docs/abi.md, written below the directory given as the only argument (default:
+In: `zeroserve_ir.program.abi`. Out: the engine's src/program/abi.rs, what plugins in C, Rust and Zig
+compile against (`sdk`), and docs/abi.md, written below the directory given as the only argument (default:
 the repository), so that the drift test can compare a fresh run with what is committed.
 """
 
@@ -53,6 +53,8 @@ def main(out: Path) -> None:
     """Generate everything below `out`."""
     write(out / "dataplane/engine/src/program/abi.rs", render_rust())
     write(out / "cli/zeroserve_cli/sdk/c/zeroserve_abi.h", sdk.render_c())
+    write(out / "cli/zeroserve_cli/sdk/rust/src/abi.rs", sdk.render_rust())
+    write(out / "cli/zeroserve_cli/sdk/zig/zeroserve.zig", sdk.render_zig())
     write(out / "docs/abi.md", render_document())
 
 

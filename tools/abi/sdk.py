@@ -1,9 +1,11 @@
-"""Renders what authors of plugins compile against, from `zeroserve_ir.program.abi`: the C header."""
+"""Renders what authors of plugins compile against, from `zeroserve_ir.program.abi`: C, Rust and Zig."""
 
 from enum import IntEnum
+from pathlib import Path
 
 from zeroserve_ir.program import abi
 
+SDK = Path(__file__).resolve().parents[2] / "cli/zeroserve_cli/sdk"
 NOTICE = "Generated from ir/zeroserve_ir/program/abi.py by `make gen`; not edited."
 ENUMS: tuple[type[IntEnum], ...] = (
     abi.Method,
@@ -44,6 +46,97 @@ def render_c() -> str:
             f"(void *){helper.number};",
         ]
     return "\n".join([*lines, ""])
+
+
+def render_rust() -> str:
+    """Return src/abi.rs of the crate: each helper a safe function, memory as slices."""
+    lines = [f"//! {NOTICE}", ""]
+    lines += ["/// Where a function finds what it was called for.", "#[repr(C)]", "pub struct Context {"]
+    lines += [f"    pub {field.name.lower()}: u32," for field in abi.Field if field.value[1] == 4]
+    lines += ["}", ""]
+    for kind in ENUMS:
+        prefix = _prefix(kind)
+        lines += [f"pub const {prefix}{member.name}: u64 = {member.value};" for member in kind]
+        lines.append("")
+    for helper in list_helpers():
+        taken, given, types = _spell(helper, _RUST)
+        lines += [
+            f"/// {_sentence(helper)}",
+            "#[inline(always)]",
+            f"pub fn {helper.name}({taken}) -> u64 {{",
+            f'    type Helper = extern "C" fn({types}) -> u64;',
+            "    // SAFETY: the number is the helper's address in the sandbox; slices lie in mapped memory.",
+            f"    let helper: Helper = unsafe {{ core::mem::transmute({helper.number}usize) }};",
+            f"    helper({given})",
+            "}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def render_zig() -> str:
+    """Return zeroserve.zig: what is written by hand, then the ABI."""
+    lines = [(SDK / "zig/head.zig").read_text().rstrip(), "", f"// {NOTICE}", ""]
+    lines += ["/// Where a function finds what it was called for.", "pub const Context = extern struct {"]
+    lines += [f"    {field.name.lower()}: u32," for field in abi.Field if field.value[1] == 4]
+    lines += ["};", ""]
+    for kind in ENUMS:
+        prefix = _prefix(kind)
+        lines += [f"pub const {prefix}{member.name}: u64 = {member.value};" for member in kind]
+        lines.append("")
+    for helper in list_helpers():
+        taken, given, types = _spell(helper, _ZIG)
+        lines += [
+            f"/// {_sentence(helper)}",
+            f"pub inline fn {helper.name}({taken}) u64 {{",
+            f"    const Helper = *align(1) const fn ({types}) callconv(.c) u64;",
+            f"    const helper: Helper = @ptrFromInt({helper.number});",
+            f"    return helper({given});",
+            "}",
+            "",
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+_RUST = {
+    abi.Argument.READ: ("&[u8]", ("{0}.as_ptr()", "{0}.len() as u64"), ("*const u8", "u64")),
+    abi.Argument.WRITE: ("&mut [u8]", ("{0}.as_mut_ptr()", "{0}.len() as u64"), ("*mut u8", "u64")),
+    abi.Argument.DIGEST: ("&mut [u8; 32]", ("{0}.as_mut_ptr()",), ("*mut u8",)),
+    abi.Argument.SCALAR: ("u64", ("{0}",), ("u64",)),
+}
+_ZIG = {
+    abi.Argument.READ: ("[]const u8", ("{0}.ptr", "{0}.len"), ("[*]const u8", "u64")),
+    abi.Argument.WRITE: ("[]u8", ("{0}.ptr", "{0}.len"), ("[*]u8", "u64")),
+    abi.Argument.DIGEST: ("*[32]u8", ("{0}",), ("*[32]u8",)),
+    abi.Argument.SCALAR: ("u64", ("{0}",), ("u64",)),
+}
+_Spelling = dict[abi.Argument, tuple[str, tuple[str, ...], tuple[str, ...]]]
+
+
+def _spell(helper: abi.Helper, spelling: _Spelling) -> tuple[str, str, str]:
+    """Return parameters of the function, arguments of the call, and their types."""
+    taken, given, types = [], [], []
+    kinds = [argument for argument in helper.arguments if argument is not abi.Argument.LENGTH]
+    for kind, name in zip(kinds, _name_arguments(kinds), strict=True):
+        outside, inside, passed = spelling[kind]
+        taken.append(f"{name}: {outside}")
+        given += [one.format(name) for one in inside]
+        types += passed
+    return ", ".join(taken), ", ".join(given), ", ".join(types)
+
+
+def _name_arguments(kinds: list[abi.Argument]) -> list[str]:
+    names: list[str] = []
+    words = {abi.Argument.READ: "bytes", abi.Argument.WRITE: "room", abi.Argument.DIGEST: "room"}
+    for kind in kinds:
+        word = words.get(kind, "number")
+        names.append(f"{word}_2" if word in names else word)
+    return names
+
+
+def _sentence(helper: abi.Helper) -> str:
+    text = helper.meaning + _granted(helper)
+    return text[0].upper() + text[1:] + "."
 
 
 def _prefix(kind: type[IntEnum]) -> str:

@@ -1,7 +1,7 @@
 """Compiles plugins on their author's machine: clang where there is one, else the clang that `zig cc` is.
 
-In: C files, or a Rust crate (`building_rust`). Out: the bytes of an eBPF object. The rule: what the compiler
-says reaches the author as it is; nothing here runs inside a cluster.
+In: C files; Rust and Zig are `building_rust` and `building_zig`. Out: the bytes of an eBPF object. The rule:
+what the compiler says reaches the author as it is; nothing here runs inside a cluster.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 SDK: Final = Path(__file__).resolve().parent.parent / "sdk"
-"""The C header and the Rust crate, as they are installed."""
+"""The C header, the Rust crate and the Zig module, as they are installed."""
 CLANG_MIN: Final = 18
 """The first with -mcpu=v4: signed division, sign-extending loads, 32-bit jumps."""
 OPTIONS: Final = (

@@ -20,6 +20,8 @@ from zeroserve_ir.sources import Span
 
 from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.plugins.building import BuildError, compile_c, find_compiler
+from zeroserve_cli.plugins.building_rust import compile_rust
+from zeroserve_cli.plugins.building_zig import compile_zig
 from zeroserve_cli.plugins.projects import LANGUAGES, Project, ProjectError, read_project
 from zeroserve_cli.plugins.scaffolding import write_project
 
@@ -88,13 +90,22 @@ def _act(arguments: argparse.Namespace) -> int:
 
 def build(project: Project) -> tuple[bytes, PluginModule]:
     """Compile, load and verify; raises BuildError or DiagnosticError with all findings."""
-    content = compile_c(project.sources, find_compiler())
+    content = compile_sources(project)
     try:
         module = read_confined(content)
     except PluginError as error:
         raise DiagnosticError([error.diagnose(str(project.output))]) from error
     check(project, module)
     return content, module
+
+
+def compile_sources(project: Project) -> bytes:
+    """Compile by the language's compiler; raises BuildError with what it said."""
+    if project.language == "rust":
+        return compile_rust(project.sources[0])
+    if project.language == "zig":
+        return compile_zig(project.sources)
+    return compile_c(project.sources, find_compiler())
 
 
 def check(project: Project, module: PluginModule) -> Verified:

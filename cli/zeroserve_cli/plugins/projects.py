@@ -14,7 +14,8 @@ from zeroserve_ir.plugins.granting import CAPABILITIES, NO_CAPABILITY
 from zeroserve_ir.program import abi
 
 MANIFEST: Final = "plugin.toml"
-LANGUAGES: Final = ("c",)
+LANGUAGES: Final = ("c", "rust", "zig")
+SOURCES: Final = {"c": ["plugin.c"], "rust": ["Cargo.toml"], "zig": ["plugin.zig"]}
 KEYS: Final = {"name", "language", "sources", "capabilities"}
 
 
@@ -56,7 +57,7 @@ def read_project(directory: Path) -> Project:
         raise ProjectError(f"{path}: `name` must be the plugin's name")
     if language not in LANGUAGES:
         raise ProjectError(f"{path}: `language` must be one of {', '.join(LANGUAGES)}, not {language!r}")
-    sources = _read_texts(path, fields, "sources", ["plugin.c"] if language == "c" else ["Cargo.toml"])
+    sources = _read_texts(path, fields, "sources", SOURCES[language])
     capabilities = read_capabilities(path, _read_texts(path, fields, "capabilities", []))
     return Project(directory, name, language, tuple(directory / source for source in sources), capabilities)
 

@@ -87,8 +87,7 @@ def link(file: ObjectFile) -> PluginModule:
     code += b"".join(_relocate(linker, functions[place], slot) for place, slot in linker.reached.items())
     return PluginModule(
         functions=tuple(
-            PluginFunction(functions[place].name, entry, hook)
-            for entry, (place, hook) in enumerate(exports, 1)
+            PluginFunction(name, entry, hook) for entry, (_, (name, hook)) in enumerate(exports, 1)
         ),
         code=code,
         data=data,
@@ -118,8 +117,11 @@ def _find_functions(file: ObjectFile) -> dict[Place, _Function]:
     return functions
 
 
-def _find_exports(file: ObjectFile, functions: dict[Place, _Function]) -> list[tuple[Place, Hook]]:
-    exports: dict[Place, Hook] = {}
+def _find_exports(
+    file: ObjectFile, functions: dict[Place, _Function]
+) -> list[tuple[Place, tuple[str, Hook]]]:
+    """Return places, names and hooks; a place may have a local name too, which nobody calls."""
+    exports: dict[Place, tuple[str, Hook]] = {}
     names: set[str] = set()
     for symbol in file.symbols:
         if symbol.kind is not SymbolKind.FUNCTION or symbol.section is None or not symbol.exported:
@@ -131,7 +133,7 @@ def _find_exports(file: ObjectFile, functions: dict[Place, _Function]) -> list[t
         if not _NAME.match(symbol.name) or symbol.name in names or place in exports:
             raise PluginError(Fault.FUNCTION_NAME, repr(symbol.name))
         names.add(symbol.name)
-        exports[place] = hook
+        exports[place] = symbol.name, hook
     if not exports:
         found = ", ".join(sorted(function.name for function in functions.values()))[:200]
         raise PluginError(Fault.NO_FUNCTIONS, f"functions of the file: {found or 'none'}")
