@@ -137,7 +137,7 @@ class _Server:
     async def _listen_for_commands(self, stack: contextlib.AsyncExitStack) -> None:
         if self.settings.admin_socket is None:
             return
-        handlers = {"reload": self._reload, "status": self._describe, "stop": self._stop}
+        handlers = {"reload": self._reload, "status": self._describe, "stop": self._stop, "upgrade": self._upgrade}
         try:
             await stack.enter_async_context(AdminServer(self.settings.admin_socket, handlers))
         except (AdminError, OSError) as error:
@@ -176,6 +176,11 @@ class _Server:
 
     async def _describe(self, _command: Mapping[str, Any]) -> Mapping[str, Any]:
         return self.node.describe()
+
+    async def _upgrade(self, _command: Mapping[str, Any]) -> Mapping[str, Any]:
+        await self.node.upgrade()
+        engine = self.node.node.state.engine
+        return {"pid": engine.pid, "version": engine.hello.version}
 
     async def _stop(self, _command: Mapping[str, Any]) -> Mapping[str, Any]:
         self.stopping.set()

@@ -43,6 +43,12 @@ COMMANDS = (
         "give a running server another Caddyfile, without a dropped request",
         "zeroserve reload --config Caddyfile",
     ),
+    Command(
+        "upgrade",
+        "upgrading",
+        "replace a running server's engine by the one installed now, without a dropped request",
+        "zeroserve upgrade",
+    ),
     Command("adapt", "adapting", "print a Caddyfile as Caddy's JSON", "zeroserve adapt --config Caddyfile"),
     Command(
         "validate",

@@ -1,5 +1,6 @@
 //! The command line: `supervise` for people and agents, `execute` for tools, `serve` for the supervisor alone.
 
+use crate::metrics::Lot;
 use crate::parallelism::default_workers;
 use crate::serve::{self, IoChoice};
 use crate::tls::tickets::KEY_BYTES;
@@ -17,6 +18,7 @@ zeroserve-engine: serves traffic by route programs that an agent hands it
   zeroserve-engine supervise --socket PATH [--workers N] [--io auto|io_uring|epoll] [--exit-with-parent] [--files]
                               [--log-socket PATH]
       Listen for the agent on a Unix socket; start an engine and keep it running. --files lets it read files;
+      SIGUSR2 replaces the engine by what its path names now, without a lost request;
       --log-socket is where the agent takes log lines that go to files or over the network.
   zeroserve-engine execute
       Run programs outside traffic: length-prefixed Executions on standard input, Outcomes on standard output.
@@ -34,6 +36,7 @@ struct Flags {
     exit_with_parent: bool,
     files: bool,
     log_socket: Option<PathBuf>,
+    lot: usize,
 }
 
 /// Runs a command; every failure is one line on standard error.
@@ -77,6 +80,7 @@ fn parse_flags(parser: &mut lexopt::Parser) -> Result<Flags, lexopt::Error> {
             Long("workers") => flags.workers = Some(parser.value()?.parse()?).filter(|&workers| workers > 0),
             Long("exit-with-parent") => flags.exit_with_parent = true,
             Long("files") => flags.files = true,
+            Long("lot") => flags.lot = parser.value()?.parse()?,
             Long("log-socket") => flags.log_socket = Some(parser.value()?.into()),
             Long("io") => {
                 flags.io = Some(match parser.value()?.string()?.as_str() {
@@ -126,7 +130,7 @@ fn serve_engine(flags: &Flags) -> Result<(), String> {
     let options = serve::Options {
         control: adopt(supervisor::CONTROL_DESCRIPTOR)?,
         metrics: adopt(supervisor::METRICS_DESCRIPTOR)?,
-        workers: flags.workers(),
+        lot: Lot { index: flags.lot, workers: flags.workers() },
         io: flags.io.unwrap_or(IoChoice::Auto),
         files: flags.files,
         ticket_key,

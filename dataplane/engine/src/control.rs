@@ -259,6 +259,13 @@ impl Control {
             0 => self.store.drain_timeout_ms(),
             timeout_ms => u64::from(timeout_ms),
         };
+        if drain.exit {
+            // The next engine counts what it serves; both are added up.
+            for gauge in [Counter::VirtualHosts, Counter::ImagesNative, Counter::ImagesInterpreted] {
+                self.metrics.set(gauge, 0);
+            }
+            self.metrics.set(Counter::NativeAllowed, 0);
+        }
         for worker in &self.workers {
             worker.send(WorkerMessage::Drain { timeout_ms, exit: drain.exit });
         }

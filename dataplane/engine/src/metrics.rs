@@ -1,6 +1,7 @@
 //! Counters and histograms in the memfd shared with the agent: one writer per block, read at scrape time.
 //!
-//! The supervisor makes the memfd and tells its layout; every worker has a block, the last block is control's.
+//! The supervisor makes the memfd and tells its layout. Engines that run at a time have a lot of blocks each: one for every
+//! worker, the last one is control's.
 
 use crate::protocol::{self, MetricKind};
 use std::collections::BTreeMap;
@@ -190,6 +191,31 @@ pub struct Region {
     blocks: usize,
 }
 
+/// Engines at a time: one that serves, one that is to replace it, and former ones that finish what runs.
+pub const LOTS: usize = 4;
+
+/// Blocks of one engine among those of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lot {
+    pub index: usize,
+    pub workers: usize,
+}
+
+impl Lot {
+    pub fn blocks(self) -> usize {
+        self.workers + 1
+    }
+
+    /// Blocks of all engines.
+    pub fn all_blocks(workers: usize) -> u32 {
+        (LOTS * (workers + 1)) as u32
+    }
+
+    fn first(self) -> usize {
+        self.index.min(LOTS - 1) * self.blocks()
+    }
+}
+
 // SAFETY: the words are atomics in shared memory.
 unsafe impl Send for Region {}
 // SAFETY: as above.
@@ -231,9 +257,14 @@ impl Region {
         WorkerMetrics { block: index.min(self.blocks - 1), region: self.clone() }
     }
 
-    /// A new engine begins with nothing open: gauges of the former one are void, counters go on.
-    pub fn reset_gauges(self: &Arc<Self>) {
-        for block in 0..self.blocks {
+    /// The block of a worker of an engine; past the last one: control's.
+    pub fn block_of(self: &Arc<Self>, lot: Lot, worker: usize) -> WorkerMetrics {
+        self.block(lot.first() + worker.min(lot.workers))
+    }
+
+    /// A new engine begins with nothing open, one that has ended has nothing open: gauges are void, counters go on.
+    pub fn reset_gauges(self: &Arc<Self>, lot: Lot) {
+        for block in lot.first()..lot.first() + lot.blocks() {
             for (index, row) in COUNTERS.iter().enumerate() {
                 if row.1 == MetricKind::Gauge {
                     self.block(block).word(index).store(0, Ordering::Relaxed);
@@ -358,16 +389,20 @@ mod tests {
     }
 
     #[test]
-    fn a_new_engine_resets_gauges_only() {
+    fn a_new_engine_resets_its_own_gauges_only() {
         use std::os::fd::AsFd;
-        let descriptor = create(1).unwrap();
-        let region = Region::map(descriptor.as_fd(), 1).unwrap();
-        let metrics = region.block(0);
+        let blocks = Lot::all_blocks(1);
+        let descriptor = create(blocks).unwrap();
+        let region = Region::map(descriptor.as_fd(), blocks).unwrap();
+        let lots = [0, 1].map(|index| Lot { index, workers: 1 });
+        let metrics = region.block_of(lots[1], 0);
         metrics.add(Counter::ConnectionsOpen, 5);
         metrics.subtract(Counter::ConnectionsOpen, 1);
         metrics.add(Counter::ConnectionsAccepted, 5);
         assert_eq!(metrics.get(Counter::ConnectionsOpen), 4);
-        region.reset_gauges();
+        region.reset_gauges(lots[0]);
+        assert_eq!(metrics.get(Counter::ConnectionsOpen), 4);
+        region.reset_gauges(lots[1]);
         assert_eq!(
             (metrics.get(Counter::ConnectionsOpen), metrics.get(Counter::ConnectionsAccepted)),
             (0, 5)

@@ -6,7 +6,7 @@ use crate::access_log::{AccessLog, log as log_line};
 use crate::control::{Control, WorkerReceiver, WorkerSender, worker_channel};
 use crate::exchange::surroundings::note_machine;
 use crate::files::pool::Files;
-use crate::metrics::{Counter, Region, WorkerMetrics};
+use crate::metrics::{Counter, Lot, Region, WorkerMetrics};
 use crate::passwords::Passwords;
 use crate::plugins::fetching::Fetches;
 use crate::program::{abi, image};
@@ -57,7 +57,8 @@ pub struct WorkerContext {
 pub struct Options {
     pub control: OwnedFd,
     pub metrics: OwnedFd,
-    pub workers: usize,
+    /// Which blocks of the shared counters are this engine's.
+    pub lot: Lot,
     pub io: IoChoice,
     /// This engine may read files: its configuration is its owner's, not a tenant's.
     pub files: bool,
@@ -74,10 +75,11 @@ pub fn run(options: Options) -> io::Result<()> {
     {
         log_line("engine", &format!("no Landlock: {error}"));
     }
-    let region = Region::map(options.metrics.as_fd(), options.workers as u32 + 1)?;
-    region.reset_gauges();
+    let workers = options.lot.workers;
+    let region = Region::map(options.metrics.as_fd(), Lot::all_blocks(workers))?;
+    region.reset_gauges(options.lot);
     drop(options.metrics);
-    let own_metrics = region.block(options.workers);
+    let own_metrics = region.block_of(options.lot, workers);
     system_roots();
     note_machine();
     let native = image::probe_native();
@@ -90,12 +92,12 @@ pub fn run(options: Options) -> io::Result<()> {
         files: Files::start(options.files)?,
         fetches: Fetches::start()?,
         region,
+        lot: options.lot,
     };
     let (ready, reports) = channel();
-    let (senders, threads) =
-        start_workers(options.workers, options.io, &store.initial_snapshot(), &started, &ready)?;
+    let (senders, threads) = start_workers(options.io, &store.initial_snapshot(), &started, &ready)?;
     drop(ready);
-    let report = wait_until_ready(&reports, options.workers)?;
+    let report = wait_until_ready(&reports, workers)?;
     let hello = protocol::Hello {
         abi: abi::ABI_VERSION as u32,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -105,7 +107,7 @@ pub fn run(options: Options) -> io::Result<()> {
         native: native.is_ok(),
         native_reason: native.err().unwrap_or_default(),
     };
-    log_line("engine", &format!("{} workers on {} {}", options.workers, hello.io, hello.io_reason));
+    log_line("engine", &format!("{workers} workers on {} {}", hello.io, hello.io_reason));
     if !hello.native {
         log_line("engine", &format!("programs are interpreted: {}", hello.native_reason));
     }
@@ -135,21 +137,21 @@ struct Started {
     files: Arc<Files>,
     fetches: Arc<Fetches>,
     region: Arc<Region>,
+    lot: Lot,
 }
 
 type Workers = (Vec<WorkerSender>, Vec<JoinHandle<io::Result<()>>>);
 
 fn start_workers(
-    workers: usize,
     io: IoChoice,
     snapshot: &Arc<Snapshot>,
     started: &Started,
     ready: &Sender<IoReport>,
 ) -> io::Result<Workers> {
     let (mut senders, mut threads) = (Vec::new(), Vec::new());
-    for index in 0..workers {
+    for index in 0..started.lot.workers {
         let (sender, messages) = worker_channel()?;
-        let metrics = started.region.block(index);
+        let metrics = started.region.block_of(started.lot, index);
         let context = WorkerContext {
             index,
             io,

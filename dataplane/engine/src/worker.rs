@@ -248,7 +248,7 @@ impl Worker {
             WorkerMessage::Listen(listener, descriptor) => io.listen(listener.0, descriptor),
             WorkerMessage::Unlisten(listener) => io.unlisten(listener.0),
             WorkerMessage::Drain { timeout_ms, exit } => {
-                io.set_accepting(false);
+                io.stop_accepting();
                 self.drain = Some(Drain { deadline_ms: self.now_ms() + timeout_ms, exit });
                 self.drain_multiplexes();
             }
@@ -282,15 +282,21 @@ impl Worker {
                     left += 1;
                 }
             }
-            if drain.exit && left == 0 {
+            if drain.exit && left == 0 && !io.accepts_late() {
                 io.stop();
             }
             return None;
         }
         if now_ms >= drain.deadline_ms {
             for index in 0..self.downstreams.len() {
-                if self.downstreams[index].is_some() {
-                    self.abort(io, SocketId(index as u32));
+                let socket = SocketId(index as u32);
+                match self.downstream(socket) {
+                    None => {}
+                    // It was silent all the time: an ordinary end, no reset.
+                    Some(down) if down.phase == Phase::Head && down.input.is_empty() => {
+                        self.close_after_flush(io, socket, Close::AfterFlush);
+                    }
+                    Some(_) => self.abort(io, socket),
                 }
             }
             return None;

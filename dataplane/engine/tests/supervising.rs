@@ -4,7 +4,8 @@
 mod agent;
 
 use agent::{
-    Agent, free_port, get, get_over_tls, put_listener, put_site, return_action, start_backend, wait_for,
+    Agent, KeepAlive, free_port, get, get_over_tls, put_listener, put_site, return_action, start_backend,
+    wait_for,
 };
 use zeroserve_engine::program::abi;
 use zeroserve_engine::protocol::{self, ResourceType};
@@ -94,6 +95,38 @@ fn a_killed_engine_is_replaced_and_its_listeners_never_refuse() {
             ResourceType::VirtualHost
         ]
     );
+}
+
+#[test]
+fn an_upgrade_loses_nothing_and_tells_connections_to_come_again() {
+    for io in BOTH {
+        let mut agent = Agent::start(io);
+        let port = free_port();
+        put_listener(&mut agent, "http", port, false);
+        agent.put_image("program", &return_action(abi::ACTION_PROXY, true), true);
+        put_site(&mut agent, "shop.test", "http", "program", start_backend("one"));
+        assert_eq!(agent.commit(), []);
+        let mut kept = KeepAlive::open(port);
+        assert!(!kept.ask().contains("Connection: close"));
+        for upgrade in 1..=3 {
+            let former = agent.state.pid;
+            agent.upgrade();
+            assert_eq!((agent.state.upgrades, agent.state.upgrades_failed), (upgrade, 0));
+            assert_ne!(agent.state.pid, former);
+            assert!(get(port, "shop.test", "/").unwrap().starts_with("HTTP/1.1 200"));
+            // The former engine keeps its connection until an answer has said that it is the last.
+            wait_for(|| kept.ask().contains("Connection: close").then_some(()));
+            kept = KeepAlive::open(port);
+            kept.ask();
+            // Changes go to the one that serves.
+            put_site(&mut agent, &format!("{upgrade}.test"), "http", "program", start_backend("two"));
+            assert_eq!(agent.commit(), []);
+            assert!(get(port, &format!("{upgrade}.test"), "/").unwrap().contains("X-Backend: two"));
+        }
+        drop(kept);
+        agent.wait_until(|state| state.leaving == 0);
+        assert_eq!(agent.state.restarts, 0);
+    }
 }
 
 #[test]

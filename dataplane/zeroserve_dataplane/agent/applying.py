@@ -43,6 +43,14 @@ ROUNDS_MAX = 8
 RECONNECT_S = 0.1
 
 
+UPGRADE_TIMEOUT_S = 150.0
+"""Above the supervisor's own patience with an engine that takes over."""
+
+
+class UpgradeError(Exception):
+    """The engine was not replaced; the one that served serves on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a draft."""
@@ -98,6 +106,7 @@ class Node:
         self._link: EngineLink | None = None
         self._linked = asyncio.Event()
         self._working = asyncio.Lock()
+        self._engine_changed = asyncio.Event()
 
     async def run(self) -> None:
         """Keep the link to the supervisor open until cancelled. EngineRefusedError on another ABI."""
@@ -182,6 +191,22 @@ class Node:
         """Ask the engine to finish what runs and to leave."""
         if self._link is not None:
             await self._link.drain(timeout_ms, leave=True)
+
+    async def upgrade(self) -> None:
+        """Replace the engine by the binary that lies at its path now, while it serves; UpgradeError if not."""
+        if self._link is None:
+            raise UpgradeError("no engine runs")
+        done, failed = self.state.engine.upgrades, self.state.engine.upgrades_failed
+        await self._link.upgrade()
+        try:
+            async with asyncio.timeout(UPGRADE_TIMEOUT_S):
+                while self.state.engine.upgrades == done:
+                    if self.state.engine.upgrades_failed > failed:
+                        raise UpgradeError("the new engine did not come to serve; the former one serves on")
+                    await self._engine_changed.wait()
+                    self._engine_changed.clear()
+        except TimeoutError as error:
+            raise UpgradeError(f"no new engine in {UPGRADE_TIMEOUT_S:.0f} s; see the engine's log") from error
 
     async def _commit_again(self) -> None:
         async with self._working:
@@ -344,6 +369,7 @@ class Node:
 
     def _take_state(self, state: control.EngineState) -> None:
         self.state.engine = state
+        self._engine_changed.set()
         logger.info(
             "engine %s, pid %d, restarts %d",
             "runs" if state.running else "is gone",

@@ -122,6 +122,10 @@ class EmbeddedNode:
         finally:
             applying.cancel()
 
+    async def upgrade(self) -> None:
+        """Replace the engine by the binary installed now, without a lost request. UpgradeError if not."""
+        await self.node.upgrade()
+
     def describe(self) -> dict[str, Any]:
         """Return the state for `zeroserve status`, as JSON values."""
         state = self.node.state
@@ -132,6 +136,8 @@ class EmbeddedNode:
             "engine": {
                 "pid": state.engine.pid,
                 "restarts": state.engine.restarts,
+                "upgrades": state.engine.upgrades,
+                "leaving": state.engine.leaving,
                 "io": state.engine.hello.io,
             },
             "images": dict(self.node.images.tiers),

@@ -129,6 +129,10 @@ class EngineLink:
         """Ask the engine to stop accepting and finish what runs; with `leave` to exit after that."""
         await self._write(control.Frame(drain=control.Drain(timeout_ms=timeout_ms, exit=leave)))
 
+    async def upgrade(self) -> None:
+        """Ask the supervisor to replace the engine; its states tell what becomes of it."""
+        await self._write(control.Frame(upgrade=control.Upgrade()))
+
     async def close(self) -> None:
         """Close the connection; the engine goes on serving."""
         self._receiving.cancel()

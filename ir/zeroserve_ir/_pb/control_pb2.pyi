@@ -53,6 +53,7 @@ class Frame(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     RETAINED_FIELD_NUMBER: _builtins.int
+    UPGRADE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first frame of both sides"""
@@ -89,6 +90,10 @@ class Frame(_message.Message):
     def retained(self) -> Global___Retained:
         """supervisor, after hello: what it already holds"""
 
+    @_builtins.property
+    def upgrade(self) -> Global___Upgrade:
+        """agent: replace the engine by what its path names now; its states tell the rest"""
+
     def __init__(
         self,
         *,
@@ -101,12 +106,13 @@ class Frame(_message.Message):
         metrics: Global___MetricsRegion | None = ...,
         state: Global___EngineState | None = ...,
         retained: Global___Retained | None = ...,
+        upgrade: Global___Upgrade | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state", "upgrade", b"upgrade"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state", "upgrade", b"upgrade"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "put", "remove", "commit", "committed", "drain", "metrics", "state", "retained"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "put", "remove", "commit", "committed", "drain", "metrics", "state", "retained", "upgrade"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -295,6 +301,21 @@ class Drain(_message.Message):
 Global___Drain: _TypeAlias = Drain  # noqa: Y015
 
 @_typing.final
+class Upgrade(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Upgrade: _TypeAlias = Upgrade  # noqa: Y015
+
+@_typing.final
 class EngineState(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -302,9 +323,19 @@ class EngineState(_message.Message):
     PID_FIELD_NUMBER: _builtins.int
     RESTARTS_FIELD_NUMBER: _builtins.int
     HELLO_FIELD_NUMBER: _builtins.int
+    UPGRADES_FIELD_NUMBER: _builtins.int
+    UPGRADES_FAILED_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
     running: _builtins.bool
     pid: _builtins.int
     restarts: _builtins.int
+    """of engines that ended without being told"""
+    upgrades: _builtins.int
+    """engines that handed over to another one, which serves"""
+    upgrades_failed: _builtins.int
+    """others that ended, or spoke another ABI, before they served"""
+    leaving: _builtins.int
+    """former engines that finish what runs"""
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     def __init__(
@@ -314,10 +345,13 @@ class EngineState(_message.Message):
         pid: _builtins.int = ...,
         restarts: _builtins.int = ...,
         hello: Global___Hello | None = ...,
+        upgrades: _builtins.int = ...,
+        upgrades_failed: _builtins.int = ...,
+        leaving: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "pid", b"pid", "restarts", b"restarts", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "leaving", b"leaving", "pid", b"pid", "restarts", b"restarts", "running", b"running", "upgrades", b"upgrades", "upgrades_failed", b"upgrades_failed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

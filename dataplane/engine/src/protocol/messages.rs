@@ -1756,7 +1756,7 @@ impl ContentCoding {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Frame {
-    #[prost(oneof = "frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub frame: ::core::option::Option<frame::Frame>,
 }
 /// Nested message and enum types in `Frame`.
@@ -1781,6 +1781,8 @@ pub mod frame {
         State(super::EngineState),
         #[prost(message, tag = "9")]
         Retained(super::Retained),
+        #[prost(message, tag = "10")]
+        Upgrade(super::Upgrade),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1846,6 +1848,9 @@ pub struct Drain {
     #[prost(bool, tag = "2")]
     pub exit: bool,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Upgrade {
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EngineState {
     #[prost(bool, tag = "1")]
@@ -1856,6 +1861,12 @@ pub struct EngineState {
     pub restarts: u64,
     #[prost(message, optional, tag = "4")]
     pub hello: ::core::option::Option<Hello>,
+    #[prost(uint64, tag = "5")]
+    pub upgrades: u64,
+    #[prost(uint64, tag = "6")]
+    pub upgrades_failed: u64,
+    #[prost(uint32, tag = "7")]
+    pub leaving: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Retained {

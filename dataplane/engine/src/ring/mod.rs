@@ -86,6 +86,14 @@ pub trait Io {
     fn unlisten(&mut self, key: u32);
     /// Pauses and resumes all accepting; what is in flight is still delivered.
     fn set_accepting(&mut self, accepting: bool);
+    /// No more connections, ever: another process takes them from the same sockets.
+    fn stop_accepting(&mut self) {
+        self.set_accepting(false);
+    }
+    /// A connection may still be accepted after `stop_accepting`: the kernel was asked for it before.
+    fn accepts_late(&self) -> bool {
+        false
+    }
     /// Sockets that can be open at once, both sides.
     fn sockets_max(&self) -> u32;
     /// The time of this turn.

@@ -96,6 +96,8 @@ pub struct Sim {
     connected: VecDeque<(Remote, SocketAddr)>,
     clock: Clock,
     accepting: bool,
+    /// Accepts that the kernel was asked for before `set_accepting` said no.
+    late: usize,
     pub sockets_max: u32,
     pub stopped: bool,
     pub woken: bool,
@@ -114,6 +116,7 @@ impl Sim {
             connected: VecDeque::new(),
             clock: Clock { monotonic_ns: 1_000_000_000, unix_ms: 1_700_000_000_000 },
             accepting: true,
+            late: 0,
             sockets_max: 1024,
             stopped: false,
             woken: false,
@@ -190,6 +193,11 @@ impl Sim {
             self.perform(handler, link, event);
             happened = true;
         }
+        if self.late > 0 {
+            happened = true;
+            // The kernel cancels them some time.
+            self.late *= usize::from(!self.random.chance(20));
+        }
         let tick = u64::from(self.random.chance(10));
         self.advance_ms(tick);
         let wait_ms = handler.on_turn(self);
@@ -205,7 +213,8 @@ impl Sim {
             if link.gone {
                 continue;
             }
-            if !link.open && link.listener.is_some() && self.accepting && (open as u32) < self.sockets_max {
+            let accepting = self.accepting || self.late > 0;
+            if !link.open && link.listener.is_some() && accepting && (open as u32) < self.sockets_max {
                 events.push((index, Event::Accept));
             }
             if !link.open {
@@ -245,6 +254,7 @@ impl Sim {
         match event {
             Event::Accept => {
                 let Some((listener, from)) = self.links[index].listener else { return };
+                self.late = self.late.saturating_sub(1);
                 let socket = self.allocate(index);
                 let local = SocketAddr::from(([127, 0, 0, 1], 80));
                 handler.on_accept(self, socket, listener, from, local);
@@ -389,6 +399,15 @@ impl Io for Sim {
 
     fn set_accepting(&mut self, accepting: bool) {
         self.accepting = accepting;
+    }
+
+    fn stop_accepting(&mut self) {
+        self.late = self.random.below(3);
+        self.accepting = false;
+    }
+
+    fn accepts_late(&self) -> bool {
+        self.late > 0
     }
 
     fn sockets_max(&self) -> u32 {

@@ -92,6 +92,8 @@ pub struct Uring {
     #[allow(clippy::vec_box)]
     acceptors: Vec<Box<Acceptor>>,
     accepting: bool,
+    /// Accepts are cancelled for good.
+    leaving: bool,
     wake: RawFd,
     clock: Clock,
     system_calls: u64,
@@ -138,6 +140,7 @@ impl Uring {
             listenings: Vec::new(),
             acceptors: Vec::new(),
             accepting: true,
+            leaving: false,
             wake: wake.as_raw_fd(),
             clock: addresses::read_clock(),
             system_calls: 0,
@@ -256,28 +259,8 @@ impl Uring {
             }
         }
         if self.accepting {
-            (0..self.acceptors.len()).for_each(|index| self.arm_accept(index));
+            (0..self.acceptors.len()).for_each(|index| self.arm_accept(index, 0));
         }
-    }
-
-    fn arm_accept(&mut self, index: usize) {
-        let acceptor = &self.acceptors[index];
-        if acceptor.armed || self.free.is_empty() {
-            return;
-        }
-        let Some(listener) = self.listenings[acceptor.listener].descriptor.as_ref().map(AsRawFd::as_raw_fd)
-        else {
-            return;
-        };
-        let Some(slot) = self.free.pop() else { return };
-        let acceptor = &mut self.acceptors[index];
-        acceptor.armed = true;
-        acceptor.slot = slot;
-        acceptor.address = RawAddress::empty();
-        let (address, length) = (acceptor.address.pointer_mut(), &raw mut acceptor.address.length);
-        let Ok(target) = DestinationSlot::try_from_slot_target(slot) else { return };
-        let entry = opcode::Accept::new(Fd(listener), address, length).file_index(Some(target)).build();
-        self.push(entry.user_data(user_data(ACCEPT, 0, index as u32)));
     }
 
     fn open(&mut self, index: u32) -> &mut Socket {

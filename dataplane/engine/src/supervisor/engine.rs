@@ -3,31 +3,45 @@
 use super::Options;
 use super::spawning::spawn;
 use crate::frames::{self, Fill, FrameReader};
+use crate::metrics::Lot;
 use crate::protocol::{self, frame};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 
 pub struct Engine {
     child: Child,
     socket: UnixStream,
     reader: FrameReader,
+    lot: Lot,
     pub hello: Option<protocol::Hello>,
     /// It serves all that was committed before it started.
     pub fed: bool,
 }
 
 impl Engine {
-    pub fn start(options: &Options, metrics: BorrowedFd<'_>) -> io::Result<Self> {
-        let (child, socket) = spawn(options, metrics)?;
+    /// `lot`: its blocks among the shared counters.
+    pub fn start(options: &Options, path: &Path, lot: usize, metrics: BorrowedFd<'_>) -> io::Result<Self> {
+        let lot = Lot { index: lot, workers: options.workers };
+        let (child, socket) = spawn(options, path, lot, metrics)?;
         let socket = UnixStream::from(socket as OwnedFd);
         socket.set_write_timeout(Some(super::SEND_TIMEOUT))?;
-        Ok(Self { child, socket, reader: FrameReader::default(), hello: None, fed: false })
+        Ok(Self { child, socket, reader: FrameReader::default(), lot, hello: None, fed: false })
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its blocks of the shared counters.
+    pub fn counters(&self) -> Lot {
+        self.lot
+    }
+
+    pub fn lot(&self) -> usize {
+        self.lot.index
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {

@@ -1,5 +1,5 @@
 //! `zeroserve-engine supervise`: the process that outlives engines. It binds and keeps listening sockets, keeps what was
-//! committed, starts an engine again at once when it ends, and parses no traffic.
+//! committed, starts an engine again at once when it ends, replaces it when told to, and parses no traffic.
 //!
 //! One thread around poll(2): the agent's socket, the engine's socket, signals. A commit is answered only after the
 //! engine serves it; an engine that dies over a commit twice has that commit refused, and serves on with the former.
@@ -10,14 +10,16 @@ mod listening;
 mod retaining;
 mod signals;
 mod spawning;
+mod upgrading;
 
 pub use spawning::{CONTROL_DESCRIPTOR, METRICS_DESCRIPTOR};
 
 use crate::access_log::log;
 use crate::frames::{self, Fill, FrameReader};
+use crate::metrics::{self, Lot, Region};
 use crate::protocol::{self, frame};
 use crate::serve::IoChoice;
-use crate::{memory, metrics, program};
+use crate::{memory, program};
 use engine::Engine;
 use retaining::{Book, Staging};
 use signals::Signals;
@@ -26,8 +28,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use upgrading::Upgrades;
 
 pub struct Options {
     pub socket: PathBuf,
@@ -70,8 +74,12 @@ struct Supervisor {
     listener: UnixListener,
     signals: Signals,
     metrics: OwnedFd,
+    region: Arc<Region>,
+    /// Where the engine's binary lay when this process started: what lies there now is the next version.
+    path: PathBuf,
     agent: Option<Agent>,
     engine: Option<Engine>,
+    upgrades: Upgrades,
     book: Book,
     pending: Option<Pending>,
     restarts: u64,
@@ -87,15 +95,21 @@ pub fn run(options: Options) -> io::Result<()> {
     if options.exit_with_parent {
         signals::follow_parent()?;
     }
-    let metrics = metrics::create(options.workers as u32 + 1)?;
+    let blocks = Lot::all_blocks(options.workers);
+    let metrics = metrics::create(blocks)?;
+    let region = Region::map(metrics.as_fd(), blocks)?;
+    let path = std::env::current_exe()?;
     let listener = bind_socket(&options.socket)?;
     let mut supervisor = Supervisor {
         options,
         listener,
         signals,
         metrics,
+        region,
+        path,
         agent: None,
         engine: None,
+        upgrades: Upgrades::default(),
         book: Book::default(),
         pending: None,
         restarts: 0,
@@ -137,8 +151,12 @@ impl Supervisor {
             if ready.engine {
                 self.read_engine();
             }
+            if ready.next {
+                self.read_next();
+            }
             self.reap_engine();
-            if self.stopping.is_some() && self.engine.is_none() {
+            self.reap_upgrades()?;
+            if self.stopping.is_some() && self.engine.is_none() && self.upgrades.has_left() {
                 return Ok(());
             }
             if ready.listener {
@@ -151,7 +169,7 @@ impl Supervisor {
     }
 
     fn wait(&self) -> io::Result<signals::Ready> {
-        let wake = [self.start_at, self.stopping].into_iter().flatten().min();
+        let wake = [self.start_at, self.stopping, self.upgrades.wake_at()].into_iter().flatten().min();
         let timeout = wake.map(|at| at.saturating_duration_since(Instant::now()));
         // While a commit is under way the agent waits, and so does what it sends.
         let agent = self.agent.as_ref().filter(|_| self.pending.is_none());
@@ -160,15 +178,18 @@ impl Supervisor {
             &self.listener,
             agent.map(|agent| agent.socket.as_fd()),
             self.engine.as_ref().map(Engine::socket),
+            self.upgrades.next.as_ref().map(Engine::socket),
             timeout,
         )
     }
 
     fn take_signals(&mut self) -> io::Result<()> {
         for signal in self.signals.take()? {
-            // SIGCHLD only wakes: `reap_engine` follows every turn.
-            if signal != libc::SIGCHLD {
-                self.stop(0);
+            match signal {
+                // It only wakes: `reap_engine` follows every turn.
+                libc::SIGCHLD => {}
+                libc::SIGUSR2 => self.ask_for_upgrade(),
+                _ => self.stop(0),
             }
         }
         Ok(())
@@ -181,8 +202,10 @@ impl Supervisor {
         }
         let drain =
             if timeout_ms == 0 { Duration::from_secs(60) } else { Duration::from_millis(timeout_ms.into()) };
-        self.stopping = Some(Instant::now() + drain + EXIT_GRACE);
+        let deadline = Instant::now() + drain;
+        self.stopping = Some(deadline + EXIT_GRACE);
         self.start_at = None;
+        self.stop_upgrading(deadline);
         self.book.close_listeners();
         if let Some(engine) = &self.engine {
             // A dead engine has nothing to drain.
@@ -192,25 +215,38 @@ impl Supervisor {
 
     fn start_engine(&mut self) -> io::Result<()> {
         self.start_at = None;
-        let engine = Engine::start(&self.options, self.metrics.as_fd())?;
+        let lot = self.free_lot().unwrap_or_default();
+        // What this process itself was made of, whatever lies at its path by now.
+        let engine = Engine::start(&self.options, Path::new("/proc/self/exe"), lot, self.metrics.as_fd())?;
         // An engine that dies while it is fed is seen by `reap_engine`.
-        let fed = self.book.feed(engine.socket());
-        let commit = protocol::Commit { sequence: 0, start: true, ..protocol::Commit::default() };
-        let _ = fed.and_then(|()| engine.send(frame::Frame::Commit(commit)));
+        let _ = self.feed(&engine);
         self.engine = Some(engine);
         self.tell_state();
         Ok(())
     }
 
+    /// Hands all that was committed to an engine that has just been started.
+    fn feed(&self, engine: &Engine) -> io::Result<()> {
+        self.book.feed(engine.socket())?;
+        let commit = protocol::Commit { sequence: 0, start: true, ..protocol::Commit::default() };
+        engine.send(frame::Frame::Commit(commit))
+    }
+
     fn reap_engine(&mut self) {
         let Some(status) = self.engine.as_mut().and_then(Engine::ended) else { return };
-        self.engine = None;
-        self.tell_state();
+        if let Some(engine) = self.engine.take() {
+            self.region.reset_gauges(engine.counters());
+        }
         if self.stopping.is_some() {
-            return;
+            return self.tell_state();
         }
         log("supervisor", &format!("the engine ended ({status}) and is started again"));
         self.restarts += 1;
+        self.engine = self.upgrades.take_next();
+        self.tell_state();
+        if self.engine.is_some() {
+            return;
+        }
         let now = Instant::now();
         self.crashes.push_back(now);
         self.crashes.retain(|&at| now - at < CRASH_WINDOW);
@@ -262,6 +298,7 @@ impl Supervisor {
                     engine.fed = true;
                 }
                 self.send_pending();
+                self.go_on_upgrading();
             }
             frame::Frame::Committed(committed) => self.finish_commit(committed),
             other => log("supervisor", &format!("unexpected frame of the engine: {other:?}")),
@@ -282,10 +319,15 @@ impl Supervisor {
         if changes >= memory::GIVE_BACK_AT_CHANGES {
             memory::give_back();
         }
+        self.go_on_upgrading();
     }
 
     /// Hands the waiting commit to an engine that has everything before it.
     fn send_pending(&mut self) {
+        // The next engine was fed what was committed when it started.
+        if self.upgrades.is_under_way() {
+            return;
+        }
         let Some(engine) = self.engine.as_ref().filter(|engine| engine.fed) else { return };
         let Some(pending) = self.pending.as_mut().filter(|pending| !pending.sent) else { return };
         pending.sent = true;
@@ -313,7 +355,7 @@ impl Supervisor {
         signals::check_peer(&socket)?;
         socket.set_nonblocking(false)?;
         socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-        let region = metrics::describe(self.options.workers as u32 + 1);
+        let region = metrics::describe(Lot::all_blocks(self.options.workers));
         frames::send(socket.as_fd(), frame::Frame::Hello(self.hello()), &[])?;
         frames::send(socket.as_fd(), frame::Frame::Metrics(region), &[self.metrics.as_fd()])?;
         frames::send(socket.as_fd(), frame::Frame::State(self.state()), &[])?;
@@ -333,12 +375,15 @@ impl Supervisor {
     }
 
     fn state(&self) -> protocol::EngineState {
-        protocol::EngineState {
+        let mut state = protocol::EngineState {
             running: self.engine.as_ref().is_some_and(|engine| engine.hello.is_some()),
             pid: self.engine.as_ref().map_or(0, Engine::pid),
             restarts: self.restarts,
             hello: self.engine.as_ref().and_then(|engine| engine.hello.clone()),
-        }
+            ..protocol::EngineState::default()
+        };
+        self.upgrades.describe(&mut state);
+        state
     }
 
     fn tell_state(&mut self) {
@@ -387,6 +432,7 @@ impl Supervisor {
                         Some(Pending { commit, staged, refused: Vec::new(), attempts: 0, sent: false });
                     self.send_pending();
                 }
+                frame::Frame::Upgrade(_) => self.ask_for_upgrade(),
                 frame::Frame::Drain(drain) if drain.exit => self.stop(drain.timeout_ms),
                 frame::Frame::Drain(drain) => {
                     if let Some(engine) = &self.engine {

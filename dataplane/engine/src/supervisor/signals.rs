@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-/// SIGTERM, SIGINT and SIGCHLD, blocked and read from a signalfd.
+/// SIGTERM, SIGINT, SIGCHLD and SIGUSR2, blocked and read from a signalfd.
 pub struct Signals(OwnedFd);
 
 impl Signals {
@@ -15,7 +15,7 @@ impl Signals {
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut set);
-            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD] {
+            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD, libc::SIGUSR2] {
                 libc::sigaddset(&mut set, signal);
             }
             if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
@@ -57,6 +57,7 @@ pub struct Ready {
     pub listener: bool,
     pub agent: bool,
     pub engine: bool,
+    pub next: bool,
 }
 
 pub fn poll(
@@ -64,19 +65,20 @@ pub fn poll(
     listener: &UnixListener,
     agent: Option<BorrowedFd<'_>>,
     engine: Option<BorrowedFd<'_>>,
+    next: Option<BorrowedFd<'_>>,
     timeout: Option<Duration>,
 ) -> io::Result<Ready> {
-    let descriptors = [signals.0.as_raw_fd(), listener.as_raw_fd(), raw(agent), raw(engine)];
+    let descriptors = [signals.0.as_raw_fd(), listener.as_raw_fd(), raw(agent), raw(engine), raw(next)];
     let mut polled = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     // Rounded up: a deadline is past when the wait ends.
     let timeout = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_millis() + 1).unwrap_or(i32::MAX));
-    // SAFETY: four initialised records.
-    if unsafe { libc::poll(polled.as_mut_ptr(), 4, timeout) } < 0 {
+    // SAFETY: five initialised records.
+    if unsafe { libc::poll(polled.as_mut_ptr(), 5, timeout) } < 0 {
         let error = io::Error::last_os_error();
         return if error.kind() == io::ErrorKind::Interrupted { Ok(Ready::default()) } else { Err(error) };
     }
-    let [signals, listener, agent, engine] = polled.map(|record| record.revents != 0);
-    Ok(Ready { signals, listener, agent, engine })
+    let [signals, listener, agent, engine, next] = polled.map(|record| record.revents != 0);
+    Ok(Ready { signals, listener, agent, engine, next })
 }
 
 /// This process gets SIGTERM when its parent ends.

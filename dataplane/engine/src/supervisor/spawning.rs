@@ -1,24 +1,32 @@
 //! The engine as a child process, with its control socket and the metrics memfd as descriptors 3 and 4.
 
 use super::Options;
+use crate::metrics::Lot;
 use crate::tls::tickets::{Key, make_key};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 pub const CONTROL_DESCRIPTOR: RawFd = 3;
 pub const METRICS_DESCRIPTOR: RawFd = 4;
 
-/// Starts an engine; returns it with our end of its control socket.
-pub fn spawn(options: &Options, metrics: BorrowedFd<'_>) -> io::Result<(Child, OwnedFd)> {
+/// Starts an engine from a binary; returns it with our end of its control socket.
+pub fn spawn(
+    options: &Options,
+    path: &Path,
+    lot: Lot,
+    metrics: BorrowedFd<'_>,
+) -> io::Result<(Child, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(path);
     command
         .arg("serve")
-        .arg(format!("--workers={}", options.workers))
+        .arg(format!("--workers={}", lot.workers))
+        .arg(format!("--lot={}", lot.index))
         .arg(format!("--io={}", options.io.name()))
         .args(options.files.then_some("--files"));
     if let Some(socket) = &options.log_socket {

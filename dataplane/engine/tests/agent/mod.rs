@@ -149,6 +149,23 @@ impl Agent {
         }
     }
 
+    /// Has the engine replaced; returns once the next one serves.
+    pub fn upgrade(&mut self) {
+        let former = self.state.upgrades;
+        send(self.socket.as_fd(), frame::Frame::Upgrade(protocol::Upgrade {}), &[]).unwrap();
+        self.wait_until(|state| state.upgrades > former || state.upgrades_failed > 0);
+    }
+
+    pub fn wait_until(&mut self, reached: impl Fn(&protocol::EngineState) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !reached(&self.state) {
+            assert!(Instant::now() < deadline, "it stays {:?}", self.state);
+            if let frame::Frame::State(state) = self.next() {
+                self.state = state;
+            }
+        }
+    }
+
     pub fn drain(&mut self) {
         let drain = protocol::Drain { timeout_ms: 2000, exit: true };
         send(self.socket.as_fd(), frame::Frame::Drain(drain), &[]).unwrap();
@@ -220,6 +237,31 @@ pub fn get(port: u16, host: &str, path: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     if answer.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
+}
+
+/// A connection for many requests.
+pub struct KeepAlive {
+    reader: BufReader<TcpStream>,
+}
+
+impl KeepAlive {
+    pub fn open(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
+    /// The head of the answer, which has a length.
+    pub fn ask(&mut self) -> String {
+        write!(self.reader.get_mut(), "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").unwrap();
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(self.reader.read_line(&mut head).unwrap(), 0, "the connection ended: {head}");
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+        self.reader.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
+        head
+    }
 }
 
 /// The same over TLS, trusting `root` only.

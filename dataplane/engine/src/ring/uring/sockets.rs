@@ -131,6 +131,20 @@ impl Io for Uring {
         self.accepting = accepting;
     }
 
+    fn stop_accepting(&mut self) {
+        self.accepting = false;
+        self.leaving = true;
+        for index in 0..self.acceptors.len() {
+            if self.acceptors[index].armed {
+                self.cancel(ACCEPT, 0, index as u32);
+            }
+        }
+    }
+
+    fn accepts_late(&self) -> bool {
+        self.leaving && self.acceptors.iter().any(|acceptor| acceptor.armed)
+    }
+
     fn sockets_max(&self) -> u32 {
         self.sockets_max
     }
