@@ -7,8 +7,13 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
+from zeroserve_operator.artifacts.references import read_allowed
+from zeroserve_operator.artifacts.registries import RegistryPolicy
+from zeroserve_operator.artifacts.signatures import PublicKey, read_public_key
 from zeroserve_operator.cluster_client import ClusterClient
 from zeroserve_operator.hosting import HostingSettings, host_operator
 from zeroserve_operator.settings import BuildSettings, OperatorSettings
@@ -41,6 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="serve routes whose access control is not honoured, instead of answering 503",
     )
     parser.add_argument("--no-access-log", action="store_true", help="nodes log no requests")
+    parser.add_argument(
+        "--plugin-registry",
+        action="append",
+        default=[],
+        metavar="HOST[/REPOSITORY]",
+        help="registry that plugins may be pulled from (none by default); with http:// for one without TLS",
+    )
+    parser.add_argument(
+        "--plugin-keys", type=Path, help="folder of PEM files: one of these keys must have signed each plugin"
+    )
+    parser.add_argument(
+        "--plugin-registry-ca", type=Path, help="PEM file of further authorities that registries are known by"
+    )
     parser.add_argument("--listen", default="[::]:9443", help="address of the discovery service")
     parser.add_argument(
         "--token-file",
@@ -70,6 +88,9 @@ def make_settings(arguments: argparse.Namespace) -> OperatorSettings:
         access_log=not arguments.no_access_log,
     )
     others: dict[str, object] = {
+        "registries": read_registries(
+            arguments.plugin_registry, arguments.plugin_keys, arguments.plugin_registry_ca
+        ),
         "watch_namespaces": tuple(arguments.watch_namespace),
         "publish_addresses": tuple(arguments.publish_address),
         "metrics_port": arguments.metrics_port,
@@ -77,6 +98,28 @@ def make_settings(arguments: argparse.Namespace) -> OperatorSettings:
     if arguments.publish_service:
         others["publish_service"] = arguments.publish_service
     return OperatorSettings.in_cluster(arguments.namespace, arguments.pod_name, build, **others)
+
+
+def read_registries(registries: Sequence[str], keys: Path | None, authorities: Path | None) -> RegistryPolicy:
+    """Return what plugins may be pulled from and who must have signed them; exits where that is wrong."""
+    try:
+        found = [path for path in sorted(keys.iterdir()) if path.is_file()] if keys else []
+        if authorities:
+            ssl.create_default_context(cadata=authorities.read_text())
+        return RegistryPolicy(
+            tuple(read_allowed(text) for text in registries),
+            tuple(_read_key(path) for path in found),
+            authorities.read_text() if authorities else "",
+        )
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"zeroserve operator: {error}") from error
+
+
+def _read_key(path: Path) -> PublicKey:
+    try:
+        return read_public_key(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
 
 
 async def _run(settings: OperatorSettings, hosting: HostingSettings) -> None:

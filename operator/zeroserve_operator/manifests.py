@@ -159,7 +159,7 @@ class _Loading:
             message = "document is not a Kubernetes object: it has no kind"
             self._complain(message, where.find("kind"), None, Severity.WARNING)
             return
-        kind = next((kind for kind in Kind if kind.value == raw["kind"]), None)
+        kind = next((kind for kind in GROUP_VERSION_OF_KIND if kind.value == raw["kind"]), None)
         version = raw.get("apiVersion")
         if kind is None or not _same_group(version, GROUP_VERSION_OF_KIND[kind], kind):
             return

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from zeroserve_ir.drafting import ResourceKey, SnapshotDraft
 
+from zeroserve_operator.artifacts.following import ArtifactFollower
 from zeroserve_operator.building_process import BuildProcess, BuildProcessError
 from zeroserve_operator.cluster_client import ClusterClient, ClusterError
 from zeroserve_operator.coalescing import Coalescer
@@ -39,6 +40,7 @@ from zeroserve_operator.patching import ObjectReport, Patcher
 from zeroserve_operator.publishing.acknowledgements import Acknowledgements
 from zeroserve_operator.resources.ingresses import Ingress
 from zeroserve_operator.resources.objects import Kind, ObjectKey, identify
+from zeroserve_operator.resources.plugins import PluginFile
 from zeroserve_operator.resyncing import find_differences, list_all, read_missed, report_missed
 from zeroserve_operator.settings import OperatorSettings
 from zeroserve_operator.statuses import NodeCount
@@ -51,6 +53,7 @@ RETRY_S = 1.0
 FRESHNESS_INTERVAL_S = 1.0
 RESYNC_CUT_OFF_S = 2.0
 """How often a replica that was cut off tries to compare."""
+FIRST_PULLS_S = 10.0
 FORWARDED_WITHIN_S = 6.0
 """So soon after the Lease changed hands the others forward to its new holder; counts wait for that."""
 
@@ -100,6 +103,9 @@ class Operator:
             self.store.accounts_named,
             self._take_secret,
         )
+        self.artifacts = ArtifactFollower(
+            settings.registries, self.store.artifacts_named, self.store.secret, self._take_artifact
+        )
         self.election = election
         self.freshness = freshness
         self.stop = asyncio.Event()
@@ -146,6 +152,7 @@ class Operator:
                 self.secrets.run(self.settings.secret_refresh_s, self.settings.holdoff_ms / 1000),
                 name="following Secrets",
             ),
+            asyncio.create_task(self.artifacts.run(), name="following artefacts"),
             asyncio.create_task(self._judge_freshness_forever(), name="judging"),
             asyncio.create_task(self._tell_forever(), name="telling"),
             asyncio.create_task(self.election.run(self._change_leader), name="leading"),
@@ -183,6 +190,10 @@ class Operator:
         self.coalescer.notice(Effect.REBUILD, time.monotonic())
         with contextlib.suppress(ClusterError):
             await self.secrets.read()
+        # Plugins that were served before a restart shall be in the first snapshot; a registry that is down
+        # must not hold up everybody else's.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.artifacts.follow(), FIRST_PULLS_S)
         self.is_synced = True
         self._woken.set()
 
@@ -193,6 +204,8 @@ class Operator:
         self.coalescer.notice(effect, time.monotonic())
         if effect is Effect.REBUILD:
             self.secrets.want()
+            if change.key.kind in (Kind.ZEROSERVE_PLUGIN, Kind.SECRET):
+                self.artifacts.want()
         if effect is not Effect.NOTHING:
             self._woken.set()
 
@@ -300,6 +313,11 @@ class Operator:
         """Take a Secret that was read by name, unless its kind's watch tells of it by now."""
         if key not in self._versions:
             self._take(*(self.store.remove(key) if raw is None else self.store.put(key, raw)))
+
+    def _take_artifact(self, plugin: ObjectKey, file: PluginFile | None) -> None:
+        """Take what a registry gave for a ZeroservePlugin."""
+        change = Change(ObjectKey(Kind.PLUGIN_FILE, plugin.namespace, plugin.name), file)
+        self._take(change, self.store.apply(change))
 
     def _change_leader(self, leading: bool) -> None:
         LEADING.set(leading)

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zeroserve_operator.artifacts.registries import RegistryPolicy
+
 CONTROLLER = "zeroserve.dev/ingress-controller"
 DEFAULT_CERTIFICATE = "zeroserve-default-certificate"
 
@@ -67,6 +69,7 @@ class BuildSettings:
 
 
 DEFAULT_BUILD = BuildSettings()
+NO_REGISTRY = RegistryPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ class OperatorSettings:
     secret_refresh_s: int = 15
     """How often Secrets that are read by name are read again."""
     update_status: bool = True
+    registries: RegistryPolicy = NO_REGISTRY
+    """Where plugins may be pulled from, and whose signatures count."""
     resync_s: int = 60
     """How often the watches are compared with listings."""
 

@@ -89,7 +89,8 @@ def plugin_status(
     status = route_status(told, nodes, before, now)
     accepted, programmed = status["conditions"]
     if accepted["status"] == "True":
-        accepted["message"] = "loaded; every node verifies it again"
+        told_of = _join(outcome.diagnostics)
+        accepted["message"] = told_of or "loaded; every node verifies it again"
     else:
         accepted["reason"] = "Refused" if accepted["reason"] == "NoHosts" else accepted["reason"]
         programmed["message"] = "calls of it answer 500"

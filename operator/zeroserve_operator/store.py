@@ -22,7 +22,7 @@ from zeroserve_operator.building.plugins import inputs_of
 from zeroserve_operator.resources.ingresses import Ingress, IngressClass
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 from zeroserve_operator.resources.parsing import View, parse_object
-from zeroserve_operator.resources.plugins import ZeroservePlugin
+from zeroserve_operator.resources.plugins import ArtifactSource, ZeroservePlugin
 from zeroserve_operator.resources.routes import ZeroserveRoute
 from zeroserve_operator.resources.secrets import TLS_TYPE, Secret
 from zeroserve_operator.resources.services import EndpointSlice, Service
@@ -141,6 +141,15 @@ class Store:
         view = self.views.get(key)
         return view if isinstance(view, Secret) else None
 
+    def artifacts_named(self) -> dict[ObjectKey, ArtifactSource]:
+        """Return what ZeroservePlugins want of registries."""
+        plugins = self._by_kind[Kind.ZEROSERVE_PLUGIN]
+        return {
+            key: view.artifact
+            for key, view in plugins.items()
+            if isinstance(view, ZeroservePlugin) and view.artifact is not None
+        }
+
     def secrets_named(self) -> set[ObjectKey]:
         """Return the Secrets, and the ConfigMaps of plugins, that claimed or unclaimed objects refer to."""
         return _named(self._secrets_named) | {key for key, count in self._plugins_named.items() if count > 0}
@@ -197,7 +206,7 @@ class Store:
             case Kind.INGRESS | Kind.ZEROSERVE_ROUTE:
                 claimed = claimed_before or any(self._is_claimed(view) for view in views)
                 return Effect.REBUILD if claimed else Effect.NOTHING
-            case Kind.INGRESS_CLASS | Kind.ZEROSERVE_PLUGIN:
+            case Kind.INGRESS_CLASS | Kind.ZEROSERVE_PLUGIN | Kind.PLUGIN_FILE:
                 return Effect.REBUILD
             case Kind.CONFIG_MAP:
                 return Effect.REBUILD if self._plugins_named[key] > 0 else Effect.NOTHING

@@ -1,4 +1,4 @@
-"""`zeroserve plugin new|build|test|bench`: from nothing to a plugin that is built, verified and tried.
+"""`zeroserve plugin new|build|test|bench|push`: from nothing to a plugin that is built, verified and tried.
 
 What is wrong with the author's files is printed as their compiler or our loader says it; exit code 1 then.
 """
@@ -23,6 +23,7 @@ from zeroserve_cli.plugins.building import BuildError, compile_c, find_compiler
 from zeroserve_cli.plugins.building_rust import compile_rust
 from zeroserve_cli.plugins.building_zig import compile_zig
 from zeroserve_cli.plugins.projects import LANGUAGES, Project, ProjectError, read_project
+from zeroserve_cli.plugins.pushing import add_push_arguments, push
 from zeroserve_cli.plugins.scaffolding import write_project
 
 
@@ -54,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure time and fuel of a call, with the first request of each function",
         epilog="example: zeroserve plugin bench hello",
     )
+    add_push_arguments(
+        actions.add_parser(
+            "push",
+            help="push a built plugin to a registry, and print its digest",
+            epilog="example: zeroserve plugin push hello/hello.o registry.example/team/hello:1",
+        )
+    )
     bench.add_argument("--requests", type=int, default=2000, help="requests to measure")
     for action in (build, test, bench):
         action.add_argument(
@@ -71,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _act(arguments: argparse.Namespace) -> int:
+    if arguments.action == "push":
+        return push(arguments)
     if arguments.action == "new":
         for path in write_project(arguments.directory, arguments.language):
             print(path)

@@ -168,6 +168,9 @@ class Builder:
                 self._take_plugin(key, store, touched)
             case Kind.CONFIG_MAP:
                 self._take_inputs(key, store, touched)
+            case Kind.PLUGIN_FILE:
+                plugin = ObjectKey(Kind.ZEROSERVE_PLUGIN, key.namespace, key.name)
+                self._take_plugin(plugin, store, touched)
             case Kind.SECRET:
                 self._take_inputs(key, store, touched)
                 touched.hosts |= known.hosts_of_secret.get(key, set())

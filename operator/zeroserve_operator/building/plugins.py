@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
-from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.plugins.faults import PluginError
 from zeroserve_ir.plugins.granting import (
     NO_CAPABILITY,
@@ -32,12 +32,13 @@ from zeroserve_ir.sources import Origin
 
 from zeroserve_operator.building.schemas import find_schema_fault, judge_config
 from zeroserve_operator.resources.objects import Kind, ObjectKey
-from zeroserve_operator.resources.plugins import ConfigMap, ZeroservePlugin
+from zeroserve_operator.resources.plugins import ArtifactSource, ConfigMap, PluginFile, ZeroservePlugin
 from zeroserve_operator.resources.secrets import Secret
 
 CACHED_FILES_MAX = 64
 """Files, of a megabyte at most, whose modules are kept: what did not change is not read again."""
 FIELD_FILE = "spec.source"
+FIELD_ARTIFACT = "spec.source.oci.reference"
 
 Value = TypeVar("Value")
 FindPlugin = Callable[[str, str], "BuiltPlugin | None"]
@@ -64,6 +65,9 @@ def inputs_of(view: ZeroservePlugin) -> list[ObjectKey]:
     """Return the objects that a plugin names."""
     space = view.meta.key.namespace
     named = [ObjectKey(Kind.SECRET, space, grant.secret) for grant in view.secrets]
+    if view.artifact is not None:
+        of_artifact = (view.artifact.key_secret[0], view.artifact.pull_secret)
+        named += [ObjectKey(Kind.SECRET, space, name) for name in of_artifact if name]
     if view.config_map[0]:
         named.append(ObjectKey(Kind.CONFIG_MAP, space, view.config_map[0]))
     return named
@@ -87,7 +91,7 @@ def build_plugin(view: ZeroservePlugin, find: Callable[[ObjectKey], object | Non
             findings.append(
                 Diagnostic(Code.ZS0310, message, origin=key.origin.at("spec.capabilities"), help=cure)
             )
-    if module is None or findings:
+    if module is None or any(item.severity is Severity.ERROR for item in findings):
         return BuiltPlugin(view, None, (), tuple(findings))
     grants = Grants(
         capabilities=view.capabilities,
@@ -100,7 +104,7 @@ def build_plugin(view: ZeroservePlugin, find: Callable[[ObjectKey], object | Non
         fetch_timeout_ms=view.fetch_timeout_ms,
     )
     resources = draft_plugin(f"{key.namespace}/{key.name}", key.namespace, module, grants)
-    return BuiltPlugin(view, module, resources, ())
+    return BuiltPlugin(view, module, resources, tuple(findings))
 
 
 def find_calls(value: object) -> Iterator[tree.CallPlugin]:
@@ -200,6 +204,10 @@ def _find_file(
     view: ZeroservePlugin, find: Callable[[ObjectKey], object | None], findings: list[Diagnostic]
 ) -> bytes | None:
     name, key = view.config_map
+    if view.artifact is not None:
+        origin = view.meta.key.origin.at(FIELD_ARTIFACT)
+        pulled = find(ObjectKey(Kind.PLUGIN_FILE, view.meta.key.namespace, view.meta.key.name))
+        return _take_pulled(view.artifact, pulled, origin, findings)
     if not name:
         return view.inline
     config_map = find(ObjectKey(Kind.CONFIG_MAP, view.meta.key.namespace, name))
@@ -214,6 +222,29 @@ def _find_file(
             Diagnostic(Code.ZS0501, message, origin=origin, help="kubectl create configmap --from-file")
         )
     return content
+
+
+def _take_pulled(
+    wanted: ArtifactSource, pulled: object | None, origin: Origin, findings: list[Diagnostic]
+) -> bytes | None:
+    """Return the file of an artefact; the former one where only its version differs, with a warning."""
+    if not isinstance(pulled, PluginFile) or not wanted.is_successor_of(pulled.source):
+        message = f"{wanted.reference} is not here yet"
+        cure = "the operator pulls it; `zeroserve dev` does not: give it inline there"
+        findings.append(Diagnostic(Code.ZS0312, message, origin=origin, help=cure))
+        return None
+    if pulled.digest == wanted.reference.digest:
+        return pulled.content
+    fault = pulled.fault if pulled.source == wanted else None
+    if pulled.digest:
+        why = f": {fault.message}" if fault else ""
+        message = f"{pulled.digest} serves until {wanted.reference} is here{why}"
+        code, cure = (fault.code, fault.help) if fault else (Code.ZS0312, "")
+        findings.append(Diagnostic(code, message, origin=origin, help=cure, severity=Severity.WARNING))
+        return pulled.content
+    message = f"{wanted.reference} is not here yet"
+    findings.append(fault or Diagnostic(Code.ZS0312, message, origin=origin))
+    return None
 
 
 def _load(content: bytes, origin: Origin, findings: list[Diagnostic]) -> PluginModule | None:

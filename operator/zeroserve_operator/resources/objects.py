@@ -36,6 +36,8 @@ class Kind(Enum):
     ZEROSERVE_ROUTE = "ZeroserveRoute"
     ZEROSERVE_PLUGIN = "ZeroservePlugin"
     CONFIG_MAP = "ConfigMap"
+    PLUGIN_FILE = "PluginFile"
+    """No kind of the API: what was pulled from a registry for a ZeroservePlugin, under its name."""
 
 
 GROUP_VERSION_OF_KIND: Mapping[Kind, str] = {

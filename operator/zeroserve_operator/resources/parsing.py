@@ -12,6 +12,7 @@ from zeroserve_operator.resources.ingresses import Ingress, IngressClass, parse_
 from zeroserve_operator.resources.objects import Kind, ObjectKey, Parsed
 from zeroserve_operator.resources.plugins import (
     ConfigMap,
+    PluginFile,
     ZeroservePlugin,
     parse_config_map,
     parse_zeroserve_plugin,
@@ -21,7 +22,15 @@ from zeroserve_operator.resources.secrets import Secret, parse_secret
 from zeroserve_operator.resources.services import EndpointSlice, Service, parse_endpoint_slice, parse_service
 
 View = (
-    Ingress | IngressClass | Service | EndpointSlice | Secret | ZeroserveRoute | ZeroservePlugin | ConfigMap
+    Ingress
+    | IngressClass
+    | Service
+    | EndpointSlice
+    | Secret
+    | ZeroserveRoute
+    | ZeroservePlugin
+    | ConfigMap
+    | PluginFile
 )
 
 _PARSERS: Mapping[Kind, Callable[[ObjectKey, Mapping[str, Any]], Parsed[Any]]] = {

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zeroserve_ir.diagnostics import Diagnostic
@@ -18,6 +18,8 @@ from zeroserve_ir.plugins.granting import CAPABILITIES, NO_CAPABILITY
 from zeroserve_ir.plugins.modules import OBJECT_BYTES_MAX
 from zeroserve_ir.program import abi
 
+from zeroserve_operator.artifacts.references import Reference, read_reference
+from zeroserve_operator.artifacts.signatures import read_public_key
 from zeroserve_operator.resources.objects import Kind, Meta, ObjectKey, Parsed, read_meta
 from zeroserve_operator.resources.reading import Reader, digest_raw
 
@@ -42,13 +44,56 @@ class SecretGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class ArtifactSource:
+    """A file in a registry (`spec.source.oci`), and whose signature it takes."""
+
+    reference: Reference
+    public_key: str = ""
+    """PEM; "" where there is none in the object."""
+    key_secret: tuple[str, str] = ("", "")
+    """Name and key of the Secret that holds the public key."""
+    pull_secret: str = ""
+    """Name of a Secret of type kubernetes.io/dockerconfigjson."""
+
+    def is_successor_of(self, other: ArtifactSource) -> bool:
+        """Whether only the version differs: the former file may serve until this one is here."""
+        place = replace(self.reference, digest="", tag="")
+        return replace(self, reference=place) == replace(
+            other, reference=replace(other.reference, digest="", tag="")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFile:
+    """What a registry gave for a ZeroservePlugin, or why it gave nothing."""
+
+    meta: Meta
+    source: ArtifactSource
+    """What was asked for last."""
+    content: bytes = field(default=b"", repr=False)
+    digest: str = ""
+    """Of the manifest that `content` belongs to: a former one where the last pull failed."""
+    fault: Diagnostic | None = None
+
+    @staticmethod
+    def make(
+        key: ObjectKey, source: ArtifactSource, content: bytes, digest: str, fault: Diagnostic | None
+    ) -> PluginFile:
+        """Return the outcome of a pull for the ZeroservePlugin of a key."""
+        own = ObjectKey(Kind.PLUGIN_FILE, key.namespace, key.name)
+        version = digest_raw(repr(source), digest, repr(fault))
+        return PluginFile(Meta(own, version), source, content, digest, fault)
+
+
+@dataclass(frozen=True, slots=True)
 class ZeroservePlugin:
     """A ZeroservePlugin, as far as it is read."""
 
     meta: Meta
     inline: bytes
     config_map: tuple[str, str]
-    """Name and key; ("", "") where the object itself holds the file."""
+    """Name and key; ("", "") where the file is elsewhere."""
+    artifact: ArtifactSource | None
     functions: tuple[str, ...]
     """Those that routes may call; none: all that the file exports."""
     capabilities: abi.Capability
@@ -82,7 +127,7 @@ def parse_zeroserve_plugin(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[Zer
     findings: list[Diagnostic] = []
     reader = Reader(raw, key.origin, findings)
     spec = reader.child("spec")
-    inline, config_map = _read_source(spec.child("source"))
+    inline, config_map, artifact = _read_source(spec.child("source"))
     budget = spec.child("budget")
     policy = spec.text("failPolicy", "Closed")
     if policy not in ("Closed", "Open"):
@@ -91,6 +136,7 @@ def parse_zeroserve_plugin(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[Zer
         meta=read_meta(Kind.ZEROSERVE_PLUGIN, reader, digest_raw(raw.get("spec"))),
         inline=inline,
         config_map=config_map,
+        artifact=artifact,
         functions=spec.texts("functions"),
         capabilities=_read_capabilities(spec),
         secrets=_read_secrets(spec),
@@ -122,15 +168,42 @@ def parse_config_map(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[ConfigMap
     )
 
 
-def _read_source(source: Reader) -> tuple[bytes, tuple[str, str]]:
+def _read_source(source: Reader) -> tuple[bytes, tuple[str, str], ArtifactSource | None]:
     reference = source.child("configMapKeyRef")
-    given = [key for key in ("inline", "configMapKeyRef") if source.raw.get(key) is not None]
+    given = [key for key in ("inline", "configMapKeyRef", "oci") if source.raw.get(key) is not None]
     if len(given) != 1:
-        source.complain("", "must hold either inline or configMapKeyRef")
-        return b"", ("", "")
+        source.complain("", "must hold one of inline, configMapKeyRef, oci")
+        return b"", ("", ""), None
     if given == ["inline"]:
-        return _decode(source, "inline", OBJECT_BYTES_MAX) or b"", ("", "")
-    return b"", (reference.required("name"), reference.required("key"))
+        return _decode(source, "inline", OBJECT_BYTES_MAX) or b"", ("", ""), None
+    if given == ["oci"]:
+        return b"", ("", ""), _read_artifact(source.child("oci"))
+    return b"", (reference.required("name"), reference.required("key")), None
+
+
+def _read_artifact(source: Reader) -> ArtifactSource | None:
+    text = source.required("reference")
+    try:
+        reference = read_reference(text)
+    except ValueError as error:
+        source.complain("reference", str(error), "such as registry.example/team/hello@sha256:…")
+        return None
+    if not reference.digest:
+        # A tag may name another file tomorrow, on one replica of the operator and not on the other.
+        cure = "`zeroserve plugin push` prints the reference by digest, `crane digest` finds it"
+        source.complain("reference", f"must name a digest, not only the tag {reference.tag!r}", cure)
+        return None
+    pem, secret = source.text("publicKey"), source.child("publicKeySecretRef")
+    if pem:
+        try:
+            read_public_key(pem.encode())
+        except ValueError as error:
+            source.complain("publicKey", str(error), "paste cosign.pub")
+    key_secret = (secret.required("name"), secret.text("key", "cosign.pub")) if secret.present else ("", "")
+    if pem and secret.present:
+        source.complain("publicKeySecretRef", "stands beside publicKey", "keep one of them")
+    pull = source.child("pullSecretRef")
+    return ArtifactSource(reference, pem, key_secret, pull.required("name") if pull.present else "")
 
 
 def _decode(reader: Reader, name: str, size_max: int) -> bytes | None:

@@ -9,8 +9,11 @@ import yaml
 from zeroserve_cli.plugins.building import compile_c, find_compiler
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.program import abi
 from zeroserve_ir.sources import Origin
+from zeroserve_operator.artifacts.references import read_reference
 from zeroserve_operator.building.model import Builder
 from zeroserve_operator.building.plugins import (
     BuiltPlugin,
@@ -22,7 +25,7 @@ from zeroserve_operator.building.plugins import (
 from zeroserve_operator.building.schemas import find_schema_fault, judge_config
 from zeroserve_operator.pipeline import DEV_SETTINGS
 from zeroserve_operator.resources.objects import Kind, ObjectKey
-from zeroserve_operator.resources.plugins import parse_zeroserve_plugin
+from zeroserve_operator.resources.plugins import ArtifactSource, PluginFile, parse_zeroserve_plugin
 from zeroserve_operator.store import Store
 
 TEXT = """
@@ -108,11 +111,24 @@ def test_secrets_are_those_of_its_namespace(build, file):
     assert (plugins_of(loaded), findings_of(loaded)) == ({}, [("ZS0501", "Secret keys is not there")])
 
 
+ARTIFACT = f"registry.example/hello@sha256:{'1' * 64}"
 REFUSED = {
     "no capability": ({"capabilities": []}, "ZS0310", "request_write"),
     "unknown capability": ({"capabilities": ["root"]}, "ZS0301", "must be one of"),
     "no such function": ({"functions": ["mark", "sign"]}, "ZS0309", "'sign'"),
-    "no source": ({"source": {}}, "ZS0301", "either inline or configMapKeyRef"),
+    "no source": ({"source": {}}, "ZS0301", "one of inline, configMapKeyRef, oci"),
+    "artefact by tag": (
+        {"source": {"oci": {"reference": "registry.example/hello:1"}}},
+        "ZS0301",
+        "not only the tag '1'",
+    ),
+    "artefact without a host": ({"source": {"oci": {"reference": "hello"}}}, "ZS0301", "registry's host"),
+    "artefact's key": (
+        {"source": {"oci": {"reference": ARTIFACT, "publicKey": "x"}}},
+        "ZS0301",
+        "no public key in PEM",
+    ),
+    "artefact that nobody pulled": ({"source": {"oci": {"reference": ARTIFACT}}}, "ZS0312", "not here yet"),
     "no base64": ({"source": {"inline": "%"}}, "ZS0301", "must be base64"),
     "no ELF file": ({"source": {"inline": "AAAA"}}, "ZS0603", "not a readable ELF file"),
     "too much fuel": ({"budget": {"fuel": 1 << 40}}, "ZS0301", "spec.budget.fuel"),
@@ -130,6 +146,39 @@ def test_refused(build, file, name):
     found = findings_of(loaded)
     assert [each[0] for each in found] == [code]
     assert message in found[0][1]
+
+
+def pulled(file, digit, wanted, fault=None):
+    """Return what a registry gave for the plugin `mark`, when it was asked for a digest of this digit."""
+    key = ObjectKey(Kind.ZEROSERVE_PLUGIN, "shop", "mark")
+    source = ArtifactSource(read_reference(wanted))
+    return PluginFile.make(key, source, file, f"sha256:{digit * 64}", fault)
+
+
+def build_artifact(wanted, found):
+    raw = manifest(b"", source={"oci": {"reference": wanted}})
+    key = ObjectKey(Kind.ZEROSERVE_PLUGIN, "shop", "mark")
+    return build_plugin(parse_zeroserve_plugin(key, raw).view, lambda _key: found)
+
+
+def test_a_pulled_file_is_served(file):
+    built = build_artifact(ARTIFACT, pulled(file, "1", ARTIFACT))
+    assert (built.module is not None, built.diagnostics) == (True, ())
+
+
+def test_a_former_version_is_served_with_a_warning_until_its_successor_is_here(file):
+    newer = ARTIFACT.replace("1" * 64, "2" * 64)
+    built = build_artifact(newer, pulled(file, "1", ARTIFACT))
+    assert [(item.code.name, item.severity.name) for item in built.diagnostics] == [("ZS0312", "WARNING")]
+    fault = Diagnostic(Code.ZS0313, "not signed")
+    built = build_artifact(newer, pulled(file, "1", newer, fault))
+    assert [(item.code.name, item.severity.name) for item in built.diagnostics] == [("ZS0313", "WARNING")]
+    assert built.module is not None
+
+
+def test_a_file_of_another_place_is_not_served(file):
+    built = build_artifact(ARTIFACT.replace("hello", "other"), pulled(file, "1", ARTIFACT))
+    assert built.module is None
 
 
 def make_plugin(file, **spec):

@@ -1,0 +1,1 @@
+"""Plugins as OCI artefacts: references, registries, signatures, and pulling them in time."""

@@ -1,0 +1,61 @@
+"""A signature counts where a known key made it over a payload that names the digest."""
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+from zeroserve_operator.artifacts.signatures import is_signed, read_public_key
+
+from .signing import make_key, make_payload, sign
+
+DIGEST = "sha256:" + "12" * 32
+KEY, PEM = make_key()
+OTHER, OTHER_PEM = make_key()
+PUBLIC = read_public_key(PEM.encode())
+PAYLOAD = make_payload(DIGEST)
+
+
+def test_what_a_key_signed_counts():
+    assert is_signed(PAYLOAD, sign(KEY, PAYLOAD), DIGEST, [read_public_key(OTHER_PEM.encode()), PUBLIC])
+
+
+@pytest.mark.parametrize(
+    ("payload", "signature"),
+    [
+        (PAYLOAD, sign(OTHER, PAYLOAD)),
+        (PAYLOAD, sign(KEY, PAYLOAD + b" ")),
+        (PAYLOAD, ""),
+        (PAYLOAD, "%"),
+        (make_payload("sha256:" + "13" * 32), sign(KEY, make_payload("sha256:" + "13" * 32))),
+        (make_payload(DIGEST, "other"), sign(KEY, make_payload(DIGEST, "other"))),
+        (b"[]", sign(KEY, b"[]")),
+        (b"[" * 100_000, sign(KEY, b"[" * 100_000)),
+    ],
+    ids=["other key", "other payload", "none", "no base64", "other digest", "other type", "list", "depth"],
+)
+def test_anything_else_does_not(payload, signature):
+    assert not is_signed(payload, signature, DIGEST, [PUBLIC])
+
+
+def test_without_keys_nothing_is_signed():
+    assert not is_signed(PAYLOAD, sign(KEY, PAYLOAD), DIGEST, [])
+
+
+@given(st.binary(max_size=200), st.text(max_size=100))
+def test_any_bytes_are_no_signature(payload, signature):
+    assert not is_signed(payload, signature, DIGEST, [PUBLIC])
+
+
+def pem_of(key):
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def test_keys_of_other_kinds_are_refused_by_name():
+    for key in (ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)):
+        with pytest.raises(ValueError, match="curve P-256"):
+            read_public_key(pem_of(key))
+    with pytest.raises(ValueError, match="no public key in PEM"):
+        read_public_key(b"-----BEGIN PUBLIC KEY-----\n")
