@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod addresses;
+pub mod calendar;
 pub mod cli;
 pub mod connection;
 pub mod control;

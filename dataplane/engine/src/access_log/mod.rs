@@ -11,9 +11,9 @@ pub mod loggers;
 mod records;
 pub mod writing;
 
+use crate::calendar::civil_from_days;
 use crate::exchange::Exchange;
 use crate::exchange::logging::LOG_NAMES_VARIABLE;
-use crate::exchange::statuses::civil_from_days;
 use crate::metrics::{Counter, WorkerMetrics};
 use loggers::{Loggers, Sink};
 use std::io::Write;
@@ -202,7 +202,7 @@ fn push_string(text: &[u8], out: &mut Vec<u8>) {
 /// RFC 3339 in UTC with milliseconds.
 fn push_time(unix_ms: u64, out: &mut Vec<u8>) {
     let (seconds, millis) = (unix_ms / 1000, unix_ms % 1000);
-    let (year, month, day) = civil_from_days(seconds / 86_400);
+    let (year, month, day) = civil_from_days((seconds / 86_400) as i64);
     let time = seconds % 86_400;
     // Writing to a Vec cannot fail.
     let _ = write!(

@@ -134,8 +134,8 @@ impl Exchange {
                 network.map_or(Ok(()), |network| out.write_all(network.as_bytes()))
             }
             Placeholder::Year => {
-                let days = self.now.unix_ms / 86_400_000;
-                write!(out, "{}", super::statuses::civil_from_days(days).0)
+                let days = (self.now.unix_ms / 86_400_000) as i64;
+                write!(out, "{}", crate::calendar::civil_from_days(days).0)
             }
             Placeholder::HttpDate => {
                 super::statuses::push_date(self.now.unix_ms, out);

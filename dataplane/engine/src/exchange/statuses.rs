@@ -1,5 +1,6 @@
 //! Reason phrases (RFC 9110 15) and dates (RFC 9110 5.6.7).
 
+use crate::calendar;
 use std::cell::Cell;
 
 /// Phrase of a status; "" for unknown ones.
@@ -90,16 +91,13 @@ pub fn push_old_date(seconds: u64, out: &mut Vec<u8>) {
 }
 
 fn format_date(seconds: u64) -> [u8; 29] {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let days = seconds / 86_400;
-    let (year, month, day) = civil_from_days(days);
+    let days = (seconds / 86_400) as i64;
+    let (year, month, day) = calendar::civil_from_days(days);
     let time = seconds % 86_400;
     let text = format!(
         "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-        DAYS[(days % 7) as usize],
-        MONTHS[month as usize - 1],
+        calendar::short(calendar::weekday_name(days)),
+        calendar::short(calendar::month_name(month)),
         time / 3600,
         time / 60 % 60,
         time % 60
@@ -108,19 +106,6 @@ fn format_date(seconds: u64) -> [u8; 29] {
     let length = text.len().min(29);
     date[..length].copy_from_slice(&text.as_bytes()[..length]);
     date
-}
-
-/// Gregorian date of a day since 1970-01-01 (Howard Hinnant's algorithm).
-pub fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

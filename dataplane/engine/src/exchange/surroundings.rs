@@ -3,9 +3,9 @@
 //! Rule: times are in UTC, whatever the machine's zone is.
 
 use super::client_certificates::ClientField;
-use super::statuses::civil_from_days;
 use super::texts::Placeholder;
 use super::{Exchange, TlsInfo, TlsVersion};
+use crate::calendar;
 use crate::ring::addresses::read_clock;
 use crate::tls::ja4;
 use std::io::Write;
@@ -204,7 +204,7 @@ fn architecture() -> &'static str {
 
 /// Go's time.Time.String without the monotonic reading, to the millisecond.
 fn push_now(unix_ms: u64, out: &mut Vec<u8>) {
-    let (year, month, day) = civil_from_days(unix_ms / 86_400_000);
+    let (year, month, day) = calendar::civil_from_days((unix_ms / 86_400_000) as i64);
     let time = unix_ms / 1000 % 86_400;
     let fraction = match unix_ms % 1000 {
         0 => String::new(),
@@ -222,15 +222,13 @@ fn push_now(unix_ms: u64, out: &mut Vec<u8>) {
 
 /// The time of a line of the Common Log Format.
 fn push_common_log(seconds: u64, out: &mut Vec<u8>) {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (year, month, day) = civil_from_days(seconds / 86_400);
+    let (year, month, day) = calendar::civil_from_days((seconds / 86_400) as i64);
     let time = seconds % 86_400;
     // Writing to a Vec cannot fail.
     let _ = write!(
         out,
         "{day:02}/{}/{year:04}:{:02}:{:02}:{:02} +0000",
-        MONTHS[month as usize - 1],
+        calendar::short(calendar::month_name(month)),
         time / 3600,
         time / 60 % 60,
         time % 60

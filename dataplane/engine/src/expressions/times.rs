@@ -1,7 +1,7 @@
 //! Timestamps (RFC 3339) and durations (Go's `1h30m`) of expressions, in nanoseconds.
 
 use super::values::{Fault, NO_OVERLOAD, Value};
-use crate::exchange::statuses::civil_from_days;
+use crate::calendar::{civil_from_days, days_from_civil};
 
 const SECOND: i128 = 1_000_000_000;
 const DAY_S: i128 = 86_400;
@@ -27,7 +27,7 @@ pub fn part(function: &str, values: &[Value]) -> Result<Value, Fault> {
 
 fn part_of_time(function: &str, time: i128) -> Result<Value, Fault> {
     let seconds = time.div_euclid(SECOND);
-    let days = u64::try_from(seconds.div_euclid(DAY_S)).map_err(|_| "before 1970")?;
+    let days = days_since_1970(seconds).ok_or("before 1970")?;
     let (year, month, day) = civil_from_days(days);
     let second = seconds.rem_euclid(DAY_S);
     let found = match function {
@@ -35,7 +35,7 @@ fn part_of_time(function: &str, time: i128) -> Result<Value, Fault> {
         "getMonth" => i128::from(month) - 1,
         "getDate" => i128::from(day),
         "getDayOfMonth" => i128::from(day) - 1,
-        "getDayOfYear" => i128::from(days) - days_from_civil(i128::from(year), 1, 1),
+        "getDayOfYear" => i128::from(days - days_from_civil(year, 1, 1)),
         "getDayOfWeek" => (i128::from(days) + 4) % 7,
         "getHours" => second / 3600,
         "getMinutes" => second / 60 % 60,
@@ -46,13 +46,9 @@ fn part_of_time(function: &str, time: i128) -> Result<Value, Fault> {
     i64::try_from(found).map(Value::Integer).map_err(|_| NO_OVERLOAD)
 }
 
-/// Days since 1970 of a date of the Gregorian calendar.
-fn days_from_civil(year: i128, month: i128, day: i128) -> i128 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year - era * 400;
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+/// None: before 1970.
+fn days_since_1970(seconds: i128) -> Option<i64> {
+    i64::try_from(seconds.div_euclid(DAY_S)).ok().filter(|days| *days >= 0)
 }
 
 /// RFC 3339, with a fraction of up to nine digits.
@@ -86,7 +82,7 @@ pub fn parse_timestamp(text: &str) -> Option<i128> {
     }
     let zone = text.get(at..)?;
     let offset = if zone == "Z" { 0 } else { parse_offset(zone)? };
-    let days = days_from_civil(year, month, day);
+    let days = i128::from(days_from_civil(year as i64, month as i64, day as i64));
     Some((days * DAY_S + hour * 3600 + minute * 60 + second - offset) * SECOND + nanoseconds)
 }
 
@@ -139,7 +135,7 @@ pub fn parse_duration(text: &str) -> Option<i64> {
 /// RFC 3339 in UTC with as much of the second as there is.
 pub fn show_timestamp(time: i128) -> String {
     let seconds = time.div_euclid(SECOND);
-    let (year, month, day) = civil_from_days(u64::try_from(seconds.div_euclid(DAY_S)).unwrap_or(0));
+    let (year, month, day) = civil_from_days(days_since_1970(seconds).unwrap_or(0));
     let second = seconds.rem_euclid(DAY_S);
     let fraction = format!(".{:09}", time.rem_euclid(SECOND));
     let fraction = fraction.trim_end_matches('0').trim_end_matches('.');

@@ -2,6 +2,7 @@
 
 use super::opening::Status;
 use super::redirecting::push_html;
+use crate::calendar::{civil_from_days, month_name};
 use crate::exchange::{paths, queries};
 use crate::snapshot::Browse;
 use std::cmp::Ordering;
@@ -286,41 +287,20 @@ fn push_row(entry: &Entry, out: &mut Vec<u8>) {
 /// A time in UTC, by its parts.
 struct Moment {
     year: i64,
-    month: usize,
+    month: i64,
     day: i64,
     second_of_day: i64,
     nanoseconds: i64,
 }
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
 impl Moment {
     fn new(since_1970_ns: i128) -> Moment {
         let seconds = since_1970_ns.div_euclid(1_000_000_000) as i64;
-        // Days to dates by eras of 400 years that begin in March, so that leap days come last.
-        let days = seconds.div_euclid(86_400) + 719_468;
-        let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted = (5 * day_of_year + 2) / 153;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
         Moment {
-            year: year_of_era + era * 400 + i64::from(month <= 2),
-            month: month as usize,
-            day: day_of_year - (153 * shifted + 2) / 5 + 1,
+            year,
+            month,
+            day,
             second_of_day: seconds.rem_euclid(86_400),
             nanoseconds: since_1970_ns.rem_euclid(1_000_000_000) as i64,
         }
@@ -339,7 +319,7 @@ impl Moment {
     }
 
     fn for_people(&self) -> String {
-        format!("{} {}, {} at {}", MONTHS[self.month - 1], self.day, self.year, self.clock())
+        format!("{} {}, {} at {}", month_name(self.month), self.day, self.year, self.clock())
     }
 }
 

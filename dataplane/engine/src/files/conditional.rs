@@ -1,6 +1,7 @@
 //! Conditional requests (RFC 9110 13), as Go's http.ServeContent judges them.
 
 use super::opening::Status;
+use crate::calendar::{MONTHS, days_from_civil, short};
 
 /// What the preconditions of a request lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ pub fn parse_date(text: &[u8]) -> Option<i64> {
         _ => return None,
     };
     let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.len() <= 4);
-    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
+    let month = MONTHS.into_iter().position(|name| short(name) == month)? as i64 + 1;
     let year = match (number(year)?, year.len()) {
         (year, 2) => i64::from(year) + if year >= 69 { 1900 } else { 2000 },
         (year, 4) => i64::from(year),
@@ -131,19 +132,8 @@ pub fn parse_date(text: &[u8]) -> Option<i64> {
     if parts.next().is_some() || hour > 23 || minute > 59 || second > 59 || !(1..=31).contains(&day) {
         return None;
     }
-    let days = days_since_1970(year, month, i64::from(day));
+    let days = days_from_civil(year, month, i64::from(day));
     Some(days * 86_400 + i64::from(hour * 3600 + minute * 60 + second))
-}
-
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// By years that begin in March, so that leap days come last.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// A decimal number as Go's ParseInt takes it, not negative.

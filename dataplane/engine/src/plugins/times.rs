@@ -1,8 +1,7 @@
 //! Seconds since 1970 as text, UTC, by the few letters of strftime that protocols need.
 
-const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+use crate::calendar::{civil_from_days, days_from_civil, month_name, short, weekday_name};
+
 /// 9999-12-31T23:59:59Z
 const SECONDS_MAX: u64 = 253_402_300_799;
 
@@ -11,9 +10,8 @@ pub fn format(seconds: u64, pattern: &[u8]) -> Option<Vec<u8>> {
     if seconds > SECONDS_MAX {
         return None;
     }
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = split_days(days);
-    let first = days - (day_of_year(year, month, day) - 1);
+    let (days, second) = ((seconds / 86_400) as i64, seconds % 86_400);
+    let (year, month, day) = civil_from_days(days);
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut letters = pattern.iter();
     while let Some(&letter) = letters.next() {
@@ -28,32 +26,14 @@ pub fn format(seconds: u64, pattern: &[u8]) -> Option<Vec<u8>> {
             b'H' => out += &format!("{:02}", second / 3600),
             b'M' => out += &format!("{:02}", second / 60 % 60),
             b'S' => out += &format!("{:02}", second % 60),
-            b'a' => out += DAYS[(days % 7) as usize],
-            b'b' => out += MONTHS[(month - 1) as usize],
-            b'j' => out += &format!("{:03}", days - first + 1),
+            b'a' => out += short(weekday_name(days)),
+            b'b' => out += short(month_name(month)),
+            b'j' => out += &format!("{:03}", days - days_from_civil(year, 1, 1) + 1),
             b'%' => out.push('%'),
             _ => return None,
         }
     }
     Some(out.into_bytes())
-}
-
-/// Year, month and day of a day since 1970 (the proleptic Gregorian calendar: H. Hinnant, civil_from_days).
-fn split_days(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + u64::from(month <= 2), month, day)
-}
-
-fn day_of_year(year: u64, month: u64, day: u64) -> u64 {
-    const BEFORE: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    BEFORE[(month - 1) as usize] + day + u64::from(leap && month > 2)
 }
 
 #[cfg(test)]

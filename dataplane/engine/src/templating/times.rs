@@ -1,22 +1,7 @@
 //! Times by Go's layouts, in UTC: written and read.
 
-use crate::exchange::statuses::civil_from_days;
+use crate::calendar::{MONTHS, WEEKDAYS, civil_from_days, days_from_civil, month_name, short, weekday_name};
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 /// Elements of a layout, longer ones first where one begins another.
 const ELEMENTS: [&str; 29] = [
     "January", "Jan", "Monday", "Mon", "MST", "2006", "002", "-07:00", "-0700", "-07", "Z07:00", "Z0700",
@@ -31,12 +16,10 @@ fn next_element(layout: &str) -> Option<&'static str> {
 /// Seconds since 1970, by a layout.
 pub fn format(seconds: i64, layout: &str) -> String {
     let days = seconds.div_euclid(DAY_S);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_from_days(days);
     let second = seconds.rem_euclid(DAY_S);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     let twelve = if hour % 12 == 0 { 12 } else { hour % 12 };
-    let weekday = DAYS[(days + 4).rem_euclid(7) as usize];
-    let month_name = MONTHS[(month - 1) as usize];
     let (mut out, mut rest) = (String::new(), layout);
     while let Some(first) = rest.chars().next() {
         let Some(element) = next_element(rest) else {
@@ -46,10 +29,10 @@ pub fn format(seconds: i64, layout: &str) -> String {
         };
         rest = &rest[element.len()..];
         out.push_str(&match element {
-            "January" => month_name.to_owned(),
-            "Jan" => month_name[..3].to_owned(),
-            "Monday" => weekday.to_owned(),
-            "Mon" => weekday[..3].to_owned(),
+            "January" => month_name(month).to_owned(),
+            "Jan" => short(month_name(month)).to_owned(),
+            "Monday" => weekday_name(days).to_owned(),
+            "Mon" => short(weekday_name(days)).to_owned(),
             "MST" => "UTC".to_owned(),
             "2006" => format!("{year:04}"),
             "06" => format!("{:02}", year.rem_euclid(100)),
@@ -79,23 +62,6 @@ pub fn format(seconds: i64, layout: &str) -> String {
     out
 }
 
-fn civil(days: i64) -> (i64, i64, i64) {
-    // The engine's own calendar counts from 1970; four centuries are a whole number of days.
-    const CYCLE_DAYS: i64 = 146_097;
-    let cycles = days.div_euclid(CYCLE_DAYS);
-    let (year, month, day) = civil_from_days(days.rem_euclid(CYCLE_DAYS) as u64);
-    (i64::from(year as u32) + cycles * 400, i64::from(month as u32), i64::from(day as u32))
-}
-
-/// Days since 1970 of a date (Howard Hinnant, chrono-compatible low-level date algorithms).
-pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
 /// Reads a time by a layout; None where it does not fit.
 pub fn parse(text: &str, layout: &str) -> Option<i64> {
     let (mut rest, mut layout) = (text, layout);
@@ -118,7 +84,7 @@ pub fn parse(text: &str, layout: &str) -> Option<i64> {
             "01" => month = digits(&mut rest, 2, 2)?,
             "1" => month = digits(&mut rest, 1, 2)?,
             "January" | "Jan" => month = name(&mut rest, &MONTHS, element == "Jan")? as i64 + 1,
-            "Monday" | "Mon" => drop(name(&mut rest, &DAYS, element == "Mon")?),
+            "Monday" | "Mon" => drop(name(&mut rest, &WEEKDAYS, element == "Mon")?),
             "02" => day = digits(&mut rest, 2, 2)?,
             "_2" | "2" => {
                 rest = rest.strip_prefix(' ').filter(|_| element == "_2").unwrap_or(rest);
