@@ -57,6 +57,20 @@ def key_pem(key):
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
+def write_self_signed(folder, *names):
+    """Write tls.crt and tls.key of a server that is its own authority; a name may be an address."""
+    authority = Authority(names[0])
+    alternatives = []
+    for name in names:
+        try:
+            alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            alternatives.append(x509.DNSName(name))
+    certificate = authority.sign(authority.name, authority.key, alternatives)
+    (folder / "tls.crt").write_bytes(pem(certificate))
+    (folder / "tls.key").write_bytes(key_pem(authority.key))
+
+
 def write_client(path, authority, name, *, key=None, **settings):
     """Write a client's certificate and key, one behind the other; returns the certificate."""
     key = key or ec.generate_private_key(ec.SECP256R1())

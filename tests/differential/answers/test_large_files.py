@@ -4,16 +4,15 @@ import contextlib
 import hashlib
 import os
 import random
-import signal
 import socket
 import ssl
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from ports import free_port
+from starting import apart, serving
 
 BIN = Path(sys.executable).parent
 LENGTH = 9_000_001
@@ -40,28 +39,8 @@ def site(request, tmp_path_factory, variables):
     plain, tls = free_port(), free_port()
     pair = {"certificate": variables["CERTIFICATE"], "key": variables["KEY"]}
     (folder / "Caddyfile").write_text(CADDYFILE.format(plain=plain, tls=tls, folder=folder, **pair))
-    command = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off"]
-    command += ["--workers", "1", "--io", request.param]
-    names = ("ZEROSERVE_ENGINE", "PATH")
-    environment = {"HOME": str(folder)} | {name: os.environ[name] for name in names if name in os.environ}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-        try:
-            wait_for(plain, process, folder / "log")
-            yield folder / "site", plain, tls
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
-
-
-def wait_for(port, process, log):
-    deadline = time.monotonic() + 60
-    while True:
-        if process.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(log.read_text())
-        with contextlib.suppress(OSError):
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        time.sleep(0.05)
+    with serving(folder, plain, options=("--io", request.param), environment=apart(folder)):
+        yield folder / "site", plain, tls
 
 
 @contextlib.contextmanager

@@ -1,26 +1,20 @@
 """Access logs of stock Caddy and of ours, line by line: the same Caddyfile, the same requests."""
 
 import contextlib
-import datetime
 import json
 import os
 import re
-import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import bcrypt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from ports import free_ports
+from signing import write_self_signed
+from starting import apart, started
 
 BIN = Path(sys.executable).parent
 WAIT_S = 60
@@ -83,22 +77,6 @@ OPEN = ["GET / HTTP/1.1\r\nHost: open.test\r\nCookie: a=b\r\nAuthorization: Basi
 TLS = ["GET / HTTP/1.1\r\nHost: tls.test\r\nUser-Agent: me\r\n\r\n"]
 
 
-def make_certificate(folder):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tls.test")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1))
-    builder = builder.not_valid_after(now + datetime.timedelta(days=1))
-    alternative = x509.SubjectAlternativeName([x509.DNSName("tls.test")])
-    pem = serialization.Encoding.PEM
-    certificate = builder.add_extension(alternative, critical=False).sign(key, hashes.SHA256())
-    (folder / "tls.crt").write_bytes(certificate.public_bytes(pem))
-    form = serialization.PrivateFormat.PKCS8
-    (folder / "tls.key").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
-
-
 class Collector:
     """Takes what `output net` sends."""
 
@@ -133,7 +111,7 @@ def send(port, request, context=None):
 
 def run_server(folder, command):
     """Start a server, send all requests, end it; return what it logged, by file."""
-    make_certificate(folder)
+    write_self_signed(folder, "tls.test")
     (folder / "site").mkdir()
     for name, content in (("a.txt", "hello\n"), ("large.txt", "some text\n" * 500)):
         (folder / "site" / name).write_text(content)
@@ -146,41 +124,16 @@ def run_server(folder, command):
     for name, value in values.items():
         text = text.replace(f"{{${name}}}", str(value))
     (folder / "Caddyfile").write_text(text)
-    environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": os.environ["PATH"], "TZ": "UTC"}
-    environment |= {name: value for name, value in os.environ.items() if name == "ZEROSERVE_ENGINE"}
-    with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            wait_for(lambda: can_connect(port), folder, process)
-            context = ssl.create_default_context(cafile=str(folder / "tls.crt"))
-            for requests, where, how in (
-                (PLAIN, port, None),
-                (OPEN, open_port, None),
-                (TLS, tls_port, context),
-            ):
-                for request in requests:
-                    send(where, request, how)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+    with started(command, folder, port, environment=apart(folder, TZ="UTC")):
+        context = ssl.create_default_context(cafile=str(folder / "tls.crt"))
+        for requests, where, how in (
+            (PLAIN, port, None),
+            (OPEN, open_port, None),
+            (TLS, tls_port, context),
+        ):
+            for request in requests:
+                send(where, request, how)
     return {path.stem: path.read_bytes() for path in folder.glob("*.log")}, values
-
-
-def can_connect(port):
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        return True
-    return False
-
-
-def wait_for(holds, folder, process):
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        if process.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(f"does not serve:\n{(folder / 'output').read_text()}")
-        time.sleep(0.05)
 
 
 def read_line(line, ports):

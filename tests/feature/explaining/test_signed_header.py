@@ -2,16 +2,13 @@
 
 import http.client
 import json
-import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from ports import free_ports
+from ports import free_port
+from starting import ZEROSERVE, serving
 
-BIN = Path(sys.executable).parent
 CADDYFILE = """{
 	admin off
 	auto_https off
@@ -33,24 +30,11 @@ http://a.test:%d {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explained")
-    (port,) = free_ports(1)
+    port = free_port()
     (folder / "Caddyfile").write_text(CADDYFILE % port)
     (folder / "key").write_text("a key of these tests, long enough\n")
-    command = [BIN / "zeroserve", "run", "--admin", "off", "--workers", "1", "--explain-key", "key"]
-    with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                ask(port, "/")
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail((folder / "output").read_text())
-                time.sleep(0.05)
+    with serving(folder, port, options=("--explain-key", "key")):
         yield folder, port
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
 
 
 def ask(port, path, **fields):
@@ -61,7 +45,7 @@ def ask(port, path, **fields):
 
 
 def sign(folder, host, *more):
-    command = [BIN / "zeroserve", "explain", "--sign", host, "--key", folder / "key", *more]
+    command = [ZEROSERVE, "explain", "--sign", host, "--key", folder / "key", *more]
     name, _, value = subprocess.run(command, check=True, capture_output=True, text=True).stdout.partition(":")
     return {name: value.strip()}
 

@@ -1,30 +1,21 @@
 """`zeroserve run` on a site with TLS, with backends of HTTP/1.1, gRPC (h2c) and WebSocket."""
 
 import contextlib
-import datetime
-import ipaddress
-import os
-import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from ports import free_ports
+from signing import write_self_signed
+from starting import ZEROSERVE, started
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-START_TIMEOUT_S = 60
 CADDYFILE = """{{
 	admin off
 	auto_https off
@@ -56,29 +47,6 @@ https://:{port} {{
 	reverse_proxy {plain}
 }}
 """
-
-
-def make_certificate(folder: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "tls.crt").write_bytes(certificate.public_bytes(pem))
-    (folder / "tls.key").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
 
 
 class Backend:
@@ -174,7 +142,7 @@ def _grpc_server() -> tuple[grpc.Server, int]:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("http2")
-    make_certificate(folder)
+    write_self_signed(folder, "localhost", "127.0.0.1")
     backend, (server, grpc_port) = Backend(), _grpc_server()
     ports = free_ports(3)
     port, clear, closed = ports
@@ -187,21 +155,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         plain=f"127.0.0.1:{backend.port}",
     )
     (folder / "Caddyfile").write_text(text)
-    command = [str(Path(sys.executable).parent / "zeroserve"), "run", "--config", str(folder / "Caddyfile")]
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT, env=os.environ, start_new_session=True
-    )
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    yield Site(ports, folder, backend, process.pid)
-    process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    with started([ZEROSERVE, "run", "--config", "Caddyfile"], folder, port) as process:
+        yield Site(ports, folder, backend, process.pid)
     server.stop(None)
     backend.listener.close()

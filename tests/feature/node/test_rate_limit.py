@@ -1,18 +1,11 @@
 """`rate_limit` answers 429 with Retry-After past the rate of a key, and other keys go on."""
 
 import http.client
-import signal
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from ports import free_port
+from starting import serving
 
-ZEROSERVE = Path(sys.executable).parent / "zeroserve"
-START_TIMEOUT_S = 60
 TEXT = """{
 	admin off
 	auto_https off
@@ -37,21 +30,8 @@ http://:%d {
 def port(tmp_path):
     port = free_port()
     (tmp_path / "Caddyfile").write_text(TEXT % port)
-    with (tmp_path / "log").open("wb") as log:
-        command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
-        node = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while time.monotonic() < deadline and node.poll() is None:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.05)
-            yield port
-        finally:
-            node.send_signal(signal.SIGTERM)
-            node.wait(timeout=30)
+    with serving(tmp_path, port):
+        yield port
 
 
 def ask(port, path, key):

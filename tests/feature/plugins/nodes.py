@@ -2,17 +2,9 @@
 
 import contextlib
 import http.client
-import signal
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 from ports import free_port
-
-ZEROSERVE = Path(sys.executable).parent / "zeroserve"
-START_TIMEOUT_S = 60
+from starting import serving
 
 
 class Node:
@@ -41,20 +33,5 @@ def serve(directory, options, site, plugins):
         (directory / name).write_text(text)
     options = f"{{\n\tadmin off\n\tauto_https off\n{options}\n}}\n"
     (directory / "Caddyfile").write_text(options + f"http://:{port} {{\n{site}\n}}\n")
-    log = directory / "log"
-    with log.open("wb") as out:
-        command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
-        node = subprocess.Popen(command, cwd=directory, stdout=out, stderr=out)
-        try:
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while time.monotonic() < deadline and node.poll() is None:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.05)
-            assert node.poll() is None, log.read_text()
-            yield Node(port, log)
-        finally:
-            node.send_signal(signal.SIGTERM)
-            node.wait(timeout=30)
+    with serving(directory, port):
+        yield Node(port, directory / "log")

@@ -1,11 +1,8 @@
 """`zeroserve run` with its defaults, a recorder behind it, and clients that send bytes as they are."""
 
 import contextlib
-import signal
 import socket
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +12,8 @@ from ports import free_port
 sys.path.insert(0, str(Path(__file__).parent))
 
 from recording import Recorder
+from starting import serving
 
-ZEROSERVE = Path(sys.executable).parent / "zeroserve"
-START_TIMEOUT_S = 60
 # Nobody waits longer for bytes that have to come; deadlines of the engine have a test of their own.
 READ_TIMEOUT_S = 20
 CADDYFILE = """{{
@@ -72,22 +68,8 @@ def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reliability")
     recorder, port = Recorder(), free_port()
     (folder / "Caddyfile").write_text(CADDYFILE.format(port=port, backend=recorder.port))
-    command = [ZEROSERVE, "run", "--config", folder / "Caddyfile", "--admin", "off", "--workers", "1"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            time.sleep(0.05)
+    with contextlib.closing(recorder), serving(folder, port):
         yield Site(port, recorder)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        recorder.close()
 
 
 @pytest.fixture

@@ -7,23 +7,19 @@ import contextlib
 import datetime
 import http.client
 import os
-import signal
 import socket
 import socketserver
 import ssl
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from ports import free_ports
 from signing import Authority, key_pem, name_of, pem
+from starting import apart, serving
 
-ZEROSERVE = Path(sys.executable).parent / "zeroserve"
 PATIENCE_S = 60
 LARGE = 3 << 20
 CADDYFILE = """\
@@ -130,27 +126,10 @@ def ports(request, tmp_path_factory, authority):
         for name, handler in (("echo", Echo), ("greeter", Greeter), ("secure", Secure)):
             found[name] = stack.enter_context(listening(handler))
         (folder / "Caddyfile").write_text(CADDYFILE.format(**found))
-        environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": os.environ["PATH"]}
-        environment |= {name: value for name, value in os.environ.items() if name == "ZEROSERVE_ENGINE"}
-        command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--io", request.param]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-        try:
-            wait_for(found["plain"], process, folder / "log")
-            yield found
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=PATIENCE_S)
-
-
-def wait_for(port, process, log):
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(log.read_text())
-        time.sleep(0.05)
+        stack.enter_context(
+            serving(folder, found["plain"], options=("--io", request.param), environment=apart(folder))
+        )
+        yield found
 
 
 def connect(port):

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -20,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from ports import free_port
 from signing import Authority, key_pem, name_of, pem
+from starting import ZEROSERVE, apart, started
 
-ZEROSERVE = Path(sys.executable).parent / "zeroserve"
 PATIENCE_S = 60
 CHANGES = 5
 CLIENTS = 3
@@ -36,12 +35,8 @@ class Serving:
         self.folder, self.port = folder, free_port()
         self.authority = Authority("an authority")
         (folder / "ca.pem").write_bytes(pem(self.authority.certificate))
-        self.environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": os.environ["PATH"]}
-        self.environment |= {name: value for name, value in os.environ.items() if name == "ZEROSERVE_ENGINE"}
+        self.environment = apart(folder)
         self.write("first", PLAIN)
-        command = [ZEROSERVE, "run", "--admin", "admin.sock", "--workers", "2"]
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=folder, env=self.environment, stdout=log, stderr=log)
 
     def write(self, name, policy):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -108,12 +103,9 @@ def children_of(pid, command):
 @pytest.fixture
 def serving(tmp_path):
     found = Serving(tmp_path)
-    try:
-        found.wait()
+    command = [ZEROSERVE, "run", "--admin", "admin.sock", "--workers", "2"]
+    with started(command, tmp_path, found.port, environment=found.environment) as found.process:
         yield found
-    finally:
-        found.process.send_signal(signal.SIGTERM)
-        found.process.wait(timeout=PATIENCE_S)
 
 
 def test_a_session_resumes_in_the_engine_that_follows(serving):

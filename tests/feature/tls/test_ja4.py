@@ -5,18 +5,15 @@ Needs the engine's binary (`make setup`, or ZEROSERVE_ENGINE); without it these 
 
 import contextlib
 import hashlib
-import os
-import signal
 import socket
 import ssl
 import struct
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from ports import free_port
+from starting import apart, serving
 
 ZEROSERVE = Path(sys.executable).parent / "zeroserve"
 PATIENCE_S = 60
@@ -38,21 +35,8 @@ https://a.test:{port}, https://:{port} {{
 def port(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("ja4"), free_port()
     (folder / "Caddyfile").write_text(CADDYFILE.format(port=port))
-    environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": os.environ["PATH"]}
-    environment |= {name: value for name, value in os.environ.items() if name == "ZEROSERVE_ENGINE"}
-    command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            break
-        if process.poll() is not None or time.monotonic() > deadline:
-            pytest.fail((folder / "log").read_text())
-        time.sleep(0.05)
-    yield port
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=PATIENCE_S)
+    with serving(folder, port, environment=apart(folder)):
+        yield port
 
 
 def ask(port, context, name):

@@ -7,10 +7,8 @@ import contextlib
 import datetime
 import http.server
 import os
-import signal
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +22,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from ports import free_port
 from signing import Authority, key_pem, name_of, pem
+from starting import apart, serving
 from zeroserve_dataplane.agent.stapling import StapleError, ask_responder, find_question, judge_response
 from zeroserve_ir._pb import resources_pb2 as pb
 
@@ -226,14 +225,8 @@ def served(tmp_path, authority, responder):
     port = free_port()
     site = f"https://stapled.test:{port} {{\n\tbind 127.0.0.1\n\ttls chain.pem key.pem\n\trespond x\n}}\n"
     (tmp_path / "Caddyfile").write_text("{\n\tauto_https disable_redirects\n}\n" + site)
-    environment = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    environment |= {name: value for name, value in os.environ.items() if name == "ZEROSERVE_ENGINE"}
-    command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
-    yield port, process, tmp_path / "log"
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=PATIENCE_S)
+    with serving(tmp_path, port, environment=apart(tmp_path)) as process:
+        yield port, process, tmp_path / "log"
 
 
 def test_clients_get_the_response_with_the_certificate(served, responder):

@@ -3,19 +3,12 @@
 import contextlib
 import http.client
 import http.server
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
 from ports import free_port
+from starting import serving
 
-ZEROSERVE = Path(sys.executable).parent / "zeroserve"
-START_TIMEOUT_S = 60
 ANSWER_TIMEOUT_S = 20
 HEAD = "{\n\tadmin off\n\tauto_https off\n}\n"
 
@@ -75,28 +68,16 @@ def backends():
 @pytest.fixture
 def serve(tmp_path):
     """Return a function that serves routes on one port and returns it."""
-    nodes = []
+    with contextlib.ExitStack() as nodes:
 
-    def start(routes):
-        port = free_port()
-        (tmp_path / "Caddyfile").write_text(f"{HEAD}http://:{port} {{\n\tbind 127.0.0.1\n{routes}\n}}\n")
-        command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
-        log = (tmp_path / "log").open("wb")
-        node = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
-        nodes.append((node, log))
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and node.poll() is None:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                return port
-            time.sleep(0.05)
-        pytest.fail((tmp_path / "log").read_text())
+        def start(routes):
+            port = free_port()
+            text = f"{HEAD}http://:{port} {{\n\tbind 127.0.0.1\n{routes}\n}}\n"
+            (tmp_path / "Caddyfile").write_text(text)
+            nodes.enter_context(serving(tmp_path, port))
+            return port
 
-    yield start
-    for node, log in nodes:
-        node.send_signal(signal.SIGTERM)
-        node.wait(timeout=30)
-        log.close()
+        yield start
 
 
 def ask(port, path, method="GET", body=None):
