@@ -208,19 +208,20 @@ class _Drafting:
         listeners = [self.listener_names[one] for one in server.listen if one in self.listener_names]
         hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
         by_body: dict[tuple[tuple[tuple[int, str], ...], bytes, bool], list[str]] = {}
-        policies: dict[bytes, HostPolicy] = {}
+        policies = self.policies.read(server)
+        by_key: dict[bytes, HostPolicy] = {}
         answering = AnsweringSites(server)
         single = "*" in hosts
         for host in dict.fromkeys(host.removeprefix("*") if host == "*" else host for host in hosts):
-            policy = self.policies.find(server, host)
-            policies[policy.key] = policy
+            policy = policies.find(host)
+            by_key[policy.key] = policy
             by_body.setdefault((answering.find(host), policy.key, single and not host), []).append(host)
         for (body, key, behind_single), names in by_body.items():
             site = _join_sites(self.sites, body) if body else None
             if behind_single:
                 site = _put_first(_join_sites(self.sites, answering.find("*")), site)
             if site is not None:
-                self._add_host(site, names, listeners, policies[key])
+                self._add_host(site, names, listeners, by_key[key])
 
     def add_streams(self) -> None:
         """Add the virtual hosts of `layer4`, and the listeners that no site has."""

@@ -84,8 +84,21 @@ class _NamedPolicy:
         return any(matches_wildcard(host, name) for name in self.wildcards)
 
 
+@dataclass(frozen=True, slots=True)
+class ServerPolicies:
+    """The policies of one server's hosts, in the order in which they are asked."""
+
+    named: tuple[_NamedPolicy, ...]
+    other: HostPolicy
+    """Of hosts that no policy takes."""
+
+    def find(self, host: str) -> HostPolicy:
+        """Return what holds for a host; "" is any other."""
+        return next((one.policy for one in self.named if one.fits(host)), self.other)
+
+
 class SitePolicies:
-    """Connection policies of all servers, each read once."""
+    """Reads the connection policies of servers."""
 
     def __init__(
         self,
@@ -97,33 +110,22 @@ class SitePolicies:
         self.options = options
         self.others: Json = options.others.value()
         self.directives = [_list_directives(site) for site in sites]
+        self.files = {pair[0] for found in self.directives for one in found for pair in one.get("files", ())}
         self.read_file = read_file
         self.certificates = certificates
-        # By identity, beside the server itself: it holds all its sites, and its hash visits them all.
-        self._servers: dict[int, tuple[Server, list[_NamedPolicy], bool]] = {}
 
-    def find(self, server: Server, host: str) -> HostPolicy:
-        """Return what holds for a host of a server; "" is any other."""
+    def read(self, server: Server) -> ServerPolicies:
+        """Return the policies of a server; files that they name are read."""
         if not any(one.scheme is Scheme.HTTPS for served in server.sites for one in served.addresses):
-            return HostPolicy()
-        _, policies, strict = self._read(server)
-        found = next((named.policy for named in policies if named.fits(host)), None)
-        return found or HostPolicy(strict_sni_host=strict)
-
-    def _read(self, server: Server) -> tuple[Server, list[_NamedPolicy], bool]:
-        if id(server) not in self._servers:
-            files = {pair[0] for found in self.directives for one in found for pair in one.get("files", ())}
-            written = connection_policies(
-                server, self.directives.__getitem__, dict.fromkeys(files, "file"), self.options, self.others
-            )
-            strict = self._find_strict(server)
-            if strict is None:
-                strict = any(policy.get("client_authentication") for policy in written)
-            policies = [
-                _NamedPolicy.of(one.get("match", {}).get("sni"), self._build(one, strict)) for one in written
-            ]
-            self._servers[id(server)] = (server, policies, strict)
-        return self._servers[id(server)]
+            return ServerPolicies((), HostPolicy())
+        written = connection_policies(
+            server, self.directives.__getitem__, dict.fromkeys(self.files, "file"), self.options, self.others
+        )
+        strict = self._find_strict(server)
+        if strict is None:
+            strict = any(policy.get("client_authentication") for policy in written)
+        named = (_NamedPolicy.of(one.get("match", {}).get("sni"), self._build(one, strict)) for one in written)
+        return ServerPolicies(tuple(named), HostPolicy(strict_sni_host=strict))
 
     def _find_strict(self, server: Server) -> bool | None:
         for one in self.others.get("servers", ()):
