@@ -137,7 +137,12 @@ class _Server:
     async def _listen_for_commands(self, stack: contextlib.AsyncExitStack) -> None:
         if self.settings.admin_socket is None:
             return
-        handlers = {"reload": self._reload, "status": self._describe, "stop": self._stop, "upgrade": self._upgrade}
+        handlers = {
+            "reload": self._reload,
+            "status": self._describe,
+            "stop": self._stop,
+            "upgrade": self._upgrade,
+        }
         try:
             await stack.enter_async_context(AdminServer(self.settings.admin_socket, handlers))
         except (AdminError, OSError) as error:

@@ -124,7 +124,9 @@ class SitePolicies:
         strict = self._find_strict(server)
         if strict is None:
             strict = any(policy.get("client_authentication") for policy in written)
-        named = (_NamedPolicy.of(one.get("match", {}).get("sni"), self._build(one, strict)) for one in written)
+        named = (
+            _NamedPolicy.of(one.get("match", {}).get("sni"), self._build(one, strict)) for one in written
+        )
         return ServerPolicies(tuple(named), HostPolicy(strict_sni_host=strict))
 
     def _find_strict(self, server: Server) -> bool | None:
