@@ -193,7 +193,7 @@ class Node:
             await self._link.drain(timeout_ms, leave=True)
 
     async def upgrade(self) -> None:
-        """Replace the engine by the binary that lies at its path now, while it serves; UpgradeError if not."""
+        """Replace the engine by the binary installed now, while it serves. UpgradeError if it was not."""
         if self._link is None:
             raise UpgradeError("no engine runs")
         done, failed = self.state.engine.upgrades, self.state.engine.upgrades_failed
