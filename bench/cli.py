@@ -1,4 +1,4 @@
-"""The bench commands: compare, changes, ingresses, hosts, cluster, setup. Entry of `python -m bench`.
+"""The bench commands: compare, changes, ingresses, hosts, cluster, hitless, soak, setup: `python -m bench`.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import changing, clustering, filling, hosting
+from bench import changing, clustering, filling, hitless, hosting, soaking
 from bench.comparing import Comparison, Plan
 from bench.guarding import GuardError, exclusive, require_free_port
 from bench.installing import SetupError, cache_directory, install, make_certificate
@@ -38,6 +38,8 @@ examples:
   make bench BENCH=changes                     hot change under load
   make bench BENCH=ingresses                   start with 10,000 Ingresses
   make bench BENCH=hosts                       100,000 virtual hosts, cold and from the last good snapshot
+  make bench BENCH="hitless --upgrades 100 --kills 100"
+  make bench BENCH="soak --hours 24"           mixed traffic, changes and upgrades; what grows
   make bench BENCH=cluster                     changes among 1,000 Ingresses on a real cluster
 """
 
@@ -105,6 +107,14 @@ def build_parser() -> argparse.ArgumentParser:
     cluster = commands.add_parser("cluster", parents=[common], help="changes on a real cluster (root)")
     clustering.add_arguments(cluster)
     cluster.set_defaults(run=run_cluster)
+
+    handing = commands.add_parser("hitless", parents=[common], help="engine upgrades and kills under load")
+    hitless.add_arguments(handing)
+    handing.set_defaults(run=run_hitless)
+
+    soak = commands.add_parser("soak", parents=[common], help="mixed traffic and changes for hours")
+    soaking.add_arguments(soak)
+    soak.set_defaults(run=run_soak)
 
     setup = commands.add_parser("setup", parents=[common], help="fetch and build what the others need")
     setup.set_defaults(run=run_setup)
@@ -205,6 +215,18 @@ def run_hosts(options: argparse.Namespace) -> int:
         if name not in PROXIES:
             raise ValueError(f"no proxy `{name}`; there are {', '.join(PROXIES)}")
     return hosting.run(options, install(say, names), cache_directory(), say)
+
+
+def run_hitless(options: argparse.Namespace) -> int:
+    """`hitless`: the report on stdout; 1 when anybody was refused, or lost what no killed process held."""
+    cache = cache_directory()
+    return hitless.run(options, cache, make_certificate(cache / "certificate"), say)
+
+
+def run_soak(options: argparse.Namespace) -> int:
+    """`soak`: the report on stdout; 1 when anything was lost, or grows."""
+    cache = cache_directory()
+    return soaking.run(options, cache, make_certificate(cache / "certificate"), say)
 
 
 def run_cluster(options: argparse.Namespace) -> int:
