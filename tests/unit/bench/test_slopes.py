@@ -1,6 +1,7 @@
 """Lines through samples: what grows for sure, and what only looks so."""
 
 import pytest
+
 from bench.slopes import HOUR_S, fit_slope
 
 
