@@ -103,6 +103,21 @@ pub struct Refuse {
     pub reason: &'static str,
 }
 
+pub const MALFORMED_HOST: &str = "malformed Host";
+pub const HOST_MISSING: &str = "no Host field";
+
+/// Why paths and queries are refused that Go's server reads.
+pub const STRICTER: [&str; 8] = [
+    "encoded backslash in path",
+    "encoded control character in path",
+    "character not allowed in path",
+    "dot segment with a path parameter",
+    "non-shortest UTF-8 in path",
+    "dot segment behind an encoded slash",
+    "encoded slash in path",
+    "character not allowed in query",
+];
+
 /// How the body's end is told in a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {

@@ -18,7 +18,7 @@ from zeroserve_ir.caddyfile.encoding import encode_route, encode_routes
 from zeroserve_ir.caddyfile.listening import ServedSite, Server, pair_sites
 from zeroserve_ir.caddyfile.meaning.authorities import DEFAULT_AUTHORITY
 from zeroserve_ir.caddyfile.meaning.ordering import EXCLUSIVE, merge_routes
-from zeroserve_ir.caddyfile.meaning.securing import simple_directive
+from zeroserve_ir.caddyfile.meaning.securing import list_directives
 from zeroserve_ir.tree import (
     DEFAULT_OPTIONS,
     Configuration,
@@ -78,11 +78,7 @@ class _Adapter:
 
     def _tls_directives(self, index: int) -> list[Json]:
         tls = self.sites[index].tls
-        if tls is None:
-            return []
-        if tls.directives:
-            return [directive.value() for directive in tls.directives]
-        return [simple_directive(tls)]
+        return [] if tls is None else list_directives(tls)
 
     def _tag_certificates(self) -> dict[str, str]:
         """Name each certificate file once, in the order of the text."""

@@ -237,7 +237,7 @@ def _decode_variables(found: Json) -> SetVariables | NameLoggers:
 
 def _decode_auth(found: Json) -> BasicAuth:
     provider = found["providers"]["http_basic"]
-    accounts = tuple((one["username"], one["password"]) for one in provider["accounts"])
+    accounts = tuple((one["username"], one["password"]) for one in provider.get("accounts", ()))
     return BasicAuth(accounts, provider.get("realm", "restricted"))
 
 

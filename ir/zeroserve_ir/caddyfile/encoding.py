@@ -275,11 +275,12 @@ def _encode_body(handler: RequestBody) -> Json:
 
 def _encode_auth(handler: BasicAuth) -> Json:
     argon = any(hashed.startswith("$argon2id$") for _, hashed in handler.accounts)
-    provider = {
-        "accounts": [{"username": name, "password": hashed} for name, hashed in handler.accounts],
+    provider: Json = {
         "hash": {"algorithm": "argon2id" if argon else "bcrypt"},
         "hash_cache": {},
     }
+    if handler.accounts:
+        provider["accounts"] = [{"username": name, "password": hashed} for name, hashed in handler.accounts]
     if handler.realm != "restricted":
         provider["realm"] = handler.realm
     return {"providers": {"http_basic": provider}}

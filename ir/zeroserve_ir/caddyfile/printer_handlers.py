@@ -105,9 +105,14 @@ def split_handler(handler: Handler) -> tuple[Handler, ...]:
         case Headers():
             plain = replace(handler.response, default=())
             conditional = HeaderOperations(default=handler.response.default)
+            empty = handler.deferred and not handler.request and not conditional
             return (
                 *(Headers(request=one) for one in _split_operations(handler.request)),
-                *((replace(handler, request=NO_HEADER_OPERATIONS, response=plain),) if plain else ()),
+                *(
+                    (replace(handler, request=NO_HEADER_OPERATIONS, response=plain),)
+                    if plain or empty
+                    else ()
+                ),
                 *((Headers(response=conditional),) if conditional else ()),
             )
         case StaticResponse(headers=headers) if (

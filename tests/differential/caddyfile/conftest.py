@@ -17,12 +17,18 @@ class StockCaddy:
         self.folder = folder
 
     def adapt(self, text):
+        done = self._adapt(text)
+        assert done.returncode == 0, done.stderr + "\n" + text
+        return json.loads(done.stdout)
+
+    def refuses(self, text):
+        return self._adapt(text).returncode != 0
+
+    def _adapt(self, text):
         path = self.folder / "Caddyfile"
         path.write_bytes(text.encode())
         command = [CADDY, "adapt", "--adapter", "caddyfile", "--config", path]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr + "\n" + text
-        return json.loads(done.stdout)
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
     def format(self, text):
         command = [CADDY, "fmt", "-"]

@@ -60,6 +60,7 @@ def read(path):
     text = path.read_text()
     for name, value in {"HASH": "$2a$04$x", "SITE": ".", "CERTIFICATE": "c", "KEY": "k"}.items():
         text = text.replace(f"{{${name}}}", value)
+    text = text.replace("{$TLS_PORT}", "1235")
     configuration, findings = read_configuration(re.sub(r"{\$\w+}", "1234", text), environment={})
     assert [one for one in findings if one.severity is Severity.ERROR] == []
     return configuration

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zeroserve_ir.caddyfile.adapting import adapt_configuration
 from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.codes import Code
@@ -100,6 +101,7 @@ def test_basic_auth_without_accounts_lets_nobody_in_and_says_so():
     configuration, (found,) = read_configuration("a {\n\tbasic_auth\n\trespond x\n}\n", environment={})
     assert (found.code, found.severity) == (Code.ZS0102, Severity.WARNING)
     assert configuration.sites[0].routes[0].handlers[0] == BasicAuth(())
+    assert "accounts" not in str(adapt_configuration(configuration))
 
 
 def test_a_second_site_without_braces_is_explained():

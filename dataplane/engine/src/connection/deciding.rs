@@ -5,7 +5,7 @@ use super::responding::Origin;
 use super::{Phase, Waiting};
 use crate::error::Failure;
 use crate::exchange::texts::USER_VARIABLE;
-use crate::exchange::{Refuse, StaticAnswer};
+use crate::exchange::{self, Refuse, StaticAnswer};
 use crate::http2::hpack::encoder;
 use crate::metrics::{Counter, PluginCount};
 use crate::program::run::{Decision, Operation};
@@ -232,12 +232,12 @@ impl Worker {
     }
 
     /// An answer without fields that a program could change.
-    fn send_plain_answer<I: Io>(&mut self, io: &mut I, socket: SocketId, status: u16) {
+    fn send_plain_answer<I: Io>(&mut self, io: &mut I, socket: SocketId, refuse: Refuse) {
         if !self.is_stream(socket) {
-            return self.send_downstream(io, socket, plain_answer(status).as_bytes());
+            return self.send_downstream(io, socket, plain_answer(refuse).as_bytes());
         }
         let mut block = Vec::new();
-        encoder::status(status, &mut block);
+        encoder::status(refuse.status, &mut block);
         encoder::field(b"content-length", b"0", &mut block);
         self.write_stream(io, socket, block.len(), &block, true, &[]);
     }
@@ -246,14 +246,14 @@ impl Worker {
     pub fn refuse_head<I: Io>(&mut self, io: &mut I, socket: SocketId, refuse: Refuse) {
         self.metrics.add(Counter::RefusedHead, 1);
         self.metrics.request(refuse.status, 0);
-        let message = plain_answer(refuse.status);
+        let message = plain_answer(refuse);
         self.send_downstream(io, socket, message.as_bytes());
         self.linger(io, socket);
     }
 
     /// Refuses a parsed request whose exchange never began properly.
     pub fn refuse<I: Io>(&mut self, io: &mut I, socket: SocketId, refuse: Refuse) {
-        self.send_plain_answer(io, socket, refuse.status);
+        self.send_plain_answer(io, socket, refuse);
         if let Some(down) = self.downstream(socket) {
             down.serving.status = refuse.status;
             down.serving.reason = refuse.reason;
@@ -287,7 +287,10 @@ impl Worker {
     }
 }
 
-fn plain_answer(status: u16) -> String {
+/// What is no request, or names no site, gets the line of text that Go's server sends, up to the connection's end; others
+/// get the shortest answer.
+fn plain_answer(refuse: Refuse) -> String {
+    let status = refuse.status;
     let reason = match status {
         400 => "Bad Request",
         405 => "Method Not Allowed",
@@ -300,5 +303,15 @@ fn plain_answer(status: u16) -> String {
         505 => "HTTP Version Not Supported",
         _ => "Error",
     };
-    format!("HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    let cause = match refuse.reason {
+        exchange::MALFORMED_HOST => ": malformed Host header",
+        exchange::HOST_MISSING => ": missing required Host header",
+        _ => "",
+    };
+    let (field, text) = match status {
+        400 if exchange::STRICTER.contains(&refuse.reason) => ("Content-Length: 0", String::new()),
+        400 | 431 => ("Content-Type: text/plain; charset=utf-8", format!("{status} {reason}{cause}")),
+        _ => ("Content-Length: 0", String::new()),
+    };
+    format!("HTTP/1.1 {status} {reason}\r\n{field}\r\nConnection: close\r\n\r\n{text}")
 }

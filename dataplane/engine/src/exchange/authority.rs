@@ -10,9 +10,10 @@ pub(super) fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// Checks `host[:port]` (RFC 3986 3.2.2, without user information). Lower-cases it and cuts a trailing dot, unless it is
-/// to stay `as_sent`.
+/// to stay `as_sent`; then a name has all characters that the grammar gives it, percent signs apart, as sites of any host
+/// may be asked for `*`.
 pub(super) fn normalise_authority(authority: &mut Vec<u8>, as_sent: bool) -> Result<(), Refuse> {
-    const REFUSE: Refuse = Refuse { status: 400, reason: "malformed Host" };
+    const REFUSE: Refuse = Refuse { status: 400, reason: super::MALFORMED_HOST };
     if !as_sent {
         authority.make_ascii_lowercase();
     }
@@ -31,7 +32,11 @@ pub(super) fn normalise_authority(authority: &mut Vec<u8>, as_sent: bool) -> Res
         }
         _ => {
             host.len() <= 255
-                && host.iter().all(|&c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'))
+                && host.iter().all(|&c| {
+                    c.is_ascii_alphanumeric()
+                        || matches!(c, b'-' | b'.' | b'_')
+                        || (as_sent && b"~!$&'()*+,;=".contains(&c))
+                })
         }
     };
     if !port_valid || !host_valid || (host.is_empty() && !port.is_empty()) || host.starts_with(b".") {

@@ -317,7 +317,7 @@ impl Exchange {
             return Err(Refuse { status: 400, reason: "more than one Host field" });
         }
         if hosts == 0 && head.http_minor > 0 {
-            return Err(Refuse { status: 400, reason: "no Host field" });
+            return Err(Refuse { status: 400, reason: super::HOST_MISSING });
         }
         Ok(())
     }

@@ -51,8 +51,20 @@ impl Exchange {
     fn write_request_line(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.method);
         out.push(b' ');
+        let start = out.len();
         self.write_uri(out);
+        if self.is_target_bare() {
+            out.remove(start);
+        }
         out.extend_from_slice(b" HTTP/1.1\r\n");
+    }
+
+    /// Whether the target goes up without its slash, as Caddy sends what `try_files` and `rewrite` leave without one; never
+    /// where a reader could take its first segment for a scheme or an authority.
+    fn is_target_bare(&self) -> bool {
+        let first = self.path.iter().skip(1).take_while(|&&byte| byte != b'/');
+        let mut plain = first.map(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+        self.as_caddy && self.bare_bytes() == 1 && self.path.len() > 1 && plain.all(|plain| plain)
     }
 
     fn push_host(&self, out: &mut Vec<u8>) {

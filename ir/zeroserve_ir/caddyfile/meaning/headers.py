@@ -92,10 +92,8 @@ def read_header(segment: Segment, _: Reading) -> list[Headers]:
     handlers = [
         Headers(response=builder.build(), deferred=builder.deferred, require=wanted)
         for builder, wanted in ((plain, require), (conditional, None))
-        if builder.build()
+        if builder.build() or builder.deferred
     ]
-    if not handlers:
-        raise wrong_count(segment, "header FIELD [VALUE [REPLACEMENT]]")
     return handlers
 
 

@@ -44,6 +44,16 @@ PROTOCOLS = ("tls1.2", "tls1.3")
 _DNS_OPTIONS = ("resolvers", *(name for name in CHALLENGE_FIELDS if name != "resolvers"))
 
 
+def list_directives(tls: SiteTls) -> list[Json]:
+    """Return the objects of a site's directives."""
+    return [directive.value() for directive in tls.directives] or [simple_directive(tls)]
+
+
+def names_issuer(tls: SiteTls) -> bool:
+    """Whether `tls` says who signs the site's certificates."""
+    return any(directive.get("issuers") for directive in list_directives(tls))
+
+
 def read_tls(segment: Segment, tls: SiteTls | None, options: Mapping[str, Any], reading: Reading) -> SiteTls:
     """Add one `tls` directive to what the site has; `options` are the global ones that are carried."""
     directive = _read_directive(segment, options, reading)

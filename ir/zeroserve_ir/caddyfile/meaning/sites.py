@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zeroserve_ir.caddyfile import syntax
 from zeroserve_ir.caddyfile.lexer import Token
-from zeroserve_ir.caddyfile.listening import listen_address, pair_sites
+from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.meaning.addresses import resolve_address, split_address
 from zeroserve_ir.caddyfile.meaning.bodies import read_body
 from zeroserve_ir.caddyfile.meaning.carried_options import read_bind
@@ -29,6 +29,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     refusal,
 )
 from zeroserve_ir.caddyfile.meaning.securing import read_tls
+from zeroserve_ir.caddyfile.meaning.sharing import KeyedSite, find_mixed_schemes, find_unsignable_hosts
 from zeroserve_ir.caddyfile.meaning.shorthands import expand_segment
 from zeroserve_ir.caddyfile.parser import parse
 from zeroserve_ir.caddyfile.syntax import Segment, SiteBlock
@@ -79,7 +80,11 @@ def read_configuration_with_texts(
     drafts = [_read_site(block, options, others, reading) for block in tree.sites]
     drafts = [draft for draft in drafts if draft.site.addresses]
     _refuse_equal_addresses(drafts, reading)
-    sites = _route_sites(drafts, reading)
+    servers = pair_sites([draft.site for draft in drafts])
+    keyed = [KeyedSite(draft.site, draft.keys) for draft in drafts]
+    reading.diagnostics += find_unsignable_hosts(keyed, options, others)
+    reading.diagnostics += find_mixed_schemes(servers, keyed, options, others)
+    sites = _route_sites(drafts, servers, reading)
     _check_invoked(named_routes, reading)
     configuration = Configuration(sites, options, named_routes)
     return ReadConfiguration(configuration, tuple(reading.diagnostics), tree.texts)
@@ -200,10 +205,10 @@ def _refuse_equal_addresses(drafts: list[_Draft], reading: Reading) -> None:
                     reading.diagnostics.append(Diagnostic(Code.ZS0108, message, key.span, help=cure))
 
 
-def _route_sites(drafts: list[_Draft], reading: Reading) -> tuple[Site, ...]:
+def _route_sites(drafts: list[_Draft], servers: Iterable[Server], reading: Reading) -> tuple[Site, ...]:
     """Build the routes in the order of Caddy's servers, which the numbers of groups show."""
     routes: dict[int, tuple[Route, ...]] = {}
-    for server in pair_sites([draft.site for draft in drafts]):
+    for server in servers:
         for served in server.sites:
             built = build_routes(drafts[served.index].placed, reading, sort=True)
             routes.setdefault(served.index, built)
