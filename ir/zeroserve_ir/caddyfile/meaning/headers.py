@@ -89,12 +89,11 @@ def read_header(segment: Segment, _: Reading) -> list[Headers]:
         tokens = (inner.name.with_text(name.removesuffix(":")), *inner.arguments)
         (conditional if name.startswith("?") else plain).read(tokens, response=True)
     plain.deferred = plain.deferred or deferred
-    handlers = [
+    return [
         Headers(response=builder.build(), deferred=builder.deferred, require=wanted)
         for builder, wanted in ((plain, require), (conditional, None))
         if builder.build() or builder.deferred
     ]
-    return handlers
 
 
 def read_request_header(segment: Segment, _: Reading) -> Headers:
