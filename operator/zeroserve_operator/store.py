@@ -184,7 +184,9 @@ class Store:
                     self._secrets_named[secret] += step
                 for secret in _accounts_of(view):
                     self._accounts_named[secret] += step
-            case ZeroservePlugin():
+            case ZeroservePlugin(upstreams=upstreams):
+                for grant in upstreams:
+                    self._services_named[namespace, grant.service] += step
                 for named in inputs_of(view):
                     self._plugins_named[named] += step
             case ZeroserveRoute():

@@ -19,6 +19,7 @@ from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, make_resource
 from zeroserve_ir.model import CertificateRequest, EndpointAddress
 from zeroserve_ir.program.clusters import EndpointsSource
+from zeroserve_ir.sources import Origin
 
 from zeroserve_operator.building.certificates import BuiltCertificate, build_certificate
 from zeroserve_operator.building.claiming import Claims
@@ -106,6 +107,8 @@ class _Known:
     )
     sources: dict[str, EndpointsSource] = field(default_factory=dict)
     hosts_of_source: dict[str, set[str]] = field(default_factory=dict)
+    plugins_of_source: dict[str, set[str]] = field(default_factory=dict)
+    """By the name of endpoints: namespace/name of ZeroservePlugins that may reach them."""
     sources_of_service: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     endpoints: dict[str, ServiceEndpoints] = field(default_factory=dict)
     outcomes: dict[ObjectKey, ObjectOutcome] = field(default_factory=dict)
@@ -195,6 +198,10 @@ class Builder:
                 self._resources.count(plugin.resources, step)
                 for needed in inputs_of(plugin.view):
                     _link(known.plugins_of_input, needed, key.name, step)
+                for source in plugin.endpoints:
+                    known.sources[source.name] = source
+                    _link(known.plugins_of_source, source.name, plugin.name, step)
+                    touched.sources.add(source.name)
         if new is not None:
             known.plugins[key] = new
 
@@ -297,7 +304,8 @@ class Builder:
         """Find the endpoints of a source; several upstreams add up."""
         known, source = self._known, self._known.sources[name]
         services = [(item.service.namespace, item.service.name) for item in source.upstreams if item.service]
-        users = known.hosts_of_source.get(name)
+        hosts, plugins = known.hosts_of_source.get(name, ()), known.plugins_of_source.get(name, ())
+        users = bool(hosts or plugins)
         for service in services:
             _link(known.sources_of_service, service, name, 1 if users else -1)
         before = known.endpoints.pop(name, None)
@@ -323,8 +331,10 @@ class Builder:
         if before is None or before.addresses != after.addresses:
             self._resources.put((int(pb.ENDPOINTS), name), draft_endpoints(name, after.addresses))
         if before is None or before.problems != after.problems:
-            for host in users:
+            for host in hosts:
                 touched.objects.update(known.parts.get(host, ()))
+            for plugin in plugins:
+                touched.objects.add(ObjectKey(Kind.ZEROSERVE_PLUGIN, *plugin.split("/")))
 
     def _take_certificate(self, name: str, store: Store, now: datetime, touched: _Touched) -> None:
         """Build one certificate; whether it is about to expire is asked once a day."""
@@ -372,7 +382,8 @@ class Builder:
         if plugin is not None:
             names = tuple((int(item.type), item.name) for item in plugin.resources)
             generation = plugin.view.meta.generation
-            return ObjectOutcome((*told, *plugin.diagnostics), (), generation, names)
+            about_services = self._tell_user(key, plugin.users)
+            return ObjectOutcome((*told, *plugin.diagnostics, *about_services), (), generation, names)
         if plan is None:
             watched = key.kind in (Kind.INGRESS, Kind.ZEROSERVE_ROUTE) and key in store.views
             return ObjectOutcome(told, (), 0) if told and not watched else None
@@ -382,7 +393,7 @@ class Builder:
         for host in sorted(plan.parts):
             entry = known.hosts[host]
             found.update(dict.fromkeys(entry.findings.get(key, ())))
-            found.update(dict.fromkeys(self._tell_user(key, entry)))
+            found.update(dict.fromkeys(self._tell_user(key, entry.built.users)))
             if key in entry.built.served:
                 served.append(host)
                 resources += [
@@ -397,9 +408,11 @@ class Builder:
         generation = store.views[key].meta.generation
         return ObjectOutcome(tuple(found), tuple(served), generation, tuple(resources))
 
-    def _tell_user(self, key: ObjectKey, entry: HostEntry) -> Iterable[Diagnostic]:
-        """Yield what is wrong with the Services that an object names on a host."""
-        for reference, origin in entry.built.users:
+    def _tell_user(
+        self, key: ObjectKey, users: Iterable[tuple[tree.ServiceReference, Origin]]
+    ) -> Iterable[Diagnostic]:
+        """Yield what is wrong with the Services that an object names."""
+        for reference, origin in users:
             if (origin.namespace, origin.name, origin.kind) != (key.namespace, key.name, key.kind.value):
                 continue
             found = self._known.endpoints.get(f"{reference.namespace}/{reference.name}:{reference.port}")

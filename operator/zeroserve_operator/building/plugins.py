@@ -17,10 +17,12 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.drafting import make_resource
 from zeroserve_ir.plugins.faults import PluginError
 from zeroserve_ir.plugins.granting import (
     NO_CAPABILITY,
     GrantedSecret,
+    GrantedUpstream,
     Grants,
     draft_plugin,
     find_needs,
@@ -28,11 +30,19 @@ from zeroserve_ir.plugins.granting import (
 )
 from zeroserve_ir.plugins.modules import PluginModule
 from zeroserve_ir.plugins.reading import read_confined
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
 from zeroserve_ir.sources import Origin
 
 from zeroserve_operator.building.schemas import find_schema_fault, judge_config
 from zeroserve_operator.resources.objects import Kind, ObjectKey
-from zeroserve_operator.resources.plugins import ArtifactSource, ConfigMap, PluginFile, ZeroservePlugin
+from zeroserve_operator.resources.plugins import (
+    ArtifactSource,
+    ConfigMap,
+    PluginFile,
+    UpstreamGrant,
+    ZeroservePlugin,
+)
 from zeroserve_operator.resources.secrets import Secret
 
 CACHED_FILES_MAX = 64
@@ -53,6 +63,9 @@ class BuiltPlugin:
     module: PluginModule | None
     resources: tuple[pb.Resource, ...]
     diagnostics: tuple[Diagnostic, ...]
+    endpoints: tuple[EndpointsSource, ...] = ()
+    users: tuple[tuple[tree.ServiceReference, Origin], ...] = ()
+    """Services that it may reach, and the fields that name them."""
 
     @property
     def name(self) -> str:
@@ -93,6 +106,8 @@ def build_plugin(view: ZeroservePlugin, find: Callable[[ObjectKey], object | Non
             )
     if module is None or any(item.severity is Severity.ERROR for item in findings):
         return BuiltPlugin(view, None, (), tuple(findings))
+    upstreams = dict(list_upstreams(view))
+    clusters = {name: build_cluster(tree.ReverseProxy((upstream,))) for name, upstream in upstreams.items()}
     grants = Grants(
         capabilities=view.capabilities,
         fuel=view.fuel,
@@ -101,10 +116,35 @@ def build_plugin(view: ZeroservePlugin, find: Callable[[ObjectKey], object | Non
         value_bytes_max=view.value_bytes_max,
         body_bytes_max=view.body_bytes_max,
         secrets=secrets,
+        upstreams=tuple(
+            GrantedUpstream(grant.name, clusters[grant.name].name, grant.host or _host_of(view, grant))
+            for grant in view.upstreams
+        ),
         fetch_timeout_ms=view.fetch_timeout_ms,
     )
     resources = draft_plugin(f"{key.namespace}/{key.name}", key.namespace, module, grants)
-    return BuiltPlugin(view, module, resources, tuple(findings))
+    return BuiltPlugin(
+        view,
+        module,
+        (*resources, *map(make_resource, clusters.values())),
+        tuple(findings),
+        tuple(name_endpoints((upstream,)) for upstream in upstreams.values()),
+        tuple(
+            (upstream.service, key.origin.at(f"{grant.field}.service"))
+            for grant, upstream in zip(view.upstreams, upstreams.values(), strict=True)
+            if upstream.service is not None
+        ),
+    )
+
+
+def list_upstreams(view: ZeroservePlugin) -> tuple[tuple[str, tree.Upstream], ...]:
+    """Return the upstreams of a plugin by its names for them."""
+    space = view.meta.key.namespace
+    references = ((one, tree.ServiceReference(space, one.service, one.port)) for one in view.upstreams)
+    return tuple(
+        (grant.name, tree.Upstream(f"{_host_of(view, grant)}:{_number(grant)}", service))
+        for grant, service in references
+    )
 
 
 def find_calls(value: object) -> Iterator[tree.CallPlugin]:
@@ -168,8 +208,20 @@ def _resolve(call: tree.CallPlugin, namespace: str, find: FindPlugin) -> tree.Ca
         and not judge_config(plugin.view.config_schema, call.config)
     )
     # A name with two slashes is no resource's: such a call fails closed.
-    name = plugin.name if plugin is not None and callable_ else f"{namespace}/{call.plugin}/refused"
-    return dataclasses.replace(call, plugin=name)
+    if plugin is None or not callable_:
+        return dataclasses.replace(call, plugin=f"{namespace}/{call.plugin}/refused")
+    may_proxy = abi.Capability.PROXY in plugin.view.capabilities
+    upstreams = list_upstreams(plugin.view) if may_proxy else ()
+    return dataclasses.replace(call, plugin=plugin.name, upstreams=upstreams)
+
+
+def _host_of(view: ZeroservePlugin, grant: UpstreamGrant) -> str:
+    return f"{grant.service}.{view.meta.key.namespace}.svc"
+
+
+def _number(grant: UpstreamGrant) -> str:
+    """A Caddyfile takes port numbers alone; what is dialled is the reference, which keeps a port's name."""
+    return grant.port if grant.port.isdecimal() else "80"
 
 
 def _find(call: tree.CallPlugin, namespace: str, find: FindPlugin) -> BuiltPlugin | None:

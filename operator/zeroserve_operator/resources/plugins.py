@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,7 +31,9 @@ VALUE_BYTES_MAX = 64 << 20
 BODY_BYTES_MAX = 1 << 20
 FETCH_TIMEOUT_MS_MAX = 60_000
 SECRETS_MAX = 32
+UPSTREAMS_MAX = 16
 CONFIG_MAP_BYTES_MAX = 1 << 20
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,19 @@ class SecretGrant:
     name: str
     secret: str
     key: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamGrant:
+    """A Service of the plugin's namespace that it may send requests to, under the name that it says."""
+
+    name: str
+    service: str
+    port: str
+    """Number or name."""
+    host: str
+    """Host of its requests; "" is the Service's name in the cluster."""
     field: str
 
 
@@ -100,6 +116,7 @@ class ZeroservePlugin:
     secrets: tuple[SecretGrant, ...]
     config_schema: str
     """JSON Schema of the configuration of calls, as JSON text; "" is any."""
+    upstreams: tuple[UpstreamGrant, ...]
     shared: bool
     """Routes of other namespaces may call it."""
     fail_open: bool
@@ -140,6 +157,7 @@ def parse_zeroserve_plugin(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[Zer
         functions=spec.texts("functions"),
         capabilities=_read_capabilities(spec),
         secrets=_read_secrets(spec),
+        upstreams=_read_upstreams(spec),
         config_schema=_read_schema(spec),
         shared=spec.flag("shared") or False,
         fail_open=policy == "Open",
@@ -236,6 +254,25 @@ def _read_secrets(spec: Reader) -> tuple[SecretGrant, ...]:
         name, secret, key = item.required("name"), reference.required("name"), reference.required("key")
         grants.append(SecretGrant(name, secret, key, reference.origin.field))
     return tuple(grants)
+
+
+def _read_upstreams(spec: Reader) -> tuple[UpstreamGrant, ...]:
+    grants: dict[str, UpstreamGrant] = {}
+    for item in spec.items("upstreams")[:UPSTREAMS_MAX]:
+        service = item.child("service")
+        name, host = item.required("name"), item.text("host")
+        if name in grants:
+            item.complain("name", f"stands twice: {name!r}", "give each upstream a name of its own")
+        if host and not _HOST.fullmatch(host):
+            item.complain("host", f"must be a host name, with a port where it has one, not {host!r}")
+        port = service.text("port") if isinstance(service.raw.get("port"), str) else ""
+        number = None if port else service.number("port", 1, 65535)
+        if not port and number is None:
+            service.complain("port", "must be the number or the name of a port")
+        grants[name] = UpstreamGrant(
+            name, service.required("name"), port or str(number or 0), host, item.origin.field
+        )
+    return tuple(grants.values())
 
 
 def _read_schema(spec: Reader) -> str:

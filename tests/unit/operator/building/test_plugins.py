@@ -129,6 +129,16 @@ REFUSED = {
         "no public key in PEM",
     ),
     "artefact that nobody pulled": ({"source": {"oci": {"reference": ARTIFACT}}}, "ZS0312", "not here yet"),
+    "upstream's port": (
+        {"upstreams": [{"name": "a", "service": {"name": "b"}}]},
+        "ZS0301",
+        "spec.upstreams[0].service.port must be",
+    ),
+    "upstream's host": (
+        {"upstreams": [{"name": "a", "service": {"name": "b", "port": 80}, "host": "a\r\nb"}]},
+        "ZS0301",
+        "spec.upstreams[0].host must be",
+    ),
     "no base64": ({"source": {"inline": "%"}}, "ZS0301", "must be base64"),
     "no ELF file": ({"source": {"inline": "AAAA"}}, "ZS0603", "not a readable ELF file"),
     "too much fuel": ({"budget": {"fuel": 1 << 40}}, "ZS0301", "spec.budget.fuel"),
@@ -179,6 +189,76 @@ def test_a_former_version_is_served_with_a_warning_until_its_successor_is_here(f
 def test_a_file_of_another_place_is_not_served(file):
     built = build_artifact(ARTIFACT.replace("hello", "other"), pulled(file, "1", ARTIFACT))
     assert built.module is None
+
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: auth, namespace: shop}
+spec: {ports: [{name: web, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: auth-1, namespace: shop, labels: {kubernetes.io/service-name: auth}}
+addressType: IPv4
+ports: [{name: web, port: 8080}]
+endpoints: [{addresses: [10.0.0.7], conditions: {ready: true}}]
+"""
+
+
+def reached_by(loaded, name="shop/mark"):
+    """Return by name: the Host of requests, and the addresses that a plugin's upstreams lead to."""
+    found = {key: resource.payload for key, resource in loaded.draft.resources.items()}
+    reached = {}
+    for upstream in plugins_of(loaded)[name].upstreams:
+        cluster = pb.Cluster.FromString(found[pb.CLUSTER, upstream.cluster])
+        endpoints = pb.Endpoints.FromString(found[pb.ENDPOINTS, cluster.endpoints])
+        reached[upstream.name] = (upstream.host, [f"{one.address}:{one.port}" for one in endpoints.endpoints])
+    return reached
+
+
+def test_upstreams_are_services_of_its_namespace(build, file):
+    upstreams = [
+        {"name": "idp", "service": {"name": "auth", "port": 80}},
+        {"name": "other", "service": {"name": "auth", "port": "web"}, "host": "id.example"},
+    ]
+    loaded = build(dump(manifest(file, upstreams=upstreams)) + "---" + SERVICE)
+    assert findings_of(loaded) == []
+    assert reached_by(loaded) == {
+        "idp": ("auth.shop.svc", ["10.0.0.7:8080"]),
+        "other": ("id.example", ["10.0.0.7:8080"]),
+    }
+
+
+def test_a_service_that_is_not_there_is_told_and_harms_only_itself(build, file):
+    upstreams = [
+        {"name": "idp", "service": {"name": "auth", "port": 80}},
+        {"name": "gone", "service": {"name": "gone", "port": 80}},
+    ]
+    loaded = build(dump(manifest(file, upstreams=upstreams)) + "---" + SERVICE)
+    (found,) = loaded.diagnostics
+    assert (found.code.name, found.origin.field) == ("ZS0302", "spec.upstreams[1].service")
+    assert [addresses for _, addresses in reached_by(loaded).values()] == [["10.0.0.7:8080"], []]
+
+
+def test_without_the_plugin_its_endpoints_are_gone(file):
+    store, builder = Store(DEV_SETTINGS), Builder(DEV_SETTINGS)
+    now, key = datetime(2026, 11, 21, tzinfo=UTC), ObjectKey(Kind.ZEROSERVE_PLUGIN, "shop", "mark")
+    upstreams = [{"name": "idp", "service": {"name": "auth", "port": 80}}]
+    store.put(key, manifest(file, upstreams=upstreams))
+    kinds = {kind for kind, _ in builder.build(store, now).draft.resources}
+    assert {pb.PLUGIN, pb.CLUSTER, pb.ENDPOINTS} <= kinds
+    store.remove(key)
+    kinds = {kind for kind, _ in builder.build(store, now).draft.resources}
+    assert not {pb.PLUGIN, pb.CLUSTER, pb.ENDPOINTS} & kinds
+
+
+def test_a_call_may_be_sent_on_where_the_plugin_may_proxy(file):
+    upstreams = [{"name": "idp", "service": {"name": "auth", "port": 80}}]
+    for capabilities, count in ((["request_write"], 0), (["request_write", "proxy"], 1)):
+        plugin = make_plugin(file, upstreams=upstreams, capabilities=capabilities)
+        (call,) = find_calls(resolve_calls(route(), "shop", finder(plugin)))
+        assert len(call.upstreams) == count
 
 
 def make_plugin(file, **spec):
