@@ -1,5 +1,9 @@
 """A signature counts where a known key made it over a payload that names the digest."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -59,3 +63,15 @@ def test_keys_of_other_kinds_are_refused_by_name():
             read_public_key(pem_of(key))
     with pytest.raises(ValueError, match="no public key in PEM"):
         read_public_key(b"-----BEGIN PUBLIC KEY-----\n")
+
+
+def test_what_cosign_wrote_counts():
+    """The files of this folder are as a registry gave them after `cosign sign` (2.4.3) of a pushed plugin."""
+    files = Path(__file__).parent / "cosign"
+    digest = "sha256:" + hashlib.sha256((files / "manifest.json").read_bytes()).hexdigest()
+    layer = json.loads((files / "signature.json").read_bytes())["layers"][0]
+    signature = layer["annotations"]["dev.cosignproject.cosign/signature"]
+    key = read_public_key((files / "cosign.pub").read_bytes())
+    payload = (files / "payload.json").read_bytes()
+    assert is_signed(payload, signature, digest, [key])
+    assert not is_signed(payload, signature, digest, [PUBLIC])
