@@ -16,6 +16,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import make_resource
 from zeroserve_ir.plugins.assembling import assemble_module
+from zeroserve_ir.plugins.attaching import expand_attachment, list_hooks
 from zeroserve_ir.plugins.faults import PluginError
 from zeroserve_ir.plugins.granting import (
     CAPABILITIES,
@@ -26,7 +27,7 @@ from zeroserve_ir.plugins.granting import (
     draft_plugin,
 )
 from zeroserve_ir.plugins.loading import load
-from zeroserve_ir.plugins.modules import PluginModule
+from zeroserve_ir.plugins.modules import PluginFunction, PluginModule
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembly import AssemblyTextError
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
@@ -41,7 +42,7 @@ ReadFile = Callable[[str], bytes]
 class DraftedPlugin:
     """What a snapshot holds for one plugin, and what routes may call of it."""
 
-    functions: tuple[str, ...]
+    functions: tuple[PluginFunction, ...]
     resources: tuple[pb.Resource, ...]
     endpoints: tuple[EndpointsSource, ...]
 
@@ -88,7 +89,7 @@ def _draft(
     clusters = {name: build_cluster(proxy, span) for name, proxy in proxies.items()}
     resources = draft_plugin(name, "", module, _read_grants(entry, clusters))
     return DraftedPlugin(
-        tuple(function.name for function in module.functions),
+        module.functions,
         (*resources, *map(make_resource, clusters.values())),
         tuple(name_endpoints(proxy.upstreams) for proxy in proxies.values()),
     )
@@ -118,9 +119,35 @@ def list_upstreams(entry: Mapping[str, Any]) -> tuple[tuple[str, tree.Upstream],
     return tuple((name, tree.Upstream(dial)) for name, dial in entry.get("upstreams", {}).items())
 
 
-def place_upstreams(call: tree.CallPlugin, entries: Mapping[str, Mapping[str, Any]]) -> tree.CallPlugin:
-    """Return a call that knows where its plugin may send requests to."""
-    entry = entries.get(call.plugin, {})
-    if abi.Capability.PROXY not in read_capabilities(entry):
-        return call
-    return replace(call, upstreams=list_upstreams(entry))
+def resolve_plugin(
+    handler: tree.CallPlugin | tree.AttachPlugin,
+    options: tree.Options,
+    drafted: Mapping[str, DraftedPlugin],
+    warn: Callable[[Diagnostic], None],
+    span: Span,
+) -> tree.CallPlugin | tree.Subroute:
+    """Return a call that knows where its plugin may send requests to, or the calls that a plugin's hooks are.
+
+    What cannot be called is a finding, and stays: the engine answers 500 there.
+    """
+    entries, known = list_plugins(options), drafted.get(handler.plugin)
+    functions = known.functions if known is not None else ()
+    entry = entries.get(handler.plugin, {})
+    if handler.plugin not in entries:
+        message = f"plugin {handler.plugin} is not in the global option plugins"
+        cure = f"write plugins {{ {handler.plugin} FILE }} in the block at the top"
+        warn(Diagnostic(Code.ZS0102, message, span, help=cure))
+    elif known is not None and isinstance(handler, tree.AttachPlugin) and not list_hooks(functions):
+        message = f"plugin {handler.plugin} has neither request nor response hooks"
+        cure = "declare them (ZS_REQUEST, ZS_RESPONSE), or call a function by zeroserve_call"
+        warn(Diagnostic(Code.ZS0103, message, span, help=cure))
+    elif known is not None and isinstance(handler, tree.CallPlugin):
+        names = sorted(function.name for function in functions)
+        if handler.function not in names:
+            message = f"plugin {handler.plugin} exports no function {handler.function}"
+            warn(Diagnostic(Code.ZS0103, message, span, help=f"call one of {', '.join(names)}"))
+    may_proxy = abi.Capability.PROXY in read_capabilities(entry)
+    upstreams = list_upstreams(entry) if may_proxy else ()
+    if isinstance(handler, tree.AttachPlugin):
+        return expand_attachment(handler, handler.plugin, functions, upstreams)
+    return replace(handler, upstreams=upstreams)

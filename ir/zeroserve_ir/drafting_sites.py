@@ -34,7 +34,7 @@ from zeroserve_ir.drafting_bodies import AnsweringSites, number_groups
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
-from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, place_upstreams
+from zeroserve_ir.drafting_plugins import draft_plugins, resolve_plugin
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
@@ -422,16 +422,23 @@ class _Drafting:
         handlers = tuple(self._read_handler(handler, route) for handler in route.handlers)
         return route if handlers == route.handlers else replace(route, handlers=handlers)
 
+    def _read_answers(self, handlers: Iterable[tree.ResponseHandler]) -> tuple[tree.ResponseHandler, ...]:
+        return tuple(replace(one, routes=self._read_routes(one.routes)) for one in handlers)
+
     def _read_handler(self, handler: tree.Handler, route: tree.Route) -> tree.Handler:
-        if isinstance(handler, tree.CallPlugin):
-            return self._read_call(handler, route)
+        if isinstance(handler, tree.CallPlugin | tree.AttachPlugin):
+            return resolve_plugin(handler, self.options, self.plugins, self.diagnostics.append, route.span)
         if isinstance(handler, tree.Subroute):
             return tree.Subroute(self._read_routes(handler.routes), self._read_routes(handler.errors))
+        if isinstance(handler, tree.Intercept):
+            return replace(handler, handlers=self._read_answers(handler.handlers))
         if isinstance(handler, tree.BasicAuth):
             accounts = tuple((self._expand(name), self._expand(hashed)) for name, hashed in handler.accounts)
             return replace(handler, accounts=accounts)
         if not isinstance(handler, tree.ReverseProxy):
             return handler
+        if handler.response_handlers:
+            handler = replace(handler, response_handlers=self._read_answers(handler.response_handlers))
         if any("{env." in upstream.dial for upstream in handler.upstreams):
             upstreams = tuple(replace(one, dial=self._expand(one.dial)) for one in handler.upstreams)
             handler = replace(handler, upstreams=upstreams)
@@ -448,19 +455,6 @@ class _Drafting:
             # Without its authority nothing may be trusted: the handler fails closed.
             return tree.RaiseError("502", "the upstream's authority cannot be read")
         return replace(handler, transport=replace(handler.transport, tls=tls))
-
-    def _read_call(self, call: tree.CallPlugin, route: tree.Route) -> tree.CallPlugin:
-        entries = list_plugins(self.options)
-        known = self.plugins.get(call.plugin)
-        if call.plugin not in entries:
-            message = f"plugin {call.plugin} is not in the global option plugins"
-            cure = f"write plugins {{ {call.plugin} FILE }} in the block at the top"
-            self.diagnostics.append(Diagnostic(Code.ZS0102, message, route.span, help=cure))
-        elif known is not None and call.function not in known.functions:
-            message = f"plugin {call.plugin} exports no function {call.function}"
-            cure = f"call one of {', '.join(sorted(known.functions))}"
-            self.diagnostics.append(Diagnostic(Code.ZS0103, message, route.span, help=cure))
-        return place_upstreams(call, entries)
 
 
 def _read_upstream_tls(tls: tree.UpstreamTls, read_file: ReadFile) -> tree.UpstreamTls:

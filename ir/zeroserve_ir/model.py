@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from zeroserve_ir.sources import Origin
+from zeroserve_ir.tree import Handler as TreeHandler
 from zeroserve_ir.tree import Route as TreeRoute
 from zeroserve_ir.tree import ServiceReference
 
@@ -111,6 +112,8 @@ class PathRoute:
     """Lists of CIDRs; the client must lie in each list."""
     passwords: PasswordFile | None = None
     cross_origin: CrossOrigin | None = None
+    plugins: tuple[TreeHandler, ...] = ()
+    """Calls of plugins' hooks, before all else."""
     denial: Denial | None = None
     origin: Origin = field(default=NO_ORIGIN, compare=False)
 

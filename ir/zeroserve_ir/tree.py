@@ -28,6 +28,7 @@ from zeroserve_ir.tree_fastcgi import FastCgi
 from zeroserve_ir.tree_files import FileServer, MatchFile
 from zeroserve_ir.tree_logging import Logger
 from zeroserve_ir.tree_requests import AppendLog as AppendLog
+from zeroserve_ir.tree_requests import AttachPlugin as AttachPlugin
 from zeroserve_ir.tree_requests import CallPlugin as CallPlugin
 from zeroserve_ir.tree_requests import LimitRate as LimitRate
 from zeroserve_ir.tree_requests import Mapping as Mapping
@@ -383,6 +384,7 @@ Handler = (
     | Trace
     | LimitRate
     | CallPlugin
+    | AttachPlugin
     | Invoke
     | CarriedHandler
     | Encode

@@ -98,6 +98,15 @@ class CallPlugin:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachPlugin:
+    """`zeroserve_plugin` (ours): a plugin's request hooks run here, its response hooks on what answers."""
+
+    plugin: str
+    config: str = "{}"
+    """As that of `CallPlugin`, for each hook."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """`tracing`: the W3C trace context is taken on, passed up and shown as `{http.vars.trace_id}`."""
 

@@ -160,7 +160,7 @@ def _render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
     if route.denial is not None or route.backend is None:
         reason = route.denial.reason if route.denial else "ZS0301: the backend is malformed"
         return (_refuse(reason),)
-    steps: list[tree.Route] = []
+    steps = [tree.Route((plugin,)) for plugin in route.plugins]
     if route.cross_origin is not None:
         steps += _render_cross_origin(route.cross_origin)
     for ranges in route.allowed:

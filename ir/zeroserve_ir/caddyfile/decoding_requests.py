@@ -12,6 +12,7 @@ from typing import Any
 
 from zeroserve_ir.tree import (
     AppendLog,
+    AttachPlugin,
     CallPlugin,
     Handler,
     LimitRate,
@@ -85,6 +86,11 @@ def _decode_call(found: Json) -> CallPlugin:
     return CallPlugin(found["plugin"], found["function"], config)
 
 
+def _decode_attachment(found: Json) -> AttachPlugin:
+    config = json.dumps(found.get("config", {}), ensure_ascii=False, separators=(",", ":"))
+    return AttachPlugin(found["plugin"], config)
+
+
 def _decode_trace(found: Json) -> Trace:
     return Trace(found.get("span", ""), tuple(found.get("span_attributes", {}).items()))
 
@@ -131,4 +137,5 @@ REQUEST_HANDLERS: dict[str, Callable[[Json], Handler]] = {
     "rate_limit": _decode_rates,
     "tracing": _decode_trace,
     "zeroserve_call": _decode_call,
+    "zeroserve_plugin": _decode_attachment,
 }

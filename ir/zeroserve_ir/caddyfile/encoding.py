@@ -28,6 +28,7 @@ from zeroserve_ir.caddyfile.encoding_upstreams import (
 from zeroserve_ir.caddyfile.meaning.matchers import MODULES
 from zeroserve_ir.tree import (
     AppendLog,
+    AttachPlugin,
     BasicAuth,
     CallPlugin,
     CopyResponse,
@@ -341,6 +342,7 @@ _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     FileServer: ("file_server", encode_file_server),
     Headers: ("headers", _encode_headers),
     CallPlugin: ("zeroserve_call", requests.encode_call),
+    AttachPlugin: ("zeroserve_plugin", requests.encode_attachment),
     LimitRate: ("rate_limit", requests.encode_rates),
     Intercept: ("intercept", _encode_intercept),
     MapValues: ("map", requests.encode_map),

@@ -11,6 +11,7 @@ from typing import Any
 
 from zeroserve_ir.tree_requests import (
     AppendLog,
+    AttachPlugin,
     CallPlugin,
     LimitRate,
     Mapping,
@@ -96,6 +97,12 @@ def encode_call(handler: CallPlugin) -> Json:
     call: Json = {"plugin": handler.plugin, "function": handler.function}
     config = json.loads(handler.config)
     return {**call, "config": config} if config else call
+
+
+def encode_attachment(handler: AttachPlugin) -> Json:
+    """Encode an attached plugin."""
+    config = json.loads(handler.config)
+    return {"plugin": handler.plugin, **({"config": config} if config else {})}
 
 
 def encode_trace(handler: Trace) -> Json:

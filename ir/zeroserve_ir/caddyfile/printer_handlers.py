@@ -34,6 +34,7 @@ from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, 
 from zeroserve_ir.tree import (
     NO_HEADER_OPERATIONS,
     AppendLog,
+    AttachPlugin,
     BasicAuth,
     CallPlugin,
     CopyResponse,
@@ -171,7 +172,9 @@ def print_handler(handler: Handler) -> Directive:
             return Directive("templates", (), tuple(templates_lines(handler)))
         case FileServer():
             return Directive("file_server", *file_server_words(handler))
-        case CallPlugin() | LimitRate() | MapValues() | AppendLog() | NameLoggers() | Trace():
+        case (
+            CallPlugin() | AttachPlugin() | LimitRate() | MapValues() | AppendLog() | NameLoggers() | Trace()
+        ):
             return Directive(*print_request_handler(handler))
         case _:
             raise UnprintableError(f"{type(handler).__name__} is no single directive")

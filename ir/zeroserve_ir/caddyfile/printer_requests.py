@@ -11,6 +11,7 @@ from typing import Any
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
 from zeroserve_ir.tree_requests import (
     AppendLog,
+    AttachPlugin,
     CallPlugin,
     LimitRate,
     Mapping,
@@ -59,7 +60,7 @@ def _config_lines(config: dict[str, Any]) -> list[str]:
 
 
 def print_request_handler(
-    handler: CallPlugin | LimitRate | MapValues | AppendLog | NameLoggers | Trace,
+    handler: CallPlugin | AttachPlugin | LimitRate | MapValues | AppendLog | NameLoggers | Trace,
 ) -> Words:
     """Return the directive of a handler."""
     match handler:
@@ -75,6 +76,8 @@ def print_request_handler(
         case CallPlugin(plugin, function, config):
             lines = _config_lines(json.loads(config))
             return "zeroserve_call", (word(plugin), word(function)), tuple(lines) or None
+        case AttachPlugin(plugin, config):
+            return "zeroserve_plugin", (word(plugin),), tuple(_config_lines(json.loads(config))) or None
         case LimitRate(zones):
             rates = [
                 one

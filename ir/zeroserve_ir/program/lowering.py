@@ -47,7 +47,8 @@ ERROR_MESSAGE = "http.error.message"
 _Groups = frozenset[str]
 _Block = tuple[int, int, _Groups, str]
 
-_ANSWERING = (tree.ReverseProxy, tree.Intercept, tree.CopyResponse, tree.CopyResponseHeaders, tree.CallPlugin)
+_PLUGINS = (tree.CallPlugin, tree.AttachPlugin)
+_ANSWERING = (tree.ReverseProxy, tree.Intercept, tree.CopyResponse, tree.CopyResponseHeaders, *_PLUGINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +287,7 @@ class _SiteLowering:
 
     def _lower_answering(self, handler: tree.Handler) -> bool:
         match handler:
-            case tree.CallPlugin():
+            case tree.CallPlugin() | tree.AttachPlugin():
                 lower_plugin_call(self.emitter, self.tables, handler, self._add_resume)
             case tree.ReverseProxy():
                 self._lower_seen_proxy(handler)

@@ -16,11 +16,22 @@ from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.texts import parse_text, placeholders
 
+NO_FUNCTION = "-"
+"""No function has this name."""
+
 
 def lower_plugin_call(
-    emitter: Emitter, builder: TableBuilder, handler: tree.CallPlugin, add_resume: Callable[[str], int]
+    emitter: Emitter,
+    builder: TableBuilder,
+    handler: tree.CallPlugin | tree.AttachPlugin,
+    add_resume: Callable[[str], int],
 ) -> None:
-    """Write a call; `add_resume` gives the entry at which the program goes on at a label."""
+    """Write a call; `add_resume` gives the entry at which the program goes on at a label.
+
+    An attachment whose plugin nobody looked up calls a function that no plugin has: 500.
+    """
+    if isinstance(handler, tree.AttachPlugin):
+        handler = tree.CallPlugin(handler.plugin, NO_FUNCTION, handler.config)
     row = add_plugin_call(builder, handler)
     again, waiting, going_on = (emitter.new_label() for _ in range(3))
     entry = add_resume(again)

@@ -21,8 +21,10 @@ from zeroserve_ir.model import (
     HttpsRedirect,
     Timeouts,
 )
+from zeroserve_ir.tree import AttachPlugin
 
 from zeroserve_operator.annotations.names import OLD_PREFIX, PREFIX, Effect, classify, suggest
+from zeroserve_operator.annotations.plugins import read_plugins
 from zeroserve_operator.annotations.values import Annotations
 from zeroserve_operator.resources.objects import LABEL_PATTERN, NAME_PATTERN, Meta
 
@@ -76,6 +78,7 @@ class Policy:
     passwords: PasswordRequest | None = None
     cross_origin: CrossOrigin | None = None
     passthrough: bool = False
+    plugins: tuple[AttachPlugin, ...] = ()
     denial: Denial | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
 
@@ -109,7 +112,12 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         cure = "let the backend restrict access"
         message = "passes bytes on, which no restriction of access sees: its routes answer 503"
         annotations.close("ssl-passthrough", message, Code.ZS0402, cure)
-    return replace(policy, denial=annotations.denial, diagnostics=tuple(annotations.diagnostics))
+    plugins, fault = read_plugins(meta)
+    denial, found = annotations.denial, annotations.diagnostics
+    if fault is not None:
+        denial = denial or Denial(f"{fault.code.name}: {fault.message}")
+        found = [*found, fault]
+    return replace(policy, plugins=plugins, denial=denial, diagnostics=tuple(found))
 
 
 def _name_unsupported(annotations: Annotations) -> None:

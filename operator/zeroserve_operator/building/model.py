@@ -8,7 +8,7 @@ endpoints of its Service. What comes out is equal to what a new `Builder` return
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -268,7 +268,7 @@ class Builder:
     ) -> HostEntry:
         secrets = tuple(secrets_of(parts))
         views = [store.secret(key) for key in secrets]
-        plugins = names_in(tuple(read_body(part.route).routes for part in parts if part.route is not None))
+        plugins = names_in(tuple(_plugin_users(parts)))
         fingerprint = (
             tuple((part.meta.key, part.meta.digest) for part in parts),
             tuple(view.meta.digest if view else "" for view in views),
@@ -420,6 +420,15 @@ class Builder:
                 yield Diagnostic(
                     item.code, item.message, origin=origin, help=item.help, severity=item.severity
                 )
+
+
+def _plugin_users(parts: Iterable[HostPart]) -> Iterator[object]:
+    """Yield what may call plugins: routes of Caddyfiles, and what annotations attach."""
+    for part in parts:
+        if part.route is not None:
+            body = read_body(part.route)
+            yield body.routes, body.errors
+        yield part.policy.plugins
 
 
 def _link(index: dict[Any, set[str]], key: Any, name: str, step: int) -> None:

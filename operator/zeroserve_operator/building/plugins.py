@@ -18,6 +18,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import make_resource
+from zeroserve_ir.plugins.attaching import expand_attachment, list_hooks
 from zeroserve_ir.plugins.faults import PluginError
 from zeroserve_ir.plugins.granting import (
     NO_CAPABILITY,
@@ -28,7 +29,7 @@ from zeroserve_ir.plugins.granting import (
     find_needs,
     name_capabilities,
 )
-from zeroserve_ir.plugins.modules import PluginModule
+from zeroserve_ir.plugins.modules import PluginFunction, PluginModule
 from zeroserve_ir.plugins.reading import read_confined
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
@@ -51,6 +52,7 @@ FIELD_FILE = "spec.source"
 FIELD_ARTIFACT = "spec.source.oci.reference"
 
 Value = TypeVar("Value")
+Call = tree.CallPlugin | tree.AttachPlugin
 FindPlugin = Callable[[str, str], "BuiltPlugin | None"]
 """By namespace and name."""
 
@@ -147,9 +149,9 @@ def list_upstreams(view: ZeroservePlugin) -> tuple[tuple[str, tree.Upstream], ..
     )
 
 
-def find_calls(value: object) -> Iterator[tree.CallPlugin]:
-    """Yield the calls in routes, at any depth."""
-    if isinstance(value, tree.CallPlugin):
+def find_calls(value: object) -> Iterator[Call]:
+    """Yield the calls and attachments in routes, at any depth."""
+    if isinstance(value, Call):
         yield value
     elif isinstance(value, tuple):
         for item in value:
@@ -167,28 +169,27 @@ def resolve_calls(value: Value, namespace: str, find: FindPlugin) -> Value:
 def check_calls(value: object, namespace: str, origin: Origin, find: FindPlugin) -> Iterator[Diagnostic]:
     """Yield what is wrong with the calls of routes: no such plugin or function, a bad configuration."""
     for call in dict.fromkeys(find_calls(value)):
-        name = f"{call.plugin} {call.function}"
-        plugin = _find(call, namespace, find)
+        name = _print(call)
+        plugin = _find(call.plugin, namespace, find)
         if plugin is None:
             cure = f"create ZeroservePlugin {call.plugin} in {namespace}, or share one (spec.shared)"
-            yield Diagnostic(
-                Code.ZS0309, f"zeroserve_call {name}: there is no such plugin", origin=origin, help=cure
-            )
+            yield Diagnostic(Code.ZS0309, f"{name}: there is no such plugin", origin=origin, help=cure)
         elif plugin.module is None:
             yield Diagnostic(
                 Code.ZS0309,
-                f"zeroserve_call {name}: the plugin cannot be served",
+                f"{name}: the plugin cannot be served",
                 origin=origin,
                 help=f"see the status of ZeroservePlugin {plugin.name}",
             )
-        elif call.function not in _list_functions(plugin.view, plugin.module):
-            known = ", ".join(_list_functions(plugin.view, plugin.module))
-            message = f"zeroserve_call {name}: the plugin has no such function"
+        elif not _offers(plugin, call):
+            known = ", ".join(function.name for function in _list_functions(plugin))
+            what = "such function" if isinstance(call, tree.CallPlugin) else "request or response hook"
+            message = f"{name}: the plugin has no {what}"
             yield Diagnostic(Code.ZS0309, message, origin=origin, help=f"it has {known}")
         elif found := judge_config(plugin.view.config_schema, call.config):
             yield Diagnostic(
                 Code.ZS0311,
-                f"zeroserve_call {name}: {found}",
+                f"{name}: {found}",
                 origin=origin,
                 help="see spec.configSchema of the plugin",
             )
@@ -199,19 +200,23 @@ def names_in(value: object) -> tuple[str, ...]:
     return tuple(sorted({call.plugin for call in find_calls(value)}))
 
 
-def _resolve(call: tree.CallPlugin, namespace: str, find: FindPlugin) -> tree.CallPlugin:
-    plugin = _find(call, namespace, find)
+def _resolve(call: Call, namespace: str, find: FindPlugin) -> tree.CallPlugin | tree.Subroute:
+    plugin = _find(call.plugin, namespace, find)
     callable_ = (
         plugin is not None
-        and plugin.module is not None
-        and call.function in _list_functions(plugin.view, plugin.module)
+        and _offers(plugin, call)
         and not judge_config(plugin.view.config_schema, call.config)
     )
     # A name with two slashes is no resource's: such a call fails closed.
     if plugin is None or not callable_:
-        return dataclasses.replace(call, plugin=f"{namespace}/{call.plugin}/refused")
+        refused = f"{namespace}/{call.plugin}/refused"
+        if isinstance(call, tree.AttachPlugin):
+            return expand_attachment(call, refused, ())
+        return dataclasses.replace(call, plugin=refused)
     may_proxy = abi.Capability.PROXY in plugin.view.capabilities
     upstreams = list_upstreams(plugin.view) if may_proxy else ()
+    if isinstance(call, tree.AttachPlugin):
+        return expand_attachment(call, plugin.name, _list_functions(plugin), upstreams)
     return dataclasses.replace(call, plugin=plugin.name, upstreams=upstreams)
 
 
@@ -224,22 +229,36 @@ def _number(grant: UpstreamGrant) -> str:
     return grant.port if grant.port.isdecimal() else "80"
 
 
-def _find(call: tree.CallPlugin, namespace: str, find: FindPlugin) -> BuiltPlugin | None:
+def _print(call: Call) -> str:
+    if isinstance(call, tree.AttachPlugin):
+        return f"zeroserve_plugin {call.plugin}"
+    return f"zeroserve_call {call.plugin} {call.function}"
+
+
+def _offers(plugin: BuiltPlugin, call: Call) -> bool:
+    """Whether a plugin has the function that is called, or any hook where it is attached."""
+    functions = _list_functions(plugin)
+    if isinstance(call, tree.AttachPlugin):
+        return bool(list_hooks(functions))
+    return any(function.name == call.function for function in functions)
+
+
+def _find(named: str, namespace: str, find: FindPlugin) -> BuiltPlugin | None:
     """Find a plugin of the namespace, else a shared one."""
-    space, slash, name = call.plugin.partition("/")
+    space, slash, name = named.partition("/")
     if slash:
         plugin = find(space, name)
         return plugin if plugin is not None and (plugin.view.shared or space == namespace) else None
-    return find(namespace, call.plugin)
+    return find(namespace, named)
 
 
-def _list_functions(view: ZeroservePlugin, module: PluginModule) -> tuple[str, ...]:
-    exported = tuple(each.name for each in module.functions)
-    return tuple(name for name in exported if not view.functions or name in view.functions)
+def _list_functions(plugin: BuiltPlugin) -> tuple[PluginFunction, ...]:
+    exported, offered = (plugin.module.functions if plugin.module else ()), plugin.view.functions
+    return tuple(each for each in exported if not offered or each.name in offered)
 
 
-def _rewrite(value: Any, change: Callable[[tree.CallPlugin], tree.CallPlugin]) -> Any:
-    if isinstance(value, tree.CallPlugin):
+def _rewrite(value: Any, change: Callable[[Call], tree.CallPlugin | tree.Subroute]) -> Any:
+    if isinstance(value, Call):
         return change(value)
     if isinstance(value, tuple):
         made = tuple(_rewrite(item, change) for item in value)

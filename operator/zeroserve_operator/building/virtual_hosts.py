@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from zeroserve_ir import tree
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.model import Denial, PasswordFile, PathKind, PathRoute, PathRule, VirtualHost
@@ -18,6 +19,7 @@ from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.annotations.accounts import read_accounts
 from zeroserve_operator.annotations.names import PREFIX
+from zeroserve_operator.annotations.plugins import ANNOTATION
 from zeroserve_operator.building.paths import (
     PathError,
     looks_like_pattern,
@@ -202,8 +204,16 @@ class _HostBuilding:
             allowed=policy.allowed,
             passwords=passwords,
             cross_origin=policy.cross_origin,
+            plugins=self._attach_plugins(part),
             denial=denial,
         )
+
+    def _attach_plugins(self, part: HostPart) -> tuple[tree.Handler, ...]:
+        space = part.meta.key.namespace
+        origin = part.meta.key.origin.at(f"metadata.annotations[{ANNOTATION}]")
+        for finding in check_calls(part.policy.plugins, space, origin, self.find_plugin):
+            self._note_once(finding)
+        return resolve_calls(part.policy.plugins, space, self.find_plugin)
 
     def _read_passwords(self, part: HostPart) -> tuple[PasswordFile | None, Denial | None]:
         request = part.policy.passwords

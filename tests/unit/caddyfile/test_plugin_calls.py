@@ -1,4 +1,4 @@
-"""`zeroserve_call` and the option `plugins` are read, printed, encoded and decoded; the rest is refused."""
+"""`zeroserve_call`, `zeroserve_plugin` and `plugins` are read, printed, encoded, decoded; or refused."""
 
 import json
 
@@ -23,6 +23,9 @@ TEXT = """{
 }
 
 http://a.example {
+	zeroserve_plugin io.su3.aws-sigv4 {
+		mode "{path}"
+	}
 	route {
 		zeroserve_call io.su3.aws-sigv4 sign_request {
 			access_key_id "{http.request.header.x-id}"
@@ -46,12 +49,12 @@ def read(text):
     return configuration
 
 
-def find_calls(adapted):
+def find_calls(adapted, handler="zeroserve_call"):
     found = []
 
     def walk(value):
         if isinstance(value, dict):
-            if value.get("handler") == "zeroserve_call":
+            if value.get("handler") == handler:
                 found.append(value)
             value = list(value.values())
         for one in value if isinstance(value, list) else ():
@@ -70,6 +73,17 @@ def test_the_block_becomes_a_json_object():
         "session": {"name": "x", "trusted": True},
         "names": ["a", "b"],
     }
+
+
+def test_an_attached_plugin_has_a_configuration_too():
+    (attached,) = find_calls(adapt_configuration(read(TEXT)), "zeroserve_plugin")
+    assert (attached["plugin"], attached["config"]) == ("io.su3.aws-sigv4", {"mode": "{http.request.uri.path}"})
+
+
+def test_a_plugin_is_attached_before_all_other_directives():
+    (site,) = read("http://a {\nheader X-A 1\nzeroserve_plugin p\nmap {path} {x} {\n/a b\n}\n}").sites
+    handlers = [handler for route in site.routes for handler in route.handlers]
+    assert handlers[0] == tree.AttachPlugin("p")
 
 
 def test_grants_stand_in_the_option():
@@ -93,7 +107,8 @@ def test_what_is_printed_means_the_same():
 def test_json_is_read_back():
     adapted = adapt_configuration(read(TEXT))
     decoded, _ = decode_configuration(json.dumps(adapted), "caddy.json")
-    assert find_calls(encode_configuration(decoded)) == find_calls(adapted)
+    for handler in ("zeroserve_call", "zeroserve_plugin"):
+        assert find_calls(encode_configuration(decoded), handler) == find_calls(adapted, handler) != []
 
 
 @pytest.mark.parametrize(
@@ -103,6 +118,9 @@ def test_json_is_read_back():
         ("zeroserve_call p f g", Code.ZS0102),
         ("zeroserve_call p/ f", Code.ZS0103),
         ("zeroserve_call p f-g", Code.ZS0103),
+        ("zeroserve_plugin", Code.ZS0102),
+        ("zeroserve_plugin p f", Code.ZS0102),
+        ("zeroserve_plugin p/", Code.ZS0103),
         ("zeroserve_call p f {\nkey value {\nother x\n}\n}", Code.ZS0109),
     ],
 )

@@ -37,7 +37,7 @@ from zeroserve_ir.caddyfile.meaning.mapping import (
 )
 from zeroserve_ir.caddyfile.meaning.matchers import define_matcher, split_matcher
 from zeroserve_ir.caddyfile.meaning.ordering import Placed, group_routes, sort_routes
-from zeroserve_ir.caddyfile.meaning.plugins import read_zeroserve_call
+from zeroserve_ir.caddyfile.meaning.plugins import read_zeroserve_call, read_zeroserve_plugin
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.proxying import read_forward_auth, read_reverse_proxy
 from zeroserve_ir.caddyfile.meaning.rates import read_rate_limit
@@ -191,4 +191,5 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "uri": read_uri,
     "vars": read_vars,
     "zeroserve_call": read_zeroserve_call,
+    "zeroserve_plugin": read_zeroserve_plugin,
 }

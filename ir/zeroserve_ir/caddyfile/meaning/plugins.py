@@ -1,4 +1,4 @@
-"""`zeroserve_call` and the global option `plugins`, both ours: functions of plugins in a route.
+"""`zeroserve_call`, `zeroserve_plugin` and the global option `plugins`, all ours: plugins in a route.
 
 In: the segment without its matcher. Out: the handler, whose block is a JSON object: repeated keys an array,
 nested blocks objects; or the option's plugins as a JSON object by name. Rule: what a plugin is granted stands
@@ -25,7 +25,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.plugins.granting import CAPABILITIES
-from zeroserve_ir.tree import CallPlugin
+from zeroserve_ir.tree import AttachPlugin, CallPlugin
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_./-]{0,251}[A-Za-z0-9_])?")
 _FUNCTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -52,6 +52,17 @@ def read_zeroserve_call(segment: Segment, _: Reading) -> CallPlugin:
         )
     config = json.dumps(_read_object(segment.block or ()), ensure_ascii=False, separators=(",", ":"))
     return CallPlugin(plugin.text, function.text, config)
+
+
+def read_zeroserve_plugin(segment: Segment, _: Reading) -> AttachPlugin:
+    """`zeroserve_plugin PLUGIN { KEY VALUE … }`."""
+    if len(segment.arguments) != 1:
+        raise wrong_count(segment, "zeroserve_plugin PLUGIN { KEY VALUE … }")
+    plugin = segment.arguments[0]
+    if not _NAME.fullmatch(plugin.text):
+        raise refusal(Code.ZS0103, f"{plugin.text!r} is no plugin's name", plugin, "see docs/plugins.md")
+    config = json.dumps(_read_object(segment.block or ()), ensure_ascii=False, separators=(",", ":"))
+    return AttachPlugin(plugin.text, config)
 
 
 def _read_object(segments: Sequence[Segment]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ TEXT = """
 ZS_FUNCTION u64 mark(struct zs_context *context) {
   return zs_write_request_header(ZS("x-mark"), ZS("1"));
 }
+ZS_REQUEST u64 gate(struct zs_context *context) { return ZS_CONTINUE; }
+ZS_RESPONSE u64 stamp(struct zs_context *context) { return ZS_CONTINUE; }
 ZS_FUNCTION u64 pass(struct zs_context *context) { return ZS_CONTINUE; }
 """
 
@@ -76,7 +78,7 @@ def test_a_plugin_becomes_resources(build, file):
     plugin = plugins_of(loaded)["shop/mark"]
     assert (plugin.namespace, plugin.fuel, plugin.values_max, plugin.fail_open) == ("shop", 9000, 7, True)
     assert plugin.capabilities == abi.Capability.REQUEST_WRITE
-    assert [each.name for each in plugin.functions] == ["mark", "pass"]
+    assert sorted(each.name for each in plugin.functions) == ["gate", "mark", "pass", "stamp"]
     assert (pb.PROGRAM, plugin.program) in loaded.draft.resources
 
 
@@ -367,6 +369,58 @@ spec:
     }
     respond hello
 """
+
+
+def test_an_attached_plugin_is_called_by_its_hooks(file):
+    attached = (tree.Route((tree.AttachPlugin("mark", '{"a":"b"}'),)),)
+    plugin = make_plugin(file)
+    calls = list(find_calls(resolve_calls(attached, "shop", finder(plugin))))
+    assert [(each.plugin, each.function, each.config) for each in calls] == [
+        ("shop/mark", "stamp", '{"a":"b"}'),
+        ("shop/mark", "gate", '{"a":"b"}'),
+    ]
+    assert resolve(attached, "bank", plugin) == ("bank/mark/refused", ["ZS0309"])
+    without = make_plugin(file, functions=["pass"])
+    assert resolve(attached, "shop", without) == ("shop/mark/refused", ["ZS0309"])
+    judged = make_plugin(file, configSchema={"required": ["key"]})
+    assert resolve(attached, "shop", judged) == ("shop/mark/refused", ["ZS0311"])
+
+
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: web
+  namespace: shop
+  annotations:
+    zeroserve.dev/plugins: %s
+spec:
+  rules:
+    - host: shop.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: auth, port: {number: 80}}}}]}
+"""
+
+
+@pytest.mark.parametrize("value", ["mark", '\'[{"name": "mark", "config": {}}]\''])
+def test_an_ingress_attaches_plugins_by_annotation(build, file, value):
+    loaded = build(dump(manifest(file)) + "---" + SERVICE + "---" + INGRESS % value)
+    assert findings_of(loaded) == []
+    assert set(calls_of(loaded)) == {"shop/mark"}
+
+
+def test_a_plugin_that_is_not_there_answers_500_on_the_ingress(build):
+    loaded = build(SERVICE + "---" + INGRESS % "mark, other")
+    assert [(item.code.name, item.origin.field) for item in loaded.diagnostics] == [
+        ("ZS0309", "metadata.annotations[zeroserve.dev/plugins]")
+    ] * 2
+    assert set(calls_of(loaded)) == {"shop/mark/refused", "shop/other/refused"}
+
+
+@pytest.mark.parametrize("value", ["Mark", "'[1]'", '\'[{"name": "a", "x": 1}]\'', "'[{'", "'a,,b'"])
+def test_an_annotation_that_cannot_be_read_closes_the_routes(build, value):
+    loaded = build(SERVICE + "---" + INGRESS % value)
+    assert [item.code.name for item in loaded.diagnostics] == ["ZS0403"]
+    assert not [key for key in loaded.draft.resources if key[0] == pb.CLUSTER]
 
 
 def calls_of(loaded):

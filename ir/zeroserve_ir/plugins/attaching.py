@@ -1,0 +1,39 @@
+"""Attached plugins: their request and response hooks as calls around what follows.
+
+In: an `AttachPlugin` and the functions of its plugin. Out: handlers of the tree that lowering knows. Called
+by drafting and the operator. Rules: response hooks see whatever answers from there on, also a request hook's
+own answer; a plugin without hooks is called by a name that it has not, which answers 500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zeroserve_ir import tree
+from zeroserve_ir.plugins.modules import Hook, PluginFunction
+from zeroserve_ir.program.plugin_calls import NO_FUNCTION
+
+
+def list_hooks(functions: Iterable[PluginFunction]) -> tuple[PluginFunction, ...]:
+    """Return the functions that run by themselves where their plugin is attached."""
+    return tuple(function for function in functions if function.hook is not Hook.FUNCTION)
+
+
+def expand_attachment(
+    attached: tree.AttachPlugin,
+    plugin: str,
+    functions: Iterable[PluginFunction],
+    upstreams: tuple[tuple[str, tree.Upstream], ...] = (),
+) -> tree.Subroute:
+    """Return the calls that an attachment stands for, of the plugin resource of a name."""
+
+    def call(function: str) -> tree.CallPlugin:
+        return tree.CallPlugin(plugin, function, attached.config, upstreams)
+
+    hooks = list_hooks(functions)
+    answers = tuple(tree.Route((call(hook.name),)) for hook in hooks if hook.hook is Hook.RESPONSE)
+    requests = tuple(call(hook.name) for hook in hooks if hook.hook is Hook.REQUEST)
+    handlers: tuple[tree.Handler, ...] = requests
+    if answers:
+        handlers = (tree.Intercept((tree.ResponseHandler(routes=answers),)), *requests)
+    return tree.Subroute((tree.Route(handlers or (call(NO_FUNCTION),)),))
