@@ -77,7 +77,10 @@ def test_the_block_becomes_a_json_object():
 
 def test_an_attached_plugin_has_a_configuration_too():
     (attached,) = find_calls(adapt_configuration(read(TEXT)), "zeroserve_plugin")
-    assert (attached["plugin"], attached["config"]) == ("io.su3.aws-sigv4", {"mode": "{http.request.uri.path}"})
+    assert (attached["plugin"], attached["config"]) == (
+        "io.su3.aws-sigv4",
+        {"mode": "{http.request.uri.path}"},
+    )
 
 
 def test_a_plugin_is_attached_before_all_other_directives():
