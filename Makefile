@@ -107,12 +107,13 @@ test: ## everything that must pass: check, unit and e2e
 	@$(MAKE) e2e
 
 .PHONY: fuzz
-fuzz: setup ## a million random programs and 100,000 attacks on every execution, 300,000 damaged Caddyfiles; hours (FUZZ="programs --count N" for others)
+fuzz: setup ## a million random programs, 100,000 attacks and as many hostile plugins on every execution, 300,000 damaged Caddyfiles; hours (FUZZ="programs --count N" for others)
 ifdef FUZZ
 	@PYTHONPATH=tests $(BIN)/python -m fuzzing $(FUZZ)
 else
 	@PYTHONPATH=tests $(BIN)/python -m fuzzing programs --count 1000000
 	@PYTHONPATH=tests $(BIN)/python -m fuzzing attacks --count 100000
+	@PYTHONPATH=tests $(BIN)/python -m fuzzing files --count 100000
 	@HYPOTHESIS=random FUZZ_EXAMPLES=100000 $(BIN)/pytest -q tests/unit/caddyfile/test_fuzzing.py
 endif
 

@@ -1,4 +1,4 @@
-"""The nightly command: `python -m fuzzing programs --count 1000000`, or `attacks --count 100000`.
+"""The nightly command: `python -m fuzzing programs --count 1000000`, `attacks --count 100000`, or `files`.
 
 Exit code 0 when everything agreed and the canary, a wrong translation, was noticed; else 1. A difference is
 printed with its seed, and `--first SEED --count 1` repeats it.
@@ -13,7 +13,7 @@ from collections import Counter
 from zeroserve_dataplane.jit import writing
 from zeroserve_ir.program.isa import Operator
 
-from fuzzing import differential, judging
+from fuzzing import differential, judging, judging_files
 
 SAY_EVERY_S = 30
 ATTACKS_BATCH = 50
@@ -70,10 +70,24 @@ def judge_batch(first):
     return judging.judge_attacks(range(first, first + ATTACKS_BATCH))
 
 
+def judge_files_batch(first):
+    """The plugins' files of one batch."""
+    return judging_files.judge_files(range(first, first + ATTACKS_BATCH))
+
+
 def run_attacks(pool, options):
-    """Attacks; returns what harmed."""
+    """Attacks by programs; returns what harmed."""
+    return _run_attacks(pool, judge_batch, options)
+
+
+def run_files(pool, options):
+    """Attacks by plugins' files; returns what harmed."""
+    return _run_attacks(pool, judge_files_batch, options)
+
+
+def _run_attacks(pool, judge, options):
     endings, harms = {}, {}
-    for verdicts in _batches(pool, judge_batch, ATTACKS_BATCH, options):
+    for verdicts in _batches(pool, judge, ATTACKS_BATCH, options):
         for kind, counted in verdicts.endings.items():
             endings.setdefault(kind, Counter()).update(counted)
         harms |= verdicts.harms
@@ -92,7 +106,7 @@ def _batches(pool, run, size, options):
             return
 
 
-_COMMANDS = {"programs": compare_programs, "attacks": run_attacks}
+_COMMANDS = {"programs": compare_programs, "attacks": run_attacks, "files": run_files}
 _said = [time.monotonic()]
 
 

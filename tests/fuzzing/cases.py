@@ -20,6 +20,10 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program.abi import Argument
 from zeroserve_ir.program.isa import CallHelper
 
+from fuzzing.plugin_cases import Call, describe_execution, observe, observe_outcome
+from fuzzing.plugin_documents import UnsureError
+from fuzzing.plugin_helpers import PluginHelpers, Request
+
 _NAMES = re.compile(rf"@({translating.ENTRY_NAME}\b|subprogram(?=\d))")
 MASK_64 = (1 << 64) - 1
 
@@ -33,15 +37,18 @@ class Case:
     constants: bytes
     memory: bytes
     fuel: int
+    call: Call | None = None
+    """None: a route program, without a request."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """How the reference ended; not `comparable` where the program calls a helper that it does not have."""
+    """How the reference ended; not `comparable` where it does not know what a helper would have done."""
 
     outcome: Outcome
     memory: bytes
     comparable: bool
+    request: Request | None = None
 
 
 _KNOWN = frozenset(
@@ -66,8 +73,27 @@ def interpret(case):
     """Run a case on the reference."""
     memory = Memory(case.constants)
     memory.write(abi.CONTEXT, case.memory)
+    if case.call is not None:
+        return _interpret_call(case, memory)
     outcome = Interpreter(case.program, memory, EngineHelpers(), case.fuel).run(len(case.memory))
     return Reference(outcome, memory.read(abi.CONTEXT, len(case.memory)), is_comparable(case.program))
+
+
+def _interpret_call(case, memory):
+    memory.write(abi.HEAP, case.call.data)
+    helpers = PluginHelpers(case.call.granted, case.call.request)
+    if case.call.calls_itself:
+        return Reference(UNKNOWN, b"", comparable=False)
+    try:
+        outcome = Interpreter(case.program, memory, helpers, case.fuel).run(case.call.entry)
+    except UnsureError:
+        return Reference(UNKNOWN, b"", comparable=False)
+    return Reference(
+        outcome, memory.read(abi.CONTEXT, len(case.memory)), comparable=True, request=helpers.request
+    )
+
+
+UNKNOWN = Outcome(0, None, "not known", 0)
 
 
 def run_interpreted(cases):
@@ -82,6 +108,18 @@ def run_native(cases, tier):
     return _run(
         [_execution(case, text, entry, target.value) for case, entry in zip(cases, entries, strict=True)]
     )
+
+
+def run_beside(cases, neighbour, tier):
+    """Run cases by native code in one process, and a neighbour after each; returns outcomes of both."""
+    target = find_host_target()
+    text, entries = compile_together([case.program for case in (*cases, neighbour)], target, tier)
+    executions = []
+    for case, entry in zip(cases, entries, strict=False):
+        executions.append(_execution(case, text, entry, target.value))
+        executions.append(_execution(neighbour, text, entries[-1], target.value))
+    outcomes = _run(executions)
+    return outcomes[::2], outcomes[1::2]
 
 
 def compile_together(programs, target: Target, tier: Tier):
@@ -104,6 +142,8 @@ def _execution(case, code, entry, target):
     image = resources_pb2.Image(
         abi=abi.ABI_VERSION, target=target, entry=entry, constants_bytes=len(case.constants)
     )
+    if case.call is not None:
+        return describe_execution(case, code, image)
     return execution_pb2.Execution(
         image=image, code=code, constants=case.constants, memory=case.memory, fuel=case.fuel
     )
@@ -127,4 +167,6 @@ def _agrees(got, reference):
     if want.trap is not None:
         return got.trapped and got.trap.split()[0] == want.trap.name.lower()
     ended = (got.trapped, got.result & MASK_64, got.fuel_left, got.memory)
-    return ended == (False, want.result, want.fuel, reference.memory)
+    if ended != (False, want.result, want.fuel, reference.memory):
+        return False
+    return reference.request is None or observe(reference.request) == observe_outcome(got)

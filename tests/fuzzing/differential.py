@@ -14,14 +14,18 @@ from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.disassembling import disassemble
 
+from fuzzing import plugin_programs
 from fuzzing.cases import Case, find_differences, interpret, run_interpreted, run_native
 from fuzzing.mutating import mutate
+from fuzzing.plugin_cases import EVERYTHING, Call, grant
 
 BATCH = 32
 OPTIMISED_EVERY = 8
 """The optimised tier takes ten times as long to make: each eighth batch has it."""
 MUTATED_EVERY = 4
 """Each fourth program is a real one, changed."""
+PLUGIN_EVERY = 2
+"""Half of them call the helpers of plugins."""
 
 
 @dataclass
@@ -52,12 +56,24 @@ def generate_case(seed):
         constants = random.randbytes(constants_bytes)
         memory = random.randbytes(abi.CONTEXT_BYTES)
         return Case(f"seed {seed}", program, constants, memory, random.randint(1, 5000))
+    if seed % PLUGIN_EVERY == 1:
+        return _generate_call(random, seed)
     made = program_generation.generate(random, helpers=engine_helpers.HELPERS)
     constants = engine_helpers.spell(made.constants)
     program = verify(made.code, len(constants))
     assert isinstance(program, Verified), (seed, program, disassemble(made.code))
     memory = made.memory.ljust(abi.CONTEXT_BYTES, b"\0")
     return Case(f"seed {seed}", program, constants, memory, max(made.fuel, 1))
+
+
+def _generate_call(random, seed):
+    made = plugin_programs.generate(random)
+    program = verify(made.code, len(made.constants))
+    assert isinstance(program, Verified), (seed, program, disassemble(made.code))
+    lacks = random.choice((*abi.Capability, *[abi.Capability(0)] * len(abi.Capability)))
+    call = Call(grant(f"p{seed}", EVERYTHING & ~lacks), data=random.randbytes(random.randrange(128)))
+    memory = made.memory.ljust(abi.CONTEXT_BYTES, b"\0")
+    return Case(f"seed {seed}", program, made.constants, memory, max(made.fuel, 1), call)
 
 
 def run_batch(first):

@@ -7,7 +7,7 @@ use crate::exchange::{
     TlsInfo,
 };
 use crate::plugins::memory::{Fetched, Wanted};
-use crate::plugins::{Plugin, PluginIndex};
+use crate::plugins::{Plugin, PluginIndex, values};
 use crate::program::abi;
 use crate::program::image::{self, Image};
 use crate::program::run::{Decision, Machine, Operation, decode_action};
@@ -52,6 +52,9 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
     machine.plugins.index = Arc::new(build_plugins(&execution)?);
     let fuel =
         if execution.fuel == 0 { abi::FUEL_DEFAULT } else { execution.fuel }.min(i64::MAX as u64) as i64;
+    if let Some(message) = &execution.called {
+        return execute_call(machine, &host, &execution, message);
+    }
     let mut exchange = Exchange::new();
     let started;
     let result = match &execution.request {
@@ -99,6 +102,42 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
             }
         }
     }
+    Ok(outcome)
+}
+
+/// A plugin's function, whose trap, memory and exchange are shown: what a route that calls it would not tell.
+fn execute_call(
+    machine: &mut Machine,
+    host: &VirtualHost,
+    execution: &Execution,
+    message: &protocol::Plugin,
+) -> Result<Outcome, String> {
+    values::forget(&message.name);
+    let find = |name: &str| Some(Cluster::new(name, ClusterState::unconfigured()));
+    let plugin = Arc::new(Plugin::compile(message, host.image.clone(), &find)?);
+    let mut exchange = Exchange::new();
+    if let Some(request) = &execution.request {
+        begin(&mut exchange, request)?;
+    }
+    exchange.now.unix_ms = execution.unix_s.saturating_mul(1000);
+    let result = machine.execute_call(host, &mut exchange, &plugin, &execution.memory, execution.entry);
+    let mut outcome = Outcome::default();
+    match result {
+        Ok(done) => (outcome.result, outcome.fuel_left) = (done.result as i64, done.fuel_left as u64),
+        Err(trap) => (outcome.trapped, outcome.trap) = (true, trap.to_string()),
+    }
+    let memory = machine.window().read(abi::CONTEXT, execution.memory.len() as u64);
+    outcome.memory = memory.unwrap_or_default().to_vec().into();
+    let mut uri = Vec::new();
+    exchange.write_uri(&mut uri);
+    (outcome.method, outcome.uri) = (text(exchange.method()), text(&uri));
+    outcome.request_fields = exchange.request.iter().map(show_field).collect();
+    outcome.response_fields = exchange.answer.iter().map(show_field).collect();
+    let variables = exchange.variables.iter();
+    outcome.variables =
+        variables.map(|(name, value)| Field { name: text(name), value: value.to_vec().into() }).collect();
+    outcome.status = exchange.plugins.made_status.into();
+    outcome.body = std::mem::take(&mut exchange.plugins.made_body).into();
     Ok(outcome)
 }
 

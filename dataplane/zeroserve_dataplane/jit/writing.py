@@ -132,7 +132,7 @@ class Writer:
 
     def write_atomic(self, instruction: Atomic, access: Access) -> None:
         """Write an atomic operation; addresses that are not exact are rounded down to the size."""
-        size, bits = instruction.size, instruction.size * 8
+        size, bits, volatile = instruction.size, instruction.size * 8, _volatile(access)
         if isinstance(access, CagedAccess):
             address = self._cage(self._plus(self.get(instruction.base), instruction.offset), -size)
             pointer = self.emit(f"getelementptr i8, ptr %window, i64 {address}")
@@ -142,13 +142,14 @@ class Writer:
         if instruction.operator is AtomicOperator.CMPXCHG:
             expected = self._read(Register.R0, bits)
             pair = self.emit(
-                f"cmpxchg ptr {pointer}, i{bits} {expected}, i{bits} {source} seq_cst seq_cst, align {size}"
+                f"cmpxchg{volatile} ptr {pointer}, i{bits} {expected}, i{bits} {source} "
+                f"seq_cst seq_cst, align {size}"
             )
             old = self.emit(f"extractvalue {{ i{bits}, i1 }} {pair}, 0")
             self.set(Register.R0, self._widen(old, bits))
             return
         name = instruction.operator.value[0]
-        old = self.emit(f"atomicrmw {name} ptr {pointer}, i{bits} {source} seq_cst, align {size}")
+        old = self.emit(f"atomicrmw{volatile} {name} ptr {pointer}, i{bits} {source} seq_cst, align {size}")
         if instruction.fetch:
             self.set(instruction.source, self._widen(old, bits))
 

@@ -36,6 +36,7 @@ class Execution(_message.Message):
     PLUGINS_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     UNIX_S_FIELD_NUMBER: _builtins.int
+    CALLED_FIELD_NUMBER: _builtins.int
     code: _builtins.bytes
     """what the memfd would hold"""
     constants: _builtins.bytes
@@ -63,6 +64,10 @@ class Execution(_message.Message):
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___FetchedAnswer]:
         """to requests of plugins, in order; where there is none left, none comes"""
 
+    @_builtins.property
+    def called(self) -> _resources_pb2.Plugin:
+        """the program is this plugin's and runs as its function `entry`, with what it is granted; `memory` is the context"""
+
     def __init__(
         self,
         *,
@@ -77,10 +82,11 @@ class Execution(_message.Message):
         plugins: _abc.Iterable[Global___ExecutedPlugin] | None = ...,
         answers: _abc.Iterable[Global___FetchedAnswer] | None = ...,
         unix_s: _builtins.int = ...,
+        called: _resources_pb2.Plugin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "request", b"request", "tables", b"tables"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["called", b"called", "image", b"image", "request", b"request", "tables", b"tables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "code", b"code", "constants", b"constants", "entry", b"entry", "fuel", b"fuel", "image", b"image", "memory", b"memory", "plugins", b"plugins", "request", b"request", "tables", b"tables", "unix_s", b"unix_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "called", b"called", "code", b"code", "constants", b"constants", "entry", b"entry", "fuel", b"fuel", "image", b"image", "memory", b"memory", "plugins", b"plugins", "request", b"request", "tables", b"tables", "unix_s", b"unix_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

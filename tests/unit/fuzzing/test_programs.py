@@ -11,7 +11,11 @@ import os
 import pytest
 from fuzzing import differential
 from fuzzing.__main__ import notices_wrong_translation
-from zeroserve_dataplane.jit.targets import find_host_target
+from fuzzing.cases import Case, interpret, run_interpreted, run_native
+from zeroserve_dataplane.jit.targets import Tier, find_host_target
+from zeroserve_dataplane.verifier import Verified, verify
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.assembly import assemble
 
 PROGRAMS = int(os.environ.get("ZEROSERVE_FUZZED_PROGRAMS", "10000"))
 pytestmark = pytest.mark.skipif(find_host_target() is None, reason="no native code for this machine")
@@ -44,3 +48,20 @@ def test_changed_programs_are_run_and_refused(report):
 
 def test_canary_a_wrong_translation_is_noticed():
     assert notices_wrong_translation()
+
+
+@pytest.mark.parametrize(
+    ("operation", "operand"),
+    [("and", -1), ("or", 0), ("xor", 0), ("add", 0), ("and_fetch", -1), ("xchg_fetch", 0)],
+)
+def test_an_atomic_operation_that_changes_nothing_needs_its_place_all_the_same(operation, operand):
+    """LLVM knows that it changes nothing, and must not drop the touch that traps."""
+    name, _, fetch = operation.partition("_")
+    lock = f"lock {fetch} {name} [%r3+8], %r5".replace("  ", " ")
+    code = assemble(f"ldxdw %r3, [%r1]\nmov %r5, {operand}\n{lock}\nmov %r0, 0\nexit").code
+    program = verify(code, 0)
+    assert isinstance(program, Verified), program
+    case = Case("idle", program, b"", b"\xff" * 8 + bytes(abi.CONTEXT_BYTES - 8), 100)
+    assert interpret(case).outcome.trap.name == "MEMORY"
+    runs = [run_interpreted([case]), *(run_native([case], tier) for tier in Tier)]
+    assert [one.trap.split()[0] for (one,) in runs] == ["memory"] * 3

@@ -12,28 +12,30 @@ pub fn format(seconds: u64, pattern: &[u8]) -> Option<Vec<u8>> {
     }
     let (days, second) = ((seconds / 86_400) as i64, seconds % 86_400);
     let (year, month, day) = civil_from_days(days);
-    let mut out = String::with_capacity(pattern.len() + 16);
+    let mut out = Vec::with_capacity(pattern.len() + 16);
     let mut letters = pattern.iter();
     while let Some(&letter) = letters.next() {
         if letter != b'%' {
-            out.push(char::from(letter));
+            out.push(letter);
             continue;
         }
         match letters.next()? {
-            b'Y' => out += &format!("{year:04}"),
-            b'm' => out += &format!("{month:02}"),
-            b'd' => out += &format!("{day:02}"),
-            b'H' => out += &format!("{:02}", second / 3600),
-            b'M' => out += &format!("{:02}", second / 60 % 60),
-            b'S' => out += &format!("{:02}", second % 60),
-            b'a' => out += short(weekday_name(days)),
-            b'b' => out += short(month_name(month)),
-            b'j' => out += &format!("{:03}", days - days_from_civil(year, 1, 1) + 1),
-            b'%' => out.push('%'),
+            b'Y' => out.extend_from_slice(format!("{year:04}").as_bytes()),
+            b'm' => out.extend_from_slice(format!("{month:02}").as_bytes()),
+            b'd' => out.extend_from_slice(format!("{day:02}").as_bytes()),
+            b'H' => out.extend_from_slice(format!("{:02}", second / 3600).as_bytes()),
+            b'M' => out.extend_from_slice(format!("{:02}", second / 60 % 60).as_bytes()),
+            b'S' => out.extend_from_slice(format!("{:02}", second % 60).as_bytes()),
+            b'a' => out.extend_from_slice(short(weekday_name(days)).as_bytes()),
+            b'b' => out.extend_from_slice(short(month_name(month)).as_bytes()),
+            b'j' => {
+                out.extend_from_slice(format!("{:03}", days - days_from_civil(year, 1, 1) + 1).as_bytes())
+            }
+            b'%' => out.push(b'%'),
             _ => return None,
         }
     }
-    Some(out.into_bytes())
+    Some(out)
 }
 
 #[cfg(test)]
@@ -56,5 +58,6 @@ mod tests {
         }
         assert_eq!((format(0, b"%q"), format(0, b"%"), format(SECONDS_MAX + 1, b"")), (None, None, None));
         assert_eq!(format(0, b"100%%"), Some(b"100%".to_vec()));
+        assert_eq!(format(0, b"\xc3\xa4%d\xff"), Some(b"\xc3\xa401\xff".to_vec()), "other bytes are kept");
     }
 }

@@ -3,10 +3,11 @@
 use super::abi;
 use super::cage::Cage;
 use super::helpers::{self, Run, Vm};
-use super::plugins::Plugins;
+use super::plugins::{Call, Plugins};
 use super::trap;
 use super::window::Window;
 use crate::exchange::Exchange;
+use crate::plugins::{Plugin, make_input};
 use crate::snapshot::VirtualHost;
 use std::fmt;
 use std::io;
@@ -168,6 +169,26 @@ impl Machine {
             context.fill(0);
         }
         self.last_constants = None;
+    }
+
+    /// Runs a plugin's function in this cage, with a context of the caller's: for `zeroserve-engine execute`.
+    pub(crate) fn execute_call(
+        &mut self,
+        host: &VirtualHost,
+        exchange: &mut Exchange,
+        plugin: &Arc<Plugin>,
+        memory: &[u8],
+        entry: u32,
+    ) -> Result<Outcome, Trap> {
+        self.cage.window.prepare(&plugin.data);
+        if let Some(context) = self.cage.window.write(abi::CONTEXT, memory.len() as u64) {
+            context.copy_from_slice(memory);
+        }
+        let input = Arc::new(make_input(&plugin.name, "", serde_json::Value::Null));
+        let call = Some(Box::new(Call::new(plugin.clone(), 0, input)));
+        let plugins = &mut *self.plugins;
+        let run = Run { host, exchange, constants: &plugin.constants, plugins, call, fuel: plugin.fuel };
+        self.cage.enter(&plugin.image, run, entry)
     }
 
     /// Runs with the context as it is in the window.

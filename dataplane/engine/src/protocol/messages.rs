@@ -2056,6 +2056,8 @@ pub struct Execution {
     pub answers: ::prost::alloc::vec::Vec<FetchedAnswer>,
     #[prost(uint64, tag = "11")]
     pub unix_s: u64,
+    #[prost(message, optional, tag = "30")]
+    pub called: ::core::option::Option<Plugin>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExecutedPlugin {
