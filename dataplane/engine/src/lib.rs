@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod addresses;
+pub mod cache;
 pub mod calendar;
 pub mod cli;
 pub mod connection;

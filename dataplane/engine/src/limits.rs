@@ -183,6 +183,21 @@ pub const HTTP2_PENDING_BYTES_HIGH: usize = 128 << 10;
 /// Wheel granularity: deadlines are seconds; a late deadline by one tick harms nobody.
 pub const TIMER_TICK_MS: u64 = 16;
 
+/// Kept answers of this node (`cache`), heads and keys with them: what a small node spares; the rest is evicted.
+pub const CACHE_BYTES_MAX: usize = 64 << 20;
+/// Locks of that memory: more than cores wait for; one shard must hold the largest answer.
+pub const CACHE_SHARDS: usize = 8;
+/// Body bytes of one kept answer where the route does not say, and whatever it says.
+pub const CACHED_BODY_BYTES_DEFAULT: usize = 1 << 20;
+pub const CACHED_BODY_BYTES_MAX: usize = 4 << 20;
+/// Bodies on their way into the cache, of all requests together; beyond, answers are not kept.
+pub const CACHE_FILLING_BYTES_MAX: usize = 32 << 20;
+/// A request waits so long for another that fetches the same, then goes up itself (nginx: proxy_cache_lock_timeout).
+pub const CACHE_WAIT_MS: u64 = 5_000;
+/// After an answer that could not be kept nobody waits for such a fetch.
+pub const CACHE_PASS_MS: u64 = 10_000;
+
+const _: () = assert!(CACHED_BODY_BYTES_MAX < CACHE_BYTES_MAX / CACHE_SHARDS);
 const _: () = assert!(PENDING_OUTPUT_BYTES_LOW < PENDING_OUTPUT_BYTES_HIGH);
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two(), "a provided buffer ring has 2^n entries");
 const _: () = assert!(BUFFERED_INPUT_BYTES_MAX >= REQUEST_HEAD_BYTES_MAX, "a whole head must fit");

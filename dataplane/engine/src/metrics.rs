@@ -48,6 +48,10 @@ counters! {
     UpstreamQueued Counter "upstream_queued_total" [] "Requests that waited for room at their upstreams.";
     UpstreamCopies Counter "upstream_copies_total" [] "Copies of requests sent to mirrors.";
     UpstreamErrors Counter "upstream_errors_total" [] "Requests whose upstream failed for good.";
+    CacheHits Counter "cache_requests_total" ["result" = "hit"] "Requests that came to the cache, by what it did.";
+    CacheStale Counter "cache_requests_total" ["result" = "stale"] "Requests that came to the cache, by what it did.";
+    CacheValidated Counter "cache_requests_total" ["result" = "validated"] "Requests that came to the cache, by what it did.";
+    CacheForwarded Counter "cache_requests_total" ["result" = "forwarded"] "Requests that came to the cache, by what it did.";
     UpstreamIdle Gauge "upstream_idle" [] "Pooled connections to endpoints.";
     DownstreamBytesReceived Counter "downstream_bytes_received_total" [] "Bytes from clients.";
     DownstreamBytesSent Counter "downstream_bytes_sent_total" [] "Bytes to clients.";

@@ -1761,6 +1761,9 @@ class Tables(_message.Message):
     RESPONSE_MATCHES_FIELD_NUMBER: _builtins.int
     FIELD_SELECTIONS_FIELD_NUMBER: _builtins.int
     PLUGIN_CALLS_FIELD_NUMBER: _builtins.int
+    CACHES_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
+    BANDWIDTHS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathPatterns]: ...
@@ -1826,6 +1829,12 @@ class Tables(_message.Message):
     def field_selections(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldSelection]: ...
     @_builtins.property
     def plugin_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___PluginCall]: ...
+    @_builtins.property
+    def caches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cache]: ...
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fault]: ...
+    @_builtins.property
+    def bandwidths(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bandwidth]: ...
     def __init__(
         self,
         *,
@@ -1860,14 +1869,135 @@ class Tables(_message.Message):
         response_matches: _abc.Iterable[Global___ResponseMatch] | None = ...,
         field_selections: _abc.Iterable[Global___FieldSelection] | None = ...,
         plugin_calls: _abc.Iterable[Global___PluginCall] | None = ...,
+        caches: _abc.Iterable[Global___Cache] | None = ...,
+        faults: _abc.Iterable[Global___Fault] | None = ...,
+        bandwidths: _abc.Iterable[Global___Bandwidth] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "plugin_calls", b"plugin_calls", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "bandwidths", b"bandwidths", "caches", b"caches", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "faults", b"faults", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "plugin_calls", b"plugin_calls", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Tables: _TypeAlias = Tables  # noqa: Y015
+
+@_typing.final
+class Cache(_message.Message):
+    """Answers of proxy calls are kept and served again (RFC 9111)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    STALE_MS_FIELD_NUMBER: _builtins.int
+    BODY_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    PURGERS_FIELD_NUMBER: _builtins.int
+    stale_ms: _builtins.int
+    """of answers that say nothing about being served stale"""
+    body_bytes_max: _builtins.int
+    """0 is the engine's default"""
+    @_builtins.property
+    def key(self) -> Global___Text:
+        """absent: scheme, host and URI as they are when the call begins"""
+
+    @_builtins.property
+    def times(self) -> _containers.RepeatedCompositeFieldContainer[Global___CacheTime]:
+        """of answers that say nothing about their freshness"""
+
+    @_builtins.property
+    def purgers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """CIDRs of clients whose PURGE is ours; none: a method as any other"""
+
+    def __init__(
+        self,
+        *,
+        key: Global___Text | None = ...,
+        times: _abc.Iterable[Global___CacheTime] | None = ...,
+        stale_ms: _builtins.int = ...,
+        body_bytes_max: _builtins.int = ...,
+        purgers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes_max", b"body_bytes_max", "key", b"key", "purgers", b"purgers", "stale_ms", b"stale_ms", "times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cache: _TypeAlias = Cache  # noqa: Y015
+
+@_typing.final
+class CacheTime(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TTL_MS_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    ttl_ms: _builtins.int
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        ttl_ms: _builtins.int = ...,
+        statuses: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statuses", b"statuses", "ttl_ms", b"ttl_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CacheTime: _TypeAlias = CacheTime  # noqa: Y015
+
+@_typing.final
+class Fault(_message.Message):
+    """Requests that are made to wait or to fail, so many in a million of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELAY_MS_FIELD_NUMBER: _builtins.int
+    DELAYS_IN_MILLION_FIELD_NUMBER: _builtins.int
+    ABORTS_IN_MILLION_FIELD_NUMBER: _builtins.int
+    delay_ms: _builtins.int
+    delays_in_million: _builtins.int
+    aborts_in_million: _builtins.int
+    def __init__(
+        self,
+        *,
+        delay_ms: _builtins.int = ...,
+        delays_in_million: _builtins.int = ...,
+        aborts_in_million: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aborts_in_million", b"aborts_in_million", "delay_ms", b"delay_ms", "delays_in_million", b"delays_in_million"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
+@_typing.final
+class Bandwidth(_message.Message):
+    """How fast an answer's body goes to the client, after its first bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
+    bytes_per_second: _builtins.int
+    free_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        bytes_per_second: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_per_second", b"bytes_per_second", "free_bytes", b"free_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bandwidth: _TypeAlias = Bandwidth  # noqa: Y015
 
 @_typing.final
 class PluginCall(_message.Message):

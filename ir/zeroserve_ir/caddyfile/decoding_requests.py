@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from zeroserve_ir.caddyfile import encoding_traffic as traffic
 from zeroserve_ir.tree import (
     AppendLog,
     AttachPlugin,
@@ -131,6 +132,9 @@ REQUEST_MATCHERS: dict[str, Callable[[Any], tuple[Matcher, ...]]] = {
     "vars_regexp": _decode_patterns,
 }
 REQUEST_HANDLERS: dict[str, Callable[[Json], Handler]] = {
+    "bandwidth": traffic.decode_bandwidth,
+    "cache": traffic.decode_cache,
+    "fault": traffic.decode_fault,
     "file_server": decode_file_server,
     "log_append": _decode_log_field,
     "map": _decode_map,

@@ -12,6 +12,7 @@ from typing import Any
 
 from zeroserve_ir.caddyfile import encoding_answers as answers
 from zeroserve_ir.caddyfile import encoding_requests as requests
+from zeroserve_ir.caddyfile import encoding_traffic as traffic
 from zeroserve_ir.caddyfile.encoding_encode import encode_encode, encode_templates
 from zeroserve_ir.caddyfile.encoding_fastcgi import encode_fastcgi
 from zeroserve_ir.caddyfile.encoding_files import encode_file_matcher, encode_file_server
@@ -36,8 +37,11 @@ from zeroserve_ir.tree import (
     Handler,
     HeaderOperations,
     Headers,
+    InjectFault,
     Intercept,
     Invoke,
+    KeepAnswers,
+    LimitBandwidth,
     LimitRate,
     MapValues,
     MatchClientIp,
@@ -344,6 +348,9 @@ _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     CallPlugin: ("zeroserve_call", requests.encode_call),
     AttachPlugin: ("zeroserve_plugin", requests.encode_attachment),
     LimitRate: ("rate_limit", requests.encode_rates),
+    KeepAnswers: ("cache", traffic.encode_cache),
+    InjectFault: ("fault", traffic.encode_fault),
+    LimitBandwidth: ("bandwidth", traffic.encode_bandwidth),
     Intercept: ("intercept", _encode_intercept),
     MapValues: ("map", requests.encode_map),
     NameLoggers: ("vars", requests.encode_loggers),

@@ -21,6 +21,7 @@ from zeroserve_ir.caddyfile.printer_answers import (
 from zeroserve_ir.caddyfile.printer_encode import encode_lines, templates_lines
 from zeroserve_ir.caddyfile.printer_files import file_matcher_lines, file_server_words
 from zeroserve_ir.caddyfile.printer_requests import expression_line, print_request_handler, vars_regexp_line
+from zeroserve_ir.caddyfile.printer_traffic import print_traffic_handler
 from zeroserve_ir.caddyfile.printer_upstreams import (
     print_active,
     print_duration,
@@ -42,8 +43,11 @@ from zeroserve_ir.tree import (
     Handler,
     HeaderOperations,
     Headers,
+    InjectFault,
     Intercept,
     Invoke,
+    KeepAnswers,
+    LimitBandwidth,
     LimitRate,
     MapValues,
     MatchClientIp,
@@ -176,6 +180,8 @@ def print_handler(handler: Handler) -> Directive:
             CallPlugin() | AttachPlugin() | LimitRate() | MapValues() | AppendLog() | NameLoggers() | Trace()
         ):
             return Directive(*print_request_handler(handler))
+        case KeepAnswers() | InjectFault() | LimitBandwidth():
+            return Directive(*print_traffic_handler(handler))
         case _:
             raise UnprintableError(f"{type(handler).__name__} is no single directive")
 

@@ -58,7 +58,7 @@ CONSTANTS_BYTES_MAX = 1 << 20
 TABLE_ROWS_MAX = 1 << 16
 FUEL_DEFAULT = 1 << 20
 TRAP_FUEL = -(1 << 62)
-HELPERS_MAX = 128
+HELPERS_MAX = 160
 VM_FUEL_OFFSET = 0
 VM_HELPERS_OFFSET = 16
 PATH_BYTES_MAX = 16 << 10
@@ -145,6 +145,8 @@ class Operation(IntEnum):
     """No row. The program goes on once the request's body is here; too large a one is answered with 413."""
     CALL_PLUGIN = 16
     """Row of Tables.plugin_calls; afterwards `call_plugin` is called for that row again."""
+    PAUSE = 25
+    """Row of Tables.faults: the program goes on after its delay."""
 
 
 _ROW = (Argument.ROW,)
@@ -200,6 +202,9 @@ HELPERS: tuple[Helper, ...] = (
     ),
     Helper(47, "read_body", (), 8, "0 when the request's body is here, 2 when not yet (suspend)"),
     Helper(46, "limit_rate", _ROW, 64, "counts the request by Tables.rate_limits[row]: 1 past its rate"),
+    Helper(140, "use_cache", _ROW, 64, "the next proxy call's answer may be kept, by Tables.caches[row]"),
+    Helper(141, "draw_fault", _ROW, 8, "what Tables.faults[row] means for the request: 1 a delay, 2 an end"),
+    Helper(142, "limit_bandwidth", _ROW, 8, "the answer's body goes out as Tables.bandwidths[row] allows"),
     Helper(61, "evaluate_templates", _ROW, 16, "the answer may be a template, by Tables.templates[row]"),
     Helper(
         60, "note_step", _ROW, 4, "records that Tables.steps[row] was reached, where the request is explained"

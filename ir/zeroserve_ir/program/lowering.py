@@ -28,6 +28,7 @@ from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.paths import PathMatch, choose_width
 from zeroserve_ir.program.plugin_calls import lower_plugin_call
+from zeroserve_ir.program.shaping import lower_shaping
 from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.tables_encode import add_encoding, add_templates
@@ -49,6 +50,7 @@ _Block = tuple[int, int, _Groups, str]
 
 _PLUGINS = (tree.CallPlugin, tree.AttachPlugin)
 _ANSWERING = (tree.ReverseProxy, tree.Intercept, tree.CopyResponse, tree.CopyResponseHeaders, *_PLUGINS)
+_SHAPING = (tree.KeepAnswers, tree.InjectFault, tree.LimitBandwidth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,7 @@ class _SiteLowering:
             case tree.ReverseProxy(response_handlers=()):
                 self._lower_proxy(handler)
                 return True
-            case _ if isinstance(handler, _ANSWERING):
+            case _ if isinstance(handler, _ANSWERING + _SHAPING):
                 return self._lower_answering(handler)
             case CarriedHandler(module="push"):
                 pass  # Without it every answer is as right as with it (`caddyfile.judging` warns).
@@ -287,6 +289,8 @@ class _SiteLowering:
 
     def _lower_answering(self, handler: tree.Handler) -> bool:
         match handler:
+            case tree.KeepAnswers() | tree.InjectFault() | tree.LimitBandwidth():
+                lower_shaping(self.emitter, self.tables.tables, handler, self._add_resume)
             case tree.CallPlugin() | tree.AttachPlugin():
                 lower_plugin_call(self.emitter, self.tables, handler, self._add_resume)
             case tree.ReverseProxy():

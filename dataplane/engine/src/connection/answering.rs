@@ -3,6 +3,7 @@
 //! Rule: whatever the upstream does wrong, the client gets a 502 where nothing was sent yet, or a connection that ends in
 //! the middle; never bytes that the upstream's framing does not account for.
 
+use super::caching::Verdict;
 use super::intercepting::HeldAnswer;
 use super::responding::Origin;
 use crate::error::Failure;
@@ -24,6 +25,8 @@ enum Step {
     Switched(usize),
     /// The program sees the head first.
     Held(usize),
+    /// What is kept is sent instead.
+    Instead(usize),
     Done(usize),
 }
 
@@ -36,6 +39,8 @@ enum Head {
     Waits,
     /// The program sees it first.
     Held,
+    /// What is kept is sent instead.
+    Instead,
 }
 
 impl Worker {
@@ -102,8 +107,9 @@ impl Worker {
     pub fn answer_bytes<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, bytes: &[u8]) {
         let mut message = std::mem::take(&mut self.scratch.message);
         message.clear();
+        let held_back = self.is_held_back(client);
         let Some(up) = self.upstream(upstream) else { return };
-        if up.phase == upstream::Phase::Held {
+        if up.phase == upstream::Phase::Held || (held_back && up.phase == upstream::Phase::Body) {
             // What was on its way when reading stopped.
             return up.input.extend_from_slice(bytes);
         }
@@ -138,6 +144,10 @@ impl Worker {
             }
             Ok(Step::More) => self.hold_back(io, client, upstream),
             Ok(Step::Done(used)) => self.answer_done(io, client, upstream, used == rest.len()),
+            Ok(Step::Instead(used)) => {
+                let clean = used == rest.len();
+                self.answer_instead(io, client, upstream, clean);
+            }
             Ok(Step::Held(used)) => self.show_answer(io, client, upstream, &rest[used..]),
             Ok(Step::Switched(used)) => self.switch(io, client, upstream, &rest[used..]),
         }
@@ -196,6 +206,7 @@ impl Worker {
             match self.answer_head(client, upstream, head, rest, out)? {
                 Head::Begun => at += length,
                 Head::Switched => return Ok(Step::Switched(at + length)),
+                Head::Instead => return Ok(Step::Instead(at + length)),
                 Head::Held => return Ok(Step::Held(at + length)),
                 Head::Waits if at == 0 => return Ok(Step::Incomplete),
                 Head::Waits => {
@@ -217,6 +228,7 @@ impl Worker {
     ) -> Result<Head, Failure> {
         let mut spans: Vec<HeaderSpan<'_>> = self.scratch.take_spans();
         let now_ns = self.now().monotonic_ns;
+        let now = (self.now_ms(), self.now().unix_ms);
         let Worker { upstreams, downstreams, metrics, .. } = self;
         let (Some(Some(up)), Some(Some(down))) =
             (upstreams.get_mut(upstream.index()), downstreams.get_mut(client.index()))
@@ -274,6 +286,21 @@ impl Worker {
         up.body = answer.body;
         up.persistent = answer.persistent;
         up.phase = upstream::Phase::Body;
+        let (parsed, body) = match &serving.caching {
+            None => (parsed, body),
+            Some(_) => match down.serving.judge_kept(exchange, &parsed, body, now) {
+                Verdict::Pass => (parsed, body),
+                Verdict::NotModified => (ResponseHead { status: 304, reason: b"", ..parsed }, Body::Unframed),
+                Verdict::Instead => {
+                    let latency_ns = now_ns - up.requested_ns;
+                    metrics.observe(Histogram::UpstreamResponse, latency_ns);
+                    self.note_answer(client, answer.status, latency_ns);
+                    self.scratch.give_spans(spans);
+                    return Ok(Head::Instead);
+                }
+            },
+        };
+        let serving = &down.serving;
         let wanted = serving.host.as_ref().is_some_and(|host| host.proxy(serving.row).response_entry != 0);
         let is_seen = !switches && (wanted || exchange.has_interceptions());
         let is_judged = !switches && serving.judges_answers();
@@ -343,6 +370,8 @@ impl Worker {
             if self.pending(io, client) as u64 > kept_max {
                 self.pause_upstream(io, client, upstream);
             }
+        } else if self.holds_pace(client) {
+            self.pause_upstream(io, client, upstream);
         }
         let Some(up) = self.upstream(upstream) else { return };
         if up.phase != upstream::Phase::Head {
@@ -361,6 +390,12 @@ impl Worker {
     pub fn downstream_drained<I: Io>(&mut self, io: &mut I, client: SocketId) {
         if self.downstream(client).is_some_and(|down| down.multiplex.is_some()) {
             return self.mark_multiplex(client);
+        }
+        if self.is_held_back(client) {
+            return;
+        }
+        if self.downstream(client).is_some_and(|down| down.serving.kept.is_some()) {
+            return self.send_kept(io, client);
         }
         if self.downstream(client).is_some_and(|down| down.serving.file.is_some()) {
             return self.send_file(io, client);

@@ -19,6 +19,7 @@ use crate::tls::Session;
 use crate::upstream;
 use crate::worker::Worker;
 
+use super::caching::Verdict;
 use super::responding::Origin;
 
 impl Worker {
@@ -210,6 +211,16 @@ impl Worker {
         let body = if end && !bodiless && answer.length.is_none() { Body::Length(0) } else { body };
         let latency_ns = now_ns - requested_ns;
         self.metrics.observe(Histogram::UpstreamResponse, latency_ns);
+        let verdict = self.judge_call(client, &fields, answer.status, body);
+        let (status, body) = match verdict {
+            Verdict::Pass => (answer.status, body),
+            Verdict::NotModified => (304, Body::Unframed),
+            Verdict::Instead => {
+                self.note_answer(client, answer.status, latency_ns);
+                self.answer_instead(io, client, upstream, end);
+                return Ok(());
+            }
+        };
         if self.downstream(client).is_some_and(|down| down.serving.judges_answers()) {
             let spans = spans_of(&fields);
             if let Some(exchange) = self.downstream(client).and_then(|down| down.exchange.as_mut()) {
@@ -226,7 +237,7 @@ impl Worker {
         }
         self.note_answer(client, answer.status, latency_ns);
         let spans = spans_of(&fields);
-        let head = ResponseHead { status: answer.status, reason: b"", http_minor: HTTP_2, headers: &spans };
+        let head = ResponseHead { status, reason: b"", http_minor: HTTP_2, headers: &spans };
         self.send_written(io, client, |worker, out| {
             let origin = Origin::Upstream { head: &head, body, ahead: 0, switches: None };
             worker.write_answer_head(client, origin, out);
@@ -242,6 +253,18 @@ impl Worker {
             self.answer_done(io, client, upstream, true);
         }
         Ok(())
+    }
+
+    /// What the cache says to an answer's head.
+    fn judge_call(&mut self, client: SocketId, fields: &FieldList, status: u16, body: Body) -> Verdict {
+        let now = (self.now_ms(), self.now().unix_ms);
+        let Some(down) = self.downstream(client) else { return Verdict::Pass };
+        let Some(exchange) = down.exchange.as_mut().filter(|_| down.serving.caching.is_some()) else {
+            return Verdict::Pass;
+        };
+        let spans = spans_of(fields);
+        let head = ResponseHead { status, reason: b"", http_minor: HTTP_2, headers: &spans };
+        down.serving.judge_kept(exchange, &head, body, now)
     }
 
     /// Trailers go on to the client.

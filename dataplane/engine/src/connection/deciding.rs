@@ -113,6 +113,10 @@ impl Worker {
             Ok(Decision::Suspend { operation: Operation::CallPlugin, entry, .. }) => {
                 self.wait_for_plugin(io, socket, entry);
             }
+            Ok(Decision::Suspend { operation: Operation::Pause, row, entry }) => {
+                let delay_ms = host.tables.faults[row as usize].delay_ms;
+                self.pause_program(socket, delay_ms, entry);
+            }
             Ok(Decision::File { row, entry }) => self.serve_file(io, socket, Serve { row, entry }),
             Ok(Decision::Empty) => self.answer(io, socket, Answer::Empty),
             Ok(Decision::Pass) => self.pass_answer(io, socket),
@@ -267,6 +271,9 @@ impl Worker {
     /// a cut-off answer never looks complete.
     pub fn fail<I: Io>(&mut self, io: &mut I, socket: SocketId, failure: Failure) {
         self.release_upstream(io, socket);
+        if self.answer_by_stale(io, socket, failure) {
+            return;
+        }
         let Some(down) = self.downstream(socket) else { return };
         if down.phase != Phase::Serving {
             return self.abort(io, socket);

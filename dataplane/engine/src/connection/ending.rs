@@ -68,6 +68,7 @@ impl Worker {
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
         let Some(mut exchange) = down.exchange.take() else { return };
         let serving = &mut down.serving;
+        serving.leave_cache();
         if serving.is_copy {
             return self.give_exchange(exchange);
         }

@@ -229,6 +229,9 @@ impl Worker {
             if self.is_full(io, socket) {
                 return self.notify_drained(io, socket);
             }
+            if self.holds_pace(socket) {
+                return;
+            }
             match self.lend_file(io, socket) {
                 Lent::Wait => return,
                 Lent::Cut => return self.cut_file(io, socket),

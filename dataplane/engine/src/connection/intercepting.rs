@@ -93,6 +93,24 @@ impl Worker {
         self.advance_input(io, client);
     }
 
+    /// As `show_answer`, for a kept answer.
+    pub fn show_kept_answer<I: Io>(
+        &mut self,
+        io: &mut I,
+        client: SocketId,
+        head: &ResponseHead,
+        content: Vec<u8>,
+    ) {
+        let Some(down) = self.downstream(client) else { return };
+        let Some(exchange) = down.exchange.as_mut() else { return };
+        exchange.keep_upstream_answer(head);
+        exchange.take_upstream_answer();
+        let (status, reason) = (head.status, head.reason.into());
+        let held = HeldAnswer { source: Source::Content(content), status, reason, is_own: false };
+        down.serving.held = Some(Box::new(held));
+        self.go_on(io, client);
+    }
+
     /// An answer of our own whose fields are in `exchange.scratch` passes what handlers wrapped around it. One without a
     /// body takes only the place of the head where `intercept` made it (Caddy: intercept.go).
     pub fn wrap_answer<I: Io>(&mut self, io: &mut I, client: SocketId, status: u16, content: Vec<u8>) {
@@ -203,6 +221,7 @@ impl Worker {
     pub fn drop_held<I: Io>(&mut self, io: &mut I, client: SocketId) {
         let Some(down) = self.downstream(client) else { return };
         let Some(held) = down.serving.held.take() else { return };
+        down.serving.filling = None;
         if let Some(exchange) = down.exchange.as_mut() {
             exchange.release();
         }

@@ -30,13 +30,21 @@ impl Worker {
     }
 
     fn send_copy<I: Io>(&mut self, io: &mut I, socket: SocketId, row: u32) {
+        if let Some(client) = self.copy_request(socket) {
+            self.metrics.add(Counter::UpstreamCopies, 1);
+            self.start_proxy(io, client, row);
+        }
+    }
+
+    /// A copy of a request, which belongs to no connection.
+    pub fn copy_request(&mut self, socket: SocketId) -> Option<SocketId> {
         if self.copies >= COPIES_PER_WORKER_MAX {
-            return;
+            return None;
         }
         let generation = self.next_generation();
         let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
-        let Some(original) = self.downstream(socket) else { return };
-        let Some(mut exchange) = original.exchange.clone() else { return };
+        let original = self.downstream(socket)?;
+        let mut exchange = original.exchange.clone()?;
         exchange.forget_wrappers();
         exchange.answering_call = None;
         let mut copy = Downstream::new(generation, original.peer.clone(), Phase::Serving, false);
@@ -62,9 +70,8 @@ impl Worker {
         }
         self.downstreams[client.index()] = Some(Box::new(copy));
         self.copies += 1;
-        self.metrics.add(Counter::UpstreamCopies, 1);
         self.set_downstream_deadline(client, deadline_ms);
-        self.start_proxy(io, client, row);
+        Some(client)
     }
 
     /// True where nobody waits for the answer.

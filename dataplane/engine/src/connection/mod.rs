@@ -13,6 +13,7 @@ pub mod accepting;
 pub mod answering;
 mod bodies;
 pub mod buffering;
+pub mod caching;
 pub mod calling;
 pub mod cgi;
 pub mod deciding;
@@ -22,11 +23,13 @@ mod greeting;
 pub mod intercepting;
 pub mod mirroring;
 pub mod multiplexing;
+pub mod pacing;
 mod plugging;
 pub mod proxying;
 pub mod receiving;
 pub mod responding;
 pub mod retrying;
+pub mod sending_kept;
 mod streaming;
 pub mod streams;
 mod templating;
@@ -35,6 +38,7 @@ mod trailing;
 pub mod tunnelling;
 
 use self::intercepting::HeldAnswer;
+use crate::cache::filling::Filling;
 use crate::error::Failure;
 use crate::exchange::filtering::BodyFilters;
 use crate::exchange::{Exchange, Peer};
@@ -135,6 +139,10 @@ pub enum Waiting {
     Retry,
     /// Room for one more request at its cluster.
     Room,
+    /// The delay of a fault, then the program at this entry.
+    Pause(u32),
+    /// Somebody else's fetch of the same answer.
+    Fetch,
     /// The request goes up, the answer comes down.
     Answer,
 }
@@ -237,6 +245,12 @@ pub struct Serving {
     pub file: Option<Box<crate::files::answering::Sending>>,
     /// The answer that is held back, to be evaluated as a template.
     pub page: Option<Box<templating::Page>>,
+    /// What the cache has to do with it, what is kept of its answer, and the kept answer that is being sent.
+    pub caching: Option<Box<caching::Caching>>,
+    pub filling: Option<Box<Filling>>,
+    pub kept: Option<Box<sending_kept::SendingKept>>,
+    /// `bandwidth`.
+    pub pace: Option<Box<pacing::Pace>>,
     pub started_ns: u64,
     pub status: u16,
     pub response_bytes: u64,
@@ -348,6 +362,10 @@ impl Default for Serving {
             blocked: false,
             file: None,
             page: None,
+            caching: None,
+            filling: None,
+            kept: None,
+            pace: None,
             started_ns: 0,
             status: 0,
             response_bytes: 0,
@@ -372,6 +390,12 @@ impl Serving {
     /// All of the request was read.
     pub fn request_done(&self) -> bool {
         self.body.is_done()
+    }
+
+    /// Nothing of it is for the cache any more.
+    pub fn leave_cache(&mut self) {
+        (self.caching, self.filling, self.kept) = (None, None, None);
+        self.pace = None;
     }
 
     /// All that the upstream is to get of the request was handed over.

@@ -5,7 +5,7 @@
 //! connection closed before any byte of an answer and the request may be repeated (RFC 9110 9.2.2, reliability.md 2.14).
 
 use super::accepting::or_default;
-use super::{AttemptLimits, Phase, Serving, Waiting};
+use super::{AttemptLimits, Downstream, Phase, Serving, Waiting};
 use crate::error::Failure;
 use crate::exchange::{Body, Connection, Exchange, Framing};
 use crate::fastcgi::records;
@@ -45,6 +45,11 @@ impl Worker {
             let state = host.proxy(row).cluster.state();
             serving.attempts_until_ms = now_ms + or_default(state.try_duration_ms, unlimited_ms);
             serving.stream_until_ms = now_ms + or_default(state.stream_timeout_ms, unlimited_ms);
+        }
+        let caches =
+            |down: &mut Downstream| down.exchange.as_ref().is_some_and(|exchange| exchange.cache.is_some());
+        if self.downstream(socket).is_some_and(caches) && self.ask_cache(io, socket) {
+            return;
         }
         if self.waits_for_body(socket) {
             return self.await_body(io, socket);
@@ -251,6 +256,9 @@ impl Worker {
         serving.asks_head = exchange.method() == b"HEAD";
         if !serving.fastcgi {
             exchange.write_upstream_head(call, framing, &mut message);
+            if let Some(caching) = serving.caching.as_deref() {
+                caching.condition_head(&mut message);
+            }
             if let (Some(body), false) = (&exchange.replaced_body, call.omits_body()) {
                 message.extend_from_slice(body);
             }
@@ -351,6 +359,7 @@ impl Worker {
         }
         down.serving.upstream = None;
         down.serving.blocked = false;
+        down.serving.filling = None;
         down.serving.last_failure = Some(failure);
         let stale = failure == Failure::UpstreamClosed && reused && !answering && down.serving.replayable;
         if down.serving.answered {
@@ -377,6 +386,8 @@ impl Worker {
 
     /// FIN, close_notify or reset of an upstream.
     pub fn upstream_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
+        let client = self.upstream(upstream).and_then(|up| up.client);
+        let held_back = client.is_some_and(|client| self.is_held_back(client));
         let Some(up) = self.upstream(upstream) else { return };
         up.finished = true;
         // A FastCGI answer ends with its last record only.
@@ -386,6 +397,7 @@ impl Worker {
             upstream::Phase::Connecting => {}
             upstream::Phase::Handshake => self.attempt_failed(io, upstream, Failure::UpstreamTls),
             upstream::Phase::Head => self.head_ended(io, upstream, end),
+            upstream::Phase::Body if held_back => up.ended = Some(end),
             upstream::Phase::Body => self.answer_ended(io, upstream, end),
             upstream::Phase::Held => up.ended = Some(end),
             upstream::Phase::Idle => self.close_upstream(io, upstream),

@@ -15,6 +15,7 @@ use crate::ring::{Io, SocketId};
 use crate::worker::Worker;
 
 use super::Serving;
+use super::pacing::Pace;
 
 /// Where an answer comes from.
 #[derive(Clone, Copy)]
@@ -97,6 +98,13 @@ impl Worker {
         let serving = &mut down.serving;
         let Some(exchange) = down.exchange.as_mut() else { return };
         serving.answered = true;
+        if !matches!(origin, Origin::Upstream { .. } | Origin::Taken { .. }) {
+            serving.filling = None;
+        }
+        if let Some(row) = exchange.bandwidth {
+            let now_ms = exchange.now.monotonic_ns / 1_000_000;
+            serving.pace = Some(Box::new(Pace::new(row, now_ms)));
+        }
         if let Some(host) = serving.host.as_ref() {
             exchange.explain(host);
         }
@@ -203,6 +211,7 @@ impl Worker {
             down.serving.trailer_lines.clear();
             down.serving.filters = BodyFilters::default();
             down.serving.page = None;
+            down.serving.filling = None;
             down.serving.response_bytes = 0;
             down.serving.withheld_bytes = 0;
             down.serving.told_length = None;
@@ -217,6 +226,8 @@ impl Serving {
     pub fn passes_data(&self) -> bool {
         self.filters.is_empty()
             && self.page.is_none()
+            && self.filling.is_none()
+            && self.pace.is_none()
             && !self.answer_chunked
             && !self.head_method
             && !is_bodiless(self.status)
@@ -224,6 +235,9 @@ impl Serving {
 
     /// Appends body bytes of the answer, filtered and framed; none where it has no body.
     pub fn write_data(&mut self, data: &[u8], out: &mut Vec<u8>) {
+        if let Some(filling) = self.filling.as_mut() {
+            filling.take(data);
+        }
         if data.is_empty() || self.head_method || is_bodiless(self.status) {
             return;
         }
@@ -249,6 +263,9 @@ impl Serving {
 
     /// Appends the end of the answer's body; none where a filter failed, so that it cannot look complete.
     pub fn write_end(&mut self, out: &mut Vec<u8>) {
+        if let Some(filling) = self.filling.take() {
+            filling.finish();
+        }
         if self.page.is_some() {
             return;
         }

@@ -54,6 +54,9 @@ impl Worker {
         self.set_downstream_deadline(socket, deadline_ms);
         match waited {
             Waiting::Room => self.enter_cluster(io, socket),
+            Waiting::Pause(entry) => self.run_program(io, socket, entry),
+            Waiting::Fetch if self.ask_cache(io, socket) => {}
+            Waiting::Fetch => self.enter_cluster(io, socket),
             _ => self.try_endpoint(io, socket, true),
         }
         self.advance_input(io, socket);

@@ -246,6 +246,7 @@ impl Worker {
             down.exchange = None;
             down.stream = None;
             (down.serving.host, down.serving.place, down.serving.ticket) = (None, None, None);
+            down.serving.leave_cache();
             self.spare_streams.push(down);
         }
     }

@@ -39,9 +39,13 @@ impl Worker {
 
     /// The end of a window: a client that moved too little, while it had something to move, is ended.
     fn judge_progress<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
-        let pauses = |waiting| matches!(waiting, Waiting::Retry | Waiting::Room);
+        let pauses =
+            |waiting| matches!(waiting, Waiting::Retry | Waiting::Room | Waiting::Fetch | Waiting::Pause(_));
         if self.downstream(socket).is_some_and(|down| pauses(down.serving.waiting)) {
             return self.retry_due(io, socket);
+        }
+        if self.pace_due(io, socket, now_ms) {
+            return;
         }
         let (sent, pending) = (self.sent(io, socket), self.pending(io, socket) > 0);
         let Some(down) = self.downstream(socket) else { return };

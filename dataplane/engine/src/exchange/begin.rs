@@ -8,11 +8,12 @@ use super::kinds::Kind;
 use super::logging::{LogValue, Sent};
 use super::randomness::fill_random_hex;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
+use crate::cache::WantedCache;
 use crate::limits;
 use crate::plugins::memory::Memory;
 use crate::program::abi;
 use crate::snapshot::EndpointRef;
-use crate::snapshot::{Settings, Tables, ValueKind};
+use crate::snapshot::{BandwidthRow, Settings, Tables, ValueKind};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -126,6 +127,10 @@ pub struct Exchange {
     pub(crate) status: u16,
     pub(crate) resume_result: u32,
     pub(crate) request_body_bytes_max: Option<u64>,
+    /// What `cache` wants of the next proxy call.
+    pub(crate) cache: Option<Box<WantedCache>>,
+    /// What `bandwidth` allows its answer.
+    pub(crate) bandwidth: Option<BandwidthRow>,
     /// What plugins made of it, or wait for.
     pub(crate) plugins: Memory,
     pub(crate) now: Clock,
@@ -195,6 +200,8 @@ impl Exchange {
             status: 0,
             resume_result: 0,
             request_body_bytes_max: None,
+            cache: None,
+            bandwidth: None,
             plugins: Memory::default(),
             now: Clock::default(),
         }
@@ -238,6 +245,8 @@ impl Exchange {
 
     fn clear(&mut self) {
         self.plugins = Memory::default();
+        self.cache = None;
+        self.bandwidth = None;
         for buffer in [
             &mut self.method,
             &mut self.original_method,

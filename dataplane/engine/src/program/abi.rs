@@ -17,7 +17,7 @@ pub const CONSTANTS_BYTES_MAX: u64 = 0x100000;
 pub const TABLE_ROWS_MAX: u64 = 0x10000;
 pub const FUEL_DEFAULT: u64 = 0x100000;
 pub const TRAP_FUEL: i64 = -4611686018427387904;
-pub const HELPERS_MAX: u64 = 0x80;
+pub const HELPERS_MAX: u64 = 0xa0;
 pub const VM_FUEL_OFFSET: u64 = 0x0;
 pub const VM_HELPERS_OFFSET: u64 = 0x10;
 pub const PATH_BYTES_MAX: u64 = 0x4000;
@@ -55,6 +55,7 @@ pub const OPERATION_CHECK_PASSWORD: u64 = 1;
 pub const OPERATION_MATCH_FILE: u64 = 2;
 pub const OPERATION_READ_BODY: u64 = 9;
 pub const OPERATION_CALL_PLUGIN: u64 = 16;
+pub const OPERATION_PAUSE: u64 = 25;
 pub const VERDICT_CONTINUE: u64 = 0;
 pub const VERDICT_RESPOND: u64 = 1;
 pub const VERDICT_PROXY: u64 = 2;
@@ -148,6 +149,12 @@ pub const HELPER_MATCH_EXPRESSION: u32 = 45;
 pub const HELPER_READ_BODY: u32 = 47;
 /// counts the request by Tables.rate_limits[row]: 1 past its rate.
 pub const HELPER_LIMIT_RATE: u32 = 46;
+/// the next proxy call's answer may be kept, by Tables.caches[row].
+pub const HELPER_USE_CACHE: u32 = 140;
+/// what Tables.faults[row] means for the request: 1 a delay, 2 an end.
+pub const HELPER_DRAW_FAULT: u32 = 141;
+/// the answer's body goes out as Tables.bandwidths[row] allows.
+pub const HELPER_LIMIT_BANDWIDTH: u32 = 142;
 /// the answer may be a template, by Tables.templates[row].
 pub const HELPER_EVALUATE_TEMPLATES: u32 = 61;
 /// records that Tables.steps[row] was reached, where the request is explained.
@@ -575,6 +582,39 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 1,
         lengths: 0,
         fuel: 64,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 140,
+        name: "use_cache",
+        arguments: 1,
+        lengths: 0,
+        fuel: 64,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 141,
+        name: "draw_fault",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 142,
+        name: "limit_bandwidth",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
         bytes_per_fuel: 0,
         for_routes: true,
         for_plugins: false,

@@ -45,6 +45,8 @@ pub enum Operation {
     ReadBody,
     /// The exchange says what the plugin waits for.
     CallPlugin,
+    /// The delay of a row of Tables.faults.
+    Pause,
 }
 
 /// The program was stopped: answer 500.
@@ -233,6 +235,13 @@ pub(crate) fn decode_action(host: &VirtualHost, result: u64) -> Result<Decision,
                 return Err(Trap::Action(result));
             }
             Decision::Suspend { operation: Operation::CheckPassword, row, entry: detail }
+        }
+        abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_PAUSE => {
+            let row = index >> 8;
+            if row as usize >= host.tables.faults.len() {
+                return Err(Trap::Action(result));
+            }
+            Decision::Suspend { operation: Operation::Pause, row, entry: detail }
         }
         abi::ACTION_FILE => Decision::File { row: row(host.tables.file_servers.len())?, entry: detail },
         abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_MATCH_FILE => {

@@ -673,6 +673,48 @@ pub struct Tables {
     pub field_selections: ::prost::alloc::vec::Vec<FieldSelection>,
     #[prost(message, repeated, tag = "50")]
     pub plugin_calls: ::prost::alloc::vec::Vec<PluginCall>,
+    #[prost(message, repeated, tag = "86")]
+    pub caches: ::prost::alloc::vec::Vec<Cache>,
+    #[prost(message, repeated, tag = "87")]
+    pub faults: ::prost::alloc::vec::Vec<Fault>,
+    #[prost(message, repeated, tag = "88")]
+    pub bandwidths: ::prost::alloc::vec::Vec<Bandwidth>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Cache {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<Text>,
+    #[prost(message, repeated, tag = "2")]
+    pub times: ::prost::alloc::vec::Vec<CacheTime>,
+    #[prost(uint64, tag = "3")]
+    pub stale_ms: u64,
+    #[prost(uint64, tag = "4")]
+    pub body_bytes_max: u64,
+    #[prost(string, repeated, tag = "5")]
+    pub purgers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CacheTime {
+    #[prost(uint64, tag = "1")]
+    pub ttl_ms: u64,
+    #[prost(uint32, repeated, tag = "2")]
+    pub statuses: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fault {
+    #[prost(uint32, tag = "1")]
+    pub delay_ms: u32,
+    #[prost(uint32, tag = "2")]
+    pub delays_in_million: u32,
+    #[prost(uint32, tag = "3")]
+    pub aborts_in_million: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Bandwidth {
+    #[prost(uint64, tag = "1")]
+    pub bytes_per_second: u64,
+    #[prost(uint64, tag = "2")]
+    pub free_bytes: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PluginCall {

@@ -8,6 +8,7 @@ use super::interning::Interned;
 use super::requests::{self, Values};
 use super::tables::*;
 use crate::addresses::AddressSet;
+use crate::cache::CacheRow;
 use crate::digests::digest;
 use crate::exchange::fields::Search;
 use crate::exchange::rewriting::{QueryChange, QueryOperation, Rewrite, Substitution};
@@ -108,6 +109,9 @@ impl Compiler {
             texts: message.texts.iter().map(|text| Text::compile(Some(text))).collect(),
             response_matches: message.response_matches.iter().map(ResponseMatch::compile).collect(),
             field_selections: message.field_selections.iter().map(FieldSelection::compile).collect(),
+            caches: message.caches.iter().map(CacheRow::compile).collect::<Compiled<_>>()?,
+            faults: message.faults.iter().map(requests::compile_fault).collect(),
+            bandwidths: message.bandwidths.iter().map(requests::compile_bandwidth).collect(),
             plugin_calls: message.plugin_calls.iter().map(PluginCall::compile).collect::<Compiled<_>>()?,
         })
     }

@@ -1,7 +1,7 @@
 //! Rows about what is known of a request: values with placeholders, `map`, log fields.
 
 use super::compiling::Compiler;
-use super::tables::{Alternatives, Assignment, VariableMatch};
+use super::tables::{Alternatives, Assignment, BandwidthRow, FaultRow, VariableMatch};
 use crate::exchange::texts::Text;
 use crate::exchange::{Exchange, Unknown};
 use crate::protocol;
@@ -99,6 +99,18 @@ pub(super) fn compile_rate_limit(row: &protocol::RateLimit) -> Result<RateLimit,
     let burst = if row.burst == 0 { row.events } else { row.burst };
     let rate = Rate { interval_ns: interval_ns.max(1), burst };
     Ok(RateLimit { zone: row.name.as_bytes().into(), key: Text::compile(row.key.as_ref()), rate })
+}
+
+pub(super) fn compile_fault(row: &protocol::Fault) -> FaultRow {
+    FaultRow {
+        delay_ms: u64::from(row.delay_ms),
+        delays: u64::from(row.delays_in_million),
+        aborts: u64::from(row.aborts_in_million),
+    }
+}
+
+pub(super) fn compile_bandwidth(row: &protocol::Bandwidth) -> BandwidthRow {
+    BandwidthRow { bytes_per_second: row.bytes_per_second, free_bytes: row.free_bytes }
 }
 
 pub(super) fn compile_map(compiler: &mut Compiler, row: &protocol::MapValues) -> Result<ValueMap, String> {

@@ -5,6 +5,7 @@ use super::clusters::Cluster;
 use super::files::{FileMatch, FileServer};
 use super::requests::{LogField, RateLimit, ValueKind, ValueMap, Values};
 use crate::addresses::AddressSet;
+use crate::cache::CacheRow;
 use crate::encoding::EncodingRow;
 use crate::exchange::HeaderChange;
 use crate::exchange::rewriting::Rewrite;
@@ -76,6 +77,24 @@ pub struct Rows {
     pub response_matches: Box<[ResponseMatch]>,
     pub field_selections: Box<[FieldSelection]>,
     pub plugin_calls: Box<[PluginCall]>,
+    pub caches: Box<[CacheRow]>,
+    pub faults: Box<[FaultRow]>,
+    pub bandwidths: Box<[BandwidthRow]>,
+}
+
+/// A row of Tables.faults; shares are of a million requests.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultRow {
+    pub delay_ms: u64,
+    pub delays: u64,
+    pub aborts: u64,
+}
+
+/// A row of Tables.bandwidths.
+#[derive(Clone, Copy, Debug)]
+pub struct BandwidthRow {
+    pub bytes_per_second: u64,
+    pub free_bytes: u64,
 }
 
 /// A pattern of Caddy's `path` matcher, in the form that its stars give it (matchers.go).

@@ -56,6 +56,7 @@ from zeroserve_ir.caddyfile.meaning.responding import (
     read_vars,
 )
 from zeroserve_ir.caddyfile.meaning.templating import read_templates
+from zeroserve_ir.caddyfile.meaning.traffic import read_bandwidth, read_cache, read_fault
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import Handler, MatcherSet, MatchPath, Rewrite, Route, Subroute
@@ -166,13 +167,16 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "invoke": read_invoke,
     "metrics": read_metrics,
     "push": read_push,
+    "bandwidth": read_bandwidth,
     "basic_auth": read_basic_auth,
     "basicauth": read_basic_auth,
     "encode": read_encode,
     "templates": read_templates,
+    "cache": read_cache,
     "copy_response": read_copy_response,
     "copy_response_headers": read_copy_response_headers,
     "error": read_error,
+    "fault": read_fault,
     "file_server": read_file_server,
     "log_append": read_log_append,
     "log_name": read_log_name,

@@ -27,19 +27,21 @@ class Placed:
 DIRECTIVE_ORDER = (
     "tracing", "zeroserve_plugin", "map", "vars", "fs", "root", "log_append", "skip_log", "log_skip",
     "log_name", "header", "copy_response_headers", "request_body", "timeouts", "redir", "method",
-    "rewrite", "uri", "try_files", "rate_limit", "basicauth", "basic_auth", "forward_auth",
-    "request_header", "zeroserve_call", "encode", "push", "intercept", "templates", "invoke", "handle",
-    "handle_path", "route", "abort", "error", "copy_response", "respond", "metrics", "reverse_proxy",
+    "rewrite", "uri", "try_files", "rate_limit", "fault", "basicauth", "basic_auth", "forward_auth",
+    "request_header", "zeroserve_call", "encode", "bandwidth", "cache", "push", "intercept", "templates", "invoke",
+    "handle", "handle_path", "route", "abort", "error", "copy_response", "respond", "metrics", "reverse_proxy",
     "php_fastcgi", "file_server", "acme_server",
 )  # fmt: skip
-"""Caddy's defaultDirectiveOrder, with our `rate_limit` and `zeroserve_*`; `order` changes a copy."""
+"""Caddy's defaultDirectiveOrder, with our `rate_limit`, `fault`, `bandwidth`, `cache`, `zeroserve_*`; `order` changes a copy."""
 
 EXCLUSIVE = ("handle", "rewrite", "root")
 """Directives of which the first that applies runs alone; groups are numbered in this order."""
 
+_LAST_COUNTS = ("vars", "bandwidth", "cache")
+
 
 def sort_routes(placed: list[Placed], order: list[str]) -> list[Placed]:
-    """Sort by directive, then most specific path first (`vars`: last, so that it wins)."""
+    """Sort by directive, then most specific path first (where the last one counts: last, so that it wins)."""
     positions = {name: index for index, name in enumerate(order)}
 
     def less(one: Placed, other: Placed) -> bool:
@@ -48,7 +50,7 @@ def sort_routes(placed: list[Placed], order: list[str]) -> list[Placed]:
         if one.together or other.together:
             return False
         earlier = _more_specific(one.route, other.route)
-        return not earlier if one.directive == "vars" else earlier
+        return not earlier if one.directive in _LAST_COUNTS else earlier
 
     return stable_sort(placed, less)
 

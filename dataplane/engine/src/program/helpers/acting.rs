@@ -1,6 +1,7 @@
 //! Helpers that change the request, its answer or its limits.
 
 use super::{BAD_POINTER, HelperResult, Vm, row};
+use crate::cache::WantedCache;
 use crate::exchange::Unknown;
 use crate::exchange::answering::Wrapper;
 use crate::exchange::texts::USER_VARIABLE;
@@ -129,6 +130,35 @@ pub fn limit_rate(vm: &mut Vm, index: u64) -> HelperResult {
             Ok(1)
         }
     }
+}
+
+/// The next proxy call's answer may come from the cache, and go there.
+pub fn use_cache(vm: &mut Vm, index: u64) -> HelperResult {
+    let cache = row(&vm.tables().caches, index)?;
+    let tables = vm.host().tables.clone();
+    let exchange = vm.exchange();
+    let key = cache.key.as_ref().map(|text| {
+        let mut key = Vec::new();
+        exchange.expand(text, Unknown::Empty, &mut key);
+        key
+    });
+    let authorized = exchange.request.contains(b"authorization");
+    exchange.cache = Some(Box::new(WantedCache { tables, index: index as u32, key, authorized }));
+    Ok(0)
+}
+
+/// Bit 0: the request is to wait, bit 1: it is to end. Drawn from its id: asked again, a request hears the same.
+pub fn draw_fault(vm: &mut Vm, index: u64) -> HelperResult {
+    let fault = row(&vm.tables().faults, index)?;
+    let id = vm.exchange().request_id;
+    let draw = |of: u64| xxhash_rust::xxh64::xxh64(&id, index << 1 | of) % 1_000_000;
+    Ok(u64::from(draw(0) < fault.delays) | u64::from(draw(1) < fault.aborts) << 1)
+}
+
+pub fn limit_bandwidth(vm: &mut Vm, index: u64) -> HelperResult {
+    let bandwidth = *row(&vm.tables().bandwidths, index)?;
+    vm.exchange().bandwidth = Some(bandwidth);
+    Ok(0)
 }
 
 pub fn trace_request(vm: &mut Vm, index: u64) -> HelperResult {

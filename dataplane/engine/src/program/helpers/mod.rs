@@ -186,10 +186,10 @@ fn register_all(helpers: &mut [Helper; abi::HELPERS_MAX as usize]) {
             }
         )* };
     }
-    register! { 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 }
+    register! { 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 }
 }
 
-const _: () = assert!(abi::HELPERS_MAX == 16 * 8);
+const _: () = assert!(abi::HELPERS_MAX == 20 * 8);
 
 /// What native code calls.
 extern "C" fn enter<const NUMBER: u32>(vm: *mut Vm, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
@@ -277,6 +277,9 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_APPEND_LOG => acting::append_log(vm, r1),
         abi::HELPER_MATCH_EXPRESSION => expressing::match_expression(vm, r1),
         abi::HELPER_LIMIT_RATE => acting::limit_rate(vm, r1),
+        abi::HELPER_USE_CACHE => acting::use_cache(vm, r1),
+        abi::HELPER_DRAW_FAULT => acting::draw_fault(vm, r1),
+        abi::HELPER_LIMIT_BANDWIDTH => acting::limit_bandwidth(vm, r1),
         abi::HELPER_TRACE_REQUEST => acting::trace_request(vm, r1),
         abi::HELPER_REQUIRE_AUTHENTICATION => acting::require_authentication(vm, r1),
         abi::HELPER_READ_REQUEST_HEADER => acting::read_request_header(vm, (r1, r2), (r3, r4)),

@@ -1,0 +1,97 @@
+//! An answer on its way to the client that is kept once it is whole.
+//!
+//! Rule: only whole answers are kept: one that ends early, grows beyond its bound or finds no room leaves nothing behind.
+
+use super::kept::Kept;
+use super::store::{Fetch, Key, store};
+use crate::exchange::HeaderSpan;
+use crate::exchange::fields::Fields;
+use crate::limits::CACHE_FILLING_BYTES_MAX;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes of all answers that are being filled on this node.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
+pub struct Filling {
+    /// The request's key, and its fields, by which answers may vary.
+    pub key: Key,
+    pub request: Fields,
+    pub kept: Kept,
+    pub body_bytes_max: usize,
+    /// Content-Length.
+    pub length: Option<u64>,
+    pub fetch: Option<Fetch>,
+    body: Vec<u8>,
+    is_lost: bool,
+}
+
+impl Filling {
+    pub fn new(
+        key: Key,
+        request: Fields,
+        kept: Kept,
+        body_bytes_max: usize,
+        length: Option<u64>,
+        fetch: Option<Fetch>,
+    ) -> Self {
+        let is_lost = length.is_some_and(|length| length > body_bytes_max as u64);
+        let fetch = fetch.filter(|_| !is_lost);
+        Self { key, request, kept, body_bytes_max, length, fetch, body: Vec::new(), is_lost }
+    }
+
+    /// Body bytes as the upstream sent them.
+    pub fn take(&mut self, data: &[u8]) {
+        if self.is_lost {
+            return;
+        }
+        let under_way = UNDER_WAY.fetch_add(data.len(), Ordering::Relaxed) + data.len();
+        self.body.extend_from_slice(data);
+        if self.body.len() > self.body_bytes_max || under_way > CACHE_FILLING_BYTES_MAX {
+            self.lose();
+        }
+    }
+
+    /// The answer is whole.
+    pub fn finish(mut self) {
+        if self.is_lost || self.length.is_some_and(|length| length != self.body.len() as u64) {
+            return;
+        }
+        let body: Arc<[u8]> = self.body.as_slice().into();
+        let kept = Kept {
+            status: self.kept.status,
+            reason: std::mem::take(&mut self.kept.reason),
+            fields: std::mem::take(&mut self.kept.fields),
+            body,
+            lifetime: self.kept.lifetime,
+        };
+        let head = kept.fields.clone();
+        let head: Vec<HeaderSpan> = head.iter().collect();
+        store().insert(&self.key, &head, kept, |name| joined(&self.request, name));
+    }
+
+    fn lose(&mut self) {
+        self.is_lost = true;
+        UNDER_WAY.fetch_sub(self.body.len(), Ordering::Relaxed);
+        self.body = Vec::new();
+        self.fetch = None;
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(self.body.len(), Ordering::Relaxed);
+    }
+}
+
+/// All values of a request field as one (RFC 9111 4.1).
+pub fn joined(request: &Fields, name: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (index, field) in request.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).enumerate() {
+        if index > 0 {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(field.value.trim_ascii());
+    }
+    text
+}

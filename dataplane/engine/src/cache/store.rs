@@ -1,0 +1,188 @@
+//! All kept answers of this node, by key, and which keys are being fetched.
+//!
+//! A key's slot holds an answer, or says by which request fields its answers vary: then each has a key of its own, which
+//! begins with that slot's number, so that a purged slot takes all of them along. Workers share the store: lookups take a
+//! read lock of one shard for some 100 ns; nothing is parsed, written or freed under a lock that others wait for.
+
+use super::kept::Kept;
+use crate::exchange::HeaderSpan;
+use crate::limits::{CACHE_BYTES_MAX, CACHE_SHARDS};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+pub type Key = Arc<[u8]>;
+
+/// What a key leads to.
+#[derive(Clone)]
+pub enum Slot {
+    Kept(Arc<Kept>),
+    /// By these request fields, lower case.
+    Varies(Arc<[Box<[u8]>]>, u64),
+    /// The last answer could not be kept: until then requests do not wait for each other.
+    Passing(u64),
+}
+
+#[derive(Clone)]
+struct SlotWeight;
+
+impl Weighter<Key, Slot> for SlotWeight {
+    fn weight(&self, key: &Key, slot: &Slot) -> u64 {
+        let content = match slot {
+            Slot::Kept(kept) => kept.weight(),
+            Slot::Varies(names, _) => names.iter().map(|name| name.len() + 16).sum(),
+            Slot::Passing(_) => 0,
+        };
+        (key.len() + content + 128) as u64
+    }
+}
+
+type Slots = Cache<Key, Slot, SlotWeight, ahash::RandomState, DefaultLifecycle<Key, Slot>>;
+
+pub struct Store {
+    slots: Slots,
+    fetched: Mutex<HashSet<Key, ahash::RandomState>>,
+    numbers: AtomicU64,
+}
+
+/// Where a request found itself.
+pub enum Found {
+    Kept(Key, Arc<Kept>),
+    Passing(Key),
+    /// Nothing under the key; `varies`: other requests of the same key have answers.
+    Nothing {
+        key: Key,
+        varies: bool,
+    },
+}
+
+/// One fetch of a key; others wait until it is dropped.
+pub struct Fetch(Key);
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        let mut fetched = STORE.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.remove(&self.0);
+    }
+}
+
+static STORE: LazyLock<Store> = LazyLock::new(|| Store::new(CACHE_BYTES_MAX as u64));
+
+/// The node's store; made at its first use.
+pub fn store() -> &'static Store {
+    &STORE
+}
+
+impl Store {
+    pub fn new(bytes_max: u64) -> Self {
+        let hasher = ahash::RandomState::new;
+        let options = OptionsBuilder::new()
+            .shards(CACHE_SHARDS)
+            .estimated_items_capacity(1024)
+            .weight_capacity(bytes_max)
+            .build();
+        let slots = match options {
+            Ok(options) => Cache::with_options(options, SlotWeight, hasher(), DefaultLifecycle::default()),
+            Err(_) => unreachable!("all that the options need is given"),
+        };
+        Self { slots, fetched: Mutex::new(HashSet::with_hasher(hasher())), numbers: AtomicU64::new(1) }
+    }
+
+    /// Looks for the answer to a request whose fields `field` gives by lower-case name.
+    pub fn find(&self, key: &Key, now_ms: u64, field: impl Fn(&[u8]) -> Vec<u8>) -> Found {
+        let (key, slot, varies) = match self.slots.get(key) {
+            Some(Slot::Varies(names, number)) => {
+                let key = varied_key(key, &names, number, field);
+                let slot = self.slots.get(&key);
+                (key, slot, true)
+            }
+            slot => (key.clone(), slot, false),
+        };
+        match slot {
+            Some(Slot::Kept(kept)) => Found::Kept(key, kept),
+            Some(Slot::Passing(until_ms)) if now_ms < until_ms => Found::Passing(key),
+            _ => Found::Nothing { key, varies },
+        }
+    }
+
+    /// Keeps an answer under the request's key and the fields that it varies by.
+    pub fn insert(&self, key: &Key, head: &[HeaderSpan], kept: Kept, field: impl Fn(&[u8]) -> Vec<u8>) {
+        let kept = Slot::Kept(Arc::new(kept));
+        let wanted = names_of(head);
+        if wanted.is_empty() {
+            return self.slots.insert(key.clone(), kept);
+        }
+        let (names, number) = match self.slots.get(key) {
+            Some(Slot::Varies(names, number)) if *names == *wanted => (names, number),
+            _ => {
+                let (names, number) = (Arc::from(wanted), self.numbers.fetch_add(1, Ordering::Relaxed));
+                self.slots.insert(key.clone(), Slot::Varies(Arc::clone(&names), number));
+                (names, number)
+            }
+        };
+        self.slots.insert(varied_key(key, &names, number, field), kept);
+    }
+
+    /// Puts a validated answer in the place of what it was.
+    pub fn replace(&self, key: &Key, kept: Arc<Kept>) {
+        self.slots.insert(key.clone(), Slot::Kept(kept));
+    }
+
+    /// Requests of this key need not wait for each other for a while; a kept answer is gone.
+    pub fn pass(&self, key: &Key, until_ms: u64) {
+        self.slots.insert(key.clone(), Slot::Passing(until_ms));
+    }
+
+    /// Forgets a key with all that varies below it. False: there was nothing.
+    pub fn remove(&self, key: &Key) -> bool {
+        matches!(self.slots.remove(key), Some((_, Slot::Kept(_) | Slot::Varies(..))))
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.slots.clear();
+    }
+
+    /// Bytes that are kept, about.
+    pub fn weight(&self) -> u64 {
+        self.slots.weight()
+    }
+
+    pub fn is_fetched(&self, key: &Key) -> bool {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+}
+
+/// Begins to fetch a key. None: somebody else does.
+pub fn begin_fetch(key: &Key) -> Option<Fetch> {
+    let mut fetched = STORE.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+    fetched.insert(key.clone()).then(|| Fetch(key.clone()))
+}
+
+/// The names in Vary, in lower case, each once and in order: two answers that name the same vary by the same.
+fn names_of(head: &[HeaderSpan]) -> Vec<Box<[u8]>> {
+    let lines = super::freshness::values(head, b"vary");
+    let mut names: Vec<Box<[u8]>> = lines
+        .flat_map(|line| line.split(|&byte| byte == b','))
+        .map(|name| name.trim_ascii().to_ascii_lowercase().into_boxed_slice())
+        .filter(|name| !name.is_empty())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Lengths stand before texts: no two lists of values make one key.
+fn varied_key(key: &Key, names: &[Box<[u8]>], number: u64, field: impl Fn(&[u8]) -> Vec<u8>) -> Key {
+    let mut text = key.to_vec();
+    text.extend_from_slice(b"\0vary");
+    text.extend_from_slice(&number.to_le_bytes());
+    for name in names {
+        let value = field(name);
+        text.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        text.extend_from_slice(&value);
+    }
+    text.into()
+}
