@@ -39,10 +39,7 @@ from zeroserve_ir.tree_requests import NameLoggers as NameLoggers
 from zeroserve_ir.tree_requests import RateZone as RateZone
 from zeroserve_ir.tree_requests import Trace as Trace
 from zeroserve_ir.tree_templates import Templates
-from zeroserve_ir.tree_traffic import CacheTime as CacheTime
-from zeroserve_ir.tree_traffic import InjectFault as InjectFault
-from zeroserve_ir.tree_traffic import KeepAnswers as KeepAnswers
-from zeroserve_ir.tree_traffic import LimitBandwidth as LimitBandwidth
+from zeroserve_ir.tree_traffic import Shaping
 from zeroserve_ir.tree_upstreams import DEFAULT_TRANSPORT as DEFAULT_TRANSPORT
 from zeroserve_ir.tree_upstreams import NO_RESILIENCE as NO_RESILIENCE
 from zeroserve_ir.tree_upstreams import RANDOM_SELECTION as RANDOM_SELECTION
@@ -387,9 +384,7 @@ Handler = (
     | NameLoggers
     | Trace
     | LimitRate
-    | KeepAnswers
-    | InjectFault
-    | LimitBandwidth
+    | Shaping
     | CallPlugin
     | AttachPlugin
     | Invoke

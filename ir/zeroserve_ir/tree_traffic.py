@@ -49,3 +49,6 @@ class LimitBandwidth:
     bytes_per_second: int
     free_bytes: int = 0
     """Bytes that go out at once before the limit holds."""
+
+
+Shaping = KeepAnswers | InjectFault | LimitBandwidth

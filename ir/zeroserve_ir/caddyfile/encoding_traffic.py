@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zeroserve_ir.tree import CacheTime, InjectFault, KeepAnswers, LimitBandwidth
+from zeroserve_ir.tree_traffic import CacheTime, InjectFault, KeepAnswers, LimitBandwidth
 
 Json = dict[str, Any]
 _MS = 1_000_000

@@ -82,6 +82,7 @@ from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer, MatchFile
 from zeroserve_ir.tree_templates import Templates
+from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth
 
 
 @dataclass(frozen=True, slots=True)

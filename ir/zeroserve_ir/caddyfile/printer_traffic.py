@@ -5,12 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 from zeroserve_ir.caddyfile.printer_words import line, word
-from zeroserve_ir.tree import InjectFault, KeepAnswers, LimitBandwidth
+from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth, Shaping
 
 Words = tuple[str, tuple[str, ...], tuple[str, ...] | None]
 
 
-def print_traffic_handler(handler: KeepAnswers | InjectFault | LimitBandwidth) -> Words:
+def print_traffic_handler(handler: Shaping) -> Words:
     """Return the directive of a handler: name, arguments, lines of its block."""
     match handler:
         case KeepAnswers():

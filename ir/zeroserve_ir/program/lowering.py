@@ -38,6 +38,7 @@ from zeroserve_ir.tree_carried import CarriedHandler
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer
 from zeroserve_ir.tree_templates import Templates
+from zeroserve_ir.tree_traffic import Shaping
 
 REQUEST_ENTRY = 0
 ERROR_ENTRY = 1
@@ -50,7 +51,6 @@ _Block = tuple[int, int, _Groups, str]
 
 _PLUGINS = (tree.CallPlugin, tree.AttachPlugin)
 _ANSWERING = (tree.ReverseProxy, tree.Intercept, tree.CopyResponse, tree.CopyResponseHeaders, *_PLUGINS)
-_SHAPING = (tree.KeepAnswers, tree.InjectFault, tree.LimitBandwidth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,7 @@ class _SiteLowering:
             case tree.ReverseProxy(response_handlers=()):
                 self._lower_proxy(handler)
                 return True
-            case _ if isinstance(handler, _ANSWERING + _SHAPING):
+            case _ if isinstance(handler, (*_ANSWERING, Shaping)):
                 return self._lower_answering(handler)
             case CarriedHandler(module="push"):
                 pass  # Without it every answer is as right as with it (`caddyfile.judging` warns).
@@ -289,7 +289,7 @@ class _SiteLowering:
 
     def _lower_answering(self, handler: tree.Handler) -> bool:
         match handler:
-            case tree.KeepAnswers() | tree.InjectFault() | tree.LimitBandwidth():
+            case _ if isinstance(handler, Shaping):
                 lower_shaping(self.emitter, self.tables.tables, handler, self._add_resume)
             case tree.CallPlugin() | tree.AttachPlugin():
                 lower_plugin_call(self.emitter, self.tables, handler, self._add_resume)

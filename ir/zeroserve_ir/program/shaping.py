@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.texts import parse_text
+from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth, Shaping
 
 _DELAYED, _ENDED = 1, 2
 """Bits of what `draw_fault` gives."""
@@ -20,22 +20,22 @@ _DELAYED, _ENDED = 1, 2
 def lower_shaping(
     emitter: Emitter,
     tables: pb.Tables,
-    handler: tree.KeepAnswers | tree.InjectFault | tree.LimitBandwidth,
+    handler: Shaping,
     add_resume: Callable[[str], int],
 ) -> None:
     """Write one of the handlers."""
     match handler:
-        case tree.KeepAnswers():
+        case KeepAnswers():
             emitter.call_row("use_cache", _add_cache(tables, handler))
-        case tree.LimitBandwidth(rate, free):
+        case LimitBandwidth(rate, free):
             tables.bandwidths.add(bytes_per_second=rate, free_bytes=free)
             emitter.call_row("limit_bandwidth", len(tables.bandwidths) - 1)
-        case tree.InjectFault():
+        case InjectFault():
             _lower_fault(emitter, tables, handler, add_resume)
 
 
 def _lower_fault(
-    emitter: Emitter, tables: pb.Tables, handler: tree.InjectFault, add_resume: Callable[[str], int]
+    emitter: Emitter, tables: pb.Tables, handler: InjectFault, add_resume: Callable[[str], int]
 ) -> None:
     """Draw twice, before and after the pause: the draws are the request's own, and come out the same."""
     tables.faults.add(
@@ -62,7 +62,7 @@ def _lower_fault(
     emitter.place(after)
 
 
-def _add_cache(tables: pb.Tables, handler: tree.KeepAnswers) -> int:
+def _add_cache(tables: pb.Tables, handler: KeepAnswers) -> int:
     row = tables.caches.add(
         stale_ms=handler.stale_ms, body_bytes_max=handler.body_bytes_max, purgers=handler.purgers
     )

@@ -25,7 +25,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
 )
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
-from zeroserve_ir.tree import CacheTime, InjectFault, KeepAnswers, LimitBandwidth
+from zeroserve_ir.tree_traffic import CacheTime, InjectFault, KeepAnswers, LimitBandwidth
 
 _CACHE = "cache [TTL] { ttl DURATION [STATUS…]; stale DURATION; key TEXT; max_size SIZE; purge RANGE… }"
 _FAULT = "fault [MATCHER] { delay DURATION [PERCENT]; abort STATUS [PERCENT] }"
