@@ -222,6 +222,36 @@ impl Worker {
         }
     }
 
+    /// Takes the upstream's connection off a client whose answer is complete: to the pool where it may be used again.
+    pub fn give_back<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, clean: bool) {
+        let limits = self.attempt_limits(client);
+        let deadline_ms = self.now_ms() + limits.keepalive_timeout_ms;
+        let mut request_done = false;
+        if let Some(down) = self.downstream(client) {
+            request_done = down.serving.upload_done();
+            down.serving.upstream = None;
+            down.serving.blocked = false;
+        }
+        let Worker { upstreams, pool, .. } = self;
+        let Some(Some(up)) = upstreams.get_mut(upstream.index()) else { return };
+        up.client = None;
+        up.count(false);
+        let reusable = up.persistent && !up.exclusive && clean && request_done && !up.finished;
+        if reusable && up.requests < REQUESTS_PER_UPSTREAM_MAX {
+            up.phase = upstream::Phase::Idle;
+            if std::mem::take(&mut up.paused) {
+                io.resume(upstream);
+            }
+            let surplus = pool.put(&up.key, upstream, limits.idle_max);
+            self.set_upstream_deadline(upstream, deadline_ms);
+            if let Some(surplus) = surplus {
+                self.close_upstream(io, surplus);
+            }
+        } else {
+            self.close_upstream(io, upstream);
+        }
+    }
+
     pub fn close_upstream<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
         let Worker { upstreams, pool, .. } = self;
         if let Some(Some(up)) = upstreams.get_mut(upstream.index())
