@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.caddyfile.believing import NOBODY, Believed, find_believed
+from zeroserve_ir.caddyfile.believing import add_trusts
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.meaning.upstreams import split_host_port
@@ -81,7 +81,6 @@ def draft_sites(
         read_file or _read_local_file,
         certificates or find_local_certificates(),
         now or datetime.datetime.now(datetime.UTC),
-        believed=find_believed(configuration) or NOBODY,
         environment=environment or {},
         explain_key=explain_key,
     )
@@ -144,7 +143,6 @@ class _Drafting:
         certificates: LocalCertificates,
         now: datetime.datetime,
         *,
-        believed: Believed,
         environment: Mapping[str, str],
         explain_key: bytes,
     ) -> None:
@@ -154,7 +152,6 @@ class _Drafting:
         self.certificates = certificates
         self.now = now
         self.options = configuration.options
-        self.believed = believed
         self.environment = environment
         self.explain_key = explain_key
         self.written = written
@@ -303,9 +300,6 @@ class _Drafting:
         """
         options = self.options
         settings = pb.Settings(
-            trusted_proxies=self.believed.ranges,
-            client_ip_fields=self.believed.headers,
-            client_ip_strict=self.believed.strict,
             access_log=options.access_log,
             drain_timeout_ms=options.grace_period_ms,
             explain_key=self.explain_key,
@@ -313,6 +307,7 @@ class _Drafting:
             ocsp_off="ocsp_stapling" in options.others.value(),
         )
         add_loggers(settings, self.written, self.listener_names)
+        add_trusts(settings, self.written, self.listener_names)
         addresses = [address for site in self.sites for address in site.addresses]
         if self.terminated or any(address.scheme is tree.Scheme.HTTPS for address in addresses):
             settings.default_certificate = self.default_certificate or DEFAULT_CERTIFICATE

@@ -265,7 +265,9 @@ class Rewrite:
     path_regexp: tuple[tuple[str, str], ...] = ()
     """(find, replace) on the path; `$1` and `${name}` are captures."""
     query: tuple[tuple[str, str, str], ...] = ()
-    """(operation, key, value): set, add, rename, delete, replace."""
+    """(operation, key, value): rename, set, add, delete; Caddy applies them in that order."""
+    query_replace: tuple[HeaderReplacement, ...] = ()
+    """In the values of the key that is each one's `field`, `*` for all; before keys are deleted."""
 
 
 @dataclass(frozen=True, slots=True)

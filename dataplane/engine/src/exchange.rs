@@ -31,6 +31,13 @@ pub struct RequestHead<'a> {
     pub headers: &'a [HeaderSpan<'a>],
 }
 
+impl RequestHead<'_> {
+    /// How often a name stands among the fields.
+    pub fn count(&self, name: &[u8]) -> usize {
+        self.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count()
+    }
+}
+
 /// The strict parser's output for an upstream's answer.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {

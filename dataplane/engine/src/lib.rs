@@ -26,6 +26,7 @@ pub mod memory;
 pub mod metrics;
 pub mod parallelism;
 pub mod passwords;
+pub mod patterns;
 pub mod plugins;
 pub mod program;
 pub mod proxy_protocol;

@@ -407,6 +407,7 @@ class Settings(_message.Message):
     TICKET_KEYS_FIELD_NUMBER: _builtins.int
     CLIENT_IP_FIELDS_FIELD_NUMBER: _builtins.int
     CLIENT_IP_STRICT_FIELD_NUMBER: _builtins.int
+    SERVER_TRUSTS_FIELD_NUMBER: _builtins.int
     AS_CADDY_FIELD_NUMBER: _builtins.int
     default_certificate: _builtins.str
     """Certificate name for unknown or missing SNI"""
@@ -451,6 +452,10 @@ class Settings(_message.Message):
     def client_ip_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """lower case, in which trusted proxies say who the client is; none is x-forwarded-for"""
 
+    @_builtins.property
+    def server_trusts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerTrust]:
+        """of listeners that believe others than the above"""
+
     def __init__(
         self,
         *,
@@ -471,15 +476,61 @@ class Settings(_message.Message):
         ticket_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         client_ip_fields: _abc.Iterable[_builtins.str] | None = ...,
         client_ip_strict: _builtins.bool = ...,
+        server_trusts: _abc.Iterable[Global___ServerTrust] | None = ...,
         as_caddy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "ocsp_off", b"ocsp_off", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "ocsp_off", b"ocsp_off", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "server_trusts", b"server_trusts", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Settings: _TypeAlias = Settings  # noqa: Y015
+
+@_typing.final
+class ServerTrust(_message.Message):
+    """What the sites of some listeners believe of requests; the first three as in Settings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LISTENERS_FIELD_NUMBER: _builtins.int
+    TRUSTED_PROXIES_FIELD_NUMBER: _builtins.int
+    CLIENT_IP_FIELDS_FIELD_NUMBER: _builtins.int
+    CLIENT_IP_STRICT_FIELD_NUMBER: _builtins.int
+    UNDERSCORE_FIELDS_FIELD_NUMBER: _builtins.int
+    DOT_FIELDS_FIELD_NUMBER: _builtins.int
+    client_ip_strict: _builtins.bool
+    @_builtins.property
+    def listeners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def trusted_proxies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def client_ip_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def underscore_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names with `_` that are not left out; `*` at the end is any text"""
+
+    @_builtins.property
+    def dot_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names with `.`, likewise"""
+
+    def __init__(
+        self,
+        *,
+        listeners: _abc.Iterable[_builtins.str] | None = ...,
+        trusted_proxies: _abc.Iterable[_builtins.str] | None = ...,
+        client_ip_fields: _abc.Iterable[_builtins.str] | None = ...,
+        client_ip_strict: _builtins.bool = ...,
+        underscore_fields: _abc.Iterable[_builtins.str] | None = ...,
+        dot_fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "dot_fields", b"dot_fields", "listeners", b"listeners", "trusted_proxies", b"trusted_proxies", "underscore_fields", b"underscore_fields"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServerTrust: _TypeAlias = ServerTrust  # noqa: Y015
 
 @_typing.final
 class Logger(_message.Message):
@@ -2598,21 +2649,31 @@ class QueryChange(_message.Message):
     OPERATION_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     operation: Global___QueryOperation.ValueType
+    pattern: _builtins.str
+    """QUERY_REPLACE: regular expression; empty: `search`"""
     @_builtins.property
     def key(self) -> Global___Text: ...
     @_builtins.property
     def value(self) -> Global___Text: ...
+    @_builtins.property
+    def search(self) -> Global___Text:
+        """QUERY_REPLACE: text"""
+
     def __init__(
         self,
         *,
         operation: Global___QueryOperation.ValueType = ...,
         key: Global___Text | None = ...,
         value: Global___Text | None = ...,
+        pattern: _builtins.str = ...,
+        search: Global___Text | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "search", b"search", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operation", b"operation", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operation", b"operation", "pattern", b"pattern", "search", b"search", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

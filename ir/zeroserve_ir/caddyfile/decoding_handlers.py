@@ -208,7 +208,7 @@ def _decode_headers(found: Json) -> Headers:
 def _decode_rewrite(found: Json) -> Rewrite:
     query = [
         (operation, one, "") if isinstance(one, str) else (operation, one["key"], one.get("val", ""))
-        for operation in ("rename", "set", "add", "replace", "delete")
+        for operation in ("rename", "set", "add", "delete")
         for one in found.get("query", {}).get(operation, ())
     ]
     return Rewrite(
@@ -224,6 +224,15 @@ def _decode_rewrite(found: Json) -> Rewrite:
             (one.get("find", ""), one.get("replace", "")) for one in found.get("path_regexp", ())
         ),
         query=tuple(query),
+        query_replace=tuple(
+            HeaderReplacement(
+                one.get("key", ""),
+                one.get("search_regexp", one.get("search", "")),
+                one.get("replace", ""),
+                "search_regexp" in one,
+            )
+            for one in found.get("query", {}).get("replace", ())
+        ),
     )
 
 

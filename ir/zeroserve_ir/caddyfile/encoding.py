@@ -254,6 +254,10 @@ def encode_rewrite(handler: Rewrite) -> Json:
     for operation, key, value in handler.query:
         step: Any = key if operation == "delete" else prune({"key": key, "val": value})
         query.setdefault(operation, []).append(step)
+    for one in handler.query_replace:
+        search = "search_regexp" if one.regexp else "search"
+        step = prune({"key": one.field, search: one.search, "replace": one.replace})
+        query.setdefault("replace", []).append(step)
     return prune(
         {
             "method": handler.method,

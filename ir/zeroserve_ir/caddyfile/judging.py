@@ -55,9 +55,6 @@ _RUN_OPTIONS = (
 def find_unsupported(configuration: Configuration) -> tuple[Diagnostic, ...]:
     """Return a finding for each part that nothing here acts upon."""
     found = _judge_options(configuration.options)
-    if believing.find_believed(configuration) is None:
-        message = "listeners that trust different proxies are not supported yet"
-        found.append(_finding(message, configuration.options.others.span, error=True))
     for logger in configuration.options.loggers:
         found += _judge_logger(logger)
     for site in configuration.sites:

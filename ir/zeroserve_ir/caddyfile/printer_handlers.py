@@ -42,6 +42,7 @@ from zeroserve_ir.tree import (
     CopyResponseHeaders,
     Handler,
     HeaderOperations,
+    HeaderReplacement,
     Headers,
     Intercept,
     Invoke,
@@ -91,6 +92,10 @@ class Directive:
     lines: tuple[str, ...] | None = None
 
 
+_PLAIN_STEPS = ("method", "uri", "strip_path_prefix", "strip_path_suffix")
+"""Steps of a rewrite that are one text each."""
+
+
 def split_handler(handler: Handler) -> tuple[Handler, ...]:
     """Split a handler into such as one directive says each, in the order in which they act."""
     match handler:
@@ -99,12 +104,12 @@ def split_handler(handler: Handler) -> tuple[Handler, ...]:
             parts = [
                 replace(default, **{one.name: getattr(handler, one.name)})
                 for one in fields(Rewrite)
-                if one.name not in ("substring", "path_regexp") and getattr(handler, one.name)
+                if one.name in _PLAIN_STEPS and getattr(handler, one.name)
             ]
             steps = [Rewrite(substring=(step,)) for step in handler.substring]
             steps += [Rewrite(path_regexp=(step,)) for step in handler.path_regexp]
-            before = [part for part in parts if not part.query]
-            return (*before, *steps, *(part for part in parts if part.query))
+            query = Rewrite(query=handler.query, query_replace=handler.query_replace)
+            return (*parts, *steps, *((query,) if query != default else ()))
         case Headers():
             plain = replace(handler.response, default=())
             conditional = HeaderOperations(default=handler.response.default)
@@ -235,7 +240,8 @@ def _print_rewrite(handler: Rewrite) -> Directive:
         return Directive("uri", ("replace", *words))
     for find, replacement in handler.path_regexp:
         return Directive("uri", ("path_regexp", word(find, quoted=True), word(replacement, quoted=True)))
-    return Directive("uri", ("query",), tuple(_query_line(*step) for step in handler.query))
+    lines = [_query_line(*step) for step in handler.query]
+    return Directive("uri", ("query",), (*lines, *(_replacement_line(one) for one in handler.query_replace)))
 
 
 def _query_line(operation: str, key: str, value: str) -> str:
@@ -257,11 +263,13 @@ def _operation_lines(operations: HeaderOperations, prefix: str = "") -> list[str
     lines += [line(prefix, word(name), word(value, quoted=True)) for name, value in operations.set]
     lines += [line(prefix, word(f"-{name}")) for name in operations.delete]
     lines += [line(prefix, word(f"?{name}"), word(value, quoted=True)) for name, value in operations.default]
-    for one in operations.replace:
-        search = one.search if one.regexp else escape_regexp(one.search)
-        substitute = one.replace if one.regexp else one.replace.replace("$", "$$")
-        lines.append(line(prefix, word(one.field), word(search, quoted=True), word(substitute, quoted=True)))
-    return lines
+    return lines + [_replacement_line(one, prefix) for one in operations.replace]
+
+
+def _replacement_line(one: HeaderReplacement, prefix: str = "") -> str:
+    search = one.search if one.regexp else escape_regexp(one.search)
+    substitute = one.replace if one.regexp else one.replace.replace("$", "$$")
+    return line(prefix, word(one.field), word(search, quoted=True), word(substitute, quoted=True))
 
 
 def _print_headers(handler: Headers) -> Directive:

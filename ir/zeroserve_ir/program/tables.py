@@ -24,7 +24,6 @@ _QUERY = {
     "add": pb.QUERY_ADD,
     "rename": pb.QUERY_RENAME,
     "delete": pb.QUERY_DELETE,
-    "replace": pb.QUERY_REPLACE,
 }
 
 
@@ -184,8 +183,19 @@ def build_rewrite(rewrite: tree.Rewrite) -> pb.Rewrite:
         row.substring.add(find=parse_text(find), replace=parse_text(replace), limit=limit)
     for pattern, replace in rewrite.path_regexp:
         row.path_regexp.add(pattern=pattern, replace=parse_text(replace))
-    for operation, key, value in rewrite.query:
+    deleted = [step for step in rewrite.query if step[0] == "delete"]
+    for operation, key, value in (step for step in rewrite.query if step not in deleted):
         row.query.add(operation=_QUERY[operation], key=parse_text(key), value=parse_text(value))
+    for one in rewrite.query_replace:
+        change = row.query.add(
+            operation=pb.QUERY_REPLACE, key=parse_text(one.field), value=parse_text(one.replace)
+        )
+        if one.regexp:
+            change.pattern = one.search
+        else:
+            change.search.CopyFrom(parse_text(one.search))
+    for _, key, _ in deleted:
+        row.query.add(operation=pb.QUERY_DELETE, key=parse_text(key))
     return row
 
 

@@ -10,7 +10,10 @@ HEAD = "{\n\tadmin off\n\tauto_https off\n}\n"
 
 
 class Server:
-    """A server of all cases; `port(case, tls)` is where a case answers."""
+    """A server of all cases; `port(case, tls)` is where a case answers.
+
+    `head` is the file's beginning; `{$CASE}` in it is that case's plain port.
+    """
 
     def __init__(self, name, folder, variables, *, head=HEAD, names=None):
         self.name = name
@@ -18,6 +21,8 @@ class Server:
         names = names or case_names()
         ports = free_ports(2 * len(names))
         self.ports = dict(zip(names, zip(ports[::2], ports[1::2], strict=True), strict=True))
+        for case, (plain, _) in self.ports.items():
+            head = head.replace(f"{{${case}}}", str(plain))
         texts = [head]
         for case, (plain, tls) in self.ports.items():
             text = (CASES / f"{case}.caddyfile").read_text()

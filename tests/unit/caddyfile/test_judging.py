@@ -23,7 +23,6 @@ ERRORS = [
     "a.example {\n\t@m not url_pattern /a/:id\n\thandle {\n\t\trespond @m x\n\t}\n}\n",
     "a.example {\n\tfs other\n}\n",
     "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\tproxy_protocol\n\t\t}\n\t}\n}\na.example {\n}\n",
-    "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example, a.example:444 {\n}\n",
 ]
 WARNINGS = [
     "a.example {\n\tpush /x\n}\n",
@@ -42,6 +41,9 @@ SILENT = [
     "{\n\tadmin off\n\tservers {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example {\n\tlog\n}\n",
     "{\n\tservers {\n\t\tclient_ip_headers X-Real-IP\n\t\ttrusted_proxies_strict\n\t}\n}\na.example {\n}\n",
     "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example {\n}\n",
+    "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example, a.example:444 {\n}\n",
+    "{\n\tservers {\n\t\texpected_underscore_headers X_A\n\t\texpected_dot_headers X.*\n\t}\n}\na.example {\n}\n",
+    "a.example {\n\turi query a ^b c\n\theader {\n\t\tX-A b\n\t\tmatch status 2xx\n\t}\n}\n",
 ]
 
 

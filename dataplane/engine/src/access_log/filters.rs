@@ -63,7 +63,9 @@ impl Filter {
             Kind::LogSetCookie => Action::SetCookie(actions()),
             Kind::LogRegexp => {
                 let compile = |row: &protocol::LogReplacement| {
-                    let pattern = RegexBuilder::new(&row.pattern).size_limit(PATTERN_BYTES_MAX).build();
+                    let pattern = RegexBuilder::new(&crate::patterns::translate(&row.pattern))
+                        .size_limit(PATTERN_BYTES_MAX)
+                        .build();
                     let pattern = pattern.map_err(|error| format!("pattern {:?}: {error}", row.pattern))?;
                     Ok::<_, String>((pattern, row.value.as_bytes().into()))
                 };

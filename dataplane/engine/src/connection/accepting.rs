@@ -30,7 +30,7 @@ impl Worker {
         }
         let id = ListenerId(key);
         let remote = SocketAddr::new(narrow(remote.ip()), remote.port());
-        let trusted = self.snapshot.trusts(remote.ip());
+        let trusted = self.snapshot.trusts(id, remote.ip());
         let listener = self.snapshot.listeners().iter().find(|listener| listener.id == id);
         let (is_tls, proxy_protocol) =
             listener.map_or((false, false), |found| (found.tls, found.proxy_protocol));
@@ -114,8 +114,8 @@ impl Worker {
                         SocketAddr::new(narrow(addresses.source.ip()), addresses.source.port());
                     down.peer.local = addresses.destination;
                 }
-                let ip = down.peer.remote.ip();
-                let trusted = self.snapshot.trusts(ip);
+                let (listener, ip) = (down.peer.listener, down.peer.remote.ip());
+                let trusted = self.snapshot.trusts(listener, ip);
                 if let Some(down) = self.downstream(socket) {
                     down.peer.trusted = trusted;
                 }

@@ -225,7 +225,7 @@ impl Worker {
             && let Some(listener) = self.snapshot.listener(down.peer.listener)
             && loggers.covers(&listener.name, &exchange)
         {
-            exchange.keep_sent(head);
+            exchange.keep_sent(head, settings.trust(down.peer.listener));
         }
         let bodiless = serving.request_done();
         let mut tried = std::mem::take(&mut down.serving.tried);

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::plugins::memory::Memory;
 use crate::program::abi;
 use crate::snapshot::EndpointRef;
-use crate::snapshot::{BandwidthRow, Settings, Tables, ValueKind};
+use crate::snapshot::{BandwidthRow, Settings, Tables, Trust, ValueKind};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -222,10 +222,11 @@ impl Exchange {
         self.method.extend_from_slice(head.method);
         self.original_method.extend_from_slice(head.method);
         self.target.extend_from_slice(head.target);
-        self.take_fields(head)?;
+        let trust = settings.trust(peer.listener);
+        self.take_fields(head, trust)?;
         let path = self.take_authority(head)?;
         self.take_path(path, settings)?;
-        self.client = self.find_client(settings);
+        self.client = self.find_client(trust);
         self.take_request_id();
         Ok(())
     }
@@ -239,7 +240,7 @@ impl Exchange {
         self.authority.extend_from_slice(name);
         self.lower_host.extend_from_slice(name);
         self.host_end = name.len();
-        self.client = self.find_client(settings);
+        self.client = self.find_client(settings.trust(peer.listener));
         self.take_request_id();
     }
 
@@ -308,7 +309,7 @@ impl Exchange {
     }
 
     /// Copies the fields but Host; what strangers may not say about themselves is left out.
-    fn take_fields(&mut self, head: &RequestHead) -> Result<(), Refuse> {
+    fn take_fields(&mut self, head: &RequestHead, trust: &Trust) -> Result<(), Refuse> {
         let mut hosts = 0;
         for field in head.headers {
             match Kind::of(field.name) {
@@ -319,6 +320,7 @@ impl Exchange {
                 }
                 Kind::Forwarding if !self.trusted => self.told.push_checked(field.name, field.value),
                 Kind::Dropped => {}
+                _ if !trust.takes_field(field.name, || head.count(field.name)) => {}
                 _ => self.request.push_checked(field.name, field.value),
             }
         }
@@ -413,31 +415,31 @@ impl Exchange {
     ///
     /// The last address that is no trusted proxy; in a Caddyfile without `trusted_proxies_strict` the first one that is
     /// an address (caddyhttp/server.go trustedRealClientIP).
-    fn find_client(&self, settings: &Settings) -> IpAddr {
+    fn find_client(&self, trust: &Trust) -> IpAddr {
         let peer = self.remote.ip();
         if !self.trusted {
             return peer;
         }
-        if settings.as_caddy && !settings.client_ip_strict {
-            let names = settings.client_ip_fields.iter();
+        if self.as_caddy && !trust.client_ip_strict {
+            let names = trust.client_ip_fields.iter();
             let lines = names.flat_map(|name| self.request.all(name.as_bytes()));
             let mut parts = lines.flat_map(|line| line.split(|&byte| byte == b','));
             return parts.find_map(|part| parse_address(part.trim_ascii())).unwrap_or(peer);
         }
         let mut client = peer;
-        for name in &settings.client_ip_fields {
+        for name in &trust.client_ip_fields {
             let lines: Vec<&[u8]> = self.request.all(name.as_bytes()).collect();
             for part in lines.iter().rev().flat_map(|line| line.rsplit(|&byte| byte == b',')) {
                 let Some(address) = parse_address(part.trim_ascii()) else {
-                    if settings.as_caddy {
+                    if self.as_caddy {
                         continue;
                     }
                     break;
                 };
-                if !settings.trusted_proxies.contains(address) {
+                if !trust.proxies.contains(address) {
                     return address;
                 }
-                client = if settings.as_caddy { peer } else { address };
+                client = if self.as_caddy { peer } else { address };
             }
         }
         client

@@ -120,7 +120,7 @@ mod patterns {
 
     fn compile(text: &[u8]) -> Found {
         let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= PATTERN_BYTES_MAX)?;
-        let mut builder = RegexBuilder::new(text);
+        let mut builder = RegexBuilder::new(&crate::patterns::translate(text));
         builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build().ok().map(Arc::new)
     }
 }

@@ -6,7 +6,7 @@ use super::surroundings::{Surrounding, TlsField};
 use super::texts::{Part, Placeholder, Text};
 use super::{Exchange, RequestHead};
 use crate::exchange::fields::Fields;
-use crate::snapshot::{Tables, ValueKind};
+use crate::snapshot::{Tables, Trust, ValueKind};
 use std::sync::Arc;
 
 /// The variables that `log_skip` and `log_name` set.
@@ -50,12 +50,13 @@ impl LogValue {
 
 impl Exchange {
     /// Keeps the request as it came. What Go's server takes out of a head is left out: Host, Transfer-Encoding, Trailer.
-    pub fn keep_sent(&mut self, head: &RequestHead) {
+    pub fn keep_sent(&mut self, head: &RequestHead, trust: &Trust) {
         let mut sent = Sent { authority: self.authority.clone(), ..Sent::default() };
         for field in head.headers {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
             sent.chunked |= is("transfer-encoding");
-            if !(is("host") || is("transfer-encoding") || is("trailer")) {
+            let kept = !(is("host") || is("transfer-encoding") || is("trailer"));
+            if kept && trust.takes_field(field.name, || head.count(field.name)) {
                 sent.fields.push_checked(field.name, field.value);
             }
         }

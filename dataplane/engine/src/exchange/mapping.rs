@@ -4,6 +4,7 @@ use super::Exchange;
 use super::expanding::Unknown;
 use super::logging::LogValue;
 use super::random;
+use crate::patterns::Readable;
 use crate::snapshot::{MapInput, MapOutput, Tables, ValueKind, ValueMap};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -53,7 +54,8 @@ impl Exchange {
                     return self.expand(output, Unknown::Empty, out);
                 }
                 (MapInput::Pattern(pattern), Some(MapOutput::Template(template))) => {
-                    if let Some(captures) = pattern.captures(&input) {
+                    let input = Readable::new(&input);
+                    if let Some(captures) = pattern.captures(input.text()) {
                         return captures.expand(template, out);
                     }
                 }

@@ -1,10 +1,11 @@
 //! Rewrites of method, path and query (Caddy: rewrite/rewrite.go).
 
 use super::expanding::Unknown;
-use super::fields::replace_text;
+use super::fields::{Search, replace_text};
 use super::texts::{MATCHED_FILE, Part, Placeholder, Text};
 use super::{Exchange, paths, queries};
 use regex::bytes::Regex;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A row of Tables.rewrites, compiled.
@@ -48,6 +49,8 @@ pub struct QueryChange {
     pub operation: QueryOperation,
     pub key: Text,
     pub value: Text,
+    /// What `Replace` looks for.
+    pub search: Option<Search>,
 }
 
 impl Rewrite {
@@ -260,13 +263,28 @@ impl Exchange {
                     }
                 }
                 QueryOperation::Replace => {
-                    let chosen = pairs.iter_mut().filter(|(name, _)| *name == key || key == b"*");
-                    chosen.for_each(|pair| pair.1.clone_from(&value));
+                    let Some(search) = self.query_search(change) else { continue };
+                    let mut with = Vec::new();
+                    self.expand(&change.value, Unknown::Keep, &mut with);
+                    for (_, text) in pairs.iter_mut().filter(|(name, _)| *name == key || key == b"*") {
+                        if let Some(changed) = search.replace(text, &with) {
+                            *text = changed;
+                        }
+                    }
                 }
             }
         }
         self.query = queries::encode(pairs);
         self.has_query = !self.query.is_empty();
+    }
+
+    fn query_search<'a>(&self, change: &'a QueryChange) -> Option<Cow<'a, Search>> {
+        let Some(Search::Template { text, .. }) = &change.search else {
+            return change.search.as_ref().map(Cow::Borrowed);
+        };
+        let mut search = Vec::new();
+        self.expand(text, Unknown::Keep, &mut search);
+        Some(Cow::Owned(Search::Text(search.into())))
     }
 
     fn expanded(&self, text: &Text) -> Vec<u8> {

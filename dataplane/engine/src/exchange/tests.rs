@@ -37,7 +37,12 @@ fn begin_as(
     let trusted_proxies = vec!["192.0.2.0/24".into()];
     let message = protocol::Settings { trusted_proxies, as_caddy, ..Default::default() };
     let mut exchange = Exchange::new();
-    exchange.begin(&head, &peer(trusted), &Settings::compile(&message).unwrap(), Clock::default())?;
+    exchange.begin(
+        &head,
+        &peer(trusted),
+        &Settings::compile(&message, |_| ListenerId(0)).unwrap(),
+        Clock::default(),
+    )?;
     Ok(exchange)
 }
 

@@ -145,7 +145,11 @@ fn compile_pattern(
 }
 
 fn build_pattern(text: &str, bytes_max: usize) -> Option<Regex> {
-    regex::RegexBuilder::new(text).size_limit(bytes_max).dfa_size_limit(bytes_max).build().ok()
+    regex::RegexBuilder::new(&crate::patterns::translate(text))
+        .size_limit(bytes_max)
+        .dfa_size_limit(bytes_max)
+        .build()
+        .ok()
 }
 
 struct Evaluation<'a> {

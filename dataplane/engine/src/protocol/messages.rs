@@ -46,8 +46,25 @@ pub struct Settings {
     pub client_ip_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(bool, tag = "25")]
     pub client_ip_strict: bool,
+    #[prost(message, repeated, tag = "70")]
+    pub server_trusts: ::prost::alloc::vec::Vec<ServerTrust>,
     #[prost(bool, tag = "40")]
     pub as_caddy: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServerTrust {
+    #[prost(string, repeated, tag = "1")]
+    pub listeners: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub trusted_proxies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub client_ip_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "4")]
+    pub client_ip_strict: bool,
+    #[prost(string, repeated, tag = "5")]
+    pub underscore_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub dot_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Logger {
@@ -933,6 +950,10 @@ pub struct QueryChange {
     pub key: ::core::option::Option<Text>,
     #[prost(message, optional, tag = "3")]
     pub value: ::core::option::Option<Text>,
+    #[prost(string, tag = "4")]
+    pub pattern: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub search: ::core::option::Option<Text>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HeaderChange {

@@ -15,6 +15,7 @@ use crate::exchange::rewriting::{QueryChange, QueryOperation, Rewrite, Substitut
 use crate::exchange::texts::Text;
 use crate::exchange::{HeaderChange, HeaderOperation};
 use crate::expressions::Expression;
+use crate::patterns;
 use crate::plugins::PluginCall;
 use crate::protocol;
 use prost::Message;
@@ -120,8 +121,10 @@ impl Compiler {
         if let Some(pattern) = self.patterns.get(text).and_then(Weak::upgrade) {
             return Ok(pattern);
         }
-        let built =
-            RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
+        let built = RegexBuilder::new(&patterns::translate(text))
+            .size_limit(REGEX_BYTES_MAX)
+            .dfa_size_limit(REGEX_BYTES_MAX)
+            .build();
         let pattern = Arc::new(built.map_err(|error| format!("regular expression {text:?}: {error}"))?);
         self.patterns.retain(|_, pattern| pattern.strong_count() > 0);
         self.patterns.insert(text.into(), Arc::downgrade(&pattern));
@@ -235,7 +238,11 @@ impl Compiler {
                 .iter()
                 .map(|s| Ok((self.pattern(&s.pattern)?, text(&s.replace))))
                 .collect::<Compiled<_>>()?,
-            query_changes: row.query.iter().map(compile_query_change).collect(),
+            query_changes: row
+                .query
+                .iter()
+                .map(|change| self.compile_query_change(change))
+                .collect::<Compiled<_>>()?,
             ..Rewrite::default()
         };
         if row.has_uri {
@@ -243,20 +250,26 @@ impl Compiler {
         }
         Ok(rewrite)
     }
-}
 
-fn compile_query_change(change: &protocol::QueryChange) -> QueryChange {
-    let operation = match change.operation() {
-        protocol::QueryOperation::QuerySet => QueryOperation::Set,
-        protocol::QueryOperation::QueryAdd => QueryOperation::Add,
-        protocol::QueryOperation::QueryRename => QueryOperation::Rename,
-        protocol::QueryOperation::QueryDelete => QueryOperation::Delete,
-        protocol::QueryOperation::QueryReplace => QueryOperation::Replace,
-    };
-    QueryChange {
-        operation,
-        key: Text::compile(change.key.as_ref()),
-        value: Text::compile(change.value.as_ref()),
+    fn compile_query_change(&mut self, change: &protocol::QueryChange) -> Compiled<QueryChange> {
+        let operation = match change.operation() {
+            protocol::QueryOperation::QuerySet => QueryOperation::Set,
+            protocol::QueryOperation::QueryAdd => QueryOperation::Add,
+            protocol::QueryOperation::QueryRename => QueryOperation::Rename,
+            protocol::QueryOperation::QueryDelete => QueryOperation::Delete,
+            protocol::QueryOperation::QueryReplace => QueryOperation::Replace,
+        };
+        let search = match &change.search {
+            _ if !change.pattern.is_empty() => Some(Search::Pattern(self.pattern(&change.pattern)?)),
+            Some(text) => Some(Search::Template { text: Text::compile(Some(text)), is_pattern: false }),
+            None => None,
+        };
+        Ok(QueryChange {
+            operation,
+            key: Text::compile(change.key.as_ref()),
+            value: Text::compile(change.value.as_ref()),
+            search,
+        })
     }
 }
 

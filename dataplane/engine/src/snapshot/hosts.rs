@@ -171,8 +171,8 @@ impl Snapshot {
         self.listeners.iter().find(|listener| listener.id == id)
     }
 
-    /// True when the address' forwarding headers and PROXY header are believed.
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        self.settings.trusted_proxies.contains(address)
+    /// True when a listener believes the address' forwarding headers and PROXY header.
+    pub fn trusts(&self, listener: ListenerId, address: IpAddr) -> bool {
+        self.settings.trust(listener).proxies.contains(address)
     }
 }

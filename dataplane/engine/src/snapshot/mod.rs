@@ -20,6 +20,7 @@ mod sharded;
 mod standing;
 mod store;
 mod tables;
+mod trusting;
 mod upstream_tls;
 
 pub use answers::{FieldSelection, ResponseMatch};
@@ -34,6 +35,7 @@ pub use settings::{Listener, Settings};
 pub use standing::Standing;
 pub use store::{Change, Refusal, Store};
 pub use tables::*;
+pub use trusting::Trust;
 pub use upstream_tls::{provider, system_roots};
 
 #[cfg(test)]

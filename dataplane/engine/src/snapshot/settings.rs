@@ -1,5 +1,6 @@
 //! Settings and listeners, with the engine's defaults filled in.
 
+use super::trusting::Trust;
 use crate::access_log::loggers::Loggers;
 use crate::addresses::AddressSet;
 use crate::exchange::ListenerId;
@@ -11,7 +12,9 @@ use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub trusted_proxies: AddressSet,
+    /// What sites of listeners without words of their own believe.
+    trust: Trust,
+    trust_by_listener: Box<[(ListenerId, Trust)]>,
     pub denied_upstreams: AddressSet,
     pub default_certificate: Box<str>,
     pub access_log: bool,
@@ -28,24 +31,35 @@ pub struct Settings {
     pub strict_encoded_slash: bool,
     /// A Caddyfile is served: Host, forwarding fields and unknown hosts are as Caddy has them.
     pub as_caddy: bool,
-    /// Lower-case names of the fields in which trusted proxies say who the client is.
-    pub client_ip_fields: Box<[Box<str>]>,
-    /// As Caddy's `trusted_proxies_strict`.
-    pub client_ip_strict: bool,
 }
-
-const CLIENT_IP_FIELD: &str = "x-forwarded-for";
 
 /// How long what runs may go on when nobody says otherwise.
 const DRAIN_TIMEOUT_MS: u64 = 30_000;
 
 impl Settings {
-    pub fn compile(message: &protocol::Settings) -> Result<Self, String> {
+    /// `find_listener` gives a listener's id by its name.
+    pub fn compile(
+        message: &protocol::Settings,
+        mut find_listener: impl FnMut(&str) -> ListenerId,
+    ) -> Result<Self, String> {
         let or = |value: u32, default: u64| if value == 0 { default } else { u64::from(value) };
         let cidrs =
             |texts: &[String]| AddressSet::parse(texts).map_err(|text| format!("{text:?} is no CIDR"));
         Ok(Self {
-            trusted_proxies: cidrs(&message.trusted_proxies)?,
+            trust: Trust::compile(&protocol::ServerTrust {
+                trusted_proxies: message.trusted_proxies.clone(),
+                client_ip_fields: message.client_ip_fields.clone(),
+                client_ip_strict: message.client_ip_strict,
+                ..Default::default()
+            })?,
+            trust_by_listener: {
+                let mut found = Vec::new();
+                for server in &message.server_trusts {
+                    let trust = Trust::compile(server)?;
+                    found.extend(server.listeners.iter().map(|name| (find_listener(name), trust.clone())));
+                }
+                found.into()
+            },
             denied_upstreams: cidrs(&message.denied_upstreams)?,
             default_certificate: message.default_certificate.as_str().into(),
             access_log: message.access_log,
@@ -59,19 +73,21 @@ impl Settings {
             request_body_bytes_max: message.request_body_bytes_max,
             strict_encoded_slash: message.strict_encoded_slash,
             as_caddy: message.as_caddy,
-            client_ip_fields: match message.client_ip_fields.as_slice() {
-                [] => [CLIENT_IP_FIELD.into()].into(),
-                names => names.iter().map(|name| name.to_ascii_lowercase().into()).collect(),
-            },
-            client_ip_strict: message.client_ip_strict,
         })
+    }
+
+    /// What the sites of a listener believe.
+    pub fn trust(&self, listener: ListenerId) -> &Trust {
+        let own = self.trust_by_listener.iter().find(|(id, _)| *id == listener);
+        own.map_or(&self.trust, |(_, trust)| trust)
     }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            trusted_proxies: AddressSet::default(),
+            trust: Trust::default(),
+            trust_by_listener: Box::default(),
             denied_upstreams: AddressSet::default(),
             default_certificate: "".into(),
             access_log: false,
@@ -84,8 +100,6 @@ impl Default for Settings {
             request_body_bytes_max: 0,
             strict_encoded_slash: false,
             as_caddy: false,
-            client_ip_fields: [CLIENT_IP_FIELD.into()].into(),
-            client_ip_strict: false,
         }
     }
 }

@@ -221,7 +221,7 @@ impl Store {
     }
 
     fn put_settings(&mut self, message: &protocol::Settings) -> Result<(), String> {
-        let settings = Settings::compile(message)?;
+        let settings = Settings::compile(message, |name| self.listener_id(name))?;
         self.tls.keys.set(&message.ticket_keys)?;
         let denied_changed = settings.denied_upstreams != self.settings.denied_upstreams;
         self.settings = Arc::new(settings);

@@ -396,7 +396,9 @@ fn choose(arguments: &[Value], keeps: bool) -> Outcome {
 
 fn pattern(arguments: &[Value]) -> Result<Regex, Failure> {
     const PATTERN_BYTES_MAX: usize = 1 << 20;
-    let built = RegexBuilder::new(&text(arguments, 0)?).size_limit(PATTERN_BYTES_MAX).build();
+    let built = RegexBuilder::new(&crate::patterns::translate(&text(arguments, 0)?))
+        .size_limit(PATTERN_BYTES_MAX)
+        .build();
     built.map_err(|error| Failure::at(0, error.to_string()))
 }
 

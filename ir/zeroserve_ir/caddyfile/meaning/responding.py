@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import re
 
-from zeroserve_ir.caddyfile.encoding import encode_rewrite
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.matchers import check_regexp
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
@@ -25,18 +24,17 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     texts,
     wrong_count,
 )
-from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import (
     BasicAuth,
+    HeaderReplacement,
     RaiseError,
     RequestBody,
     Rewrite,
     SetVariables,
     StaticResponse,
 )
-from zeroserve_ir.tree_carried import Carried, CarriedHandler
 
 
 def read_respond(segment: Segment, _: Reading) -> StaticResponse:
@@ -146,7 +144,7 @@ def read_method(segment: Segment, _: Reading) -> Rewrite:
     return Rewrite(method=only_argument(segment, "method [MATCHER] METHOD").text)
 
 
-def read_uri(segment: Segment, _: Reading) -> Rewrite | CarriedHandler:
+def read_uri(segment: Segment, _: Reading) -> Rewrite:
     """`uri strip_prefix|strip_suffix|replace|path_regexp|query …`."""
     if not segment.arguments:
         raise wrong_count(segment, "uri OPERATION …")
@@ -175,21 +173,18 @@ def read_uri(segment: Segment, _: Reading) -> Rewrite | CarriedHandler:
     raise refusal(Code.ZS0103, f"unknown operation {operation.text!r} of uri", operation, cure)
 
 
-def _read_query(lines: list[tuple[Token, ...]], segment: Segment) -> Rewrite | CarriedHandler:
-    """Read the steps; with a pattern among them all are carried: nothing here replaces by pattern yet."""
+def _read_query(lines: list[tuple[Token, ...]], segment: Segment) -> Rewrite:
+    """Read the steps; those of three words replace by pattern."""
     patterns = [line for line in lines if len(line) == 3 and line[0].text[:1] not in ("", "+", "-")]
-    plain = Rewrite(query=_in_order([_query_step(line, segment) for line in lines if line not in patterns]))
-    if not patterns:
-        return plain
-    settings = encode_rewrite(plain)
-    settings.setdefault("query", {})["replace"] = [
-        {"key": key.text, "search_regexp": check_regexp(search), "replace": new.text}
-        for key, search, new in patterns
-    ]
-    return CarriedHandler("rewrite", Carried.of(settings, written_form((segment,)), segment.span))
+    return Rewrite(
+        query=_in_order([_query_step(line, segment) for line in lines if line not in patterns]),
+        query_replace=tuple(
+            HeaderReplacement(key.text, check_regexp(search), new.text) for key, search, new in patterns
+        ),
+    )
 
 
-_QUERY_ORDER = ("rename", "set", "add", "replace", "delete")
+_QUERY_ORDER = ("rename", "set", "add", "delete")
 
 
 def _in_order(steps: list[tuple[str, str, str]]) -> tuple[tuple[str, str, str], ...]:

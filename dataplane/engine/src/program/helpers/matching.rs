@@ -2,6 +2,7 @@
 
 use super::{HelperResult, Vm, row};
 use crate::exchange::{Exchange, HTTP_2, Unknown, paths, queries};
+use crate::patterns::Readable;
 use crate::snapshot::{PathPattern, Subject, compile_folded_path};
 
 pub fn match_path(vm: &mut Vm, index: u64) -> HelperResult {
@@ -212,12 +213,15 @@ pub fn match_regexp(vm: &mut Vm, index: u64) -> HelperResult {
 fn capture(vm: &mut Vm, index: u64, subject: &[u8]) -> bool {
     let Ok(regexp) = row(&vm.tables().regexps, index) else { return false };
     let exchange = vm.exchange();
+    let readable = Readable::new(subject);
     if regexp.pattern.captures_len() == 1 && regexp.name.is_empty() {
-        return regexp.pattern.is_match(subject);
+        return regexp.pattern.is_match(readable.text());
     }
-    let Some(found) = regexp.pattern.captures(subject) else { return false };
+    let Some(found) = regexp.pattern.captures(readable.text()) else { return false };
     for (group, name) in regexp.pattern.capture_names().enumerate() {
-        let value = found.get(group).map_or(&b""[..], |matched| matched.as_bytes());
+        let value = found
+            .get(group)
+            .map_or(&b""[..], |one| &subject[readable.place(one.start())..readable.place(one.end())]);
         for key in [Some(group.to_string()), name.map(str::to_owned)].into_iter().flatten() {
             if !regexp.name.is_empty() {
                 exchange.captures.push([&regexp.name[..], b".", key.as_bytes()].concat(), value.to_vec());
