@@ -1,4 +1,4 @@
-"""The option `servers` by listener: each believes its own proxies and takes in its own fields, as in Caddy."""
+"""The option `servers` by listener: each believes its own proxies, takes in its own fields, as Caddy does."""
 
 import difflib
 
