@@ -96,7 +96,7 @@ unit: setup .make/echo .make/h2spec .make/s3 .make/registry .make/engine-arm64 #
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests --ignore tests/e2e --ignore tests/static
 
 .PHONY: e2e
-e2e: setup .make/echo ## the tests on a real Kubernetes cluster on this machine (root; E2E=0 skips them)
+e2e: setup .make/echo .make/registry ## the tests on a real Kubernetes cluster on this machine (root; E2E=0 skips them)
 	$(call say,end-to-end tests on a real cluster)
 	@E2E=$(E2E) $(BIN)/pytest -q tests/e2e
 

@@ -19,6 +19,7 @@ for folder in (HERE.parents[1], HERE):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+import registries  # noqa: E402
 import releases  # noqa: E402
 from cluster import processes, running  # noqa: E402
 from cluster.certificates import Authority  # noqa: E402
@@ -93,7 +94,7 @@ def release(cluster: Client) -> Iterator[releases.Release]:
     releases.import_images(cluster)
     shared = releases.Release(cluster.within("zeroserve-system"), "zeroserve", "zeroserve", "198.51.100.10")
     try:
-        shared.install()
+        shared.install("--set", f"plugins.registries[0]={registries.ALLOWED}")
         yield shared
     finally:
         shared.client.helm("uninstall", shared.name, "--wait")
