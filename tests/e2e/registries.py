@@ -44,11 +44,12 @@ def running_registry(client: Client) -> Iterator[str]:
 
 def push(client: Client, file: Path, name: str) -> str:
     """Push a plugin by command; its reference by digest."""
-    command = [Path(sys.executable).parent / "zeroserve", "plugin", "push", file, f"{ALLOWED}/{name}"]
+    program = str(Path(sys.executable).parent / "zeroserve")
+    command = [program, "plugin", "push", str(file), f"{ALLOWED}/{name}"]
     enter = ["nsenter", f"--net={client.places.netns}"]
     done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return str(done.stdout).strip()
 
 
 def attach_signature(client: Client, reference: Reference, key: ec.EllipticCurvePrivateKey) -> None:

@@ -8,9 +8,6 @@ import os
 from pathlib import Path
 
 from zeroserve_ir.plugins.modules import OBJECT_BYTES_MAX
-from zeroserve_operator.artifacts.faults import ArtifactError
-from zeroserve_operator.artifacts.pulling import read_credentials
-from zeroserve_operator.artifacts.pushing import push_plugin
 from zeroserve_operator.artifacts.references import read_reference
 
 from zeroserve_cli.plugins.building import BuildError
@@ -27,6 +24,11 @@ def add_push_arguments(parser: argparse.ArgumentParser) -> None:
 
 def push(arguments: argparse.Namespace) -> int:
     """Push and print the reference by digest; raises BuildError."""
+    # What speaks to registries is loaded for those who push.
+    from zeroserve_operator.artifacts.faults import ArtifactError  # noqa: PLC0415
+    from zeroserve_operator.artifacts.pulling import read_credentials  # noqa: PLC0415
+    from zeroserve_operator.artifacts.pushing import push_plugin  # noqa: PLC0415
+
     scheme, separator, rest = arguments.reference.rpartition("://")
     try:
         content = arguments.file.read_bytes()
