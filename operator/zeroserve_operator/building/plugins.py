@@ -33,7 +33,7 @@ from zeroserve_ir.plugins.modules import PluginFunction, PluginModule
 from zeroserve_ir.plugins.reading import read_confined
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
-from zeroserve_ir.sources import Origin
+from zeroserve_ir.sources import NOWHERE, Origin, Span
 
 from zeroserve_operator.building.schemas import find_schema_fault, judge_config
 from zeroserve_operator.resources.objects import Kind, ObjectKey
@@ -151,14 +151,20 @@ def list_upstreams(view: ZeroservePlugin) -> tuple[tuple[str, tree.Upstream], ..
 
 def find_calls(value: object) -> Iterator[Call]:
     """Yield the calls and attachments in routes, at any depth."""
+    yield from (call for call, _ in _find_placed(value, NOWHERE))
+
+
+def _find_placed(value: object, span: Span) -> Iterator[tuple[Call, Span]]:
+    """Yield calls with the place of the route that they stand in."""
     if isinstance(value, Call):
-        yield value
+        yield value, span
     elif isinstance(value, tuple):
         for item in value:
-            yield from find_calls(item)
+            yield from _find_placed(item, span)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = value.span if isinstance(value, tree.Route) and value.span.line else span
         for field in dataclasses.fields(value):
-            yield from find_calls(getattr(value, field.name))
+            yield from _find_placed(getattr(value, field.name), inner)
 
 
 def resolve_calls(value: Value, namespace: str, find: FindPlugin) -> Value:
@@ -168,31 +174,35 @@ def resolve_calls(value: Value, namespace: str, find: FindPlugin) -> Value:
 
 def check_calls(value: object, namespace: str, origin: Origin, find: FindPlugin) -> Iterator[Diagnostic]:
     """Yield what is wrong with the calls of routes: no such plugin or function, a bad configuration."""
-    for call in dict.fromkeys(find_calls(value)):
-        name = _print(call)
-        plugin = _find(call.plugin, namespace, find)
-        if plugin is None:
-            cure = f"create ZeroservePlugin {call.plugin} in {namespace}, or share one (spec.shared)"
-            yield Diagnostic(Code.ZS0309, f"{name}: there is no such plugin", origin=origin, help=cure)
-        elif plugin.module is None:
-            yield Diagnostic(
-                Code.ZS0309,
-                f"{name}: the plugin cannot be served",
-                origin=origin,
-                help=f"see the status of ZeroservePlugin {plugin.name}",
-            )
-        elif not _offers(plugin, call):
-            known = ", ".join(function.name for function in _list_functions(plugin))
-            what = "such function" if isinstance(call, tree.CallPlugin) else "request or response hook"
-            message = f"{name}: the plugin has no {what}"
-            yield Diagnostic(Code.ZS0309, message, origin=origin, help=f"it has {known}")
-        elif found := judge_config(plugin.view.config_schema, call.config):
-            yield Diagnostic(
-                Code.ZS0311,
-                f"{name}: {found}",
-                origin=origin,
-                help="see spec.configSchema of the plugin",
-            )
+    placed: dict[Call, Span] = {}
+    for call, span in _find_placed(value, NOWHERE):
+        placed.setdefault(call, span)
+    for call, span in placed.items():
+        found = _judge(call, namespace, find)
+        if found is not None:
+            code, message, cure = found
+            yield Diagnostic(code, f"{_print(call)}: {message}", span, origin=origin, help=cure)
+
+
+def _judge(call: Call, namespace: str, find: FindPlugin) -> tuple[Code, str, str] | None:
+    """Return code, message and cure of what is wrong with a call."""
+    plugin = _find(call.plugin, namespace, find)
+    if plugin is None:
+        cure = f"create ZeroservePlugin {call.plugin} in {namespace}, or share one (spec.shared)"
+        return Code.ZS0309, "there is no such plugin", cure
+    if plugin.module is None:
+        return (
+            Code.ZS0309,
+            "the plugin cannot be served",
+            f"see the status of ZeroservePlugin {plugin.name}",
+        )
+    if not _offers(plugin, call):
+        known = ", ".join(function.name for function in _list_functions(plugin))
+        what = "such function" if isinstance(call, tree.CallPlugin) else "request or response hook"
+        return Code.ZS0309, f"the plugin has no {what}", f"it has {known}"
+    if found := judge_config(plugin.view.config_schema, call.config):
+        return Code.ZS0311, found, f"see spec.configSchema of ZeroservePlugin {plugin.name}"
+    return None
 
 
 def names_in(value: object) -> tuple[str, ...]:

@@ -438,6 +438,16 @@ def test_a_route_calls_the_plugin_of_its_namespace(build, file):
     assert calls_of(loaded) == ["shop/mark"]
 
 
+def test_a_configuration_that_does_not_fit_is_told_at_its_line(build, file):
+    schema = {"properties": {"key": {"pattern": "^x"}}}
+    (found,) = build(dump(manifest(file, configSchema=schema)) + "---" + ROUTE).diagnostics
+    assert (found.code.name, str(found.origin)) == ("ZS0311", "shop/web (ZeroserveRoute) spec.caddyfile")
+    assert "$.key" in found.message
+    assert "ZeroservePlugin shop/mark" in found.help
+    text = (dump(manifest(file, configSchema=schema)) + "---" + ROUTE).splitlines()[found.span.line - 1]
+    assert "zeroserve_call mark mark" in text
+
+
 def test_a_route_whose_plugin_is_missing_fails_closed_and_says_so(build, file):
     loaded = build(ROUTE)
     assert calls_of(loaded) == ["shop/mark/refused"]
