@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
-from zeroserve_ir.drafting_bodies import AnsweringSites, number_groups
+from zeroserve_ir.drafting_bodies import AnsweringSites, Places, join_sites, number_groups, put_first
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
@@ -99,39 +99,10 @@ def find_site(configuration: tree.Configuration, scheme: str, host: str, port: i
     sites = add_redirects(configuration).sites
     for server in pair_sites(sites):
         served = {one.scheme.value for site in server.sites for one in site.addresses if one.port == port}
-        if scheme in served and (body := AnsweringSites(server).find(host)):
-            return _join_sites(sites, body)
+        answering = AnsweringSites(server, sites)
+        if scheme in served and (body := answering.find(host)):
+            return join_sites(sites, body, answering.find_errors(host))
     return None
-
-
-def _join_sites(sites: Sequence[tree.Site], body: tuple[tuple[int, str], ...]) -> tree.Site:
-    """Return one site that does what several do in turn; paths of addresses become matchers."""
-    if len(body) == 1 and not body[0][1]:
-        return sites[body[0][0]]
-    routes = []
-    for index, path in body:
-        site = sites[index]
-        matchers: tuple[tree.MatcherSet, ...] = ((tree.MatchPath((path,)),),) if path else ()
-        subroute = tree.Subroute(site.routes, site.errors)
-        routes.append(tree.Route((subroute,), matchers, terminal=True, span=site.span))
-    return replace(sites[body[0][0]], routes=tuple(routes), errors=())
-
-
-def _put_first(single: tree.Site, other: tree.Site | None) -> tree.Site:
-    """Return a site that answers as `single` for hosts of one label (`http://*`), else as the other one."""
-    routes = [
-        tree.Route(
-            (tree.Subroute(single.routes, single.errors),),
-            ((tree.MatchHost(("*",)),),),
-            terminal=True,
-            span=single.span,
-        )
-    ]
-    if other is not None:
-        routes.append(
-            tree.Route((tree.Subroute(other.routes, other.errors),), terminal=True, span=other.span)
-        )
-    return replace(other or single, routes=tuple(routes), errors=())
 
 
 class _Drafting:
@@ -204,19 +175,20 @@ class _Drafting:
         """Add the virtual hosts of one set of listeners; equal bodies share a virtual host."""
         listeners = [self.listener_names[one] for one in server.listen if one in self.listener_names]
         hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
-        by_body: dict[tuple[tuple[tuple[int, str], ...], bytes, bool], list[str]] = {}
+        by_body: dict[tuple[Places, Places, bytes, bool], list[str]] = {}
         policies = self.policies.read(server)
         by_key: dict[bytes, HostPolicy] = {}
-        answering = AnsweringSites(server)
+        answering = AnsweringSites(server, self.sites)
         single = "*" in hosts
         for host in dict.fromkeys(host.removeprefix("*") if host == "*" else host for host in hosts):
             policy = policies.find(host)
             by_key[policy.key] = policy
-            by_body.setdefault((answering.find(host), policy.key, single and not host), []).append(host)
-        for (body, key, behind_single), names in by_body.items():
-            site = _join_sites(self.sites, body) if body else None
+            places = answering.find(host), answering.find_errors(host)
+            by_body.setdefault((*places, policy.key, single and not host), []).append(host)
+        for (body, erring, key, behind_single), names in by_body.items():
+            site = join_sites(self.sites, body, erring) if body else None
             if behind_single:
-                site = _put_first(_join_sites(self.sites, answering.find("*")), site)
+                site = put_first(join_sites(self.sites, answering.find("*"), ()), site)
             if site is not None:
                 self._add_host(site, names, listeners, by_key[key])
 

@@ -125,13 +125,13 @@ def _pairs(values: Json) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 _MATCHERS: dict[str, Callable[[Any], tuple[Matcher, ...]]] = {
     **REQUEST_MATCHERS,
-    "path": lambda value: (MatchPath(tuple(value)),),
+    "path": lambda value: (MatchPath(tuple(value or ())),),
     "path_regexp": lambda value: (MatchPathRegexp(value["pattern"], value.get("name", "")),),
-    "host": lambda value: (MatchHost(tuple(value)),),
-    "method": lambda value: (MatchMethod(tuple(value)),),
+    "host": lambda value: (MatchHost(tuple(value or ())),),
+    "method": lambda value: (MatchMethod(tuple(value or ())),),
     "protocol": lambda value: (MatchProtocol(value),),
-    "remote_ip": lambda value: (MatchRemoteIp(tuple(value["ranges"])),),
-    "client_ip": lambda value: (MatchClientIp(tuple(value["ranges"])),),
+    "remote_ip": lambda value: (MatchRemoteIp(tuple(value.get("ranges", ()))),),
+    "client_ip": lambda value: (MatchClientIp(tuple(value.get("ranges", ()))),),
     "query": lambda value: (MatchQuery(_pairs(value)),),
     "vars": lambda value: (MatchVars(_pairs(value)),),
     "header": lambda value: (

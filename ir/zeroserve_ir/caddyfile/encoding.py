@@ -140,11 +140,11 @@ def escape_regexp(text: str) -> str:
 def _encode_matcher(matcher: Matcher) -> Any:
     match matcher:
         case MatchPath(patterns):
-            return list(patterns)
+            return list(patterns) or None
         case MatchHost(hosts):
-            return list(hosts)
+            return list(hosts) or None
         case MatchMethod(methods):
-            return list(methods)
+            return list(methods) or None
         case MatchPathRegexp(pattern, name):
             return prune({"name": name, "pattern": pattern})
         case MatchPathExact(path):
@@ -160,7 +160,7 @@ def _encode_matcher(matcher: Matcher) -> Any:
         case MatchProtocol(protocol):
             return protocol
         case MatchRemoteIp(ranges) | MatchClientIp(ranges):
-            return {"ranges": list(ranges)}
+            return {"ranges": list(ranges)} if ranges else {}
         case MatchVars(variables):
             return {name: list(values) for name, values in variables}
         case MatchVarsRegexp():

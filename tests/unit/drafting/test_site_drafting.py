@@ -168,8 +168,10 @@ def test_addresses_of_one_site_are_one_virtual_host(draft):
     assert list(host.hosts) == ["a", "b", "c"]
 
 
-def test_http_and_https_on_one_port_is_a_finding(draft):
-    drafted = draft("http://a:8443 {\n respond 200\n}\nhttps://b:8443 {\n respond 200\n}")
+def test_http_and_https_on_one_port_is_a_finding(certificates):
+    text = "http://a:8443 {\n respond 200\n}\nhttps://b:8443 {\n respond 200\n}"
+    configuration, _ = read_configuration(text, environment={})
+    drafted = draft_sites(configuration, refuse_files, certificates, NOW)
     assert [one.code.name for one in drafted.diagnostics] == ["ZS0107"]
 
 

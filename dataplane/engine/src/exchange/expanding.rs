@@ -1,7 +1,7 @@
 //! Placeholders of one request, expanded (Caddy: caddyhttp/replacer.go).
 
 use super::fields::Fields;
-use super::texts::{Part, Placeholder, Text};
+use super::texts::{ERROR_MESSAGE_VARIABLE, Part, Placeholder, Text, USER_VARIABLE};
 use super::{Exchange, paths};
 use crate::snapshot::Endpoint;
 use base64::Engine;
@@ -51,12 +51,33 @@ impl Exchange {
             Placeholder::Regexp(key) if unknown == Unknown::Keep && self.captures.get(key).is_none() => {
                 out.extend_from_slice(&[b"{http.regexp.", &key[..], b"}"].concat());
             }
+            _ if unknown == Unknown::Keep && self.push_unset(placeholder, out) => {}
             Placeholder::Tls(field) => self.expand_tls(*field, out),
             Placeholder::Surrounding(surrounding) => self.expand_surrounding(*surrounding, out),
             _ if self.expand_answer(placeholder, unknown, out) => {}
             _ if self.expand_uri(placeholder, out) || self.expand_connection(placeholder, out) => {}
             _ => self.expand_message(placeholder, out),
         }
+    }
+
+    /// Appends the name of what nothing has set yet: to Caddy these are no placeholders before (replacer.go).
+    fn push_unset(&self, placeholder: &Placeholder, out: &mut Vec<u8>) -> bool {
+        let name: &[u8] = match placeholder {
+            Placeholder::UserId => USER_VARIABLE,
+            Placeholder::ErrorStatus => b"http.error.status_code",
+            Placeholder::ErrorText => b"http.error.status_text",
+            Placeholder::UpstreamHost => b"http.reverse_proxy.upstream.host",
+            Placeholder::UpstreamPort => b"http.reverse_proxy.upstream.port",
+            Placeholder::UpstreamHostPort => b"http.reverse_proxy.upstream.hostport",
+            Placeholder::Variable(name) if &name[..] == ERROR_MESSAGE_VARIABLE && self.status == 0 => name,
+            Placeholder::Variable(name) if name.starts_with(b"http.matchers.file.") => name,
+            _ => return false,
+        };
+        let unset = !self.is_set(placeholder);
+        if unset {
+            out.extend_from_slice(&[b"{", name, b"}"].concat());
+        }
+        unset
     }
 
     fn shown_uri(&self) -> Vec<u8> {
@@ -180,7 +201,7 @@ impl Exchange {
                 out.extend_from_slice(self.variables.get(name).unwrap_or_default())
             }
             Placeholder::UserId => {
-                out.extend_from_slice(self.variables.get(super::texts::USER_VARIABLE).unwrap_or_default())
+                out.extend_from_slice(self.variables.get(USER_VARIABLE).unwrap_or_default())
             }
             Placeholder::Regexp(key) => out.extend_from_slice(self.captures.get(key).unwrap_or_default()),
             Placeholder::ErrorStatus if self.status != 0 => drop(write!(out, "{}", self.status)),

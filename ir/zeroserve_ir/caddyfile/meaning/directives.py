@@ -8,6 +8,7 @@ for nested blocks (httpcaddyfile/directives.go parseSegmentAsConfig).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from zeroserve_ir.caddyfile.meaning.answering import (
@@ -41,7 +42,7 @@ from zeroserve_ir.caddyfile.meaning.plugins import read_zeroserve_call, read_zer
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.proxying import read_forward_auth, read_reverse_proxy
 from zeroserve_ir.caddyfile.meaning.rates import read_rate_limit
-from zeroserve_ir.caddyfile.meaning.reading import Reading, Scope, refusal, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import Profile, Reading, Scope, refusal, wrong_count
 from zeroserve_ir.caddyfile.meaning.responding import (
     read_abort,
     read_basic_auth,
@@ -59,6 +60,7 @@ from zeroserve_ir.caddyfile.meaning.templating import read_templates
 from zeroserve_ir.caddyfile.meaning.traffic import read_bandwidth, read_cache, read_fault
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
+from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.tree import Handler, MatcherSet, MatchPath, Rewrite, Route, Subroute
 
 SITE_DIRECTIVES = ("bind", "handle_errors", "log", "tls")
@@ -84,6 +86,7 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
     name = segment.name.text
     if not check(scope.reading, Kind.DIRECTIVE, name, segment.name):
         return []
+    segment = _leave_out_block(segment, scope.reading)
     if name in SITE_DIRECTIVES:
         cure = f"move {name} out of the block"
         raise refusal(Code.ZS0101, f"{name} stands at the level of the site only", segment.name, cure)
@@ -110,6 +113,19 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
     else:
         handlers = [_READERS[name](rest, scope.reading)]
     return [Placed(name, Route((handler,), matchers, span=segment.span)) for handler in handlers]
+
+
+def _leave_out_block(segment: Segment, reading: Reading) -> Segment:
+    """Warn of a block that Caddy does not read, such as those of Caddy 1; tenants are refused by the readers."""
+    name = segment.name.text
+    queries = name == "uri" and any(argument.text == "query" for argument in segment.arguments)
+    if not segment.block or name not in _BLOCKLESS or queries or reading.profile is not Profile.LOCAL:
+        return segment
+    message = f"{name} reads no block: this one is left out, as Caddy does"
+    cure = "remove the block; conditions are matchers (@name { … })"
+    span = segment.block[0].name.span
+    reading.diagnostics.append(Diagnostic(Code.ZS0001, message, span, help=cure, severity=Severity.WARNING))
+    return replace(segment, block=None)
 
 
 def _place_php(segment: Segment, matchers: tuple[MatcherSet, ...], scope: Scope) -> list[Placed]:
@@ -152,6 +168,8 @@ def read_error_block(segment: Segment, scope: Scope) -> Route:
     routes = _read_block(Segment(segment.name, (), segment.block), scope, sort=True)
     return Route((Subroute(routes),), ((statuses,),) if statuses else (), span=segment.span)
 
+
+_BLOCKLESS = ("fs", "log_append", "log_name", "method", "redir", "request_header", "rewrite", "root", "uri")
 
 _NESTING_READERS: dict[str, Callable[[Segment, Reading, ReadRoutes], Handler]] = {
     "forward_auth": read_forward_auth,
