@@ -116,7 +116,7 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
 
 
 def _leave_out_block(segment: Segment, reading: Reading) -> Segment:
-    """Warn of a block that Caddy does not read, such as those of Caddy 1; tenants are refused by the readers."""
+    """Warn of a block that Caddy does not read, such as those of Caddy 1; readers refuse those of tenants."""
     name = segment.name.text
     queries = name == "uri" and any(argument.text == "query" for argument in segment.arguments)
     if not segment.block or name not in _BLOCKLESS or queries or reading.profile is not Profile.LOCAL:
