@@ -36,6 +36,7 @@ from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
 from zeroserve_ir.drafting_plugins import draft_plugins, resolve_plugin
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
+from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
@@ -377,7 +378,10 @@ class _Drafting:
     # Files that handlers name
 
     def _read_site(self, site: tree.Site) -> tree.Site:
-        return replace(site, routes=self._read_routes(site.routes), errors=self._read_routes(site.errors))
+        routes, errors = self._read_routes(site.routes), self._read_routes(site.errors)
+        return replace(
+            site, routes=routes, errors=watch_errors(find_attachments(site.routes, routes), errors)
+        )
 
     def _expand(self, text: str) -> str:
         return expand_environment(text, self.environment)

@@ -7,7 +7,7 @@ own answer; a plugin without hooks is called by a name that it has not, which an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from zeroserve_ir import tree
 from zeroserve_ir.plugins.modules import Hook, PluginFunction
@@ -37,3 +37,34 @@ def expand_attachment(
     if answers:
         handlers = (tree.Intercept((tree.ResponseHandler(routes=answers),)), *requests)
     return tree.Subroute((tree.Route(handlers or (call(NO_FUNCTION),)),))
+
+
+def find_attachments(
+    written: Iterable[tree.Route], expanded: Iterable[tree.Route]
+) -> Iterator[tuple[tuple[tree.MatcherSet, ...], tree.Subroute]]:
+    """Yield matchers and calls of the attachments that stand in a list of routes, not those further in."""
+    for before, after in zip(written, expanded, strict=True):
+        for old, new in zip(before.handlers, after.handlers, strict=True):
+            if isinstance(old, tree.AttachPlugin) and isinstance(new, tree.Subroute):
+                yield before.matchers, new
+
+
+def watch_errors(
+    expanded: Iterable[tuple[tuple[tree.MatcherSet, ...], tree.Subroute]], errors: tuple[tree.Route, ...]
+) -> tuple[tree.Route, ...]:
+    """Return a site's error routes with the response hooks of its attachments, each with its matchers.
+
+    An error leaves the handlers around it; without this, hooks would miss the answers to errors. What no
+    error route answers is answered as it would have been, by the bare status.
+    """
+    watching = tuple(
+        tree.Route((handler,), matchers=matchers)
+        for matchers, attachment in expanded
+        for route in attachment.routes
+        for handler in route.handlers
+        if isinstance(handler, tree.Intercept)
+    )
+    if not watching:
+        return errors
+    bare = tree.StaticResponse(status="{http.error.status_code}")
+    return (*watching, *errors, tree.Route((bare,)))

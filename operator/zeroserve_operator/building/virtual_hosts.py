@@ -14,6 +14,7 @@ from zeroserve_ir import tree
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.model import Denial, PasswordFile, PathKind, PathRoute, PathRule, VirtualHost
+from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.sources import Origin
 from zeroserve_ir.tree import ServiceReference
 
@@ -116,11 +117,12 @@ class _HostBuilding:
             self.findings.extend(
                 check_calls(routes, space, owner.route.meta.key.origin.at("spec.caddyfile"), self.find_plugin)
             )
+        resolved, errors = (resolve_calls(part, space, self.find_plugin) for part in routes)
         host = VirtualHost(
             self.host,
             routes=() if body.sound else (_closed_route(owner),),
-            body=resolve_calls(body.routes, space, self.find_plugin) if body.sound else (),
-            errors=resolve_calls(body.errors, space, self.find_plugin) if body.sound else (),
+            body=resolved if body.sound else (),
+            errors=watch_errors(find_attachments(body.routes, resolved), errors) if body.sound else (),
             tls=owner.tls,
             certificates=owner.certificates,
             origins=(owner.meta.key.origin,),

@@ -93,9 +93,20 @@ def test_a_request_hook_may_refuse(node):
     assert node.ask("/", X_Deny="1")[::2] == (403, "error 403")
 
 
-def test_answers_of_handle_errors_are_beyond_the_site_as_those_are_of_intercept(node):
+def test_response_hooks_see_answers_to_errors(node):
     status, fields, body = node.ask("/missing")
-    assert (status, body, fields["X-Stamp"]) == (404, "error 404", None)
+    assert (status, body, fields["X-Stamp"]) == (404, "error 404", "yes")
+
+
+def test_response_hooks_see_errors_that_nothing_handles(tmp_path):
+    (tmp_path / "hooks.c").write_text(SOURCE)
+    (tmp_path / "hooks.o").write_bytes(compile_c([tmp_path / "hooks.c"], find_compiler()))
+    site = "@api path /api/*\nzeroserve_plugin @api hooks\nhandle /api/none {\nerror 404\n}\n"
+    site += "handle /none {\nerror 404\n}\nreverse_proxy 127.0.0.1:1\n"
+    with serve(tmp_path, OPTIONS, site, {}) as node:
+        for path, status, stamp in (("/api/none", 404, "yes"), ("/none", 404, None), ("/api/x", 502, "yes")):
+            found, fields, body = node.ask(path)
+            assert (found, fields["X-Stamp"], body) == (status, stamp, "")
 
 
 def test_a_response_hook_may_take_the_answers_place(node):
