@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 
 @dataclass
@@ -85,7 +86,11 @@ class Answer:
 
 @dataclass
 class Node:
+    """A running server."""
+
     port: int
+    zeroserve: Path
+    admin: Path
 
     def ask(self, path: str = "/", method: str = "GET", **fields: str) -> Answer:
         """Send a request; field names have `_` for `-`."""

@@ -142,6 +142,7 @@ class _Server:
             "status": self._describe,
             "stop": self._stop,
             "upgrade": self._upgrade,
+            "purge": self._purge,
         }
         try:
             await stack.enter_async_context(AdminServer(self.settings.admin_socket, handlers))
@@ -186,6 +187,9 @@ class _Server:
         await self.node.upgrade()
         engine = self.node.node.state.engine
         return {"pid": engine.pid, "version": engine.hello.version}
+
+    async def _purge(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"answers": await self.node.node.purge(str(command.get("target", "")))}
 
     async def _stop(self, _command: Mapping[str, Any]) -> Mapping[str, Any]:
         self.stopping.set()

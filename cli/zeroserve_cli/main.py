@@ -49,6 +49,12 @@ COMMANDS = (
         "replace a running server's engine by the one installed now, without a dropped request",
         "zeroserve upgrade",
     ),
+    Command(
+        "cache",
+        "purging",
+        "forget answers that a running server keeps",
+        "zeroserve cache purge 'https://example.com/news/*'",
+    ),
     Command("adapt", "adapting", "print a Caddyfile as Caddy's JSON", "zeroserve adapt --config Caddyfile"),
     Command(
         "validate",

@@ -3,6 +3,7 @@
 //! One thread. A commit is answered when all workers serve it; what it refused is named in the answer.
 
 use crate::access_log::log;
+use crate::cache;
 use crate::exchange::ListenerId;
 use crate::files::pool::Done;
 use crate::frames::{self, FrameReader};
@@ -165,6 +166,11 @@ impl Control {
             }
             frame::Frame::Commit(commit) => self.commit(&commit)?,
             frame::Frame::Drain(drain) => self.drain(&drain),
+            frame::Frame::Purge(purge) => {
+                let answers = cache::store::store().purge(purge.target.as_bytes());
+                let purged = frame::Frame::Purged(protocol::Purged { answers });
+                frames::send(self.socket.as_fd(), purged, &[])?;
+            }
             // The supervisor and the engine are one binary: nothing to compare.
             frame::Frame::Hello(_) => {}
             other => return Err(io::Error::other(format!("unexpected frame {other:?}"))),

@@ -208,6 +208,12 @@ class Node:
         except TimeoutError as error:
             raise UpgradeError(f"no new engine in {UPGRADE_TIMEOUT_S:.0f} s; see the engine's log") from error
 
+    async def purge(self, target: str) -> int:
+        """Forget kept answers of the engine; returns how many (`PurgeCache` says what a target is)."""
+        if self._link is None:
+            return 0
+        return await self._link.purge(target)
+
     async def _commit_again(self) -> None:
         async with self._working:
             if self._wanted is not None:

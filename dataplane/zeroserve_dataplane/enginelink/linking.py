@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ class EngineLink:
         self._on_counters = on_counters
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: dict[int, asyncio.Future[control.Committed]] = {}
+        self._purging: deque[asyncio.Future[int]] = deque()
         self._sequence = 0
         self._receiving = asyncio.create_task(self._receive(), name="engine link")
 
@@ -132,6 +134,13 @@ class EngineLink:
     async def upgrade(self) -> None:
         """Ask the supervisor to replace the engine; its states tell what becomes of it."""
         await self._write(control.Frame(upgrade=control.Upgrade()))
+
+    async def purge(self, target: str) -> int:
+        """Forget kept answers (`PurgeCache`); returns how many. Raises EngineLinkLostError."""
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._purging.append(answer)
+        await self._write(control.Frame(purge=control.PurgeCache(target=target)))
+        return await answer
 
     async def close(self) -> None:
         """Close the connection; the engine goes on serving."""
@@ -213,13 +222,18 @@ class EngineLink:
             answer = self._waiting.get(frame.committed.sequence)
             if answer is not None and not answer.done():
                 answer.set_result(frame.committed)
+        elif kind == "purged":
+            if self._purging:
+                purged = self._purging.popleft()
+                if not purged.done():
+                    purged.set_result(frame.purged.answers)
         else:
             raise FrameError(f"unexpected frame {kind}")
 
     def _fail(self, reason: str) -> None:
         """Mark the link lost and wake everyone who waits on it."""
         self.lost.set()
-        answers: list[asyncio.Future[Any]] = [self._greeted, *self._waiting.values()]
+        answers: list[asyncio.Future[Any]] = [self._greeted, *self._waiting.values(), *self._purging]
         for waiting in answers:
             if not waiting.done():
                 waiting.set_exception(EngineLinkLostError(reason))

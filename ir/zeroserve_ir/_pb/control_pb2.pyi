@@ -54,6 +54,8 @@ class Frame(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     RETAINED_FIELD_NUMBER: _builtins.int
     UPGRADE_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
+    PURGED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first frame of both sides"""
@@ -94,6 +96,14 @@ class Frame(_message.Message):
     def upgrade(self) -> Global___Upgrade:
         """agent: replace the engine by what its path names now; its states tell the rest"""
 
+    @_builtins.property
+    def purge(self) -> Global___PurgeCache:
+        """agent: forget kept answers"""
+
+    @_builtins.property
+    def purged(self) -> Global___Purged:
+        """engine: how many those were"""
+
     def __init__(
         self,
         *,
@@ -107,12 +117,14 @@ class Frame(_message.Message):
         state: Global___EngineState | None = ...,
         retained: Global___Retained | None = ...,
         upgrade: Global___Upgrade | None = ...,
+        purge: Global___PurgeCache | None = ...,
+        purged: Global___Purged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state", "upgrade", b"upgrade"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "purge", b"purge", "purged", b"purged", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state", "upgrade", b"upgrade"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state", "upgrade", b"upgrade"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "purge", b"purge", "purged", b"purged", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state", "upgrade", b"upgrade"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "put", "remove", "commit", "committed", "drain", "metrics", "state", "retained", "upgrade"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "put", "remove", "commit", "committed", "drain", "metrics", "state", "retained", "upgrade", "purge", "purged"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -277,6 +289,46 @@ class RefusedResource(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RefusedResource: _TypeAlias = RefusedResource  # noqa: Y015
+
+@_typing.final
+class PurgeCache(_message.Message):
+    """Target: "" is all; else `scheme://authority/uri`, or the text of a `key`; with `*` at its end all that begin so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    def __init__(
+        self,
+        *,
+        target: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeCache: _TypeAlias = PurgeCache  # noqa: Y015
+
+@_typing.final
+class Purged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    answers: _builtins.int
+    def __init__(
+        self,
+        *,
+        answers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Purged: _TypeAlias = Purged  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):

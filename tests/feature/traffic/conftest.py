@@ -32,10 +32,10 @@ def origin():
 @contextmanager
 def _serving(text: str, folder: Path, workers: int):
     port = free_port()
-    head = "{\n\tadmin off\n\tauto_https off\n}\n"
+    head, admin = "{\n\tadmin off\n\tauto_https off\n}\n", folder / "admin.sock"
     (folder / "Caddyfile").write_text(head + text.replace("PORT", str(port)))
     with (folder / "log").open("wb") as log:
-        command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", str(workers)]
+        command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", admin, "--workers", str(workers)]
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
@@ -45,7 +45,7 @@ def _serving(text: str, folder: Path, workers: int):
                     break
                 except OSError:
                     time.sleep(0.05)
-            yield Node(port)
+            yield Node(port, ZEROSERVE, admin)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)

@@ -241,6 +241,9 @@ def test_stale_if_error_answers_for_a_failing_origin(node, origin, path):
     node.ask(path)
     answer = node.ask(path)
     assert (answer.status, answer.body) == (200, b"one")
+    # Nothing of the error's body comes to anybody.
+    origin.will(Told(body=b"own"))
+    assert [node.ask(f"{path}/own").body for _ in range(3)] == [b"own"] * 3
 
 
 def test_an_error_is_an_error_where_nothing_allows_stale(node, origin):

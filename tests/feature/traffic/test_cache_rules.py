@@ -77,6 +77,7 @@ CASES = [
     Case("a number that is none is 0", answer(Cache_Control="max-age=abc"), 2),
     Case("a negative number is none", answer(Cache_Control="max-age=-5"), 2),
     Case("a huge number is bounded", answer(Cache_Control="max-age=99999999999999999999"), 1),
+    Case("an event stream has no end", {**MAX_AGE, "Content-Type": "text/event-stream"}, 2),
     Case("Set-Cookie is for one client", {**MAX_AGE, "Set-Cookie": "a=b"}, 2),
     Case("an unknown status is kept where it says so", MAX_AGE, 1, status=299, got=299),
     Case("so is 404", MAX_AGE, 1, status=404, got=404),

@@ -22,6 +22,7 @@ pub struct Filling {
     /// Content-Length.
     pub length: Option<u64>,
     pub fetch: Option<Fetch>,
+    purges: u64,
     body: Vec<u8>,
     is_lost: bool,
 }
@@ -33,11 +34,11 @@ impl Filling {
         kept: Kept,
         body_bytes_max: usize,
         length: Option<u64>,
-        fetch: Option<Fetch>,
+        (fetch, purges): (Option<Fetch>, u64),
     ) -> Self {
         let is_lost = length.is_some_and(|length| length > body_bytes_max as u64);
         let fetch = fetch.filter(|_| !is_lost);
-        Self { key, request, kept, body_bytes_max, length, fetch, body: Vec::new(), is_lost }
+        Self { key, request, kept, body_bytes_max, length, fetch, purges, body: Vec::new(), is_lost }
     }
 
     /// Body bytes as the upstream sent them.
@@ -55,6 +56,9 @@ impl Filling {
     /// The answer is whole.
     pub fn finish(mut self) {
         if self.is_lost || self.length.is_some_and(|length| length != self.body.len() as u64) {
+            return;
+        }
+        if store().purges() != self.purges {
             return;
         }
         let body: Arc<[u8]> = self.body.as_slice().into();

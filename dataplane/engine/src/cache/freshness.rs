@@ -57,6 +57,8 @@ pub enum Unkept {
     Forbidden,
     Authorized,
     Cookies,
+    /// An event stream has no end.
+    Endless,
     VariesByAll,
     NoFreshness,
     /// Stale already, and nothing to validate it by.
@@ -91,6 +93,9 @@ pub fn judge(answer: &Received, asked: Asked, defaults: &Defaults) -> Result<Lif
     let shared = directives.public || directives.must_revalidate || directives.shared_max_age_s.is_some();
     if asked.authorized && !shared {
         return Err(Unkept::Authorized);
+    }
+    if crate::encoding::is_event_stream(first(answer.fields, b"content-type")) {
+        return Err(Unkept::Endless);
     }
     if first(answer.fields, b"set-cookie").is_some() {
         return Err(Unkept::Cookies);

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 pub type Key = Arc<[u8]>;
+/// A key begins with host, cluster and proxy call.
+const TEXTS_BEFORE: usize = 3;
 
 /// What a key leads to.
 #[derive(Clone)]
@@ -45,6 +47,7 @@ pub struct Store {
     slots: Slots,
     fetched: Mutex<HashSet<Key, ahash::RandomState>>,
     numbers: AtomicU64,
+    purges: AtomicU64,
 }
 
 /// Where a request found itself.
@@ -87,7 +90,12 @@ impl Store {
             Ok(options) => Cache::with_options(options, SlotWeight, hasher(), DefaultLifecycle::default()),
             Err(_) => unreachable!("all that the options need is given"),
         };
-        Self { slots, fetched: Mutex::new(HashSet::with_hasher(hasher())), numbers: AtomicU64::new(1) }
+        Self {
+            slots,
+            fetched: Mutex::new(HashSet::with_hasher(hasher())),
+            numbers: AtomicU64::new(1),
+            purges: AtomicU64::new(0),
+        }
     }
 
     /// Looks for the answer to a request whose fields `field` gives by lower-case name.
@@ -135,14 +143,36 @@ impl Store {
         self.slots.insert(key.clone(), Slot::Passing(until_ms));
     }
 
+    /// As `remove`, at somebody's wish: what is on its way into the cache now is older than that, and not kept.
+    pub fn purge_key(&self, key: &Key) -> bool {
+        self.purges.fetch_add(1, Ordering::Relaxed);
+        self.remove(key)
+    }
+
+    /// Counts what was purged: an answer is kept only where it is as it was when its request went up.
+    pub fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Relaxed)
+    }
+
     /// Forgets a key with all that varies below it. False: there was nothing.
     pub fn remove(&self, key: &Key) -> bool {
         matches!(self.slots.remove(key), Some((_, Slot::Kept(_) | Slot::Varies(..))))
     }
 
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.slots.clear();
+    /// Forgets what a target names (`PurgeCache`); the number of answers. Takes a read lock of a shard at a time.
+    pub fn purge(&self, target: &[u8]) -> u64 {
+        self.purges.fetch_add(1, Ordering::Relaxed);
+        let (begin, rest) = match target.strip_suffix(b"*") {
+            Some(begin) => (begin, true),
+            None => (target, target.is_empty()),
+        };
+        let fits = |key: &Key| {
+            let text = target_of(key);
+            text == begin || (rest && text.starts_with(begin))
+        };
+        let doomed: Vec<Key> = self.slots.iter().map(|(key, _)| key).filter(fits).collect();
+        let forget = |key: &Key| matches!(self.slots.remove(key), Some((_, Slot::Kept(_))));
+        doomed.iter().filter(|key| forget(key)).count() as u64
     }
 
     /// Bytes that are kept, about.
@@ -159,6 +189,23 @@ impl Store {
 pub fn begin_fetch(key: &Key) -> Option<Fetch> {
     let mut fetched = STORE.fetched.lock().unwrap_or_else(PoisonError::into_inner);
     fetched.insert(key.clone()).then(|| Fetch(key.clone()))
+}
+
+/// What people call a key: the URL, or the text of `key`. The reverse of `connection::caching::key_of`.
+fn target_of(key: &Key) -> Vec<u8> {
+    let (mut rest, mut texts) = (&key[..], Vec::new());
+    while texts.len() < TEXTS_BEFORE + 3
+        && let Some((length, after)) = rest.split_first_chunk::<4>()
+        && let Some((text, after)) = after.split_at_checked(u32::from_le_bytes(*length) as usize)
+    {
+        texts.push(text);
+        rest = after;
+    }
+    match texts.get(TEXTS_BEFORE..) {
+        Some([scheme, authority, uri]) => [scheme, &b"://"[..], authority, uri].concat(),
+        Some([text, ..]) => text.to_vec(),
+        _ => Vec::new(),
+    }
 }
 
 /// The names in Vary, in lower case, each once and in order: two answers that name the same vary by the same.

@@ -33,6 +33,8 @@ pub struct Caching {
     fetch: Option<Fetch>,
     wait_until_ms: u64,
     asked_ms: u64,
+    /// `Store::purges` then.
+    purges: u64,
     /// Why the request goes up, in the words of RFC 9211.
     forward: &'static str,
     /// A method that may change what is kept: a good answer to it forgets the key (RFC 9111 4.4).
@@ -105,7 +107,7 @@ impl Worker {
         });
         let status = match caching.filter(|_| allowed) {
             None => 403,
-            Some(caching) if store().remove(&caching.primary) => 204,
+            Some(caching) if store().purge_key(&caching.primary) => 204,
             Some(_) => 404,
         };
         self.send_written(io, client, |worker, out| {
@@ -129,7 +131,9 @@ impl Worker {
 
     /// The upstream's head decided that what is kept is sent: the upstream's connection goes its way.
     pub fn answer_instead<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId, clean: bool) {
-        self.give_back(io, client, upstream, clean);
+        // The body of an error that nobody wants may be on its way yet.
+        let is_whole = self.upstream(upstream).is_some_and(|up| up.body.is_done());
+        self.give_back(io, client, upstream, clean && is_whole);
         let Some(down) = self.downstream(client) else { return };
         let instead = down.serving.caching.take().and_then(|mut caching| caching.instead.take());
         match instead {
@@ -202,7 +206,7 @@ impl Serving {
                 let length = if let Body::Length(length) = body { Some(length) } else { None };
                 let request = exchange.request.clone();
                 let body_bytes_max = caching.row().body_bytes_max;
-                let (key, fetch) = (caching.primary.clone(), caching.fetch.take());
+                let (key, fetch) = (caching.primary.clone(), (caching.fetch.take(), caching.purges));
                 self.filling =
                     Some(Box::new(Filling::new(key, request, kept, body_bytes_max, length, fetch)));
                 "; stored"
@@ -247,7 +251,9 @@ impl Caching {
         let fresh = match freshness::judge(&seen, self.asked, &self.row().defaults) {
             Ok(lifetime) => {
                 let fresh = Arc::new(stale.freshened(received.fields, lifetime));
-                store().replace(&self.key, Arc::clone(&fresh));
+                if store().purges() == self.purges {
+                    store().replace(&self.key, Arc::clone(&fresh));
+                }
                 fresh
             }
             Err(_) => {
@@ -309,14 +315,15 @@ pub(super) fn seconds(milliseconds: i64) -> i64 {
 
 /// Finds what serves the request, or prepares its way up.
 fn look(serving: &mut Serving, exchange: &mut Exchange, host: &VirtualHost, now_ms: u64) -> Look {
+    // A copy that refreshes has what it needs already.
     let Some(wanted) = exchange.cache.clone().filter(|_| !serving.is_copy) else { return Look::Forward };
+    let earlier = serving.caching.take();
     let call = host.proxy(serving.row);
     // What the route reads answers for (forward_auth above all) is about this request alone.
     if call.response_entry != 0 || serving.upgrade.is_some() || serving.fastcgi {
         return Look::Forward;
     }
     let primary = key_of(exchange, host, serving.row, &wanted);
-    let earlier = serving.caching.take();
     let mut caching = Box::new(Caching {
         key: primary.clone(),
         primary,
@@ -326,6 +333,7 @@ fn look(serving: &mut Serving, exchange: &mut Exchange, host: &VirtualHost, now_
         fetch: None,
         wait_until_ms: earlier.as_ref().map_or(now_ms + CACHE_WAIT_MS, |caching| caching.wait_until_ms),
         asked_ms: now_ms,
+        purges: store().purges(),
         forward: "uri-miss",
         invalidates: false,
         instead: None,

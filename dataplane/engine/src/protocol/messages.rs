@@ -1819,7 +1819,7 @@ impl ContentCoding {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Frame {
-    #[prost(oneof = "frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21")]
     pub frame: ::core::option::Option<frame::Frame>,
 }
 /// Nested message and enum types in `Frame`.
@@ -1846,6 +1846,10 @@ pub mod frame {
         Retained(super::Retained),
         #[prost(message, tag = "10")]
         Upgrade(super::Upgrade),
+        #[prost(message, tag = "20")]
+        Purge(super::PurgeCache),
+        #[prost(message, tag = "21")]
+        Purged(super::Purged),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1903,6 +1907,16 @@ pub struct RefusedResource {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeCache {
+    #[prost(string, tag = "1")]
+    pub target: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Purged {
+    #[prost(uint64, tag = "1")]
+    pub answers: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {

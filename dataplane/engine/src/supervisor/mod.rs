@@ -301,6 +301,7 @@ impl Supervisor {
                 self.go_on_upgrading();
             }
             frame::Frame::Committed(committed) => self.finish_commit(committed),
+            frame::Frame::Purged(purged) => self.tell(frame::Frame::Purged(purged), &[]),
             other => log("supervisor", &format!("unexpected frame of the engine: {other:?}")),
         }
     }
@@ -433,6 +434,11 @@ impl Supervisor {
                     self.send_pending();
                 }
                 frame::Frame::Upgrade(_) => self.ask_for_upgrade(),
+                frame::Frame::Purge(purge) => match &self.engine {
+                    Some(engine) => engine.send(frame::Frame::Purge(purge))?,
+                    // What is kept went with the engine.
+                    None => self.tell(frame::Frame::Purged(protocol::Purged::default()), &[]),
+                },
                 frame::Frame::Drain(drain) if drain.exit => self.stop(drain.timeout_ms),
                 frame::Frame::Drain(drain) => {
                     if let Some(engine) = &self.engine {
