@@ -9,6 +9,7 @@ password, body limit, rewrite.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from zeroserve_ir import tree
@@ -21,6 +22,7 @@ from zeroserve_ir.model import (
     PathRule,
     VirtualHost,
 )
+from zeroserve_ir.plugins.attaching import watch_errors
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree import Scheme, ServiceReference
 
@@ -40,18 +42,19 @@ def render_host(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site, 
         return _render_body(host, settings)
     if host.passthrough is not None:
         return _render_passthrough(host, host.passthrough, settings)
+    errors = watch_errors(_list_attachments(host), ())
     served = (*(_render_route(route) for route in host.routes), *_render_rest(host))
     redirecting = [_is_redirected(route, host) for route in host.routes]
     if not any(redirecting):
         addresses = (_address(host, Scheme.HTTP, settings), _address(host, Scheme.HTTPS, settings))
-        return (_make_site(host, addresses, served),)
+        return (_make_site(host, addresses, served, errors),)
     if all(redirecting) and not settings.trusted_proxies:
         plain: tuple[tree.Route, ...] = (_redirect_route((), settings),)
     else:
         plain = _render_mixed(host, redirecting, served, settings)
     return (
-        _make_site(host, (_address(host, Scheme.HTTP, settings),), plain),
-        _make_site(host, (_address(host, Scheme.HTTPS, settings),), served),
+        _make_site(host, (_address(host, Scheme.HTTP, settings),), plain, errors),
+        _make_site(host, (_address(host, Scheme.HTTPS, settings),), served, errors),
     )
 
 
@@ -143,6 +146,17 @@ def _render_rest(host: VirtualHost) -> tuple[tree.Route, ...]:
     """Answer 404 for what no path covers; a Caddyfile site would answer 200 there."""
     covered = any(route.rule == PathRule(PathKind.PREFIX, "/") for route in host.routes)
     return () if covered else (tree.Route((tree.RaiseError("404"),)),)
+
+
+def _list_attachments(
+    host: VirtualHost,
+) -> Iterator[tuple[tuple[tree.MatcherSet, ...], tree.Subroute]]:
+    """Yield the plugins of routes with the paths that they are attached to."""
+    for route in host.routes:
+        matchers = _match_path(route.rule)
+        for plugin in route.plugins:
+            if isinstance(plugin, tree.Subroute):
+                yield (matchers,) if matchers else (), plugin
 
 
 def _match_path(rule: PathRule) -> tree.MatcherSet:

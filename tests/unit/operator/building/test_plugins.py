@@ -406,6 +406,7 @@ def test_an_ingress_attaches_plugins_by_annotation(build, file, value):
     loaded = build(dump(manifest(file)) + "---" + SERVICE + "---" + INGRESS % value)
     assert findings_of(loaded) == []
     assert set(calls_of(loaded)) == {"shop/mark"}
+    assert all(len(site.errors) == 2 for site in loaded.sites if site.routes)
 
 
 def test_a_plugin_that_is_not_there_answers_500_on_the_ingress(build):
