@@ -117,6 +117,10 @@ else
 	@HYPOTHESIS=random FUZZ_EXAMPLES=100000 $(BIN)/pytest -q tests/unit/caddyfile/test_fuzzing.py
 endif
 
+.PHONY: simulate
+simulate: setup ## the engine's worker on simulated sockets by new seeds, without end (SEEDS=N for so many)
+	@cd $(ENGINE) && ZEROSERVE_SIM_SEEDS=$(or $(SEEDS),1000000000) cargo test --quiet --locked --release --lib worker::tests::sim -- --nocapture
+
 .PHONY: audit
 audit: ## lines of code that keep strangers' programs in, by part
 	@$(PYTHON) tools/audit/count.py

@@ -52,7 +52,7 @@ class LostError(Exception):
 class Loss:
     """A request without its answer, and when: monotonic seconds.
 
-    `connected_s`: when its connection was there, or was begun where it did not come to be.
+    `connected_s`: when its connection was begun: the kernel has it before this program hears of it.
     """
 
     kind: str
@@ -317,7 +317,6 @@ class Asking:
                 self._let_go()
                 self.connected_s = time.monotonic()
                 self.connection = await self.open(self.place)
-                self.connected_s = time.monotonic()
             connection = self.connection
         return await connection.ask(path, self.body)
 

@@ -126,7 +126,8 @@ async def _wait_for(process: asyncio.subprocess.Process, port: int, log: Path) -
         if process.returncode is not None or time.monotonic() > deadline_s:
             raise StartError(f"zeroserve does not serve: {log.read_text(errors='replace')[-800:]}")
         with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection(LOOPBACK, port)
-            writer.close()
+            # The admin socket comes last.
+            await asyncio.open_unix_connection(log.parent / "admin.sock")
+            await asyncio.open_connection(LOOPBACK, port)
             return
         await asyncio.sleep(POLL_S)

@@ -3,3 +3,4 @@
 mod fixture;
 mod loopback;
 mod sim;
+mod tls_client;

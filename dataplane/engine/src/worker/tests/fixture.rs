@@ -27,6 +27,8 @@ pub struct Setup {
     pub body_bytes_max: u64,
     /// The upstream speaks TLS with this certificate.
     pub upstream_ca: Option<Vec<u8>>,
+    /// Where copies of requests for copied.example go.
+    pub mirror: Option<SocketAddr>,
 }
 
 /// Certificate and key (DER) for shop.example and 127.0.0.1.
@@ -61,7 +63,7 @@ fn program(name: &str, action: u64, row: u64) -> Change {
 /// Proxies by row 1, and passes the answer on at any other entry.
 fn seeing_program(name: &str) -> Change {
     let jump_unless_request = vec![0x55, 2, 3, 0, 0, 0, 0, 0];
-    image(name, &[jump_unless_request, decide(abi::ACTION_PROXY, 1), decide(abi::ACTION_PASS, 0)].concat())
+    image(name, &[jump_unless_request, decide(abi::ACTION_PROXY, SEEN), decide(abi::ACTION_PASS, 0)].concat())
 }
 
 fn image(name: &str, code: &[u8]) -> Change {
@@ -111,17 +113,22 @@ fn virtual_host(host: &str, program: &str) -> Change {
     put(ResourceType::VirtualHost, host, &message)
 }
 
-fn cluster(setup: &Setup) -> [Change; 2] {
+fn endpoints(name: &str, addresses: &[SocketAddr]) -> Change {
     let endpoint = |address: &SocketAddr| protocol::Endpoint {
         address: address.ip().to_string(),
         port: address.port().into(),
         ..Default::default()
     };
-    let endpoints = protocol::Endpoints {
-        name: "shop".to_owned(),
-        endpoints: setup.endpoints.iter().map(endpoint).collect(),
+    let message = protocol::Endpoints {
+        name: name.to_owned(),
+        endpoints: addresses.iter().map(endpoint).collect(),
         ..Default::default()
     };
+    put(ResourceType::Endpoints, name, &message)
+}
+
+/// The cluster of each host, its variants, and the mirror's.
+fn clusters(setup: &Setup) -> Vec<Change> {
     let tls = setup.upstream_ca.clone().map(|ca| protocol::UpstreamTls {
         server_name: "shop.example".to_owned(),
         insecure_skip_verify: false,
@@ -136,10 +143,53 @@ fn cluster(setup: &Setup) -> [Change; 2] {
         retries: 3,
         ..Default::default()
     };
-    [put(ResourceType::Endpoints, "shop", &endpoints), put(ResourceType::Cluster, "shop", &message)]
+    let variants = [
+        message.clone(),
+        protocol::Cluster {
+            requests_max: 1,
+            queue_max: 64,
+            queue_timeout_ms: 600_000,
+            ..named(&message, "queued")
+        },
+        protocol::Cluster {
+            request_buffer_bytes: 200_000,
+            response_buffer_bytes: 100_000,
+            ..named(&message, "buffered")
+        },
+        protocol::Cluster { endpoints: "mirror".to_owned(), retries: 0, ..named(&message, "mirror") },
+    ];
+    let mut changes = vec![
+        endpoints("shop", &setup.endpoints),
+        endpoints("mirror", &setup.mirror.into_iter().collect::<Vec<_>>()),
+    ];
+    changes.extend(variants.iter().map(|one| put(ResourceType::Cluster, &one.name, one)));
+    changes
 }
 
-/// shop.example proxies, seen.example proxies and sees the answer before it passes it on,
+fn named(message: &protocol::Cluster, name: &str) -> protocol::Cluster {
+    protocol::Cluster { name: name.to_owned(), ..message.clone() }
+}
+
+/// Rows of the proxy calls.
+const CALLS: [&str; 6] = ["shop", "shop", "queued", "buffered", "shop", "mirror"];
+const SEEN: u64 = 1;
+const QUEUED: u64 = 2;
+const BUFFERED: u64 = 3;
+const COPIED: u64 = 4;
+const MIRROR: u64 = 5;
+
+fn proxy_calls() -> Vec<protocol::ProxyCall> {
+    let mut calls: Vec<_> = CALLS
+        .iter()
+        .map(|cluster| protocol::ProxyCall { cluster: (*cluster).to_owned(), ..Default::default() })
+        .collect();
+    calls[SEEN as usize].response_entry = 2;
+    calls[COPIED as usize].mirrors = vec![protocol::Mirror { row: MIRROR as u32, percent: 100 }];
+    calls
+}
+
+/// shop.example proxies, seen.example proxies and sees the answer before it passes it on, queued.example lets one request
+/// up at a time, buffered.example reads bodies and answers ahead, copied.example sends copies to the mirror,
 /// text.example answers "hello", abort.example closes, deny.example is closed by its owner.
 pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
     let (chain, key) = certificate();
@@ -159,10 +209,7 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
     let tables = protocol::Tables {
         name: "tables".to_owned(),
         responses: vec![protocol::Response { body: text("hello"), ..Default::default() }],
-        proxies: vec![
-            protocol::ProxyCall { cluster: "shop".to_owned(), ..Default::default() },
-            protocol::ProxyCall { cluster: "shop".to_owned(), response_entry: 2, ..Default::default() },
-        ],
+        proxies: proxy_calls(),
         ..Default::default()
     };
     let mut changes = vec![
@@ -174,15 +221,21 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         listener(BEHIND_PROXY, false, true),
         program("proxy", abi::ACTION_PROXY, 0),
         seeing_program("seen"),
+        program("queued", abi::ACTION_PROXY, QUEUED),
+        program("buffered", abi::ACTION_PROXY, BUFFERED),
+        program("copied", abi::ACTION_PROXY, COPIED),
         program("respond", abi::ACTION_RESPOND, 0),
         program("abort", abi::ACTION_ABORT, 0),
         virtual_host("shop.example", "proxy"),
         virtual_host("seen.example", "seen"),
+        virtual_host("queued.example", "queued"),
+        virtual_host("buffered.example", "buffered"),
+        virtual_host("copied.example", "copied"),
         virtual_host("text.example", "respond"),
         virtual_host("abort.example", "abort"),
         virtual_host("deny.example", ""),
     ];
-    changes.extend(cluster(setup));
+    changes.extend(clusters(setup));
     let (snapshot, refusals) = Store::default().commit("test", changes);
     assert_eq!(refusals, []);
     snapshot

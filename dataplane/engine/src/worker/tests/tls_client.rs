@@ -1,0 +1,57 @@
+//! The client's end of TLS, without I/O, for simulated clients.
+
+use super::fixture;
+use rustls_pki_types::{CertificateDer, ServerName};
+use std::io::{Read, Write};
+use std::sync::{Arc, OnceLock};
+
+pub struct TlsClient(rustls::ClientConnection);
+
+impl TlsClient {
+    pub fn new() -> Self {
+        let name = ServerName::try_from("shop.example").unwrap();
+        TlsClient(rustls::ClientConnection::new(config(), name).unwrap())
+    }
+
+    /// Plaintext of what came. What is no TLS any more, after a cut, is nothing.
+    pub fn open(&mut self, mut bytes: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        while !bytes.is_empty() && self.0.read_tls(&mut bytes).is_ok() {
+            if self.0.process_new_packets().is_err() {
+                break;
+            }
+            // Err: nothing more now, or the end without a close.
+            let _ = self.0.reader().read_to_end(&mut plain);
+        }
+        plain
+    }
+
+    /// Records of bytes to send, once the handshake is done; before, they wait in the session.
+    pub fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
+        self.0.set_buffer_limit(None);
+        self.0.writer().write_all(plain).unwrap();
+        self.take_output()
+    }
+
+    pub fn take_output(&mut self) -> Vec<u8> {
+        let mut output = Vec::new();
+        while self.0.wants_write() {
+            self.0.write_tls(&mut output).unwrap();
+        }
+        output
+    }
+}
+
+fn config() -> Arc<rustls::ClientConfig> {
+    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
+    CONFIG
+        .get_or_init(|| {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(CertificateDer::from(fixture::certificate().0.clone())).unwrap();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let builder = rustls::ClientConfig::builder_with_provider(provider);
+            let builder = builder.with_safe_default_protocol_versions().unwrap();
+            Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+        })
+        .clone()
+}
