@@ -66,6 +66,8 @@ struct Link {
     /// The remote does not read.
     stalled: bool,
     inbound: VecDeque<u8>,
+    /// No piece ends after so many bytes of `inbound`.
+    joint: Option<usize>,
     finished: bool,
     reset: bool,
     out: Vec<u8>,
@@ -141,6 +143,13 @@ impl Sim {
 
     pub fn send(&mut self, remote: Remote, bytes: &[u8]) {
         self.links[remote.0].inbound.extend(bytes);
+    }
+
+    /// The remote sends both at once: the last byte of the first comes with the first of the second.
+    pub fn send_joined(&mut self, remote: Remote, first: &[u8], second: &[u8]) {
+        self.send(remote, first);
+        self.links[remote.0].joint = Some(self.links[remote.0].inbound.len());
+        self.send(remote, second);
     }
 
     /// The remote sends FIN after what it has sent.
@@ -317,6 +326,13 @@ impl Sim {
             _ => whole,
         };
         let count = count.min(whole).min(crate::limits::RECEIVE_BUFFER_BYTES);
+        let joint = self.links[index].joint;
+        let count = match joint == Some(count) {
+            true if count > 1 => count - 1,
+            true => count + 1,
+            false => count,
+        };
+        self.links[index].joint = joint.and_then(|joint| joint.checked_sub(count)).filter(|&joint| joint > 0);
         let mut data: Vec<u8> = self.links[index].inbound.drain(..count).collect();
         handler.on_data(self, socket, &mut data);
     }

@@ -125,7 +125,8 @@ impl Run {
         let mut clients = Vec::new();
         for number in 0..1 + random.below(4) {
             let from = SocketAddr::from(([198, 51, 100, number as u8], 5000));
-            let tls = random.chance(30).then(TlsClient::new);
+            // Their bytes differ from run to run: what fails without TLS fails again.
+            let tls = (seed % 4 == 1 && random.chance(50)).then(TlsClient::new);
             let remote = sim.dial(keys[usize::from(tls.is_some())], from);
             let (requests, unsent) = make_requests(&mut random, &mut next);
             let (received, stalled, gone) = (Vec::new(), false, false);
@@ -304,8 +305,9 @@ impl Run {
                 false,
             ),
             10 => {
+                // What comes once the connection has another request cannot be told from its answer; these come before.
                 let extra = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npoisoned!";
-                ([&length(text.len())[..], &text, extra].concat(), false, false)
+                return self.sim.send_joined(remote, &[length(text.len()), text].concat(), extra);
             }
             // Never answers.
             _ => (Vec::new(), false, false),
@@ -392,7 +394,8 @@ fn make_requests(random: &mut Random, next: &mut usize) -> (Vec<Request>, Vec<u8
                 bytes.extend(b"0\r\n\r\n");
             }
         }
-        requests.push(Request { id, repeatable: kind == 0, body });
+        // GET and PUT are idempotent (RFC 9110 9.2.2): what a reused connection lost may be sent again.
+        requests.push(Request { id, repeatable: matches!(kind, 0 | 3), body });
     }
     (requests, bytes)
 }
