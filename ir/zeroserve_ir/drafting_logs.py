@@ -56,7 +56,8 @@ def add_loggers(
         if logs is not None and names:
             settings.server_logs.append(_build_server(logs, names))
     if settings.server_logs:
-        loggers: Json = {DEFAULT_LOGGER: {}} | list_loggers(configuration, servers)
+        own: Json | None = configuration.options.others.value().get("logging")
+        loggers: Json = {DEFAULT_LOGGER: {}} | (list_loggers(configuration, servers) if own is None else own)
         settings.loggers.extend(_build_logger(name, loggers[name]) for name in loggers)
 
 

@@ -173,6 +173,7 @@ pub enum StaticAnswer<'a> {
 }
 
 pub(crate) mod answering;
+pub mod attempts;
 mod authority;
 mod begin;
 mod blocks;

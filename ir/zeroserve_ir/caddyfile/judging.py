@@ -14,7 +14,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree import Configuration, MatchNot, Options, Route, SetVariables, Site, Subroute
-from zeroserve_ir.tree_carried import CarriedHandler, CarriedMatcher, Json
+from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher, Json
 from zeroserve_ir.tree_logging import Logger
 
 _HARMLESS_HANDLERS = ("push",)
@@ -44,6 +44,7 @@ _RUN_OPTIONS = (
     "http_port",
     "https_port",
     "layer4",
+    "logging",
     "ocsp_stapling",
     "pki",
     "plugins",
@@ -55,7 +56,10 @@ _RUN_OPTIONS = (
 def find_unsupported(configuration: Configuration) -> tuple[Diagnostic, ...]:
     """Return a finding for each part that nothing here acts upon."""
     found = _judge_options(configuration.options)
-    for logger in configuration.options.loggers:
+    others: Json = configuration.options.others.value()
+    span = configuration.options.others.span
+    own = (Logger(name, Carried.of(one, span=span)) for name, one in others.get("logging", {}).items())
+    for logger in (*configuration.options.loggers, *own):
         found += _judge_logger(logger)
     for site in configuration.sites:
         found += _judge_site(site)

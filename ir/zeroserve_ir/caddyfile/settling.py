@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from zeroserve_ir.caddyfile.settling_logs import settle_loggers, settle_server_logs
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Span
@@ -65,10 +66,10 @@ class _Settling:
         servers = [one.others.value() for one in self.adapted.servers]
         automatic = [part(one, "automatic_https") for one in servers]
         others = [
-            {"listener": next(iter(server.listen), ""), "server": fields}
+            self.settle_server_options(server, one)
             for server, one in zip(self.adapted.servers, servers, strict=True)
-            if (fields := {key: value for key, value in one.items() if key not in _SETTLED_FIELDS})
         ]
+        others = [one for one in others if one["server"] or "logs" in one]
         self.options = Options(
             http_port=self.number("http_port", 80),
             https_port=self.number("https_port", 443),
@@ -77,7 +78,9 @@ class _Settling:
             admin="off" if admin.get("disabled") else str(admin.get("listen", self.options.admin)),
             grace_period_ms=self.number("grace_period", 0) // 1_000_000,
             debug=part(self.whole, "logging", "logs", "default").get("level") == "DEBUG",
-            others=Carried.of({"servers": others} if others else {}, span=self.span),
+            others=Carried.of(
+                self.settle_logging() | ({"servers": others} if others else {}), span=self.span
+            ),
         )
         for name in sorted({*self.http} - {*_HTTP_FIELDS}):
             self.warn(f"apps.http.{name} is not supported yet and has no effect", self.span)
@@ -86,6 +89,29 @@ class _Settling:
                 self.warn(f"apps.tls.{name} is not supported yet and has no effect", self.span)
         for name in sorted({*part(self.whole, "apps")} - {"http", "tls", "pki"}):
             self.refuse(f"app {name} is not supported", self.span, "remove it")
+
+    def settle_server_options(self, server: AdaptedServer, fields: Json) -> Json:
+        """Return an entry of the option `servers` with what no site says, its `logs` among it."""
+        settled: Json = {
+            "listener": next(iter(server.listen), ""),
+            "server": {key: value for key, value in fields.items() if key not in _SETTLED_FIELDS},
+        }
+        if "logs" in fields:
+            settled["logs"], sound = settle_server_logs(fields["logs"])
+            if not sound:
+                self.refuse(
+                    "logs of the server are not as Caddy has them", server.others.span, "correct them"
+                )
+        return settled
+
+    def settle_logging(self) -> Json:
+        """Return the loggers as the option `logging`, which the Caddyfile has in other words."""
+        loggers, faults = settle_loggers(part(self.whole, "logging").get("logs", {}))
+        for path, message in faults:
+            self.refuse(
+                f"logging.logs{path} {message}", self.span, "write it as Caddy's documentation has it"
+            )
+        return {"logging": loggers} if loggers else {}
 
     def refuse(self, message: str, span: Span, cure: str) -> None:
         self.diagnostics.append(Diagnostic(Code.ZS0110, message, span, help=cure))

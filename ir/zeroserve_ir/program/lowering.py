@@ -30,7 +30,7 @@ from zeroserve_ir.program.paths import PathMatch, choose_width
 from zeroserve_ir.program.plugin_calls import lower_plugin_call
 from zeroserve_ir.program.shaping import lower_shaping
 from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
-from zeroserve_ir.program.tables import TableBuilder
+from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
 from zeroserve_ir.program.tables_encode import add_encoding, add_templates
 from zeroserve_ir.program.tables_files import add_file_server
 from zeroserve_ir.sources import NOWHERE, Span
@@ -43,8 +43,6 @@ from zeroserve_ir.tree_traffic import Shaping
 REQUEST_ENTRY = 0
 ERROR_ENTRY = 1
 FIRST_RESUME_ENTRY = 2
-ERROR_MESSAGE = "http.error.message"
-"""The variable that the engine expands the placeholder of this name from."""
 
 _Groups = frozenset[str]
 _Block = tuple[int, int, _Groups, str]

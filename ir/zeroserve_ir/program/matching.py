@@ -20,7 +20,7 @@ from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.mentioning import mentions_body
 from zeroserve_ir.program.paths import PathMatch, encode_path
 from zeroserve_ir.program.steps import StepKind
-from zeroserve_ir.program.tables import TableBuilder
+from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
 from zeroserve_ir.program.tables_answers import add_error_status
 from zeroserve_ir.program.tables_files import add_file_match, raised_status
 from zeroserve_ir.program.tables_requests import add_vars_regexp
@@ -202,6 +202,9 @@ class MatcherLowering:
         emitter.jump_if_result(1, matched)
         emitter.jump_if_zero(fail)
         emitter.place(raised)
+        if status:
+            message = self.tables.add_assignments(((ERROR_MESSAGE, str(status)),))
+            emitter.call_row("assign_variables", message)
         emitter.finish_with(abi.Action.ERROR, detail=status)
         emitter.place(matched)
 

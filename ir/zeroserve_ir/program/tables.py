@@ -19,6 +19,9 @@ from zeroserve_ir.program.tables_requests import parse_texts, subject_text
 from zeroserve_ir.program.texts import parse_text, placeholders
 from zeroserve_ir.sources import NOWHERE, Span
 
+ERROR_MESSAGE = "http.error.message"
+"""The variable that the engine expands the placeholder of this name from."""
+
 _QUERY = {
     "set": pb.QUERY_SET,
     "add": pb.QUERY_ADD,

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -124,6 +125,8 @@ def run_server(folder, command):
     for name, value in values.items():
         text = text.replace(f"{{${name}}}", str(value))
     (folder / "Caddyfile").write_text(text)
+    with (folder / "caddy.json").open("wb") as adapted:
+        subprocess.run([BIN / "zeroserve", "adapt"], cwd=folder, stdout=adapted, check=True)
     with started(command, folder, port, environment=apart(folder, TZ="UTC")):
         context = ssl.create_default_context(cafile=str(folder / "tls.crt"))
         for requests, where, how in (
@@ -164,17 +167,23 @@ def is_access_line(log, line):
     return line.strip() != b"" and (log not in ("default", "errors") or b'"http.log.access' in line)
 
 
+def collect_logs(folder, command):
+    """Return what a server wrote, and the ports in it."""
+    files, values = run_server(folder, command)
+    return files, {name: one for name, one in values.items() if name.endswith("PORT") or name == "UPSTREAM"}
+
+
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory):
-    """What both wrote: by log, the lines of Caddy and ours."""
-    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
-    ours = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
-    found = []
-    for name, command in (("caddy", caddy), ("zeroserve", ours)):
-        files, values = run_server(tmp_path_factory.mktemp(name), command)
-        ports = {name: value for name, value in values.items() if name.endswith("PORT") or name == "UPSTREAM"}
-        found.append((files, ports))
-    return found
+def logged_by_caddy(tmp_path_factory):
+    command = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
+    return collect_logs(tmp_path_factory.mktemp("caddy"), command)
+
+
+@pytest.fixture(scope="module", params=["Caddyfile", "caddy.json"])
+def logged(request, logged_by_caddy, tmp_path_factory):
+    """What both wrote: by log, the lines of Caddy and ours, from the Caddyfile or what it adapts to."""
+    command = [BIN / "zeroserve", "run", "--config", request.param, "--admin", "off", "--workers", "1"]
+    return logged_by_caddy, collect_logs(tmp_path_factory.mktemp("zeroserve"), command)
 
 
 @pytest.mark.parametrize("log", JSON_LOGS)

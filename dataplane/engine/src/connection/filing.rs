@@ -117,7 +117,12 @@ impl Worker {
             Answer::Listing(listing) => self.answer_listing(io, socket, listing),
             Answer::RedirectDirectory => self.redirect_path(io, socket, |path| path.push(b'/')),
             Answer::NotFound if serve.entry != 0 => self.run_program(io, socket, serve.entry),
-            Answer::NotFound => self.answer_error(io, socket, 404, "no such file"),
+            Answer::NotFound => {
+                if let Some(exchange) = self.exchange_of(socket) {
+                    exchange.set_error_message("Not Found".to_owned());
+                }
+                self.answer_error(io, socket, 404, "no such file");
+            }
             Answer::Denied => self.answer_error(io, socket, 403, "file may not be read"),
             Answer::Invalid => self.answer_error(io, socket, 400, "no path of a file"),
             Answer::Failed => self.answer_error(io, socket, 500, "file cannot be read"),

@@ -95,11 +95,11 @@ impl Worker {
             keepalive_timeout_ms: state.keepalive_timeout_ms,
             idle_max: state.idle_max,
         };
+        exchange.begin_attempt(endpoint.clone(), &state, picked.standing.as_deref(), now_ms * 1_000_000);
         serving.standing = picked.standing;
         serving.sticky = picked.cookie;
         tried.push(endpoint.key);
         serving.upstream_address = Some(endpoint.address);
-        exchange.set_upstream(endpoint.clone(), state.upstream_host);
         let key = PoolKey { endpoint: endpoint.key, name };
         let pooled = reuse && state.proxy_protocol == 0 && !serving.stream;
         match if pooled { self.pool.take(&key) } else { None } {
@@ -112,6 +112,9 @@ impl Worker {
     pub fn note_answer(&mut self, client: SocketId, status: u16, latency_ns: u64) {
         self.report_attempt(client, Attempt::Answered { status, latency_ns });
         let Some(down) = self.downstream(client) else { return };
+        if let Some(exchange) = down.exchange.as_mut() {
+            exchange.note_latency(latency_ns);
+        }
         if let (Some(cookie), Some(exchange)) = (down.serving.sticky.take(), down.exchange.as_mut()) {
             exchange.answer.push_checked(b"Set-Cookie", &cookie);
         }

@@ -1,6 +1,7 @@
 //! A request's head is taken in: authority, path, client, forwarding fields of strangers dropped.
 
 use super::answering::{Held, Wrapper};
+use super::attempts::Attempts;
 use super::authority::{find_host_end, normalise_authority, parse_address, strip_scheme};
 use super::fields::Fields;
 use super::filtering::{AnswerLength, FilterChoice};
@@ -118,6 +119,9 @@ pub struct Exchange {
     pub(super) asks_server: bool,
     pub(crate) external_port: u16,
     pub(crate) upstream: Option<EndpointRef>,
+    pub(crate) attempts: Attempts,
+    /// The line of the access log is being written.
+    pub(crate) is_over: Cell<bool>,
     pub(crate) upstream_host: bool,
     pub(crate) upstream_status: u16,
     /// Set while the program is asked whether a failed attempt may be repeated.
@@ -192,6 +196,8 @@ impl Exchange {
             asks_server: false,
             external_port: 0,
             upstream: None,
+            attempts: Attempts::default(),
+            is_over: Cell::new(false),
             upstream_host: false,
             upstream_status: 0,
             transport_error: false,
@@ -292,6 +298,8 @@ impl Exchange {
         self.shows_uuid.set(false);
         self.writing_answer = false;
         self.upstream = None;
+        self.attempts = Attempts::default();
+        self.is_over.set(false);
         self.upstream_status = 0;
         self.status = 0;
         self.resume_result = 0;

@@ -39,7 +39,11 @@ impl Exchange {
 
     /// Appends the value. Groups: the URI, the connection, the rest.
     pub fn expand_placeholder(&self, placeholder: &Placeholder, unknown: Unknown, out: &mut Vec<u8>) {
+        if self.keep_unset(placeholder, unknown, out) {
+            return;
+        }
         match placeholder {
+            Placeholder::Attempt(field) => self.expand_attempt(*field, out),
             Placeholder::Unknown(name) => {
                 if !self.expand_mapped(name, out) && unknown == Unknown::Keep {
                     out.push(b'{');
@@ -205,6 +209,7 @@ impl Exchange {
             }
             Placeholder::Regexp(key) => out.extend_from_slice(self.captures.get(key).unwrap_or_default()),
             Placeholder::ErrorStatus if self.status != 0 => drop(write!(out, "{}", self.status)),
+            Placeholder::ErrorId if self.status != 0 => out.extend_from_slice(&self.request_id[..9]),
             Placeholder::ErrorText => out.extend_from_slice(super::statuses::reason(self.status).as_bytes()),
             _ => {}
         }

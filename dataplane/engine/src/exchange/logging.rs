@@ -87,6 +87,7 @@ impl Exchange {
 
     /// All fields that handlers added: what they added at once, then the rest from the innermost handler outwards.
     pub(crate) fn log_fields(&self) -> Vec<(Vec<u8>, LogValue)> {
+        self.is_over.set(true);
         let mut late = self.log_rows.iter().rev().map(|(tables, row)| self.log_value(tables, *row)).collect();
         let mut fields = self.log_values.clone();
         if self.shows_uuid.get() {
@@ -131,6 +132,11 @@ impl Exchange {
         if let Placeholder::Surrounding(Surrounding::Duration) = placeholder {
             return LogValue::DurationNs(self.running_ns());
         }
+        if let Placeholder::Attempt(field) = placeholder
+            && let Some(duration_ns) = self.attempt_duration_ns(*field)
+        {
+            return LogValue::DurationNs(duration_ns);
+        }
         let mut bytes = Vec::new();
         self.expand_placeholder(placeholder, Unknown::Empty, &mut bytes);
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
@@ -149,7 +155,8 @@ impl Exchange {
             Placeholder::Variable(name) => self.variables.get(name).is_some(),
             Placeholder::Regexp(key) => self.captures.get(key).is_some(),
             Placeholder::UserId => self.variables.get(super::texts::USER_VARIABLE).is_some(),
-            Placeholder::ErrorStatus | Placeholder::ErrorText => self.status != 0,
+            Placeholder::ErrorStatus | Placeholder::ErrorText | Placeholder::ErrorId => self.status != 0,
+            Placeholder::Attempt(field) => self.knows_attempt(*field),
             Placeholder::UpstreamStatus => self.upstream_status != 0,
             Placeholder::TransportError => self.transport_error,
             Placeholder::UpstreamHost | Placeholder::UpstreamPort | Placeholder::UpstreamHostPort => {
@@ -165,6 +172,8 @@ impl Exchange {
     pub(crate) fn kind_of(&self, placeholder: &Placeholder) -> ValueKind {
         match placeholder {
             Placeholder::TransportError => ValueKind::Boolean,
+            Placeholder::Attempt(field) if field.is_number() => ValueKind::Integer,
+            Placeholder::Attempt(field) if field.is_fraction() => ValueKind::Double,
             Placeholder::Port
             | Placeholder::RemotePort
             | Placeholder::LocalPort

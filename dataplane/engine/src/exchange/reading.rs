@@ -2,7 +2,6 @@
 
 use super::texts::{ERROR_MESSAGE_VARIABLE, USER_VARIABLE};
 use super::{Exchange, paths};
-use crate::snapshot::EndpointRef;
 use std::net::{IpAddr, SocketAddr};
 
 impl Exchange {
@@ -153,13 +152,6 @@ impl Exchange {
     /// What a suspended operation gave (context RESUME_RESULT).
     pub fn set_resume_result(&mut self, result: u32) {
         self.resume_result = result;
-    }
-
-    /// The endpoint of the attempt, for placeholders and the Host of its own (`own_host`): call before
-    /// `write_upstream_head`.
-    pub fn set_upstream(&mut self, endpoint: EndpointRef, own_host: bool) {
-        self.upstream = Some(endpoint);
-        self.upstream_host = own_host;
     }
 
     /// User and password of `Authorization: Basic` (RFC 7617).

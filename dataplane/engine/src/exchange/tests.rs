@@ -224,7 +224,7 @@ fn a_call_changes_what_goes_up_for_that_call_only() {
         plain: true,
         active: 0.into(),
     };
-    exchange.set_upstream(endpoint.into(), false);
+    exchange.upstream = Some(endpoint.into());
     for _ in 0..2 {
         let head = upstream_head(&mut exchange, call.clone());
         assert!(

@@ -1,5 +1,6 @@
 //! Text with placeholders, compiled when a snapshot is decoded and expanded per request (Caddy: replacer.go).
 
+use super::attempts::AttemptField;
 use super::surroundings::{Surrounding, TlsField};
 use crate::protocol;
 
@@ -77,6 +78,8 @@ pub enum Placeholder {
     Regexp(Box<[u8]>),
     ErrorStatus,
     ErrorText,
+    ErrorId,
+    Attempt(AttemptField),
     UpstreamHostPort,
     UpstreamHost,
     UpstreamPort,
@@ -216,6 +219,7 @@ impl Placeholder {
             "http.vars.client_ip" => Placeholder::ClientIp,
             "http.auth.user.id" => Placeholder::UserId,
             "http.error.status_code" => Placeholder::ErrorStatus,
+            "http.error.id" => Placeholder::ErrorId,
             "http.error.message" => Placeholder::Variable(ERROR_MESSAGE_VARIABLE.into()),
             "http.error.status_text" => Placeholder::ErrorText,
             "http.reverse_proxy.upstream.hostport" => Placeholder::UpstreamHostPort,
@@ -226,7 +230,6 @@ impl Placeholder {
             "time.now.year" => Placeholder::Year,
             "time.now.http" => Placeholder::HttpDate,
             "http.reverse_proxy.status_text" => Placeholder::UpstreamStatusText,
-            "http.reverse_proxy.upstream.address" => Placeholder::UpstreamHostPort,
             "http.intercept.status_code" => Placeholder::InterceptedStatus,
             "time.now.unix" => Placeholder::UnixSeconds,
             "time.now.unix_ms" => Placeholder::UnixMilliseconds,
@@ -260,6 +263,9 @@ impl Placeholder {
         }
         if let Some(field) = name.strip_prefix("http.response.header.") {
             return Some(Placeholder::ResponseHeader(boxed(field)));
+        }
+        if let Some(field) = name.strip_prefix("http.reverse_proxy.").and_then(AttemptField::compile) {
+            return Some(Placeholder::Attempt(field));
         }
         // These two are looked up by name as Go writes it: another case is no placeholder.
         if let Some(field) = name.strip_prefix("http.reverse_proxy.header.") {

@@ -97,6 +97,13 @@ pub struct ClusterPolicy {
     selection: Selection,
 }
 
+impl ClusterState {
+    /// Requests under way to one endpoint; 0: no bound.
+    pub fn requests_max(&self) -> u32 {
+        self.requests_max
+    }
+}
+
 #[derive(Clone)]
 pub struct UpstreamTls {
     pub config: Arc<rustls::ClientConfig>,

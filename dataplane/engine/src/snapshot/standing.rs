@@ -42,6 +42,12 @@ impl Standing {
         UNWATCHED.get_or_init(Arc::default).clone()
     }
 
+    /// Counted failures that are not forgotten yet.
+    pub fn fails(&self, now_ms: u64) -> usize {
+        let fails = self.fails.lock().unwrap_or_else(PoisonError::into_inner);
+        fails.iter().filter(|forgotten_ms| **forgotten_ms > now_ms).count()
+    }
+
     pub fn is_healthy(&self, now_ms: u64) -> bool {
         now_ms >= self.unhealthy_until_ms.load(Relaxed) && !self.is_ejected(now_ms)
     }
