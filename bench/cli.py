@@ -1,4 +1,5 @@
-"""The bench commands: compare, changes, ingresses, hosts, cluster, hitless, soak, setup: `python -m bench`.
+"""The bench commands, `python -m bench`: compare, changes, ingresses, hosts, calls, shapes, cluster, hitless,
+soak, setup.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -16,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import changing, clustering, filling, hitless, hosting, soaking
+from bench import calling, changing, clustering, filling, hitless, hosting, shaping, soaking
 from bench.comparing import Comparison, Plan
 from bench.guarding import GuardError, exclusive, require_free_port
 from bench.installing import SetupError, cache_directory, install, make_certificate
@@ -38,6 +39,8 @@ examples:
   make bench BENCH=changes                     hot change under load
   make bench BENCH=ingresses                   start with 10,000 Ingresses
   make bench BENCH=hosts                       100,000 virtual hosts, cold and from the last good snapshot
+  make bench BENCH=calls                       nanoseconds of a call of a host of 20 routes
+  make bench BENCH=shapes                      from the snapshot read to serving: known and new shapes
   make bench BENCH="hitless --upgrades 100 --kills 100"
   make bench BENCH="soak --hours 24"           mixed traffic, changes and upgrades; what grows
   make bench BENCH=cluster                     changes among 1,000 Ingresses on a real cluster
@@ -103,6 +106,14 @@ def build_parser() -> argparse.ArgumentParser:
     hosts = commands.add_parser("hosts", parents=[common], help="start with many virtual hosts")
     hosting.add_arguments(hosts)
     hosts.set_defaults(run=run_hosts)
+
+    calls = commands.add_parser("calls", parents=[common], help="the cost of a call of a route program")
+    calling.add_arguments(calls)
+    calls.set_defaults(run=lambda options: calling.run(options, say))
+
+    shapes = commands.add_parser("shapes", parents=[common], help="from a snapshot to serving, by shape")
+    shaping.add_arguments(shapes)
+    shapes.set_defaults(run=lambda options: shaping.run(options, say))
 
     cluster = commands.add_parser("cluster", parents=[common], help="changes on a real cluster (root)")
     clustering.add_arguments(cluster)

@@ -37,6 +37,7 @@ class Execution(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     UNIX_S_FIELD_NUMBER: _builtins.int
     CALLED_FIELD_NUMBER: _builtins.int
+    REPEAT_FIELD_NUMBER: _builtins.int
     code: _builtins.bytes
     """what the memfd would hold"""
     constants: _builtins.bytes
@@ -46,6 +47,8 @@ class Execution(_message.Message):
     entry: _builtins.int
     unix_s: _builtins.int
     """the time that programs see; 0 is 1970"""
+    repeat: _builtins.int
+    """afterwards the program runs so many times more, for measurements; it must change nothing"""
     @_builtins.property
     def image(self) -> _resources_pb2.Image:
         """target "ebpf" is interpreted, else native"""
@@ -83,10 +86,11 @@ class Execution(_message.Message):
         answers: _abc.Iterable[Global___FetchedAnswer] | None = ...,
         unix_s: _builtins.int = ...,
         called: _resources_pb2.Plugin | None = ...,
+        repeat: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["called", b"called", "image", b"image", "request", b"request", "tables", b"tables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "called", b"called", "code", b"code", "constants", b"constants", "entry", b"entry", "fuel", b"fuel", "image", b"image", "memory", b"memory", "plugins", b"plugins", "request", b"request", "tables", b"tables", "unix_s", b"unix_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "called", b"called", "code", b"code", "constants", b"constants", "entry", b"entry", "fuel", b"fuel", "image", b"image", "memory", b"memory", "plugins", b"plugins", "repeat", b"repeat", "request", b"request", "tables", b"tables", "unix_s", b"unix_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -231,6 +235,8 @@ class Outcome(_message.Message):
     VARIABLES_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    CALL_NS_FIELD_NUMBER: _builtins.int
+    RUN_NS_FIELD_NUMBER: _builtins.int
     trapped: _builtins.bool
     trap: _builtins.str
     """"fuel", "memory at 0x…", "helper 12: …" """
@@ -251,6 +257,10 @@ class Outcome(_message.Message):
     request_body_bytes_max: _builtins.int
     error: _builtins.str
     """the input itself could not be used"""
+    call_ns: _builtins.int
+    """of all repeated calls of the program"""
+    run_ns: _builtins.int
+    """of as many with the context written before each, as for a request"""
     @_builtins.property
     def request_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]: ...
     @_builtins.property
@@ -281,10 +291,12 @@ class Outcome(_message.Message):
         variables: _abc.Iterable[Global___Field] | None = ...,
         steps: _abc.Iterable[_builtins.int] | None = ...,
         error: _builtins.str = ...,
+        call_ns: _builtins.int = ...,
+        run_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cluster", b"cluster", "error", b"error", "fuel_left", b"fuel_left", "memory", b"memory", "method", b"method", "nanoseconds", b"nanoseconds", "request_body_bytes_max", b"request_body_bytes_max", "request_fields", b"request_fields", "response_fields", b"response_fields", "result", b"result", "status", b"status", "steps", b"steps", "trap", b"trap", "trapped", b"trapped", "uri", b"uri", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "call_ns", b"call_ns", "cluster", b"cluster", "error", b"error", "fuel_left", b"fuel_left", "memory", b"memory", "method", b"method", "nanoseconds", b"nanoseconds", "request_body_bytes_max", b"request_body_bytes_max", "request_fields", b"request_fields", "response_fields", b"response_fields", "result", b"result", "run_ns", b"run_ns", "status", b"status", "steps", b"steps", "trap", b"trap", "trapped", b"trapped", "uri", b"uri", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,14 +1,20 @@
 """Every text that `zeroserve compile --emit` prints is read back as the same thing."""
 
+from pathlib import Path
+
 import llvmlite.binding as llvm
 import pytest
 from zeroserve_cli.main import main
 from zeroserve_dataplane.jit.targets import Target
+from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.caddyfile.printer import print_site
+from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.program.assembly import assemble
 from zeroserve_ir.program.disassembling import disassemble
 from zeroserve_ir.program.lowering import lower_site
 
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CADDYFILE = """\
 http://example.com {
 	@api path /api/* /v2/*
@@ -70,3 +76,35 @@ def test_llvm_reads_its_text(emit):
 @pytest.mark.parametrize("target", list(Target))
 def test_machine_code_is_for_the_target_that_was_named(emit, target):
     assert ".text" in emit("asm", "--target", target.value)
+
+
+def read_sites(path):
+    """The sites of a golden Caddyfile that are lowered without anything of this machine."""
+    configuration, diagnostics = read_configuration(path.read_text())
+    if any(one.severity is Severity.ERROR for one in diagnostics):
+        return []
+    return expand_named_routes(configuration).sites
+
+
+SITES = [
+    (f"{path.stem} {number}", site)
+    for path in sorted(
+        [*(GOLDEN / "caddyfile").glob("*.caddyfile"), *(GOLDEN / "ingress").glob("*.out.caddyfile")]
+    )
+    for number, site in enumerate(read_sites(path))
+]
+
+
+def test_there_are_sites_enough():
+    assert len(SITES) > 50
+
+
+@pytest.mark.parametrize(("name", "site"), SITES, ids=[name for name, _ in SITES])
+def test_every_golden_site_is_read_back_from_its_texts(name, site):
+    lowered = lower_site(site)
+    assert assemble(disassemble(lowered.code)).code == lowered.code
+    configuration, diagnostics = read_configuration(print_site(site))
+    assert not [one for one in diagnostics if one.severity is Severity.ERROR]
+    (read,) = configuration.sites
+    again = lower_site(read)
+    assert (again.code, again.constants, again.tables) == (lowered.code, lowered.constants, lowered.tables)

@@ -2135,6 +2135,8 @@ pub struct Execution {
     pub unix_s: u64,
     #[prost(message, optional, tag = "30")]
     pub called: ::core::option::Option<Plugin>,
+    #[prost(uint32, tag = "31")]
+    pub repeat: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExecutedPlugin {
@@ -2214,4 +2216,8 @@ pub struct Outcome {
     pub steps: ::prost::alloc::vec::Vec<u32>,
     #[prost(string, tag = "16")]
     pub error: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "30")]
+    pub call_ns: u64,
+    #[prost(uint64, tag = "31")]
+    pub run_ns: u64,
 }
