@@ -1,5 +1,5 @@
-"""The bench commands, `python -m bench`: compare, changes, ingresses, hosts, calls, shapes, cluster, hitless,
-soak, setup.
+"""The bench commands, `python -m bench`: compare, changes, ingresses, hosts, calls, shapes, neighbours,
+cluster, hitless, soak, setup.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import calling, changing, clustering, filling, hitless, hosting, shaping, soaking
+from bench import calling, changing, clustering, filling, hitless, hosting, neighbours, shaping, soaking
 from bench.comparing import Comparison, Plan
 from bench.guarding import GuardError, exclusive, require_free_port
 from bench.installing import SetupError, cache_directory, install, make_certificate
@@ -41,6 +41,7 @@ examples:
   make bench BENCH=hosts                       100,000 virtual hosts, cold and from the last good snapshot
   make bench BENCH=calls                       nanoseconds of a call of a host of 20 routes
   make bench BENCH=shapes                      from the snapshot read to serving: known and new shapes
+  make bench BENCH=neighbours                  a host's latency while others call hostile plugins
   make bench BENCH="hitless --upgrades 100 --kills 100"
   make bench BENCH="soak --hours 24"           mixed traffic, changes and upgrades; what grows
   make bench BENCH=cluster                     changes among 1,000 Ingresses on a real cluster
@@ -114,6 +115,10 @@ def build_parser() -> argparse.ArgumentParser:
     shapes = commands.add_parser("shapes", parents=[common], help="from a snapshot to serving, by shape")
     shaping.add_arguments(shapes)
     shapes.set_defaults(run=lambda options: shaping.run(options, say))
+
+    beside = commands.add_parser("neighbours", parents=[common], help="latency beside hostile plugins")
+    neighbours.add_arguments(beside)
+    beside.set_defaults(run=lambda options: neighbours.run(options, cache_directory(), say))
 
     cluster = commands.add_parser("cluster", parents=[common], help="changes on a real cluster (root)")
     clustering.add_arguments(cluster)
