@@ -11,16 +11,20 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from zeroserve_dataplane.jit.inspecting import ExecutionError, execute
+from zeroserve_dataplane.verifier import Refused, verify
 from zeroserve_engine import find_binary
 from zeroserve_ir import tree
 from zeroserve_ir._pb import execution_pb2, resources_pb2
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
+from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.drafting_plugins import draft_plugins, resolve_plugin
 from zeroserve_ir.drafting_sites import find_site
+from zeroserve_ir.plugins.attaching import find_attachments, replace_calls, watch_errors
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.program.steps import Step, StepKind, describe
@@ -85,9 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
         _print_other_sites(read.configuration)
         return 0
     print(f"site {_name_site(site)}  ({site.span.file}:{site.span.line})")
+    site, plugins = _load_plugins(site, read.configuration.options)
     lowered = lower_site(site, explained=True)
+    execution = _make_execution(lowered, request)
+    execution.plugins.extend(plugins)
     try:
-        (outcome,) = execute([str(find_binary())], [_make_execution(lowered, request)])
+        (outcome,) = execute([str(find_binary())], [execution])
     except ExecutionError as error:
         print(f"zeroserve: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -95,6 +102,33 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     print(f"\n{_tell_answer(outcome)}")
     return 0
+
+
+def _load_plugins(
+    site: tree.Site, options: tree.Options
+) -> tuple[tree.Site, list[execution_pb2.ExecutedPlugin]]:
+    """Return the site with the hooks of its plugins as calls, and the plugins that nodes would run."""
+    findings: list[Diagnostic] = []
+    drafted = draft_plugins(options, lambda path: Path(path).read_bytes(), findings.append)
+
+    def resolve(handler: tree.CallPlugin | tree.AttachPlugin) -> tree.CallPlugin | tree.Subroute:
+        return resolve_plugin(handler, options, drafted, findings.append, site.span)
+
+    routes, errors = replace_calls(site.routes, resolve), replace_calls(site.errors, resolve)
+    errors = watch_errors(find_attachments(site.routes, routes), errors)
+    loaded = []
+    for plugin in drafted.values():
+        found = {item.type: item.payload for item in plugin.resources}
+        program = resources_pb2.Program.FromString(found[resources_pb2.PROGRAM])
+        if isinstance(verify(program.code, 0), Refused):
+            continue
+        image = resources_pb2.Image(name=program.name, abi=abi.ABI_VERSION, target="ebpf")
+        message = resources_pb2.Plugin.FromString(found[resources_pb2.PLUGIN])
+        # Nothing is sent anywhere: requests of plugins get no answer.
+        del message.upstreams[:]
+        loaded.append(execution_pb2.ExecutedPlugin(plugin=message, image=image, code=program.code))
+    print_diagnostics(findings, {})
+    return replace(site, routes=routes, errors=errors), loaded
 
 
 def _sign(arguments: argparse.Namespace) -> int:

@@ -149,5 +149,5 @@ def resolve_plugin(
     may_proxy = abi.Capability.PROXY in read_capabilities(entry)
     upstreams = list_upstreams(entry) if may_proxy else ()
     if isinstance(handler, tree.AttachPlugin):
-        return expand_attachment(handler, handler.plugin, functions, upstreams)
+        return expand_attachment(handler, handler.plugin, functions, upstreams, span)
     return replace(handler, upstreams=upstreams)

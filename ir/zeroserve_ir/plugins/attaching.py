@@ -7,11 +7,36 @@ own answer; a plugin without hooks is called by a name that it has not, which an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast
 
 from zeroserve_ir import tree
 from zeroserve_ir.plugins.modules import Hook, PluginFunction
 from zeroserve_ir.program.plugin_calls import NO_FUNCTION
+from zeroserve_ir.sources import NOWHERE, Span
+
+Call = tree.CallPlugin | tree.AttachPlugin
+Value = TypeVar("Value")
+
+
+def replace_calls(value: Value, change: Callable[[Call], tree.CallPlugin | tree.Subroute]) -> Value:
+    """Return routes, or a part of them, with what stands for each call and attachment, at any depth."""
+    return cast("Value", _replace(value, change))
+
+
+def _replace(value: Any, change: Callable[[Call], tree.CallPlugin | tree.Subroute]) -> Any:
+    if isinstance(value, Call):
+        return change(value)
+    if isinstance(value, tuple):
+        made = tuple(_replace(item, change) for item in value)
+        return value if all(new is old for new, old in zip(made, value, strict=True)) else made
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        old = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        new = {name: _replace(item, change) for name, item in old.items()}
+        changed = {name: item for name, item in new.items() if item is not old[name]}
+        return dataclasses.replace(value, **changed) if changed else value
+    return value
 
 
 def list_hooks(functions: Iterable[PluginFunction]) -> tuple[PluginFunction, ...]:
@@ -24,6 +49,7 @@ def expand_attachment(
     plugin: str,
     functions: Iterable[PluginFunction],
     upstreams: tuple[tuple[str, tree.Upstream], ...] = (),
+    span: Span = NOWHERE,
 ) -> tree.Subroute:
     """Return the calls that an attachment stands for, of the plugin resource of a name."""
 
@@ -31,12 +57,12 @@ def expand_attachment(
         return tree.CallPlugin(plugin, function, attached.config, upstreams)
 
     hooks = list_hooks(functions)
-    answers = tuple(tree.Route((call(hook.name),)) for hook in hooks if hook.hook is Hook.RESPONSE)
+    answers = tuple(tree.Route((call(hook.name),), span=span) for hook in hooks if hook.hook is Hook.RESPONSE)
     requests = tuple(call(hook.name) for hook in hooks if hook.hook is Hook.REQUEST)
     handlers: tuple[tree.Handler, ...] = requests
     if answers:
         handlers = (tree.Intercept((tree.ResponseHandler(routes=answers),)), *requests)
-    return tree.Subroute((tree.Route(handlers or (call(NO_FUNCTION),)),))
+    return tree.Subroute((tree.Route(handlers or (call(NO_FUNCTION),), span=span),))
 
 
 def find_attachments(
@@ -58,7 +84,7 @@ def watch_errors(
     error route answers is answered as it would have been, by the bare status.
     """
     watching = tuple(
-        tree.Route((handler,), matchers=matchers)
+        tree.Route((handler,), matchers=matchers, span=route.span)
         for matchers, attachment in expanded
         for route in attachment.routes
         for handler in route.handlers

@@ -11,14 +11,14 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import make_resource
-from zeroserve_ir.plugins.attaching import expand_attachment, list_hooks
+from zeroserve_ir.plugins.attaching import expand_attachment, list_hooks, replace_calls
 from zeroserve_ir.plugins.faults import PluginError
 from zeroserve_ir.plugins.granting import (
     NO_CAPABILITY,
@@ -169,7 +169,7 @@ def _find_placed(value: object, span: Span) -> Iterator[tuple[Call, Span]]:
 
 def resolve_calls(value: Value, namespace: str, find: FindPlugin) -> Value:
     """Return routes whose calls name the resources of plugins."""
-    return cast("Value", _rewrite(value, lambda call: _resolve(call, namespace, find)))
+    return replace_calls(value, lambda call: _resolve(call, namespace, find))
 
 
 def check_calls(value: object, namespace: str, origin: Origin, find: FindPlugin) -> Iterator[Diagnostic]:
@@ -265,20 +265,6 @@ def _find(named: str, namespace: str, find: FindPlugin) -> BuiltPlugin | None:
 def _list_functions(plugin: BuiltPlugin) -> tuple[PluginFunction, ...]:
     exported, offered = (plugin.module.functions if plugin.module else ()), plugin.view.functions
     return tuple(each for each in exported if not offered or each.name in offered)
-
-
-def _rewrite(value: Any, change: Callable[[Call], tree.CallPlugin | tree.Subroute]) -> Any:
-    if isinstance(value, Call):
-        return change(value)
-    if isinstance(value, tuple):
-        made = tuple(_rewrite(item, change) for item in value)
-        return value if all(new is old for new, old in zip(made, value, strict=True)) else made
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        old = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-        new = {name: _rewrite(item, change) for name, item in old.items()}
-        changed = {name: item for name, item in new.items() if item is not old[name]}
-        return dataclasses.replace(value, **changed) if changed else value
-    return value
 
 
 def _find_file(

@@ -113,3 +113,33 @@ def test_what_is_no_request_is_refused_with_the_way_to_write_it(explain, words):
     code, output = explain(*words)
     assert code == 1
     assert "write" in output
+
+
+PLUGIN = """
+.ascii name "X-Gate"
+.function gate
+    mov %r1, $name
+    mov %r2, $name.length
+    mov %r3, $name
+    mov %r4, $name.length
+    call write_request_header
+    mov %r0, 0
+    exit
+
+.function deny
+    lddw %r0, 0x19305
+    exit
+"""
+
+
+def test_plugins_run_as_nodes_run_them(tmp_path, monkeypatch, capsys):
+    from zeroserve_cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gate.s").write_text(PLUGIN)
+    for function, answer in (("gate", "answer: 200"), ("deny", "answer: 403")):
+        options = "{\nplugins {\ngate gate.s {\nallow request_write\n}\n}\n}\n"
+        site = f"http://x {{\nzeroserve_call gate {function}\nrespond hello\n}}\n"
+        (tmp_path / "Caddyfile").write_text(options + site)
+        assert main(["explain", "Caddyfile", "http://x/"]) == 0
+        assert answer in capsys.readouterr().out
