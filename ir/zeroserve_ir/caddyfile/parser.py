@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 from zeroserve_ir.caddyfile.environment import environment_references
 from zeroserve_ir.caddyfile.imports import ImportRefusedError, fill_import, import_file_tokens
@@ -16,7 +17,7 @@ from zeroserve_ir.caddyfile.lexer import Token, tokenize
 from zeroserve_ir.caddyfile.limits import DEPTH_MAX, IMPORTS_MAX, TENANT_TEXT_LENGTH_MAX, TOKENS_MAX
 from zeroserve_ir.caddyfile.syntax import NamedRoute, Segment, SiteBlock, SyntaxTree
 from zeroserve_ir.codes import Code
-from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Origin, Span
 
 
@@ -70,6 +71,7 @@ class _Parser:
         self.at = 0
         self.imports = 0
         self.unclosed = False
+        self.in_named_route = False
         self.snippets: dict[str, list[Token]] = {}
         self.diagnostics: list[Diagnostic] = []
 
@@ -97,6 +99,7 @@ class _Parser:
             if name.startswith("(") and name.endswith(")"):
                 self.define_snippet(keys[0])
                 continue
+            self.in_named_route = name.startswith("&(")
             segments = self.parse_body()
             if name.startswith("&(") and name.endswith(")"):
                 routes.append(NamedRoute(keys[0].with_text(name[2:-1]), segments))
@@ -220,6 +223,9 @@ class _Parser:
             # Only the innermost block is named: the others lack their brace for the same reason.
             self.unclosed = True
             self.report(Code.ZS0002, "block is not closed", brace, "add the missing }", "opened here")
+            if depth == 1 and self.tokens[-1].closes and not self.in_named_route:
+                # Caddy takes the last brace of the file for that of the site, too (parse.go closeCurlyBrace).
+                self.diagnostics[-1] = replace(self.diagnostics[-1], severity=Severity.WARNING)
         return tuple(segments)
 
     def parse_segment(self, depth: int) -> Segment:
