@@ -14,6 +14,7 @@ from zeroserve_operator.pipeline import DEV_SETTINGS, Pipeline, take_fingerprint
 from zeroserve_operator.settings import ListenerSettings
 
 from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
+from zeroserve_cli.signing import add_key_argument, take_explain_key
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--http-port", type=int, default=8080, help="port of plain HTTP")
     parser.add_argument("--https-port", type=int, default=8443, help="port of HTTPS")
     parser.add_argument("--access-log", action="store_true", help="print a line for each request")
+    add_key_argument(parser)
     add_serving_arguments(parser)
 
 
@@ -35,7 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
         _listener("http", arguments.http_port, arguments, tls=False),
         _listener("https", arguments.https_port, arguments, tls=True),
     )
-    settings = replace(DEV_SETTINGS, listeners=listeners, access_log=arguments.access_log)
+    settings = replace(
+        DEV_SETTINGS,
+        listeners=listeners,
+        access_log=arguments.access_log,
+        explain_key=take_explain_key(arguments),
+    )
     pipeline = Pipeline(settings)
 
     def load(path: Path | None) -> Loaded:

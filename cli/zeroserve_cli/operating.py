@@ -18,6 +18,8 @@ from zeroserve_operator.cluster_client import ClusterClient
 from zeroserve_operator.hosting import HostingSettings, host_operator
 from zeroserve_operator.settings import BuildSettings, OperatorSettings
 
+from zeroserve_cli.signing import add_key_argument, take_explain_key
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the operator's settings."""
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plugin-registry-ca", type=Path, help="PEM file of further authorities that registries are known by"
     )
+    add_key_argument(parser)
     parser.add_argument("--listen", default="[::]:9443", help="address of the discovery service")
     parser.add_argument(
         "--token-file",
@@ -86,6 +89,7 @@ def make_settings(arguments: argparse.Namespace) -> OperatorSettings:
         default_certificate=arguments.default_certificate,
         trusted_proxies=tuple(arguments.trusted_proxy),
         access_log=not arguments.no_access_log,
+        explain_key=take_explain_key(arguments),
     )
     others: dict[str, object] = {
         "registries": read_registries(

@@ -17,19 +17,14 @@ from zeroserve_ir.drafting_sites import draft_sites
 
 from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
 from zeroserve_cli.main import EXIT_FAILED
-from zeroserve_cli.signing import ExplainKeyError, read_explain_key
+from zeroserve_cli.signing import ExplainKeyError, add_key_argument, read_explain_key
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the Caddyfile and how it is served."""
     parser.add_argument("-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to serve")
     parser.add_argument("-w", "--watch", action="store_true", help="serve the file's changes at once")
-    parser.add_argument(
-        "--explain-key",
-        type=Path,
-        metavar="FILE",
-        help="explain requests that `explain --sign` signed by this key",
-    )
+    add_key_argument(parser)
     add_serving_arguments(parser)
 
 

@@ -15,6 +15,7 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.drafting import make_resource
+from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.model import EndpointAddress
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource
@@ -74,6 +75,7 @@ def draft_settings(
         strict_encoded_slash=settings.strict_encoded_slash,
         denied_upstreams=denied,
         ticket_keys=ticket_keys,
+        explain_key=settings.explain_key,
     )
     listeners = (
         pb.Listener(
@@ -90,6 +92,14 @@ def draft_settings(
 
 
 def _draft_site(site: tree.Site, lowered: LoweredSite, settings: BuildSettings) -> list[pb.Resource]:
+    host = _name_host(site, settings)
+    resources = _draft_host(host, lowered)
+    if settings.explain_key and (explained := lower_explained(site)):
+        resources += _draft_host(make_explained_host(host), explained)
+    return resources
+
+
+def _draft_host(host: pb.VirtualHost, lowered: LoweredSite) -> list[pb.Resource]:
     program = pb.Program(
         name=hashlib.sha256(lowered.code).hexdigest(),
         code=lowered.code,
@@ -97,7 +107,6 @@ def _draft_site(site: tree.Site, lowered: LoweredSite, settings: BuildSettings) 
         # The code is shared between hosts: what it needs is a matter of its shape, not of one host's data.
         constants_bytes=len(lowered.constants),
     )
-    host = _name_host(site, settings)
     host.program = program.name
     host.constants = lowered.constants
     host.tables = lowered.tables.name

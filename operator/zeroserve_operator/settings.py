@@ -7,7 +7,7 @@ input of every build, so it crosses to the build process and must stay comparabl
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zeroserve_operator.artifacts.registries import RegistryPolicy
@@ -56,6 +56,8 @@ class BuildSettings:
     strict_encoded_slash: bool = False
     endpoint_addresses_denied: tuple[str, ...] = ()
     """Further CIDRs that no Service may lead to, such as the nodes' own."""
+    explain_key: bytes = field(default=b"", repr=False)
+    """Signs the debug headers that nodes explain a request for; none: no request is explained."""
 
     @property
     def https_port(self) -> int:

@@ -81,4 +81,4 @@ def test_nobody_else_is_told(site):
 def test_the_explained_host_cannot_be_asked_for(site):
     _, port = site
     body, told = ask(port, "/api/x", Host=f"explained http://a.test@http-{port}")
-    assert (body, told) == ("", None)
+    assert (body, told) == ("400 Bad Request: malformed Host header", None)
