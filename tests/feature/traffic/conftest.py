@@ -30,9 +30,9 @@ def origin():
 
 
 @contextmanager
-def _serving(text: str, folder: Path, workers: int):
+def _serving(text: str, folder: Path, workers: int, options: str):
     port = free_port()
-    head, admin = "{\n\tadmin off\n\tauto_https off\n}\n", folder / "admin.sock"
+    head, admin = f"{{\n\tadmin off\n\tauto_https off\n{options}}}\n", folder / "admin.sock"
     (folder / "Caddyfile").write_text(head + text.replace("PORT", str(port)))
     with (folder / "log").open("wb") as log:
         command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", admin, "--workers", str(workers)]
@@ -56,8 +56,8 @@ def serve(tmp_path_factory, request):
     """Start a node with a Caddyfile, where PORT is its port; it ends with the module."""
     running = []
 
-    def start(text: str, workers: int = 1) -> Node:
-        context = _serving(text, tmp_path_factory.mktemp("node"), workers)
+    def start(text: str, workers: int = 1, options: str = "") -> Node:
+        context = _serving(text, tmp_path_factory.mktemp("node"), workers, options)
         running.append(context)
         return context.__enter__()
 
