@@ -51,4 +51,12 @@ class LimitBandwidth:
     """Bytes that go out at once before the limit holds."""
 
 
-Shaping = KeepAnswers | InjectFault | LimitBandwidth
+@dataclass(frozen=True, slots=True)
+class LimitConcurrency:
+    """`concurrency` (ours): how many requests of a key may be under way; others are answered 429."""
+
+    requests_max: int
+    key: str
+
+
+Shaping = LimitConcurrency | KeepAnswers | InjectFault | LimitBandwidth

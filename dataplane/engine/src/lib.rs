@@ -24,6 +24,7 @@ pub mod landlock;
 pub mod limits;
 pub mod memory;
 pub mod metrics;
+pub mod occupancy;
 pub mod parallelism;
 pub mod passwords;
 pub mod patterns;

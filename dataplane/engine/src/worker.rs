@@ -189,7 +189,8 @@ impl Worker {
         self.exchanges.pop().unwrap_or_default()
     }
 
-    pub fn give_exchange(&mut self, exchange: Box<Exchange>) {
+    pub fn give_exchange(&mut self, mut exchange: Box<Exchange>) {
+        exchange.places.clear();
         if self.exchanges.len() < POOLED_BUFFERS_MAX {
             self.exchanges.push(exchange);
         }

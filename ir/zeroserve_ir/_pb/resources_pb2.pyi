@@ -1815,6 +1815,7 @@ class Tables(_message.Message):
     CACHES_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
     BANDWIDTHS_FIELD_NUMBER: _builtins.int
+    CONCURRENCIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathPatterns]: ...
@@ -1886,6 +1887,8 @@ class Tables(_message.Message):
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fault]: ...
     @_builtins.property
     def bandwidths(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bandwidth]: ...
+    @_builtins.property
+    def concurrencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Concurrency]: ...
     def __init__(
         self,
         *,
@@ -1923,10 +1926,11 @@ class Tables(_message.Message):
         caches: _abc.Iterable[Global___Cache] | None = ...,
         faults: _abc.Iterable[Global___Fault] | None = ...,
         bandwidths: _abc.Iterable[Global___Bandwidth] | None = ...,
+        concurrencies: _abc.Iterable[Global___Concurrency] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "bandwidths", b"bandwidths", "caches", b"caches", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "faults", b"faults", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "plugin_calls", b"plugin_calls", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "bandwidths", b"bandwidths", "caches", b"caches", "concurrencies", b"concurrencies", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "faults", b"faults", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "plugin_calls", b"plugin_calls", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2025,6 +2029,31 @@ class Fault(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
+@_typing.final
+class Concurrency(_message.Message):
+    """How many requests of a key may be under way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_MAX_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    requests_max: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___Text: ...
+    def __init__(
+        self,
+        *,
+        requests_max: _builtins.int = ...,
+        key: Global___Text | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "requests_max", b"requests_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Concurrency: _TypeAlias = Concurrency  # noqa: Y015
 
 @_typing.final
 class Bandwidth(_message.Message):

@@ -134,6 +134,7 @@ REQUEST_MATCHERS: dict[str, Callable[[Any], tuple[Matcher, ...]]] = {
 REQUEST_HANDLERS: dict[str, Callable[[Json], Handler]] = {
     "bandwidth": traffic.decode_bandwidth,
     "cache": traffic.decode_cache,
+    "concurrency": traffic.decode_concurrency,
     "fault": traffic.decode_fault,
     "file_server": decode_file_server,
     "log_append": _decode_log_field,

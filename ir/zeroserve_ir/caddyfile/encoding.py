@@ -75,7 +75,7 @@ from zeroserve_ir.tree_carried import CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer, MatchFile
 from zeroserve_ir.tree_templates import Templates
-from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth
+from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth, LimitConcurrency
 
 Json = dict[str, Any]
 
@@ -352,6 +352,7 @@ _ENCODERS: dict[type[Handler], tuple[str, Callable[[Any], Json]]] = {
     LimitRate: ("rate_limit", requests.encode_rates),
     KeepAnswers: ("cache", traffic.encode_cache),
     InjectFault: ("fault", traffic.encode_fault),
+    LimitConcurrency: ("concurrency", traffic.encode_concurrency),
     LimitBandwidth: ("bandwidth", traffic.encode_bandwidth),
     Intercept: ("intercept", _encode_intercept),
     MapValues: ("map", requests.encode_map),

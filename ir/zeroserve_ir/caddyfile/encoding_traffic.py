@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zeroserve_ir.tree_traffic import CacheTime, InjectFault, KeepAnswers, LimitBandwidth
+from zeroserve_ir.tree_traffic import CacheTime, InjectFault, KeepAnswers, LimitBandwidth, LimitConcurrency
 
 Json = dict[str, Any]
 _MS = 1_000_000
@@ -61,6 +61,16 @@ def decode_fault(found: Json) -> InjectFault:
         abort.get("status", 0),
         abort.get("in_million", 0),
     )
+
+
+def encode_concurrency(handler: LimitConcurrency) -> Json:
+    """Encode `concurrency`."""
+    return {"max": handler.requests_max, "key": handler.key}
+
+
+def decode_concurrency(found: Json) -> LimitConcurrency:
+    """Decode `concurrency`."""
+    return LimitConcurrency(found["max"], found["key"])
 
 
 def encode_bandwidth(handler: LimitBandwidth) -> Json:

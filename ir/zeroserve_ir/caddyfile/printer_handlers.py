@@ -80,7 +80,7 @@ from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer, MatchFile
 from zeroserve_ir.tree_templates import Templates
-from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth
+from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth, LimitConcurrency
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ def print_handler(handler: Handler) -> Directive:
             CallPlugin() | AttachPlugin() | LimitRate() | MapValues() | AppendLog() | NameLoggers() | Trace()
         ):
             return Directive(*print_request_handler(handler))
-        case KeepAnswers() | InjectFault() | LimitBandwidth():
+        case KeepAnswers() | InjectFault() | LimitBandwidth() | LimitConcurrency():
             return Directive(*print_traffic_handler(handler))
         case _:
             raise UnprintableError(f"{type(handler).__name__} is no single directive")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from zeroserve_ir.caddyfile.printer_words import line, word
-from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth, Shaping
+from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth, LimitConcurrency, Shaping
 
 Words = tuple[str, tuple[str, ...], tuple[str, ...] | None]
 
@@ -19,6 +19,8 @@ def print_traffic_handler(handler: Shaping) -> Words:
             lines = [f"delay {delay_ms}ms {_percent(delays)}"] if delays else []
             lines += [f"abort {status} {_percent(aborts)}"] if aborts else []
             return "fault", (), tuple(lines)
+        case LimitConcurrency(requests_max, key):
+            return "concurrency", (str(requests_max), word(key, quoted=True)), None
         case LimitBandwidth(rate, free):
             return "bandwidth", (str(rate), *((str(free),) if free else ())), None
 

@@ -204,6 +204,13 @@ HELPERS: tuple[Helper, ...] = (
     Helper(46, "limit_rate", _ROW, 64, "counts the request by Tables.rate_limits[row]: 1 past its rate"),
     Helper(140, "use_cache", _ROW, 64, "the next proxy call's answer may be kept, by Tables.caches[row]"),
     Helper(141, "draw_fault", _ROW, 8, "what Tables.faults[row] means for the request: 1 a delay, 2 an end"),
+    Helper(
+        143,
+        "limit_concurrency",
+        _ROW,
+        64,
+        "takes a place by Tables.concurrencies[row]: 1 if none is left",
+    ),
     Helper(142, "limit_bandwidth", _ROW, 8, "the answer's body goes out as Tables.bandwidths[row] allows"),
     Helper(61, "evaluate_templates", _ROW, 16, "the answer may be a template, by Tables.templates[row]"),
     Helper(

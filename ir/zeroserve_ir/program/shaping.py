@@ -11,7 +11,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.texts import parse_text
-from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth, Shaping
+from zeroserve_ir.tree_traffic import InjectFault, KeepAnswers, LimitBandwidth, LimitConcurrency, Shaping
 
 _DELAYED, _ENDED = 1, 2
 """Bits of what `draw_fault` gives."""
@@ -27,6 +27,13 @@ def lower_shaping(
     match handler:
         case KeepAnswers():
             emitter.call_row("use_cache", _add_cache(tables, handler))
+        case LimitConcurrency(requests_max, key):
+            tables.concurrencies.add(requests_max=requests_max, key=parse_text(key))
+            emitter.call_row("limit_concurrency", len(tables.concurrencies) - 1)
+            allowed = emitter.new_label()
+            emitter.jump_if_zero(allowed)
+            emitter.finish_with(abi.Action.ERROR, detail=429)
+            emitter.place(allowed)
         case LimitBandwidth(rate, free):
             tables.bandwidths.add(bytes_per_second=rate, free_bytes=free)
             emitter.call_row("limit_bandwidth", len(tables.bandwidths) - 1)

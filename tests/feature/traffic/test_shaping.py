@@ -1,7 +1,9 @@
 """`fault` makes requests wait or fail, `bandwidth` holds answers back; both leave other requests alone."""
 
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from origins import Told
@@ -31,6 +33,10 @@ CADDYFILE = """http://:PORT {
 			abort 500
 		}
 		respond ok
+	}
+	handle /few/* {
+		concurrency 2 {header.x-key}
+		reverse_proxy 127.0.0.1:ORIGIN
 	}
 	handle /slow/* {
 		bandwidth 100KB 20KB
@@ -96,6 +102,21 @@ def test_both_faults_come_in_order(node):
     answer, took_s = timed(node, "/both/1")
     assert answer.status == 500
     assert took_s >= 0.2
+
+
+def test_so_many_requests_of_a_key_are_under_way_and_no_more(node, origin):
+    go = threading.Event()
+    origin.will(Told(before=lambda: go.wait(20)))
+    with ThreadPoolExecutor(2) as pool:
+        under_way = [pool.submit(node.ask, "/few/1", X_Key="one") for _ in range(2)]
+        origin.settle(2)
+        assert [node.ask("/few/1", X_Key="one").status for _ in range(3)] == [429] * 3
+        origin.answers = [Told()]
+        assert node.ask("/few/1", X_Key="two").status == 200
+        go.set()
+        assert [one.result().status for one in under_way] == [200, 200]
+    # Places are given back: by those that were served, and by those that were refused none was taken.
+    assert [node.ask("/few/1", X_Key="one").status for _ in range(5)] == [200] * 5
 
 
 def test_an_answer_takes_as_long_as_its_bandwidth_says(node, origin):

@@ -19,6 +19,8 @@ TEXT = """http://a.example {
 		delay 1.5s 10%
 		abort 503 0.25
 	}
+	concurrency 10
+	concurrency /api/* 5 {header.x-key}
 	bandwidth /files/* 1MB 10MB
 	bandwidth {
 		limit 100KB
@@ -74,6 +76,13 @@ def test_a_bandwidth_is_encoded_as_the_plugin_of_that_name_has_it():
     ]
 
 
+def test_concurrency_is_counted_by_client_or_by_a_key():
+    assert [(one["max"], one["key"]) for one in encoded("concurrency")] == [
+        (5, "{http.request.header.x-key}"),
+        (10, "{http.vars.client_ip}"),
+    ]
+
+
 def test_what_is_printed_reads_the_same():
     configuration, _ = read_configuration(TEXT, environment={})
     assert read_configuration(print_configuration(configuration), environment={})[0] == configuration
@@ -98,6 +107,9 @@ def test_what_is_printed_reads_the_same():
         ("fault {\ndelay 11m\n}", Code.ZS0103),
         ("fault {\nreset\n}", Code.ZS0102),
         ("fault {\nreset now\n}", Code.ZS0109),
+        ("concurrency", Code.ZS0102),
+        ("concurrency 0", Code.ZS0103),
+        ("concurrency many", Code.ZS0103),
         ("bandwidth", Code.ZS0102),
         ("bandwidth 100", Code.ZS0103),
         ("bandwidth fast", Code.ZS0103),

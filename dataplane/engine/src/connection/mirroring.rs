@@ -47,6 +47,7 @@ impl Worker {
         let mut exchange = original.exchange.clone()?;
         exchange.forget_wrappers();
         exchange.answering_call = None;
+        exchange.places.clear();
         let mut copy = Downstream::new(generation, original.peer.clone(), Phase::Serving, false);
         let serving = &original.serving;
         copy.serving = Serving {

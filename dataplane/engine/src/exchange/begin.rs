@@ -11,6 +11,7 @@ use super::randomness::fill_random_hex;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::cache::WantedCache;
 use crate::limits;
+use crate::occupancy::Occupied;
 use crate::plugins::memory::Memory;
 use crate::program::abi;
 use crate::snapshot::EndpointRef;
@@ -135,6 +136,8 @@ pub struct Exchange {
     pub(crate) cache: Option<Box<WantedCache>>,
     /// What `bandwidth` allows its answer.
     pub(crate) bandwidth: Option<BandwidthRow>,
+    /// Places that `concurrency` gave it.
+    pub(crate) places: Vec<Arc<Occupied>>,
     /// What plugins made of it, or wait for.
     pub(crate) plugins: Memory,
     pub(crate) now: Clock,
@@ -208,6 +211,7 @@ impl Exchange {
             request_body_bytes_max: None,
             cache: None,
             bandwidth: None,
+            places: Vec::new(),
             plugins: Memory::default(),
             now: Clock::default(),
         }
@@ -254,6 +258,7 @@ impl Exchange {
         self.plugins = Memory::default();
         self.cache = None;
         self.bandwidth = None;
+        self.places.clear();
         for buffer in [
             &mut self.method,
             &mut self.original_method,

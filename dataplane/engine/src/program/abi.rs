@@ -153,6 +153,8 @@ pub const HELPER_LIMIT_RATE: u32 = 46;
 pub const HELPER_USE_CACHE: u32 = 140;
 /// what Tables.faults[row] means for the request: 1 a delay, 2 an end.
 pub const HELPER_DRAW_FAULT: u32 = 141;
+/// takes a place by Tables.concurrencies[row]: 1 if none is left.
+pub const HELPER_LIMIT_CONCURRENCY: u32 = 143;
 /// the answer's body goes out as Tables.bandwidths[row] allows.
 pub const HELPER_LIMIT_BANDWIDTH: u32 = 142;
 /// the answer may be a template, by Tables.templates[row].
@@ -604,6 +606,17 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 1,
         lengths: 0,
         fuel: 8,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 143,
+        name: "limit_concurrency",
+        arguments: 1,
+        lengths: 0,
+        fuel: 64,
         bytes_per_fuel: 0,
         for_routes: true,
         for_plugins: false,

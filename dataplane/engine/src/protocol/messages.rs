@@ -696,6 +696,8 @@ pub struct Tables {
     pub faults: ::prost::alloc::vec::Vec<Fault>,
     #[prost(message, repeated, tag = "88")]
     pub bandwidths: ::prost::alloc::vec::Vec<Bandwidth>,
+    #[prost(message, repeated, tag = "89")]
+    pub concurrencies: ::prost::alloc::vec::Vec<Concurrency>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cache {
@@ -725,6 +727,13 @@ pub struct Fault {
     pub delays_in_million: u32,
     #[prost(uint32, tag = "3")]
     pub aborts_in_million: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Concurrency {
+    #[prost(uint32, tag = "1")]
+    pub requests_max: u32,
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<Text>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Bandwidth {

@@ -113,6 +113,7 @@ impl Compiler {
             caches: message.caches.iter().map(CacheRow::compile).collect::<Compiled<_>>()?,
             faults: message.faults.iter().map(requests::compile_fault).collect(),
             bandwidths: message.bandwidths.iter().map(requests::compile_bandwidth).collect(),
+            concurrencies: message.concurrencies.iter().map(requests::compile_concurrency).collect(),
             plugin_calls: message.plugin_calls.iter().map(PluginCall::compile).collect::<Compiled<_>>()?,
         })
     }

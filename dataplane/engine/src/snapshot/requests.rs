@@ -1,7 +1,7 @@
 //! Rows about what is known of a request: values with placeholders, `map`, log fields.
 
 use super::compiling::Compiler;
-use super::tables::{Alternatives, Assignment, BandwidthRow, FaultRow, VariableMatch};
+use super::tables::{Alternatives, Assignment, BandwidthRow, ConcurrencyRow, FaultRow, VariableMatch};
 use crate::exchange::texts::Text;
 use crate::exchange::{Exchange, Unknown};
 use crate::protocol;
@@ -111,6 +111,10 @@ pub(super) fn compile_fault(row: &protocol::Fault) -> FaultRow {
 
 pub(super) fn compile_bandwidth(row: &protocol::Bandwidth) -> BandwidthRow {
     BandwidthRow { bytes_per_second: row.bytes_per_second, free_bytes: row.free_bytes }
+}
+
+pub(super) fn compile_concurrency(row: &protocol::Concurrency) -> ConcurrencyRow {
+    ConcurrencyRow { requests_max: row.requests_max, key: Text::compile(row.key.as_ref()) }
 }
 
 pub(super) fn compile_map(compiler: &mut Compiler, row: &protocol::MapValues) -> Result<ValueMap, String> {

@@ -80,6 +80,7 @@ pub struct Rows {
     pub caches: Box<[CacheRow]>,
     pub faults: Box<[FaultRow]>,
     pub bandwidths: Box<[BandwidthRow]>,
+    pub concurrencies: Box<[ConcurrencyRow]>,
 }
 
 /// A row of Tables.faults; shares are of a million requests.
@@ -95,6 +96,12 @@ pub struct FaultRow {
 pub struct BandwidthRow {
     pub bytes_per_second: u64,
     pub free_bytes: u64,
+}
+
+/// A row of Tables.concurrencies.
+pub struct ConcurrencyRow {
+    pub requests_max: u32,
+    pub key: Text,
 }
 
 /// A pattern of Caddy's `path` matcher, in the form that its stars give it (matchers.go).

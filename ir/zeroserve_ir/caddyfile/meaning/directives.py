@@ -57,7 +57,7 @@ from zeroserve_ir.caddyfile.meaning.responding import (
     read_vars,
 )
 from zeroserve_ir.caddyfile.meaning.templating import read_templates
-from zeroserve_ir.caddyfile.meaning.traffic import read_bandwidth, read_cache, read_fault
+from zeroserve_ir.caddyfile.meaning.traffic import read_bandwidth, read_cache, read_concurrency, read_fault
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
@@ -191,6 +191,7 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "encode": read_encode,
     "templates": read_templates,
     "cache": read_cache,
+    "concurrency": read_concurrency,
     "copy_response": read_copy_response,
     "copy_response_headers": read_copy_response_headers,
     "error": read_error,

@@ -27,14 +27,12 @@ class Placed:
 DIRECTIVE_ORDER = (
     "tracing", "zeroserve_plugin", "map", "vars", "fs", "root", "log_append", "skip_log", "log_skip",
     "log_name", "header", "copy_response_headers", "request_body", "timeouts", "redir", "method",
-    "rewrite", "uri", "try_files", "rate_limit", "fault", "basicauth", "basic_auth", "forward_auth",
-    "request_header", "zeroserve_call", "encode", "bandwidth", "cache", "push", "intercept", "templates",
-    "invoke", "handle", "handle_path", "route", "abort", "error", "copy_response", "respond", "metrics",
-    "reverse_proxy", "php_fastcgi", "file_server", "acme_server",
+    "rewrite", "uri", "try_files", "rate_limit", "concurrency", "fault", "basicauth", "basic_auth",
+    "forward_auth", "request_header", "zeroserve_call", "encode", "bandwidth", "cache", "push", "intercept",
+    "templates", "invoke", "handle", "handle_path", "route", "abort", "error", "copy_response", "respond",
+    "metrics", "reverse_proxy", "php_fastcgi", "file_server", "acme_server",
 )  # fmt: skip
-"""Caddy's defaultDirectiveOrder, with ours: `rate_limit`, `fault`, `bandwidth`, `cache`, `zeroserve_*`.
-
-`order` changes a copy."""
+"""Caddy's defaultDirectiveOrder, with ours: traffic policies and `zeroserve_*`; `order` changes a copy."""
 
 EXCLUSIVE = ("handle", "rewrite", "root")
 """Directives of which the first that applies runs alone; groups are numbered in this order."""

@@ -1,4 +1,4 @@
-"""`cache`, `fault` and `bandwidth`, ours.
+"""`cache`, `fault`, `concurrency` and `bandwidth`, ours.
 
 In: the segment without its matcher. Out: the handler. Words are those that people know: `ttl`, `stale` and
 `key` of cache-handler (Souin), `delay` and `abort` of Envoy's fault filter, a rate and what is free of it as
@@ -16,6 +16,7 @@ from zeroserve_ir.caddyfile.meaning.blocks import read_ranges_unchecked
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     duration_ms,
+    integer,
     is_status,
     only_argument,
     refusal,
@@ -25,13 +26,14 @@ from zeroserve_ir.caddyfile.meaning.reading import (
 )
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
-from zeroserve_ir.tree_traffic import CacheTime, InjectFault, KeepAnswers, LimitBandwidth
+from zeroserve_ir.tree_traffic import CacheTime, InjectFault, KeepAnswers, LimitBandwidth, LimitConcurrency
 
 _CACHE = "cache [TTL] { ttl DURATION [STATUS…]; stale DURATION; key TEXT; max_size SIZE; purge RANGE… }"
 _FAULT = "fault [MATCHER] { delay DURATION [PERCENT]; abort STATUS [PERCENT] }"
 _BANDWIDTH = "bandwidth [MATCHER] RATE [FREE_SIZE]"
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%?")
 _MILLION = 1_000_000
+_REQUESTS_MAX = 1_000_000
 _DELAY_MS_MAX = 600_000
 _BYTES_PER_SECOND_MIN = 1024
 """Below, the engine's own deadline for slow answers would end them."""
@@ -111,6 +113,19 @@ def read_fault(segment: Segment, _: Reading) -> InjectFault:
             case other:
                 raise _unknown(other, "fault", inner, _FAULT)
     return InjectFault(delay_ms, delays, status, aborts)
+
+
+def read_concurrency(segment: Segment, _: Reading) -> LimitConcurrency:
+    """`concurrency MAX [KEY]`; the key is the client where none is written."""
+    refuse_block(segment)
+    if not 1 <= len(segment.arguments) <= 2:
+        raise wrong_count(segment, "concurrency [MATCHER] MAX [KEY]")
+    number = segment.arguments[0]
+    if not 0 < integer(number) <= _REQUESTS_MAX:
+        cure = f"write 1 to {_REQUESTS_MAX}"
+        raise refusal(Code.ZS0103, f"{number.text!r} is out of range", number, cure)
+    key = segment.arguments[1].text if len(segment.arguments) > 1 else "{http.vars.client_ip}"
+    return LimitConcurrency(integer(number), key)
 
 
 def read_bandwidth(segment: Segment, _: Reading) -> LimitBandwidth:

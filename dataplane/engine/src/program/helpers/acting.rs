@@ -5,8 +5,10 @@ use crate::cache::WantedCache;
 use crate::exchange::Unknown;
 use crate::exchange::answering::Wrapper;
 use crate::exchange::texts::USER_VARIABLE;
+use crate::occupancy;
 use crate::passwords;
 use crate::rates::{self, Verdict};
+use std::sync::Arc;
 
 /// A guest pointer and a length.
 type Range = (u64, u64);
@@ -153,6 +155,19 @@ pub fn draw_fault(vm: &mut Vm, index: u64) -> HelperResult {
     let id = vm.exchange().request_id;
     let draw = |of: u64| xxhash_rust::xxh64::xxh64(&id, index << 1 | of) % 1_000_000;
     Ok(u64::from(draw(0) < fault.delays) | u64::from(draw(1) < fault.aborts) << 1)
+}
+
+/// 1 where the key has no place left; a place is held until the exchange ends.
+pub fn limit_concurrency(vm: &mut Vm, index: u64) -> HelperResult {
+    let limit = row(&vm.tables().concurrencies, index)?;
+    let mut key = Vec::new();
+    vm.exchange().expand(&limit.key, Unknown::Empty, &mut key);
+    let host = vm.host().name.clone();
+    let Some(place) = occupancy::enter((host.as_bytes(), index as u32), &key, limit.requests_max) else {
+        return Ok(1);
+    };
+    vm.exchange().places.push(Arc::new(place));
+    Ok(0)
 }
 
 pub fn limit_bandwidth(vm: &mut Vm, index: u64) -> HelperResult {

@@ -278,6 +278,7 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_MATCH_EXPRESSION => expressing::match_expression(vm, r1),
         abi::HELPER_LIMIT_RATE => acting::limit_rate(vm, r1),
         abi::HELPER_USE_CACHE => acting::use_cache(vm, r1),
+        abi::HELPER_LIMIT_CONCURRENCY => acting::limit_concurrency(vm, r1),
         abi::HELPER_DRAW_FAULT => acting::draw_fault(vm, r1),
         abi::HELPER_LIMIT_BANDWIDTH => acting::limit_bandwidth(vm, r1),
         abi::HELPER_TRACE_REQUEST => acting::trace_request(vm, r1),
