@@ -71,8 +71,8 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _BOTH,
         Kind.DIRECTIVE,
-        "abort bandwidth basic_auth basicauth cache concurrency copy_response copy_response_headers encode error "
-        "fault forward_auth handle handle_errors intercept "
+        "abort bandwidth basic_auth basicauth cache concurrency copy_response copy_response_headers encode "
+        "error fault forward_auth handle handle_errors intercept "
         "handle_path header map method rate_limit redir request_body "
         "request_header respond reverse_proxy rewrite route tracing uri vars zeroserve_call "
         "zeroserve_plugin",
