@@ -8,6 +8,9 @@ use crate::limits::TIMER_TICK_MS;
 
 const SLOTS: u64 = 4096;
 const WORDS: usize = (SLOTS / 64) as usize;
+/// Emptied slots that are kept, and entries that one of them has room for.
+const SPARE_SLOTS: usize = 64;
+const SPARE_ENTRIES: usize = 256;
 
 /// What fires: the owner's key and the generation it had when it armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Entry {
 /// The wheel. Deadlines beyond its horizon (65 s) go once around and are put in again.
 pub struct Wheel {
     slots: Vec<Vec<Entry>>,
+    /// Emptied ones for slots to come: what every slot once held at most is not kept for each of them.
+    spare: Vec<Vec<Entry>>,
     occupied: [u64; WORDS],
     /// All ticks below this one have fired.
     tick: u64,
@@ -28,7 +33,7 @@ pub struct Wheel {
 impl Wheel {
     pub fn new(now_ms: u64) -> Wheel {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Wheel { slots, occupied: [0; WORDS], tick: now_ms / TIMER_TICK_MS }
+        Wheel { slots, spare: Vec::new(), occupied: [0; WORDS], tick: now_ms / TIMER_TICK_MS }
     }
 
     /// Fires at or up to one tick after `deadline_ms`.
@@ -51,8 +56,8 @@ impl Wheel {
                     false => self.arm(entry.key, entry.generation, entry.deadline_ms),
                 }
             }
-            if self.slots[slot].is_empty() {
-                self.slots[slot] = entries;
+            if self.spare.len() < SPARE_SLOTS && entries.capacity() <= SPARE_ENTRIES {
+                self.spare.push(entries);
             }
         }
         self.tick = self.tick.max(now + 1);
@@ -66,7 +71,11 @@ impl Wheel {
     fn put(&mut self, tick: u64, entry: Entry) {
         let slot = (tick % SLOTS) as usize;
         self.occupied[slot / 64] |= 1 << (slot % 64);
-        self.slots[slot].push(entry);
+        let entries = &mut self.slots[slot];
+        if entries.capacity() == 0 {
+            *entries = self.spare.pop().unwrap_or_default();
+        }
+        entries.push(entry);
     }
 
     /// The first tick from now on whose slot holds anything.
@@ -116,6 +125,20 @@ mod tests {
             assert_eq!(fire(&mut wheel, now), Vec::<u32>::new(), "at {now}");
         }
         assert_eq!(fire(&mut wheel, 300_016), vec![1]);
+    }
+
+    #[test]
+    fn what_slots_once_held_is_not_kept() {
+        let mut wheel = Wheel::new(0);
+        for round in 0..3 {
+            let begin_ms = round * SLOTS * TIMER_TICK_MS;
+            for tick in 0..SLOTS - 1 {
+                (0..20).for_each(|key| wheel.arm(key, 0, begin_ms + tick * TIMER_TICK_MS));
+            }
+            assert_eq!(fire(&mut wheel, begin_ms + SLOTS * TIMER_TICK_MS).len(), 20 * (SLOTS as usize - 1));
+        }
+        let kept: usize = wheel.slots.iter().chain(&wheel.spare).map(Vec::capacity).sum();
+        assert!(kept <= SPARE_SLOTS * SPARE_ENTRIES, "room for {kept} entries is kept");
     }
 
     #[test]

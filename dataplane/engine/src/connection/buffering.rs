@@ -76,13 +76,16 @@ impl Worker {
     pub fn write_buffered_body(&mut self, client: SocketId, may_chunk: bool, out: &mut Vec<u8>) {
         let Some(down) = self.downstream(client) else { return };
         let serving = &down.serving;
-        if serving.fastcgi || serving.withholds_body || serving.buffered.is_empty() {
+        if serving.fastcgi || serving.withholds_body {
             return;
         }
         match serving.chunked && may_chunk {
             false => out.extend_from_slice(&serving.buffered),
             true => {
-                chunked::write_chunk(&serving.buffered, out);
+                if !serving.buffered.is_empty() {
+                    chunked::write_chunk(&serving.buffered, out);
+                }
+                // Of an empty body, the end is all that there is.
                 if serving.request_done() {
                     out.extend_from_slice(chunked::LAST_CHUNK);
                 }
