@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 
 from zeroserve_ir.diagnostics import DiagnosticError
 
@@ -112,7 +112,8 @@ def build_parser(chosen: Command | None = None) -> argparse.ArgumentParser:
         description="Ingress controller and web server: Caddyfiles and Kubernetes objects, compiled to eBPF.",
         epilog="example: zeroserve run --config Caddyfile",
     )
-    parser.add_argument("--version", action="version", version=metadata.version("zeroserve-ingress"))
+    if chosen is None:
+        parser.add_argument("--version", action="version", version=_read_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         subparser = commands.add_parser(
@@ -127,6 +128,13 @@ def build_parser(chosen: Command | None = None) -> argparse.ArgumentParser:
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     return parser
+
+
+def _read_version() -> str:
+    # Loaded here: no command needs it, and it is a twelfth of a server's start.
+    from importlib import metadata  # noqa: PLC0415
+
+    return metadata.version("zeroserve-ingress")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from elftools.elf.elffile import ELFFile
-from elftools.elf.relocation import RelocationSection
-from elftools.elf.sections import SymbolTableSection
-
 from zeroserve_ir.plugins.faults import Fault, PluginError
 from zeroserve_ir.plugins.modules import HEAP_BYTES_MAX, OBJECT_BYTES_MAX
 from zeroserve_ir.program.isa import SLOT_BYTES
@@ -104,6 +100,11 @@ def read_object(content: bytes) -> ObjectFile:
 
 
 def _read(content: bytes) -> ObjectFile:
+    # Loaded with the first plugin: an eighth of the start of a server that has none.
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+    from elftools.elf.relocation import RelocationSection  # noqa: PLC0415
+    from elftools.elf.sections import SymbolTableSection  # noqa: PLC0415
+
     file: Any = ELFFile(io.BytesIO(content))
     header = file.header
     if header["e_machine"] != "EM_BPF" or not file.little_endian or file.elfclass != 64:
@@ -123,7 +124,8 @@ def _read(content: bytes) -> ObjectFile:
     if table.num_symbols() > SYMBOLS_MAX:
         raise PluginError(Fault.TOO_MANY_PARTS, f"{table.num_symbols()} symbols")
     symbols = tuple(_read_symbol(one, sections) for one in table.iter_symbols())
-    return ObjectFile(sections, symbols, _read_relocations(raw, sections, table_number, len(symbols)))
+    moving = [one for one in raw if isinstance(one, RelocationSection)]
+    return ObjectFile(sections, symbols, _read_relocations(moving, sections, table_number, len(symbols)))
 
 
 def _read_section(section: Any, file: bytes) -> Section:
@@ -170,7 +172,7 @@ def _read_relocations(
     total = 0
     for one in raw:
         target = one["sh_info"]
-        if not isinstance(one, RelocationSection) or not 0 < target < len(sections):
+        if not 0 < target < len(sections):
             continue
         if sections[target].kind not in (SectionKind.CODE, SectionKind.DATA):
             continue

@@ -63,7 +63,8 @@ impl Exchange {
     /// where a reader could take its first segment for a scheme or an authority.
     fn is_target_bare(&self) -> bool {
         let first = self.path.iter().skip(1).take_while(|&&byte| byte != b'/');
-        let mut plain = first.map(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+        let mut plain = first
+            .map(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%'));
         self.as_caddy && self.bare_bytes() == 1 && self.path.len() > 1 && plain.all(|plain| plain)
     }
 
