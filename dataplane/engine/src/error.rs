@@ -37,6 +37,8 @@ pub enum Failure {
     UpstreamTls,
     /// The upstream closed or reset before its response was complete.
     UpstreamClosed,
+    /// The upstream did not take the request up: REFUSED_STREAM, or GOAWAY with a lower stream.
+    StreamRefused,
     /// No response head, or no further bytes of the response or request body, within the deadline.
     UpstreamTimeout,
     /// The upstream's bytes are no strict HTTP/1.1 response.
@@ -63,7 +65,7 @@ impl Failure {
             Failure::UnwantedAnswer(_) => Fault::Upstream,
             Failure::Overloaded => Fault::Internal,
             Failure::UpstreamTls | Failure::UpstreamClosed | Failure::UpstreamTimeout => Fault::Upstream,
-            Failure::BadResponse(_) => Fault::Upstream,
+            Failure::BadResponse(_) | Failure::StreamRefused => Fault::Upstream,
             Failure::Exhausted | Failure::Program(_) => Fault::Internal,
         }
     }
@@ -78,7 +80,7 @@ impl Failure {
             Failure::NoEndpoint | Failure::Exhausted | Failure::Overloaded => 503,
             Failure::UnwantedAnswer(status) => status,
             Failure::ConnectTimeout | Failure::UpstreamTimeout => 504,
-            Failure::ConnectFailed | Failure::UpstreamTls => 502,
+            Failure::ConnectFailed | Failure::UpstreamTls | Failure::StreamRefused => 502,
             Failure::UpstreamClosed | Failure::BadResponse(_) | Failure::BodySpent => 502,
             Failure::Program(_) => 500,
         }
@@ -123,6 +125,7 @@ impl Failure {
             Failure::ConnectTimeout => "connect timed out",
             Failure::UpstreamTls => "upstream tls failed",
             Failure::UpstreamClosed => "upstream closed",
+            Failure::StreamRefused => "upstream refused the stream",
             Failure::UpstreamTimeout => "upstream timed out",
             Failure::Exhausted => "out of sockets",
             Failure::Overloaded => "too many requests under way",

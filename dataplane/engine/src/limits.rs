@@ -179,6 +179,18 @@ pub const HTTP2_STREAM_PENDING_BYTES_LOW: usize = 4 << 10;
 pub const HTTP2_GOAWAY_GRACE_MS: u64 = 1_000;
 /// Frames of one connection that were not handed to the kernel yet; above it streams wait.
 pub const HTTP2_PENDING_BYTES_HIGH: usize = 128 << 10;
+/// Streams of clients that share one connection to an endpoint, and requests that wait for one that is being opened; the
+/// endpoint's SETTINGS may say fewer. More open another connection.
+pub const HTTP2_UPSTREAM_STREAMS_MAX: u32 = 100;
+/// A shared connection whose requests hear nothing for so long is asked (PING) whether it is there.
+pub const HTTP2_PING_AFTER_MS: u64 = 20_000;
+/// Without an answer to PING for so long it is not.
+pub const HTTP2_PING_TIMEOUT_MS: u64 = 10_000;
+/// Between two PINGs without an answer's frame between them: gRPC servers end connections that ask more often than
+/// every 5 minutes.
+pub const HTTP2_PINGS_APART_MS: u64 = 310_000;
+/// Attempts of a request that endpoints did not take up (GOAWAY, REFUSED_STREAM) and that count as none.
+pub const REFUSALS_MAX: u8 = 3;
 
 /// Wheel granularity: deadlines are seconds; a late deadline by one tick harms nobody.
 pub const TIMER_TICK_MS: u64 = 16;

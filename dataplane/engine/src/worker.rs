@@ -21,6 +21,7 @@ use crate::snapshot::Snapshot;
 use crate::timers::{Entry, Wheel};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
+use crate::upstream::sharing::Shared;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ pub struct Worker {
     pub open_downstreams: u32,
     pub downstreams_max: u32,
     pub pool: Pool,
+    pub shared: Shared,
     pub wheel: Wheel,
     pub machine: Machine,
     pub snapshot: Arc<Snapshot>,
@@ -141,6 +143,7 @@ impl Worker {
             open_downstreams: 0,
             downstreams_max: (io.sockets_max() / 100 * DOWNSTREAM_SOCKETS_PERCENT).max(1),
             pool: Pool::default(),
+            shared: Shared::default(),
             wheel: Wheel::new(io.now().monotonic_ns / 1_000_000),
             machine: Machine::new()?,
             snapshot: context.snapshot,

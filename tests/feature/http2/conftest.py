@@ -16,6 +16,9 @@ from starting import ZEROSERVE, started
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+UNBOUNDED = (("grpc.max_receive_message_length", -1),)
+# Calls of `Wait` that their backend saw end.
+CANCELLED = threading.Semaphore(0)
 CADDYFILE = """{{
 	admin off
 	auto_https off
@@ -128,11 +131,27 @@ def _grpc_server() -> tuple[grpc.Server, int]:
         for request in requests:
             yield request.upper()
 
+    def count(request: bytes, _context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield from (str(number).encode() for number in range(int(request)))
+
+    def peer(_request: bytes, context: grpc.ServicerContext) -> bytes:
+        return context.peer().encode()
+
+    def wait(_request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        yield b"begun"
+        ended.wait(60)
+        CANCELLED.release()
+
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
         "Both": grpc.stream_stream_rpc_method_handler(both),
+        "Count": grpc.unary_stream_rpc_method_handler(count),
+        "Peer": grpc.unary_unary_rpc_method_handler(peer),
+        "Wait": grpc.unary_stream_rpc_method_handler(wait),
     }
-    server = grpc.server(futures.ThreadPoolExecutor(8))
+    server = grpc.server(futures.ThreadPoolExecutor(8), options=UNBOUNDED)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.Test", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -159,3 +178,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(ports, folder, backend, process.pid)
     server.stop(None)
     backend.listener.close()
+
+
+@pytest.fixture
+def channel(site: Site) -> Iterator[grpc.Channel]:
+    credentials = grpc.ssl_channel_credentials((site.folder / "tls.crt").read_bytes())
+    with grpc.secure_channel(f"localhost:{site.port}", credentials, options=UNBOUNDED) as channel:
+        yield channel
+
+
+@pytest.fixture
+def cancelled() -> threading.Semaphore:
+    """Released once for every call of `Wait` that ends at its backend."""
+    return CANCELLED

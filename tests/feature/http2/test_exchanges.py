@@ -87,13 +87,6 @@ def test_websocket_by_extended_connect(site) -> None:
     assert client.read_until(DATA, 1) == (END_STREAM, b"")
 
 
-@pytest.fixture
-def channel(site):
-    credentials = grpc.ssl_channel_credentials((site.folder / "tls.crt").read_bytes())
-    with grpc.secure_channel(f"localhost:{site.port}", credentials) as channel:
-        yield channel
-
-
 def test_grpc_unary_with_trailers(channel: grpc.Channel) -> None:
     call = channel.unary_unary("/grpc.Test/Unary")
     for size in (3, 100_000, 3):
@@ -124,3 +117,38 @@ def test_grpc_streams_both_ways_as_messages_come(channel: grpc.Channel) -> None:
         answers.append(answer)
         seen.release()
     assert answers == [f"MESSAGE {number}".encode() for number in range(20)]
+
+
+def test_grpc_streams_from_the_server_whole(channel: grpc.Channel) -> None:
+    numbers = channel.unary_stream("/grpc.Test/Count")(b"3000", timeout=60)
+    assert list(numbers) == [str(number).encode() for number in range(3000)]
+
+
+def test_grpc_messages_of_megabytes_pass_both_ways(channel: grpc.Channel) -> None:
+    message = bytes(range(256)) * (8 << 12)
+    assert channel.unary_unary("/grpc.Test/Unary")(message, timeout=60) == message[::-1]
+
+
+def test_grpc_calls_of_many_streams_share_one_connection_to_the_backend(channel: grpc.Channel) -> None:
+    peer = channel.unary_unary("/grpc.Test/Peer")
+    calls = [peer.future(b"", timeout=60) for _ in range(100)]
+    assert len({call.result() for call in calls}) == 1
+
+
+def test_a_cancelled_grpc_call_ends_at_its_backend_and_the_others_go_on(channel, cancelled) -> None:
+    stream = channel.unary_stream("/grpc.Test/Wait")
+    left, stays = stream(b"", timeout=60), stream(b"", timeout=60)
+    assert (next(left), next(stays)) == (b"begun", b"begun")
+    left.cancel()
+    assert cancelled.acquire(timeout=30)
+    assert channel.unary_unary("/grpc.Test/Unary")(b"abc", timeout=20) == b"cba"
+    assert stays.is_active()
+    stays.cancel()
+    assert cancelled.acquire(timeout=30)
+
+
+def test_a_grpc_deadline_ends_the_call_at_its_backend(channel, cancelled) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        list(channel.unary_stream("/grpc.Test/Wait")(b"", timeout=1))
+    assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert cancelled.acquire(timeout=30)

@@ -88,7 +88,7 @@ impl Worker {
     fn upstream_plain<I: Io>(&mut self, io: &mut I, upstream: SocketId, bytes: &[u8]) {
         let Some(up) = self.upstream(upstream) else { return };
         if up.multiplex.is_some() {
-            return self.call_frames(io, upstream, bytes);
+            return self.shared_frames(io, upstream, bytes);
         }
         match (up.phase, up.client) {
             (upstream::Phase::Head | upstream::Phase::Body | upstream::Phase::Held, Some(client)) => {

@@ -1,8 +1,8 @@
-//! An upstream connection that speaks HTTP/2: by ALPN, or in clear text (h2c) where the cluster says so. It serves one
-//! request at a time, as HTTP/1.1 connections do, and goes back to the pool in between; gRPC's trailers come through.
+//! One request on a stream of a shared HTTP/2 connection (`sharing`): its head and body go up, the answer and gRPC's
+//! trailers come down.
 //!
-//! Rule: an upstream's violation costs it the connection and its client gets a 502, or an answer that ends in the
-//! middle; a refused stream was not acted on and may be tried elsewhere (RFC 9113 8.7).
+//! Rule: a malformed answer costs its stream and its client gets a 502, or an answer that ends in the middle; a stream
+//! whose client does not read is not credited, and holds no other back.
 
 use crate::error::Failure;
 use crate::exchange::{Body, HTTP_2, HeaderSpan, ResponseHead};
@@ -11,233 +11,129 @@ use crate::http2::fields::Answer;
 use crate::http2::frames::Code;
 use crate::http2::hpack::decoder::FieldList;
 use crate::http2::hpack::encoder;
-use crate::http2::{Event, Multiplex, Role};
 use crate::limits::*;
 use crate::metrics::Histogram;
-use crate::ring::{Io, SocketId};
-use crate::tls::Session;
-use crate::upstream;
+use crate::ring::{End, Io, SocketId};
+use crate::upstream::Phase;
 use crate::worker::Worker;
 
 use super::caching::Verdict;
+use super::intercepting::HeldAnswer;
 use super::responding::Origin;
 
+/// What a head led to.
+enum Head {
+    /// An interim one.
+    Passed,
+    Begun,
+    /// The program sees it first.
+    Held,
+    /// What is kept is sent instead.
+    Instead,
+}
+
 impl Worker {
-    /// True where requests of this connection are streams.
-    pub fn calls_http2(&self, upstream: SocketId) -> bool {
-        self.upstreams
-            .get(upstream.index())
-            .is_some_and(|up| up.as_ref().is_some_and(|up| up.multiplex.is_some()))
-    }
-
-    /// A connection is ready: it speaks HTTP/2 where TLS agreed on it, or the cluster's endpoints take it in clear text.
-    pub fn choose_protocol(&mut self, client: SocketId, upstream: SocketId) {
-        let now_ms = self.now_ms();
-        let clear = self.cluster_timeout(client, |state| u64::from(state.http2), 0) != 0;
-        let Some(up) = self.upstream(upstream) else { return };
-        if up.multiplex.is_none() && up.session.as_ref().map_or(clear, Session::is_http2) {
-            up.multiplex = Some(Box::new(Multiplex::new(Role::Client, now_ms)));
-        }
-    }
-
     /// Sends a request's head, which was written for HTTP/1.1, on a stream of its own. False: no stream is left.
-    pub fn call_http2(&mut self, client: SocketId, upstream: SocketId, head: &[u8], end: bool) -> bool {
+    pub fn call_http2(&mut self, client: SocketId, call: SocketId, head: &[u8], end: bool) -> bool {
         let trailers = self.downstream(client).is_some_and(|down| down.serving.takes_trailers);
-        let Some(up) = self.upstream(upstream) else { return false };
+        let Some(connection) = self.link_mut(call).map(|link| link.connection) else { return false };
+        let Some(up) = self.upstream(connection).filter(|up| up.phase == Phase::Multiplex) else {
+            return false;
+        };
         let secure = up.session.is_some();
         let Some(multiplex) = up.multiplex.as_deref_mut() else { return false };
-        let Some(id) = multiplex.open(upstream.0) else { return false };
-        up.stream_id = id;
+        let Some(id) = multiplex.open(call.0) else { return false };
         let mut block = Vec::with_capacity(head.len());
         encode_request(head, secure, trailers, &mut block);
         multiplex.send_head(id, &block, end);
-        self.mark_multiplex(upstream);
+        if let Some(link) = self.link_mut(call) {
+            link.id = id;
+        }
+        self.note_opened(connection);
+        self.mark_multiplex(connection);
         true
     }
 
-    /// Body bytes of the request; `end` with the last.
-    pub fn call_data<I: Io>(&mut self, io: &I, upstream: SocketId, data: &[u8], end: bool) {
-        let pending = io.pending(upstream);
-        let Some(up) = self.upstream(upstream) else { return };
-        let id = up.stream_id;
-        let Some(multiplex) = up.multiplex.as_deref_mut() else { return };
-        let room = multiplex.out.len() + pending < HTTP2_PENDING_BYTES_HIGH;
-        if !data.is_empty() || end {
-            multiplex.send_data(id, data, end, room);
-        }
-        self.mark_multiplex(upstream);
+    fn client_of(&mut self, call: SocketId) -> Option<SocketId> {
+        self.upstream(call)?.client
     }
 
-    /// Frames of an upstream.
-    pub fn call_frames<I: Io>(&mut self, io: &mut I, upstream: SocketId, bytes: &[u8]) {
-        let now_ms = self.now_ms();
-        let Some(up) = self.upstream(upstream) else { return };
-        let mut held = std::mem::take(&mut up.input);
-        held.extend_from_slice(bytes);
-        let mut at = 0;
-        if let Some(multiplex) = up.multiplex.as_deref_mut() {
-            multiplex.budget.fill(now_ms);
+    /// The head of an answer, or an interim one; its fields are in the connection's `fields`.
+    pub fn call_head<I: Io>(&mut self, io: &mut I, call: SocketId, id: u32, end: bool) {
+        let Some(client) = self.client_of(call) else { return };
+        let Some((multiplex, _)) = self.stream_of(call) else { return };
+        let fields = std::mem::take(&mut multiplex.fields);
+        let result = self.take_call_head(io, client, call, (id, end), &fields);
+        if let Some((multiplex, _)) = self.stream_of(call) {
+            multiplex.fields = fields;
         }
-        self.mark_multiplex(upstream);
-        loop {
-            let Some(multiplex) = self.multiplex(upstream) else { return };
-            let step = match multiplex.receive(&held, &mut at) {
-                Ok(None) => break,
-                Ok(Some(event)) => self.call_event(io, upstream, event, &held),
-                Err(violation) => Err(Failure::BadResponse(violation.rule)),
-            };
-            if let Err(failure) = step {
-                if let Some(multiplex) = self.multiplex(upstream) {
-                    multiplex.end(Code::Protocol);
-                }
-                return self.call_failed(io, upstream, failure);
-            }
-        }
-        held.drain(..at);
-        let Some(up) = self.upstream(upstream) else { return };
-        up.input = held;
-        if let (upstream::Phase::Body, Some(client)) = (up.phase, up.client) {
-            self.hold_back(io, client, upstream);
+        match result {
+            Ok(Head::Passed) => {}
+            Ok(Head::Instead) => self.answer_instead(io, client, call, end),
+            Ok(Head::Held) => self.show_answer(io, client, call, &[]),
+            Ok(Head::Begun) if end => self.answer_done(io, client, call, true),
+            Ok(Head::Begun) => self.hold_back(io, client, call),
+            Err(failure) => self.attempt_failed(io, call, failure),
         }
     }
 
-    fn call_failed<I: Io>(&mut self, io: &mut I, upstream: SocketId, failure: Failure) {
-        let serving = self.upstream(upstream).is_some_and(|up| up.client.is_some());
-        match serving {
-            true => self.attempt_failed(io, upstream, failure),
-            false => self.close_upstream(io, upstream),
-        }
-    }
-
-    fn call_event<I: Io>(
-        &mut self,
-        io: &mut I,
-        upstream: SocketId,
-        event: Event,
-        input: &[u8],
-    ) -> Result<(), Failure> {
-        let Some(up) = self.upstream(upstream) else { return Ok(()) };
-        let client = up.client;
-        match (event, client) {
-            (Event::Head { id, end }, Some(client)) => {
-                up.answering = true;
-                self.call_head(io, client, upstream, id, end)?;
-            }
-            (Event::Data { id, bytes, end, .. }, Some(client)) => {
-                if let Some(multiplex) = up.multiplex.as_deref_mut() {
-                    multiplex.credit(id, bytes.len());
-                }
-                let data = &input[bytes];
-                self.send_written(io, client, |worker, out| {
-                    worker.write_answer_data(client, data, out);
-                    match worker.downstream(client) {
-                        Some(down) if !end => down.serving.write_pause(out),
-                        _ => worker.write_answer_end(client, out),
-                    }
-                });
-                if end {
-                    self.answer_done(io, client, upstream, true);
-                }
-            }
-            (Event::Trailers { .. }, Some(client)) => {
-                self.take_trailers(client, upstream);
-                self.send_written(io, client, |worker, out| worker.write_answer_end(client, out));
-                self.answer_done(io, client, upstream, true);
-            }
-            (Event::Reset { code, .. }, Some(_)) => {
-                return Err(match code == Code::RefusedStream as u32 {
-                    true => Failure::ConnectFailed,
-                    false => Failure::UpstreamClosed,
-                });
-            }
-            (Event::GoingAway { last, .. }, client) => {
-                up.going_away = true;
-                let lost = client.is_some() && up.stream_id > last;
-                if lost {
-                    return Err(Failure::ConnectFailed);
-                }
-                if client.is_none() {
-                    self.close_upstream(io, upstream);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn call_head<I: Io>(
+    fn take_call_head<I: Io>(
         &mut self,
         io: &mut I,
         client: SocketId,
-        upstream: SocketId,
-        id: u32,
-        end: bool,
-    ) -> Result<(), Failure> {
-        let now_ns = self.now().monotonic_ns;
-        let Some(up) = self.upstream(upstream) else { return Ok(()) };
-        let Some(multiplex) = up.multiplex.as_deref_mut() else { return Ok(()) };
-        let fields = std::mem::take(&mut multiplex.fields);
-        let answer = match Answer::read(&fields) {
+        call: SocketId,
+        (id, end): (u32, bool),
+        fields: &FieldList,
+    ) -> Result<Head, Failure> {
+        let answer = match Answer::read(fields) {
             Ok(answer) if !fields.too_large => answer,
             _ => return Err(Failure::BadResponse("malformed answer of HTTP/2")),
         };
+        let Some(up) = self.upstream(call) else { return Ok(Head::Passed) };
+        up.answering = true;
         if answer.status < 200 {
             up.interim_responses += 1;
             return match up.interim_responses > INTERIM_RESPONSES_MAX {
                 true => Err(Failure::BadResponse("too many interim responses")),
-                false => Ok(()),
+                false => Ok(Head::Passed),
             };
         }
-        let asked_head = self.downstream(client).is_some_and(|down| down.serving.head_method);
-        let Some(up) = self.upstream(upstream) else { return Ok(()) };
-        let requested_ns = up.requested_ns;
-        up.body = BodyDecoder::Empty;
-        up.persistent = !up.going_away;
-        up.phase = upstream::Phase::Body;
-        let bodiless = asked_head || answer.status == 204 || answer.status == 304;
-        if let Some(multiplex) = up.multiplex.as_deref_mut()
+        up.body = if end { BodyDecoder::Empty } else { BodyDecoder::UntilClose };
+        up.phase = Phase::Body;
+        let Some(down) = self.downstream(client) else { return Ok(Head::Passed) };
+        let (asks_head, head_method) = (down.serving.asks_head, down.serving.head_method);
+        let bodiless = asks_head || answer.status == 204 || answer.status == 304;
+        if end && !bodiless && answer.length.is_some_and(|length| length > 0) {
+            return Err(Failure::BadResponse("content-length without a body"));
+        }
+        if let Some((multiplex, _)) = self.stream_of(call)
             && let Some(stream) = multiplex.streams.get_mut(id)
         {
             stream.length_left = if bodiless { None } else { answer.length };
         }
-        if end && !bodiless && answer.length.is_some_and(|length| length > 0) {
-            return Err(Failure::BadResponse("content-length without a body"));
-        }
         let body = match (answer.length, end) {
+            // Its length is that of a body that does not come.
+            _ if asks_head && !head_method => Body::Length(0),
             (Some(length), _) if answer.status != 204 => Body::Length(length),
+            (_, true) if !bodiless => Body::Length(0),
             (_, true) => Body::Unframed,
             _ => Body::Chunked,
         };
-        let body = if end && !bodiless && answer.length.is_none() { Body::Length(0) } else { body };
-        let latency_ns = now_ns - requested_ns;
-        self.metrics.observe(Histogram::UpstreamResponse, latency_ns);
-        let verdict = self.judge_call(client, &fields, answer.status, body);
-        let (status, body) = match verdict {
-            Verdict::Pass => (answer.status, body),
-            Verdict::NotModified => (304, Body::Unframed),
+        let spans = spans_of(fields);
+        let mut head =
+            ResponseHead { status: answer.status, reason: b"", http_minor: HTTP_2, headers: &spans };
+        let mut body = body;
+        match self.judge_call(client, &head, body) {
+            Verdict::Pass => {}
+            Verdict::NotModified => (head.status, body) = (304, Body::Unframed),
             Verdict::Instead => {
-                self.note_answer(client, answer.status, latency_ns);
-                self.answer_instead(io, client, upstream, end);
-                return Ok(());
-            }
-        };
-        if self.downstream(client).is_some_and(|down| down.serving.judges_answers()) {
-            let spans = spans_of(&fields);
-            if let Some(exchange) = self.downstream(client).and_then(|down| down.exchange.as_mut()) {
-                exchange.keep_upstream_answer(&ResponseHead {
-                    status: answer.status,
-                    reason: b"",
-                    http_minor: HTTP_2,
-                    headers: &spans,
-                });
-            }
-            if self.is_unwanted_answer(client, answer.status, latency_ns) {
-                return Err(Failure::UnwantedAnswer(answer.status));
+                self.observe_answer(client, call, answer.status);
+                return Ok(Head::Instead);
             }
         }
-        self.note_answer(client, answer.status, latency_ns);
-        let spans = spans_of(&fields);
-        let head = ResponseHead { status, reason: b"", http_minor: HTTP_2, headers: &spans };
+        if self.judge_answer(client, call, &head, body)? {
+            return Ok(Head::Held);
+        }
         self.send_written(io, client, |worker, out| {
             let origin = Origin::Upstream { head: &head, body, ahead: 0, switches: None };
             worker.write_answer_head(client, origin, out);
@@ -245,37 +141,115 @@ impl Worker {
                 worker.write_answer_end(client, out);
             }
         });
-        drop(spans);
-        if let Some(multiplex) = self.multiplex(upstream) {
-            multiplex.fields = fields;
-        }
-        if end {
-            self.answer_done(io, client, upstream, true);
-        }
-        Ok(())
+        Ok(Head::Begun)
     }
 
     /// What the cache says to an answer's head.
-    fn judge_call(&mut self, client: SocketId, fields: &FieldList, status: u16, body: Body) -> Verdict {
+    fn judge_call(&mut self, client: SocketId, head: &ResponseHead, body: Body) -> Verdict {
         let now = (self.now_ms(), self.now().unix_ms);
         let Some(down) = self.downstream(client) else { return Verdict::Pass };
-        let Some(exchange) = down.exchange.as_mut().filter(|_| down.serving.caching.is_some()) else {
-            return Verdict::Pass;
-        };
-        let spans = spans_of(fields);
-        let head = ResponseHead { status, reason: b"", http_minor: HTTP_2, headers: &spans };
-        down.serving.judge_kept(exchange, &head, body, now)
+        match down.exchange.as_mut().filter(|_| down.serving.caching.is_some()) {
+            Some(exchange) => down.serving.judge_kept(exchange, head, body, now),
+            None => Verdict::Pass,
+        }
     }
 
-    /// Trailers go on to the client.
-    fn take_trailers(&mut self, client: SocketId, upstream: SocketId) {
-        let Worker { upstreams, downstreams, .. } = self;
-        if let (Some(Some(up)), Some(Some(down))) =
-            (upstreams.get_mut(upstream.index()), downstreams.get_mut(client.index()))
-            && let Some(multiplex) = up.multiplex.as_deref()
-        {
-            down.serving.take_trailers(multiplex.fields.iter());
+    fn observe_answer(&mut self, client: SocketId, call: SocketId, status: u16) {
+        let now_ns = self.now().monotonic_ns;
+        let latency_ns = self.upstream(call).map_or(0, |up| now_ns - up.requested_ns);
+        self.metrics.observe(Histogram::UpstreamResponse, latency_ns);
+        self.note_answer(client, status, latency_ns);
+    }
+
+    /// Reports an answer; true where the program is to see it first. Fails where its route wants another.
+    fn judge_answer(
+        &mut self,
+        client: SocketId,
+        call: SocketId,
+        head: &ResponseHead,
+        body: Body,
+    ) -> Result<bool, Failure> {
+        let now_ns = self.now().monotonic_ns;
+        let latency_ns = self.upstream(call).map_or(0, |up| now_ns - up.requested_ns);
+        self.metrics.observe(Histogram::UpstreamResponse, latency_ns);
+        let Some(down) = self.downstream(client) else { return Ok(false) };
+        let (serving, Some(exchange)) = (&mut down.serving, down.exchange.as_mut()) else { return Ok(false) };
+        let wanted = serving.host.as_ref().is_some_and(|host| host.proxy(serving.row).response_entry != 0);
+        let (is_seen, is_judged) = (wanted || exchange.has_interceptions(), serving.judges_answers());
+        if is_seen || is_judged {
+            exchange.keep_upstream_answer(head);
         }
+        if is_seen {
+            serving.held = Some(Box::new(HeldAnswer::upstream(head, body)));
+        }
+        if is_judged && self.is_unwanted_answer(client, head.status, latency_ns) {
+            return Err(Failure::UnwantedAnswer(head.status));
+        }
+        self.note_answer(client, head.status, latency_ns);
+        if is_seen && let Some(up) = self.upstream(call) {
+            up.phase = Phase::Held;
+        }
+        Ok(is_seen)
+    }
+
+    /// Body bytes of an answer; `end` with the last.
+    pub fn call_bytes<I: Io>(&mut self, io: &mut I, call: SocketId, data: &[u8], end: bool) {
+        let Some(client) = self.client_of(call) else { return };
+        let held_back = self.is_held_back(client);
+        let Some(up) = self.upstream(call) else { return };
+        if let Some(link) = up.stream.as_deref_mut() {
+            link.held += data.len();
+        }
+        if up.phase == Phase::Held || held_back {
+            up.input.extend_from_slice(data);
+            up.ended = end.then_some(End::Finished);
+            return;
+        }
+        self.send_written(io, client, |worker, out| {
+            worker.write_answer_data(client, data, out);
+            match worker.downstream(client) {
+                Some(down) if !end => down.serving.write_pause(out),
+                _ => worker.write_answer_end(client, out),
+            }
+        });
+        if end {
+            return self.answer_done(io, client, call, true);
+        }
+        self.hold_back(io, client, call);
+        self.credit_used(call, 0);
+    }
+
+    /// The answer's end, with trailers for the client.
+    pub fn call_trailers<I: Io>(&mut self, io: &mut I, call: SocketId) {
+        let Some(client) = self.client_of(call) else { return };
+        let Some((multiplex, _)) = self.stream_of(call) else { return };
+        let fields = std::mem::take(&mut multiplex.fields);
+        if let Some(down) = self.downstream(client) {
+            down.serving.take_trailers(fields.iter());
+        }
+        if let Some((multiplex, _)) = self.stream_of(call) {
+            multiplex.fields = fields;
+        }
+        let held_back = self.is_held_back(client);
+        let Some(up) = self.upstream(call) else { return };
+        if up.phase == Phase::Held || held_back {
+            up.ended = Some(End::Finished);
+            return;
+        }
+        self.send_written(io, client, |worker, out| worker.write_answer_end(client, out));
+        self.answer_done(io, client, call, true);
+    }
+
+    /// The stream ended badly, by the endpoint or by what it sent.
+    pub fn call_reset<I: Io>(&mut self, io: &mut I, call: SocketId, code: u32) {
+        let Some(up) = self.upstream(call) else { return };
+        // Whatever it meant, the connection stands: this is no idle one that closed.
+        up.reused = false;
+        let failure = match code == Code::RefusedStream as u32 {
+            true => Failure::StreamRefused,
+            false => Failure::UpstreamClosed,
+        };
+        self.attempt_failed(io, call, failure);
     }
 }
 

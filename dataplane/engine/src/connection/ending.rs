@@ -4,6 +4,7 @@ use super::accepting::or_default;
 use super::{Phase, Waiting};
 use crate::access_log::Outcome;
 use crate::error::Failure;
+use crate::http2::Code;
 use crate::limits::*;
 use crate::ring::addresses::read_clock;
 use crate::ring::{Close, End, Io, SocketId};
@@ -232,6 +233,9 @@ impl Worker {
             down.serving.upstream = None;
             down.serving.blocked = false;
         }
+        if self.is_stream(upstream) {
+            return self.end_call(io, upstream, Code::Cancel);
+        }
         let Worker { upstreams, pool, .. } = self;
         let Some(Some(up)) = upstreams.get_mut(upstream.index()) else { return };
         up.client = None;
@@ -253,6 +257,13 @@ impl Worker {
     }
 
     pub fn close_upstream<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
+        if self.is_stream(upstream) {
+            return self.end_call(io, upstream, Code::Cancel);
+        }
+        if self.pass_dialled_on(upstream) {
+            return;
+        }
+        self.unlist(upstream);
         let Worker { upstreams, pool, .. } = self;
         if let Some(Some(up)) = upstreams.get_mut(upstream.index())
             && up.phase != upstream::Phase::Closing

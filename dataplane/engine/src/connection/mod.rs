@@ -30,6 +30,7 @@ pub mod receiving;
 pub mod responding;
 pub mod retrying;
 pub mod sending_kept;
+pub mod sharing;
 mod streaming;
 pub mod streams;
 mod templating;
@@ -233,6 +234,8 @@ pub struct Serving {
     pub held: Option<Box<HeldAnswer>>,
     /// The head of an answer whose body its caller has went out.
     pub begun: bool,
+    /// Times that an endpoint did not take the request up.
+    pub refusals: u8,
     /// Proxy calls so far, each of which may have attempts.
     pub proxy_calls: u8,
     /// The upstream gets none of the client's body on this connection: it gets no body, or another one.
@@ -356,6 +359,7 @@ impl Default for Serving {
             filters: BodyFilters::default(),
             held: None,
             begun: false,
+            refusals: 0,
             proxy_calls: 0,
             withholds_body: false,
             asks_head: false,

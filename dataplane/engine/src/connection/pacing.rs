@@ -84,7 +84,7 @@ impl Worker {
 
     /// Bytes that came while the answer was held back go on, as far as they may. True: that is all for now.
     fn pass_held_bytes<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) -> bool {
-        let Some(up) = self.upstream(upstream).filter(|up| up.multiplex.is_none()) else { return false };
+        let Some(up) = self.upstream(upstream) else { return false };
         let held = std::mem::take(&mut up.input);
         for (index, piece) in held.chunks(PIECE_BYTES).enumerate() {
             self.answer_bytes(io, client, upstream, piece);

@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::exchange::{Body, Connection, Exchange, Framing};
 use crate::fastcgi::records;
 use crate::http1::chunked;
+use crate::http2::Code;
 use crate::limits::*;
 use crate::metrics::Counter;
 use crate::proxy_protocol;
@@ -20,6 +21,7 @@ use crate::upstream::pool::PoolKey;
 use crate::upstream::{self, Upstream};
 use crate::worker::Worker;
 use rustls_pki_types::ServerName;
+use std::sync::atomic::Ordering;
 
 impl Worker {
     /// The program chose row `row` of the host's proxy calls.
@@ -101,10 +103,17 @@ impl Worker {
         tried.push(endpoint.key);
         serving.upstream_address = Some(endpoint.address);
         let key = PoolKey { endpoint: endpoint.key, name };
-        let pooled = reuse && state.proxy_protocol == 0 && !serving.stream;
+        let may_share = state.proxy_protocol == 0 && !serving.stream;
+        let is_clear = key.name.is_none();
+        let multiplexes = may_share
+            && if is_clear { state.http2 } else { endpoint.streams_max.load(Ordering::Relaxed) > 0 };
+        if multiplexes && let Some((connection, room)) = self.find_shared(&key, reuse) {
+            return self.join(io, socket, connection, room);
+        }
+        let pooled = reuse && may_share && !(multiplexes && is_clear);
         match if pooled { self.pool.take(&key) } else { None } {
             Some(pooled) => self.reuse(io, socket, pooled),
-            None => self.dial(io, socket, endpoint, key),
+            None => self.dial(io, socket, endpoint, key, multiplexes),
         }
     }
 
@@ -143,14 +152,27 @@ impl Worker {
         self.send_request(io, socket, pooled);
     }
 
-    fn dial<I: Io>(&mut self, io: &mut I, socket: SocketId, endpoint: EndpointRef, key: PoolKey) {
+    /// `multiplexes`: other requests may wait for this connection to share it.
+    fn dial<I: Io>(
+        &mut self,
+        io: &mut I,
+        socket: SocketId,
+        endpoint: EndpointRef,
+        key: PoolKey,
+        multiplexes: bool,
+    ) {
         let timeout_ms = self.cluster_timeout(socket, |state| state.connect_timeout_ms, CONNECT_TIMEOUT_MS);
         let Some(upstream) = io.connect(&endpoint.address) else {
             return self.fail(io, socket, Failure::Exhausted);
         };
         self.metrics.add(Counter::UpstreamConnects, 1);
         let generation = self.next_generation();
-        self.insert_upstream(upstream, Upstream::new(generation, socket, endpoint, key));
+        if multiplexes {
+            self.shared.add(&key, upstream);
+        }
+        let mut dialled = Upstream::new(generation, socket, endpoint, key);
+        dialled.listed = multiplexes;
+        self.insert_upstream(upstream, dialled);
         if let Some(down) = self.downstream(socket) {
             down.serving.upstream = Some(upstream);
         }
@@ -228,12 +250,13 @@ impl Worker {
         if self.downstream(client).is_some_and(|down| down.serving.stream) {
             return self.stream_ready(io, client, upstream);
         }
-        self.choose_protocol(client, upstream);
-        self.send_request(io, client, upstream);
+        if !self.begin_shared(io, client, upstream) {
+            self.send_request(io, client, upstream);
+        }
         self.advance_input(io, client);
     }
 
-    fn send_request<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
+    pub fn send_request<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
         let now_ns = self.now().monotonic_ns;
         let mut message = std::mem::take(&mut self.scratch.message);
         message.clear();
@@ -268,21 +291,21 @@ impl Worker {
             serving.asks_head = message.starts_with(b"HEAD ");
         }
         let head_bytes = message.len();
-        let sent = io.sent(upstream);
+        let sent = self.sent(io, upstream);
         if let Some(up) = self.upstream(upstream) {
             up.begin(now_ns, sent);
         }
         if fastcgi {
             self.write_fastcgi_request(client, upstream, &mut message);
         }
-        let http2 = self.calls_http2(upstream);
+        let http2 = self.is_stream(upstream);
         self.write_buffered_body(client, !http2, &mut message);
         let sent = match http2 {
             true => {
                 let (head, body) = message.split_at(head_bytes);
                 let opened = self.call_http2(client, upstream, head, done && body.is_empty());
                 if opened && !body.is_empty() {
-                    self.call_data(io, upstream, body, done);
+                    self.write_stream(io, upstream, 0, body, done, &[]);
                 }
                 opened
             }
@@ -293,7 +316,7 @@ impl Worker {
         };
         self.scratch.message = message;
         if !sent {
-            return self.attempt_failed(io, upstream, Failure::ConnectFailed);
+            return self.attempt_failed(io, upstream, Failure::StreamRefused);
         }
         if interim {
             // Expect is ours to answer, hop by hop (RFC 9110 10.1.1): the route has accepted the request by now.
@@ -337,14 +360,14 @@ impl Worker {
     /// Ends a body whose length was not known.
     pub fn end_upstream_body<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
         let fastcgi = self.upstream(upstream).is_some_and(|up| up.cgi.is_some());
-        match self.calls_http2(upstream) {
+        match self.is_stream(upstream) {
             false if fastcgi => {
                 let mut end = Vec::new();
                 records::write_stdin_end(&mut end);
                 self.send_upstream(io, upstream, &end);
             }
             false => self.send_upstream(io, upstream, chunked::LAST_CHUNK),
-            true => self.call_data(io, upstream, &[], true),
+            true => self.write_stream(io, upstream, 0, &[], true, &[]),
         }
     }
 
@@ -352,10 +375,25 @@ impl Worker {
     pub fn attempt_failed<I: Io>(&mut self, io: &mut I, upstream: SocketId, failure: Failure) {
         let Some(up) = self.upstream(upstream) else { return };
         let (client, reused, answering) = (up.client.take(), up.reused, up.answering);
-        up.phase = upstream::Phase::Closing;
-        up.count(false);
-        io.close(upstream, Close::Now);
-        let Some(client) = client else { return };
+        let waiting = std::mem::take(&mut up.waiting);
+        match up.stream.is_some() {
+            true => self.end_call(io, upstream, Code::Cancel),
+            false => {
+                up.phase = upstream::Phase::Closing;
+                up.count(false);
+                self.unlist(upstream);
+                io.close(upstream, Close::Now);
+            }
+        }
+        if let Some(client) = client {
+            self.client_failed(io, client, failure, reused && !answering);
+        }
+        self.fail_calls(io, upstream, waiting, failure);
+    }
+
+    /// The attempt of this client failed, its upstream is gone. `unanswered`: on a connection that had served before, with
+    /// no byte of an answer.
+    fn client_failed<I: Io>(&mut self, io: &mut I, client: SocketId, failure: Failure, unanswered: bool) {
         let Some(down) = self.downstream(client) else { return };
         if down.phase != Phase::Serving {
             return self.abort(io, client);
@@ -364,7 +402,7 @@ impl Worker {
         down.serving.blocked = false;
         down.serving.filling = None;
         down.serving.last_failure = Some(failure);
-        let stale = failure == Failure::UpstreamClosed && reused && !answering && down.serving.replayable;
+        let stale = failure == Failure::UpstreamClosed && unanswered && down.serving.replayable;
         if down.serving.answered {
             return self.fail(io, client, failure);
         }
@@ -375,7 +413,7 @@ impl Worker {
             down.serving.tried.pop();
             self.metrics.add(Counter::UpstreamRetries, 1);
             self.try_endpoint(io, client, false);
-        } else {
+        } else if failure != Failure::StreamRefused || !self.place_refused(io, client) {
             self.report_attempt(client, Attempt::Failed);
             self.metrics.add(Counter::UpstreamConnectFailures, u64::from(failure.nothing_was_sent()));
             let unwanted = matches!(failure, Failure::UnwantedAnswer(_));
@@ -404,6 +442,7 @@ impl Worker {
             upstream::Phase::Body => self.answer_ended(io, upstream, end),
             upstream::Phase::Held => up.ended = Some(end),
             upstream::Phase::Idle => self.close_upstream(io, upstream),
+            upstream::Phase::Multiplex => self.end_shared(io, upstream, Failure::UpstreamClosed),
             upstream::Phase::Tunnel => self.tunnel_upstream_ended(io, upstream, end),
             upstream::Phase::Closing => {
                 if end == End::Reset {

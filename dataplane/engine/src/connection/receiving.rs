@@ -265,11 +265,13 @@ impl Worker {
         let upstream = serving.upstream?;
         let mut message = std::mem::take(&mut self.scratch.message);
         message.clear();
-        let http2 = self.calls_http2(upstream);
+        let http2 = self.is_stream(upstream);
         let (outcome, consumed) = self.frame_body(socket, bytes, !http2, &mut message);
         if outcome.is_ok() && http2 {
             let done = self.downstream(socket).is_some_and(|down| down.serving.request_done());
-            self.call_data(io, upstream, &message, done);
+            if done || !message.is_empty() {
+                self.write_stream(io, upstream, 0, &message, done, &[]);
+            }
         } else if outcome.is_ok() && !message.is_empty() {
             self.send_upstream(io, upstream, &message);
         }
@@ -360,6 +362,9 @@ impl Worker {
 
     /// The upstream took enough: the client's body or tunnel goes on.
     pub fn upstream_drained<I: Io>(&mut self, io: &mut I, upstream: SocketId) {
+        if self.upstream(upstream).is_some_and(|up| up.multiplex.is_some()) {
+            return self.mark_multiplex(upstream);
+        }
         let Some(client) = self.upstream(upstream).and_then(|up| up.client) else { return };
         let Some(down) = self.downstream(client) else { return };
         if down.serving.blocked {

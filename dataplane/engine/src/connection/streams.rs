@@ -78,12 +78,7 @@ impl Worker {
     /// More waits than the other side should add to.
     pub fn is_full<I: Io>(&mut self, io: &I, socket: SocketId) -> bool {
         match self.is_stream(socket) {
-            false => {
-                let queued = self
-                    .upstream(socket)
-                    .and_then(|up| up.multiplex.as_ref().map(|multiplex| multiplex.queued(up.stream_id)));
-                io.pending(socket) + queued.unwrap_or(0) > PENDING_OUTPUT_BYTES_HIGH
-            }
+            false => io.pending(socket) > PENDING_OUTPUT_BYTES_HIGH,
             true => self.pending(io, socket) > HTTP2_STREAM_PENDING_BYTES_HIGH,
         }
     }

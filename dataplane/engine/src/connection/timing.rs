@@ -100,6 +100,7 @@ impl Worker {
             // The program decides, and nobody waits for this upstream.
             upstream::Phase::Held => self.set_upstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS),
             upstream::Phase::Idle => self.close_upstream(io, socket),
+            upstream::Phase::Multiplex => self.shared_timer(io, socket, now_ms),
             // Whoever owns the tunnel watches over it.
             upstream::Phase::Tunnel => {}
             upstream::Phase::Closing => io.close(socket, Close::Now),

@@ -223,6 +223,7 @@ fn a_call_changes_what_goes_up_for_that_call_only() {
         name: "".into(),
         plain: true,
         active: 0.into(),
+        streams_max: 0.into(),
     };
     exchange.upstream = Some(endpoint.into());
     for _ in 0..2 {

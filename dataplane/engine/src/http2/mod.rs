@@ -37,3 +37,6 @@ impl Violation {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod client_tests;

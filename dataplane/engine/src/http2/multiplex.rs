@@ -6,7 +6,7 @@ use super::frames::{self, Code};
 use super::hpack::decoder::{Decoder, FieldList};
 use super::settings::{self, PeerSettings, WINDOW_BYTES_DEFAULT};
 use super::streams::{Gone, Streams};
-use crate::limits::HTTP2_CONNECTION_WINDOW_BYTES;
+use crate::limits::{HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_UPSTREAM_STREAMS_MAX};
 use std::ops::Range;
 
 /// Which side we are.
@@ -70,6 +70,8 @@ pub struct Multiplex {
     pub(super) next_id: u32,
     /// Owners of streams whose queue fell below the mark or ended, for the owner's turn.
     pub drained: Vec<u32>,
+    /// Our PING was not answered yet.
+    pub ping_pending: bool,
 }
 
 impl Multiplex {
@@ -98,6 +100,7 @@ impl Multiplex {
             goaway: None,
             next_id: 1,
             drained: Vec::new(),
+            ping_pending: false,
         }
     }
 
@@ -145,9 +148,16 @@ impl Multiplex {
         !ids.is_empty()
     }
 
-    /// Body bytes were used up: the peer may send as many again.
+    /// Body bytes were used up: the peer may send as many again. Servers' answers are credited to the connection as they
+    /// come: they wait for one client each, bounded by its stream's window, and must not hold the others back.
     pub fn credit(&mut self, id: u32, bytes: usize) {
-        self.credit_connection(bytes);
+        if self.role == Role::Server {
+            self.credit_connection(bytes);
+        }
+        self.credit_stream(id, bytes);
+    }
+
+    pub(super) fn credit_stream(&mut self, id: u32, bytes: usize) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.remote_done {
             return;
@@ -162,7 +172,42 @@ impl Multiplex {
 
     /// Bytes of a stream that is gone will not be used up any more.
     pub fn credit_held(&mut self, bytes: usize) {
-        self.credit_connection(bytes);
+        if self.role == Role::Server {
+            self.credit_connection(bytes);
+        }
+    }
+
+    /// The owner of a stream of ours (client) is done with it: RST_STREAM where a side is still open.
+    pub fn leave(&mut self, id: u32, code: Code) {
+        let Some(stream) = self.streams.get(id) else { return };
+        if stream.remote_done && stream.local_done {
+            return self.finish(id);
+        }
+        self.streams.remove(id, Gone::ResetByUs);
+        frames::push_reset(id, code, &mut self.out);
+    }
+
+    /// Asks the peer whether it is there; its answer clears `ping_pending`.
+    pub fn ping(&mut self) {
+        self.ping_pending = true;
+        frames::push(frames::PING, 0, 0, &[0; 8], &mut self.out);
+    }
+
+    /// The peer's SETTINGS came: its limits are known.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Streams that may be open at once, by the peer's limit and ours (client).
+    pub fn streams_max(&self) -> u32 {
+        self.peer.streams_max.min(HTTP2_UPSTREAM_STREAMS_MAX)
+    }
+
+    /// A further stream of ours may be opened.
+    pub fn has_room(&self) -> bool {
+        self.streams.len() < self.streams_max() as usize
+            && self.goaway.is_none()
+            && self.next_id <= STREAM_ID_MAX
     }
 
     /// A preface or a header block is under way.
@@ -188,8 +233,7 @@ impl Multiplex {
 
     /// Opens a stream of ours (client). None: the peer's limit is reached or it is going away.
     pub fn open(&mut self, owner: u32) -> Option<u32> {
-        let full = self.streams.len() >= self.peer.streams_max as usize;
-        if full || self.goaway.is_some() || self.next_id > 0x7fff_0000 {
+        if !self.has_room() {
             return None;
         }
         let id = self.next_id;
@@ -212,3 +256,5 @@ impl Multiplex {
 pub const NO_STREAM_LIMIT: u32 = 0x7fff_ffff;
 /// The owner of a stream that nobody took yet.
 pub const NOBODY: u32 = u32::MAX;
+/// Numbers of streams are used up a little before the protocol's end.
+const STREAM_ID_MAX: u32 = 0x7fff_0000;

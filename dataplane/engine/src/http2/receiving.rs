@@ -116,6 +116,8 @@ impl Multiplex {
             return match self.streams.gone(head.stream) {
                 Some(Gone::ResetByUs) => Ok(Taken::Nothing),
                 Some(Gone::ResetByPeer) => self.fail(head.stream, Code::StreamClosed),
+                // A stream of ours that ended too long ago to remember: we may have reset it.
+                None if self.role == Role::Client => Ok(Taken::Nothing),
                 _ => Err(Violation::new(Code::StreamClosed, "DATA on a closed stream")),
             };
         };
@@ -159,7 +161,9 @@ impl Multiplex {
         let from = start + (data.as_ptr() as usize - payload.as_ptr() as usize);
         let bytes = from..from + data.len();
         // Padding is used up at once.
-        self.credit(head.stream, head.length - data.len());
+        let padding = head.length - data.len();
+        self.credit_connection(if self.role == Role::Client { head.length } else { padding });
+        self.credit_stream(head.stream, padding);
         if bytes.is_empty() && !end {
             return Ok(Taken::Nothing);
         }
@@ -359,7 +363,9 @@ impl Multiplex {
         if payload.len() != 8 {
             return Err(Violation::new(Code::FrameSize, "PING is not eight bytes"));
         }
-        if !head.has(frames::ACK) {
+        if head.has(frames::ACK) {
+            self.ping_pending = false;
+        } else {
             self.budget.spend(1)?;
             frames::push(frames::PING, frames::ACK, 0, payload, &mut self.out);
         }

@@ -26,11 +26,11 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-fn headers(id: u32, fields: &[(&str, &str)], flags: u8) -> Vec<u8> {
+pub(super) fn headers(id: u32, fields: &[(&str, &str)], flags: u8) -> Vec<u8> {
     frame(frames::HEADERS, flags | frames::END_HEADERS, id, &block(fields))
 }
 
-fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frames::push(kind, flags, id, payload, &mut out);
     out
@@ -45,7 +45,7 @@ fn server() -> Multiplex {
     server
 }
 
-fn events(multiplex: &mut Multiplex, input: &[u8]) -> Result<Vec<Event>, Violation> {
+pub(super) fn events(multiplex: &mut Multiplex, input: &[u8]) -> Result<Vec<Event>, Violation> {
     let (mut at, mut events) = (0, Vec::new());
     while let Some(event) = multiplex.receive(input, &mut at)? {
         if let Event::Head { id, .. } = event {
@@ -57,7 +57,7 @@ fn events(multiplex: &mut Multiplex, input: &[u8]) -> Result<Vec<Event>, Violati
 }
 
 /// Kind, stream and payload of every frame that waits to be sent.
-fn sent(multiplex: &mut Multiplex) -> Vec<(u8, u32, Vec<u8>)> {
+pub(super) fn sent(multiplex: &mut Multiplex) -> Vec<(u8, u32, Vec<u8>)> {
     let out = std::mem::take(&mut multiplex.out);
     let (mut at, mut seen) = (0, Vec::new());
     while let Some(head) = FrameHead::parse(&out[at..]) {

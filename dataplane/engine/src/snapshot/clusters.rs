@@ -124,6 +124,8 @@ pub struct Endpoint {
     pub plain: bool,
     /// Requests under way, of all workers: add when one is sent, subtract when it ends (least connections).
     pub active: AtomicU32,
+    /// Streams that one connection to it takes, as its last SETTINGS said; 0 where it is not known to speak HTTP/2.
+    pub streams_max: AtomicU32,
 }
 
 impl Endpoint {
@@ -300,6 +302,7 @@ impl EndpointRegistry {
                 name: name.into(),
                 plain: policy == 0,
                 active: AtomicU32::new(0),
+                streams_max: AtomicU32::new(0),
             })
         });
         made.unwrap_or_else(|never| match never {})

@@ -89,6 +89,7 @@ impl RequestedEndpoints {
                 name: name.into(),
                 plain,
                 active: AtomicU32::new(0),
+                streams_max: AtomicU32::new(0),
             })
         };
         let endpoint = endpoints.entry((address, name.into())).or_insert_with(make);

@@ -4,6 +4,7 @@
 //! further byte; whatever a backend does wrong costs it the connection (reliability.md 2.7).
 
 pub mod pool;
+pub mod sharing;
 
 use crate::connection::Deadline;
 use crate::connection::streams::StreamLink;
@@ -28,6 +29,8 @@ pub enum Phase {
     /// The program sees the answer's head; the rest waits unread.
     Held,
     Idle,
+    /// HTTP/2: requests are on streams, each with an `Upstream` of its own.
+    Multiplex,
     Tunnel,
     Closing,
 }
@@ -61,17 +64,23 @@ pub struct Upstream {
     pub deadline: Deadline,
     pub requested_ns: u64,
     pub sent_mark: u64,
-    /// A connection that speaks HTTP/2: requests are on streams, each with an `Upstream` of its own.
+    /// A connection that speaks HTTP/2, shared by the requests of many clients.
     pub multiplex: Option<Box<Multiplex>>,
-    /// The stream of the request that it serves now.
-    pub stream_id: u32,
+    /// In `Worker::shared`: requests may join it.
+    pub listed: bool,
     /// It said GOAWAY: no further request.
     pub going_away: bool,
+    /// A shared connection's last frame; the last one of an answer; our last PING.
+    pub heard_ms: u64,
+    pub answered_ms: u64,
+    pub pinged_ms: u64,
+    /// How long it is kept without requests.
+    pub keepalive_ms: u64,
     /// This is a stream of one.
     pub stream: Option<Box<StreamLink>>,
     /// In `Worker::marked`.
     pub marked: bool,
-    /// Streams that wait for this connection.
+    /// Streams that wait for this connection's SETTINGS.
     pub waiting: Vec<SocketId>,
     /// `endpoint.active` counts this one.
     pub counted: bool,
@@ -103,8 +112,12 @@ impl Upstream {
             requested_ns: 0,
             sent_mark: 0,
             multiplex: None,
-            stream_id: 0,
+            listed: false,
             going_away: false,
+            heard_ms: 0,
+            answered_ms: 0,
+            pinged_ms: 0,
+            keepalive_ms: 0,
             stream: None,
             marked: false,
             waiting: Vec::new(),
@@ -118,9 +131,7 @@ impl Upstream {
     pub fn begin(&mut self, now_ns: u64, sent: u64) {
         self.phase = Phase::Head;
         self.answering = false;
-        if self.multiplex.is_none() {
-            self.input.clear();
-        }
+        self.input.clear();
         self.scanner = HeadScanner::default();
         self.interim_responses = 0;
         self.body = BodyDecoder::Empty;

@@ -1,0 +1,193 @@
+"""A backend that speaks HTTP/2 frame by frame and counts what shares a connection.
+
+The path says what it does: `/ok` answers, `/held` answers once `release` is set, `/silent` never does,
+`/early` answers before the body came, `/big` answers with BIG_BYTES, `/reset` resets. On its first connection
+`/refuse` refuses the stream, `/goaway` takes no stream from this one on, `/cut` ends the connection.
+"""
+
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+
+from framing import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+)
+
+BIG_BYTES = 1 << 20
+WINDOW_BYTES = 65_535
+OK = b"\x88"
+REFUSED_STREAM, CANCEL = 7, 8
+ACTIONS = ("/ok", "/held", "/silent", "/reset", "/refuse", "/goaway", "/early", "/cut", "/big")
+MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
+
+
+class Connection:
+    """One connection of the proxy: what it opened, what it reset, how many were open at once."""
+
+    def __init__(self, backend: "StreamBackend", plain: socket.socket, number: int) -> None:
+        self.backend, self.socket, self.number = backend, plain, number
+        self.open: set[int] = set()
+        self.opened = 0
+        self.peak = 0
+        self.resets: dict[int, int] = {}
+        self.going_away = False
+        self.windows: dict[int, int] = {0: WINDOW_BYTES}
+        self.initial = WINDOW_BYTES
+        self.left: dict[int, int] = {}
+        self.lock = threading.RLock()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError), self.socket, self.socket.makefile("rb") as reader:
+            self.send(frame(SETTINGS, 0, 0, struct.pack(">HI", MAX_CONCURRENT_STREAMS, self.backend.streams)))
+            assert reader.read(len(PREFACE)) == PREFACE
+            while len(head := reader.read(9)) == 9:
+                kind, flags, stream = struct.unpack(">BBI", head[3:])
+                payload = reader.read(int.from_bytes(head[:3]))
+                with self.lock:
+                    self.take(kind, flags, stream, payload)
+
+    def send(self, *frames: bytes) -> None:
+        self.socket.sendall(b"".join(frames))
+
+    def take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind == SETTINGS and not flags:
+            for at in range(0, len(payload), 6):
+                name, value = struct.unpack(">HI", payload[at : at + 6])
+                self.initial = value if name == INITIAL_WINDOW_SIZE else self.initial
+            self.send(frame(SETTINGS, 1, 0))
+        elif kind == HEADERS:
+            self.begin(stream, payload)
+        elif kind == DATA and payload:
+            grant = struct.pack(">I", len(payload))
+            self.send(frame(WINDOW_UPDATE, 0, 0, grant), frame(WINDOW_UPDATE, 0, stream, grant))
+        elif kind == RST_STREAM:
+            self.resets[stream] = int.from_bytes(payload)
+            self.close(stream)
+        elif kind == WINDOW_UPDATE:
+            self.windows[stream] = self.windows.get(stream, self.initial) + int.from_bytes(payload)
+            for waiting in tuple(self.left):
+                self.pump(waiting)
+
+    def begin(self, stream: int, block: bytes) -> None:
+        self.opened += 1
+        self.open.add(stream)
+        self.peak = max(self.peak, len(self.open))
+        action = next(action for action in ACTIONS if action.encode() in block)
+        is_first = self.number == 0
+        if action == "/held":
+            threading.Thread(target=self.answer_later, args=(stream,), daemon=True).start()
+        elif action == "/reset":
+            self.reset(stream, CANCEL)
+        elif action == "/refuse" and is_first:
+            self.reset(stream, REFUSED_STREAM)
+        elif (action == "/goaway" and is_first) or self.going_away:
+            if not self.going_away:
+                self.send(frame(GOAWAY, 0, 0, struct.pack(">II", stream - 2, 0)))
+            self.going_away = True
+        elif action == "/cut" and is_first:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        elif action == "/big":
+            self.send(frame(HEADERS, END_HEADERS, stream, OK))
+            self.left[stream] = BIG_BYTES
+            self.pump(stream)
+        elif action != "/silent":
+            self.answer(stream)
+        self.backend.note()
+
+    def answer(self, stream: int) -> None:
+        self.send(frame(HEADERS, END_HEADERS, stream, OK), frame(DATA, END_STREAM, stream, b"ok"))
+        self.close(stream)
+
+    def answer_later(self, stream: int) -> None:
+        self.backend.release.wait()
+        with self.lock, contextlib.suppress(OSError):
+            self.answer(stream)
+
+    def reset(self, stream: int, code: int) -> None:
+        self.send(frame(RST_STREAM, 0, stream, struct.pack(">I", code)))
+        self.close(stream)
+
+    def pump(self, stream: int) -> None:
+        """Send what both windows allow of a long body."""
+        while stream in self.left:
+            own = self.windows.setdefault(stream, self.initial)
+            size = min(own, self.windows[0], 16_384, self.left[stream])
+            if size <= 0:
+                return
+            self.left[stream] -= size
+            self.windows[stream] -= size
+            self.windows[0] -= size
+            is_last = self.left[stream] == 0
+            self.send(frame(DATA, END_STREAM if is_last else 0, stream, b"x" * size))
+            if is_last:
+                self.close(stream)
+
+    def close(self, stream: int) -> None:
+        self.open.discard(stream)
+        self.left.pop(stream, None)
+        self.backend.note()
+
+
+class StreamBackend:
+    """The listener. `streams` is what its SETTINGS allow at once."""
+
+    def __init__(self, streams: int, context: ssl.SSLContext | None = None) -> None:
+        self.streams, self.context = streams, context
+        self.release = threading.Event()
+        self.changed = threading.Condition()
+        self.connections: list[Connection] = []
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                plain = self.listener.accept()[0]
+                # Frames of a body must not wait for each other.
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.context is not None:
+                    plain = self.context.wrap_socket(plain, server_side=True)
+                self.connections.append(Connection(self, plain, len(self.connections)))
+
+    def note(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    def wait(self, condition) -> None:
+        """Until `condition` of this backend holds."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: condition(self), timeout=30), self.counts()
+
+    def counts(self) -> list[int]:
+        """Streams that each connection has open."""
+        return [len(connection.open) for connection in self.connections]
+
+    def total(self) -> int:
+        return sum(self.counts())
+
+    def restart(self) -> None:
+        """Every connection ends, and the proxy knows; the next is the first again."""
+        self.release.set()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.socket.shutdown(socket.SHUT_WR)
+            connection.thread.join(30)
+        self.connections, self.release = [], threading.Event()
+
+    def close(self) -> None:
+        self.release.set()
+        self.listener.close()

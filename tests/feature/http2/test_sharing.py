@@ -1,0 +1,206 @@
+"""Requests of many clients share connections to an upstream that speaks HTTP/2."""
+
+import contextlib
+import http.client
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from backends import BIG_BYTES, CANCEL, StreamBackend
+from framing import DATA, END_HEADERS, HEADERS, RST_STREAM, Client, block, frame, get
+from ports import free_ports
+from signing import write_self_signed
+from starting import serving
+
+TIMEOUT_S = 30
+STREAMS_MAX = 100
+SITE = """:{port} {{
+	@seen path /ok/seen
+	reverse_proxy @seen h2c://127.0.0.1:{backend} {{
+		handle_response {{
+			respond "seen {{rp.status_code}}"
+		}}
+	}}
+	reverse_proxy {upstream}
+}}
+https://localhost:{tls} {{
+	tls tls.crt tls.key
+	reverse_proxy {upstream}
+}}
+"""
+TO_TLS = """https://127.0.0.1:{port} {{
+		transport http {{
+			tls_insecure_skip_verify
+			versions 2
+		}}
+	}}"""
+
+
+class Served:
+    def __init__(self, port, tls, backend):
+        self.port, self.tls, self.backend = port, tls, backend
+
+    def get(self, path, method="GET", body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
+        with contextlib.closing(connection):
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    @contextlib.contextmanager
+    def held(self, count):
+        """So many requests are under way, each of a client of its own; then all are answered."""
+        with ThreadPoolExecutor(count) as pool:
+            answers = [pool.submit(self.get, "/held") for _ in range(count)]
+            try:
+                self.backend.wait(lambda backend: backend.total() == count)
+                yield
+            finally:
+                self.backend.release.set()
+            assert [answer.result() for answer in answers] == [(200, b"ok")] * count
+
+
+@contextlib.contextmanager
+def served(folder, streams=1000, over_tls=False):
+    write_self_signed(folder, "localhost", "127.0.0.1")
+    context = None
+    if over_tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        context.set_alpn_protocols(["h2"])
+    backend = StreamBackend(streams, context)
+    port, tls = free_ports(2)
+    upstream = TO_TLS.format(port=backend.port) if over_tls else f"h2c://127.0.0.1:{backend.port}"
+    options = "{\n\tauto_https off\n\tadmin off\n}\n"
+    text = options + SITE.format(port=port, tls=tls, upstream=upstream, backend=backend.port)
+    (folder / "Caddyfile").write_text(text)
+    try:
+        with serving(folder, port):
+            yield Served(port, tls, backend)
+    finally:
+        backend.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("sharing")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(running):
+    yield running
+    running.backend.restart()
+
+
+def test_a_hundred_clients_share_one_connection(site):
+    with site.held(STREAMS_MAX):
+        assert site.backend.counts() == [STREAMS_MAX]
+
+
+def test_one_more_than_a_connection_takes_opens_another(site):
+    with site.held(STREAMS_MAX + 1):
+        assert site.backend.counts() == [STREAMS_MAX, 1]
+
+
+def test_the_servers_limit_bounds_each_connection(tmp_path):
+    with served(tmp_path, streams=3) as site:
+        assert site.get("/ok") == (200, b"ok")
+        with site.held(10):
+            pass
+        assert {connection.peak for connection in site.backend.connections} <= {1, 2, 3}
+        assert len(site.backend.connections) == 4
+
+
+def test_connections_over_tls_are_shared_too(tmp_path):
+    with served(tmp_path, over_tls=True) as site:
+        assert site.get("/ok") == (200, b"ok")
+        with site.held(50):
+            assert site.backend.counts() == [50]
+
+
+def test_requests_one_after_another_stay_on_one_connection(site):
+    for _ in range(2 * STREAMS_MAX + 50):
+        assert site.get("/ok") == (200, b"ok")
+    assert [connection.opened for connection in site.backend.connections] == [2 * STREAMS_MAX + 50]
+
+
+def test_streams_above_goaways_last_go_to_another_connection_and_those_below_are_served(site):
+    with site.held(3):
+        assert site.get("/goaway") == (200, b"ok")
+        assert site.get("/ok") == (200, b"ok")
+        assert site.backend.counts() == [3, 0], "three held"
+        assert site.backend.connections[1].opened == 2
+
+
+def test_a_post_that_goaway_refused_is_sent_again(site):
+    with site.held(1):
+        assert site.get("/goaway", "POST", b"") == (200, b"ok")
+
+
+def test_a_refused_stream_is_tried_again_a_few_times(site):
+    assert site.get("/ok") == (200, b"ok")
+    status, _ = site.get("/refuse")
+    assert status == 502, "the same connection refuses it again"
+    assert site.backend.connections[0].opened == 5
+    assert site.get("/ok") == (200, b"ok")
+
+
+def test_a_reset_ends_its_request_alone(site):
+    with site.held(2):
+        assert site.get("/reset")[0] == 502
+        assert site.get("/ok") == (200, b"ok")
+    assert len(site.backend.connections) == 1
+
+
+def test_a_connection_that_closes_is_replaced_by_one(site):
+    assert site.get("/ok") == (200, b"ok")
+    with site.held(19):
+        assert site.get("/cut") == (200, b"ok")
+        site.backend.wait(lambda backend: backend.counts()[1:] == [19])
+
+
+def test_a_client_that_leaves_cancels_its_stream_alone(site):
+    with site.held(2):
+        client = socket.create_connection(("127.0.0.1", site.port))
+        client.sendall(b"GET /silent HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        site.backend.wait(lambda backend: backend.counts() == [3])
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        site.backend.wait(lambda backend: backend.counts() == [2])
+        assert list(site.backend.connections[0].resets.values()) == [CANCEL]
+
+
+def test_a_stream_that_its_client_resets_is_reset_upstream(site):
+    client = Client(site.tls)
+    client.send(frame(HEADERS, END_HEADERS | 1, 1, get("/silent")))
+    site.backend.wait(lambda backend: backend.counts() == [1])
+    client.send(frame(RST_STREAM, 0, 1, b"\0\0\0\x08"))
+    site.backend.wait(lambda backend: backend.counts() == [0])
+    assert list(site.backend.connections[0].resets.values()) == [CANCEL]
+
+
+def test_an_answer_before_the_bodys_end_is_passed_on_and_the_connection_kept(site):
+    client = Client(site.tls)
+    head = block(method="POST", scheme="https", path="/early", authority="localhost", content_length="9")
+    client.send(frame(HEADERS, END_HEADERS, 1, head), frame(DATA, 0, 1, b"begun"))
+    assert client.read_until(DATA, 1)[1] == b"ok"
+    assert site.get("/ok") == (200, b"ok")
+    assert [connection.opened for connection in site.backend.connections] == [2]
+
+
+def test_clients_that_do_not_read_hold_no_other_back(site):
+    idle = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(60)]
+    for client in idle:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    site.backend.wait(lambda backend: backend.counts() == [60])
+    assert site.get("/ok") == (200, b"ok")
+    assert site.get("/big") == (200, b"x" * BIG_BYTES)
+    for client in idle:
+        client.close()
+
+
+def test_the_program_sees_answers_of_http2(site):
+    assert site.get("/ok/seen") == (200, b"seen 200")
