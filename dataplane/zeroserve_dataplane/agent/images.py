@@ -19,6 +19,8 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import make_resource
 from zeroserve_ir.program.abi import ABI_VERSION
+from zeroserve_ir.program.encoding import decode
+from zeroserve_ir.program.isa import CallHelper
 
 from zeroserve_dataplane.jit.compiling import Compiled, Compiler, Defective
 from zeroserve_dataplane.jit.targets import Target, Tier
@@ -163,6 +165,7 @@ def _make_native(program: pb.Program, made: Compiled) -> ProgramImage:
         code_bytes=len(made.text),
         code_digest=made.digest,
         constants_bytes=program.constants_bytes,
+        helper_max=_find_helper_max(program.code),
     )
     return ProgramImage(make_resource(image), made.text, made.tier)
 
@@ -175,5 +178,10 @@ def _make_interpreted(program: pb.Program) -> ProgramImage:
         code_bytes=len(program.code),
         code_digest=hashlib.sha256(program.code).digest(),
         constants_bytes=program.constants_bytes,
+        helper_max=_find_helper_max(program.code),
     )
     return ProgramImage(make_resource(image), program.code, None)
+
+
+def _find_helper_max(code: bytes) -> int:
+    return max((one.number for one in decode(code) if isinstance(one, CallHelper)), default=0)

@@ -2,7 +2,8 @@
 
 One table for all: the verifier takes argument types from it, the reference interpreter and the engine
 implement it, `make gen` writes the engine's `program/abi.rs`, the C header and docs/abi.md from it.
-A change of meaning raises `ABI_VERSION`; a new helper with a new number does not.
+A change of meaning raises `ABI_VERSION`; a new helper with a new number does not: an image says the highest
+number that it calls, and an engine that is older refuses it.
 
 Native entry: `i64 run(window: *mut u8, vm: *mut Vm, constants: *const u8, entry: u64)`, C calling convention.
 `Vm` begins with `fuel: i64` at byte 0 and the helpers' addresses from byte 16 on, by number. Helpers are

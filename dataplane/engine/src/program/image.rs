@@ -1,6 +1,7 @@
 //! Native code of one program: a sealed memfd, checked and mapped read+execute; or byte code to interpret.
 //!
-//! Refused: another ABI or target, a descriptor that is not sealed, a size or digest that differs, an entry outside.
+//! Refused: another ABI or target, helpers of a newer engine, a descriptor that is not sealed, a size or digest that
+//! differs, an entry outside.
 
 use super::abi;
 use super::interpreter::Code;
@@ -47,6 +48,14 @@ impl Image {
     pub fn load(message: &protocol::Image, descriptor: OwnedFd) -> Result<Self, String> {
         if u64::from(message.abi) != abi::ABI_VERSION {
             return Err(format!("ABI {}, this engine has {}", message.abi, abi::ABI_VERSION));
+        }
+        // Native code jumps through the table of helpers without asking how long it is.
+        if u64::from(message.helper_max) >= abi::HELPERS_MAX {
+            return Err(format!(
+                "helper {} is newer than this engine, which has {}: upgrade the engine",
+                message.helper_max,
+                abi::HELPERS_MAX
+            ));
         }
         if u64::from(message.constants_bytes) > abi::CONSTANTS_BYTES_MAX {
             return Err(format!(

@@ -25,10 +25,9 @@ pub(super) fn message(code: &[u8], target: &str) -> protocol::Image {
         name: "test".into(),
         abi: abi::ABI_VERSION as u32,
         target: target.into(),
-        entry: 0,
         code_bytes: code.len() as u32,
         code_digest: digest.as_ref().to_vec().into(),
-        constants_bytes: 0,
+        ..protocol::Image::default()
     }
 }
 
@@ -92,6 +91,8 @@ fn images_that_are_not_what_they_say_are_refused() {
     assert!(refused(&|image| image.code_digest = vec![0; 32].into(), sealed()).contains("digest"));
     assert!(refused(&|image| image.entry = 16, sealed()).contains("entry"));
     assert!(refused(&|image| image.constants_bytes = 2 << 20, sealed()).contains("constants"));
+    let newer = abi::HELPERS_MAX as u32;
+    assert!(refused(&|image| image.helper_max = newer, sealed()).contains("upgrade the engine"));
     let plain: OwnedFd = std::fs::File::open(std::env::current_exe().unwrap()).unwrap().into();
     assert!(refused(&|_| {}, plain).contains("sealed"));
     let native = Image::load(&message(b"\xc3", TARGET), seal(b"\xc4").unwrap()).err().unwrap();

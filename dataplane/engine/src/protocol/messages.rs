@@ -594,6 +594,8 @@ pub struct Image {
     pub code_digest: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "7")]
     pub constants_bytes: u32,
+    #[prost(uint32, tag = "8")]
+    pub helper_max: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VirtualHost {

@@ -115,10 +115,9 @@ impl Agent {
             name: name.into(),
             abi: abi::ABI_VERSION as u32,
             target: if native { image::TARGET } else { "ebpf" }.into(),
-            entry: 0,
             code_bytes: code.len() as u32,
             code_digest: digest.as_ref().to_vec().into(),
-            constants_bytes: 0,
+            ..protocol::Image::default()
         };
         self.put_with(ResourceType::Image, name, &message, Some(code));
     }

@@ -71,10 +71,9 @@ fn image(name: &str, code: &[u8]) -> Change {
         name: name.to_owned(),
         abi: abi::ABI_VERSION as u32,
         target: "ebpf".to_owned(),
-        entry: 0,
         code_bytes: code.len() as u32,
         code_digest: aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, code).as_ref().to_vec().into(),
-        constants_bytes: 0,
+        ..protocol::Image::default()
     };
     let payload = message.encode_to_vec().into();
     let descriptor = Some(image::seal(code).unwrap());
