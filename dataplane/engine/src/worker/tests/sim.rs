@@ -61,7 +61,7 @@ fn choose_seeds() -> std::ops::Range<u64> {
     match read("ZEROSERVE_SIM_SEEDS") {
         None => 0..SEEDS,
         Some(count) => {
-            let first = crate::exchange::random() >> 16;
+            let first = read("ZEROSERVE_SIM_FIRST").unwrap_or_else(|| crate::exchange::random() >> 16);
             eprintln!("seeds {first} to {}", first + count - 1);
             first..first + count
         }
