@@ -9,44 +9,15 @@ const WORD: &str = "0-9A-Za-z_";
 const DIGIT: &str = "0-9";
 const SPACE: &str = r"\t\n\f\r ";
 
-/// A pattern of Go as the crate reads it; one that Go refuses stays a fault, though perhaps another.
+/// A pattern of Go as the crate reads it. Those that Go refuses are refused when the configuration is read.
 pub fn translate(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern;
-    let mut class: Option<usize> = None;
     while let Some(character) = rest.chars().next() {
-        let taken = match (character, class) {
-            ('\\', _) => translate_escape(rest, class.is_some(), &mut out),
-            ('[', None) => {
-                class = Some(out.len());
-                open_class(rest, &mut out)
-            }
-            ('[', Some(_)) => match posix_class(rest) {
-                Some(name) => {
-                    out.push_str(name);
-                    name.len()
-                }
-                None => {
-                    out.push_str(r"\[");
-                    1
-                }
-            },
-            (']', Some(_)) => {
-                class = None;
-                out.push(']');
-                1
-            }
-            // Set operations of the crate, plain characters in Go.
-            ('&' | '~', Some(_)) => {
-                out.push('\\');
-                out.push(character);
-                1
-            }
-            ('-', Some(_)) if rest.starts_with("--") => {
-                out.push_str(r"\-");
-                1
-            }
-            ('{', None) if !is_repetition(rest) => {
+        let taken = match character {
+            '\\' => translate_escape(rest, false, &mut out),
+            '[' => translate_class(rest, &mut out),
+            '{' if !is_repetition(rest) => {
                 out.push_str(r"\{");
                 1
             }
@@ -60,19 +31,56 @@ pub fn translate(pattern: &str) -> String {
     out
 }
 
-/// Writes `[`, `[^` and a first `]`, which stands for itself; how many bytes were read.
-fn open_class(rest: &str, out: &mut String) -> usize {
-    let mut taken = 1;
+/// Writes a class from its `[` to its `]`; how many bytes were read.
+fn translate_class(rest: &str, out: &mut String) -> usize {
     out.push('[');
+    let mut taken = 1;
     if rest[taken..].starts_with('^') {
         out.push('^');
         taken += 1;
     }
-    if rest[taken..].starts_with(']') {
-        out.push_str(r"\]");
-        taken += 1;
+    // A first `]` stands for itself.
+    let first = taken;
+    while taken < rest.len() {
+        if rest[taken..].starts_with(']') && taken > first {
+            out.push(']');
+            return taken + 1;
+        }
+        let (read, is_character) = translate_item(&rest[taken..], out);
+        taken += read;
+        let after = &rest[taken..];
+        if is_character && after.len() > 1 && after.starts_with('-') && !after.starts_with("-]") {
+            out.push('-');
+            taken += 1 + translate_item(&after[1..], out).0;
+        }
     }
     taken
+}
+
+/// Writes one item of a class; how many bytes were read, and whether it is a character, which may begin a range.
+fn translate_item(rest: &str, out: &mut String) -> (usize, bool) {
+    let Some(character) = rest.chars().next() else { return (0, false) };
+    match character {
+        '\\' => {
+            let is_set = rest[1..].starts_with(['w', 'W', 'd', 'D', 's', 'S', 'p', 'P']);
+            (translate_escape(rest, true, out), !is_set)
+        }
+        '[' if posix_class(rest).is_some() => {
+            let name = posix_class(rest).unwrap_or_default();
+            out.push_str(name);
+            (name.len(), false)
+        }
+        // Set operations of the crate and its nested classes are plain characters in Go.
+        '[' | ']' | '&' | '~' | '-' => {
+            out.push('\\');
+            out.push(character);
+            (1, true)
+        }
+        _ => {
+            out.push(character);
+            (character.len_utf8(), true)
+        }
+    }
 }
 
 /// `[:alpha:]` and its kin at the beginning of a text.
@@ -112,6 +120,11 @@ fn translate_escape(rest: &str, in_class: bool, out: &mut String) -> usize {
             let end = quoted.find(r"\E").unwrap_or(quoted.len());
             out.push_str(&regex::escape(&quoted[..end]));
             return 2 + (end + 2).min(quoted.len());
+        }
+        'x' | 'p' | 'P' if rest[2..].starts_with('{') => {
+            let end = rest.find('}').map_or(rest.len(), |end| end + 1);
+            out.push_str(&rest[..end]);
+            return end;
         }
         '<' | '>' => out.push(character),
         '0'..='7' => return translate_octal(rest, out),
@@ -200,12 +213,18 @@ mod tests {
             (r"^[a&&b]+$", "&a", true),
             (r"^[a~~b-]+$", "~-", true),
             (r"^[+--]+$", "+,-", true),
+            (r"^[--/]+$", "-./", true),
+            (r"^[\w-a]+$", "-b", true),
+            (r"^[]-a]+$", "]^`a", true),
+            (r"^[&-(~]+$", "&'(~", true),
             (r"^[[:alpha:]_[]+$", "a_[", true),
             (r"^\<a\>$", "<a>", true),
             (r"^\Qa.b[\E.$", "a.b[x", true),
             (r"^\Qa.b", "a.bc", true),
             (r"^\101\0$", "A\0", true),
             (r"^\x{263a}\pL$", "☺é", true),
+            (r"^\p{Greek}[\p{Lu}-]$", "λ-", true),
+            (r"^[\x{61}-c]$", "b", true),
             (r"(?i)^É$", "é", true),
         ] {
             assert_eq!(fits(pattern, text), expected, "{pattern} on {text:?}");
@@ -214,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_neither_takes_stays_a_fault() {
-        for pattern in [r"\1", "[", "(", r"\8", "a**", r"(?=a)", "\\"] {
+        for pattern in [r"\1", "[", "(", r"\8", r"(?=a)", "\\"] {
             assert!(Regex::new(&translate(pattern)).is_err(), "{pattern}");
         }
     }
