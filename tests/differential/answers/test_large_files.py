@@ -22,10 +22,16 @@ CADDYFILE = """\
   auto_https off
   admin off
 }}
-http://:{plain}, https://:{tls} {{
-  tls {certificate} {key}
+(files) {{
   root * {folder}/site
   file_server
+}}
+http://:{plain} {{
+  import files
+}}
+https://:{tls} {{
+  tls {certificate} {key}
+  import files
 }}
 """
 

@@ -10,8 +10,8 @@ pub(super) fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// Checks `host[:port]` (RFC 3986 3.2.2, without user information). Lower-cases it and cuts a trailing dot, unless it is
-/// to stay `as_sent`; then a name has all characters that the grammar gives it, percent signs apart, as sites of any host
-/// may be asked for `*`.
+/// to stay `as_sent`; then a name has all characters that the grammar gives it, as sites of any host may be asked for `*`;
+/// but percent signs, and the comma that joins two Host lines.
 pub(super) fn normalise_authority(authority: &mut Vec<u8>, as_sent: bool) -> Result<(), Refuse> {
     const REFUSE: Refuse = Refuse { status: 400, reason: super::MALFORMED_HOST };
     if !as_sent {
@@ -35,7 +35,7 @@ pub(super) fn normalise_authority(authority: &mut Vec<u8>, as_sent: bool) -> Res
                 && host.iter().all(|&c| {
                     c.is_ascii_alphanumeric()
                         || matches!(c, b'-' | b'.' | b'_')
-                        || (as_sent && b"~!$&'()*+,;=".contains(&c))
+                        || (as_sent && b"~!$&'()*+;=".contains(&c))
                 })
         }
     };
