@@ -5,13 +5,18 @@ tools. Tests marked `corpora` read collections that lie beside the repository; w
 """
 
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
+ROOT = Path(__file__).resolve().parents[1]
+CORPORA = ROOT.parent / "shared" / "corpora"
+
+# The package `bench` is no part of the distribution: it is imported from the repository's root.
+sys.path.append(str(ROOT))
 
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None

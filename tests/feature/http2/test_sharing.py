@@ -7,11 +7,11 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from backends import BIG_BYTES, CANCEL, StreamBackend
 from framing import DATA, END_HEADERS, HEADERS, RST_STREAM, Client, block, frame, get
 from ports import free_ports
 from signing import write_self_signed
 from starting import serving
+from stream_backends import BIG_BYTES, CANCEL, StreamBackend
 
 TIMEOUT_S = 30
 STREAMS_MAX = 100

@@ -1,16 +1,12 @@
-"""The bench package is no part of the distribution: it is imported from the repository's root."""
+"""A scene of two hosts, and what it needs."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
-
-from bench.installing import make_certificate  # noqa: E402
-from bench.scenes import ROUTES, Certificate, Scene, host_names  # noqa: E402
+from bench.installing import make_certificate
+from bench.scenes import ROUTES, Certificate, Scene, host_names
 
 
 @pytest.fixture(scope="session")
