@@ -1,10 +1,6 @@
 """The engine is replaced and killed while clients of every kind ask: `bench hitless` with small numbers."""
 
 import asyncio
-import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[3]))
 
 from ports import free_ports
 
