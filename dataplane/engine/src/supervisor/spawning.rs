@@ -24,6 +24,8 @@ pub fn spawn(
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(path);
     command
+        // It may be started as /proc/self/exe: processes are looked for by their name.
+        .arg0("zeroserve-engine")
         .arg("serve")
         .arg(format!("--workers={}", lot.workers))
         .arg(format!("--lot={}", lot.index))
