@@ -345,7 +345,9 @@ async def echo_without_end(
             for number in itertools.count():
                 sent = f"message {number}"
                 await channel.send(sent)
-                if await asyncio.wait_for(channel.recv(), ANSWER_TIMEOUT_S) != sent:
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    received = await channel.recv()
+                if received != sent:
                     raise LostError("another message came back")
                 tally.answered[kind] += 1
                 if stop.is_set():

@@ -59,7 +59,8 @@ async def reset(place: Place) -> None:
     await writer.drain()
     if random.random() < 0.5:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(reader.read(1024), 0.05)
+            async with asyncio.timeout(0.05):
+                await reader.read(1024)
     plain = writer.get_extra_info("socket")
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
     writer.transport.abort()
@@ -70,7 +71,8 @@ async def send_nonsense(place: Place) -> None:
     reader, writer = await place.open("http/1.1")
     writer.write(random.randbytes(random.randrange(1, 2000)) + b"\r\n\r\n")
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(reader.read(1024), 1)
+        async with asyncio.timeout(1):
+            await reader.read(1024)
     writer.close()
 
 

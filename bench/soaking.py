@@ -216,7 +216,8 @@ class Soak:
     async def _rest(self, seconds: float) -> bool:
         """Wait; False when all is over."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stop.wait()
         return not self.stop.is_set()
 
     async def _change(self, node: Node) -> None:

@@ -104,7 +104,8 @@ async def _refresh_until_done(keeper: TrustKeeper, stop: asyncio.Event) -> Trust
         except ClusterError as error:
             logger.warning("the certificate authority cannot be read yet: %s", error)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), RETRY_S)
+            async with asyncio.timeout(RETRY_S):
+                await stop.wait()
     return None
 
 

@@ -73,8 +73,9 @@ class NamedSecrets:
         """Read when references change, and from time to time, until cancelled."""
         try:
             while True:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._wanted.wait(), refresh_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(refresh_s):
+                        await self._wanted.wait()
                     await asyncio.sleep(holdoff_s)
                 self._wanted.clear()
                 try:

@@ -53,6 +53,8 @@ RETRY_S = 1.0
 FRESHNESS_INTERVAL_S = 1.0
 RESYNC_CUT_OFF_S = 2.0
 """How often a replica that was cut off tries to compare."""
+ENDING_S = 10.0
+"""How long tasks may take to end when the operator stops."""
 FIRST_PULLS_S = 10.0
 FORWARDED_WITHIN_S = 6.0
 """So soon after the Lease changed hands the others forward to its new holder; counts wait for that."""
@@ -167,8 +169,9 @@ class Operator:
             self.stop.set()
             for task in tasks[1:]:
                 task.cancel()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ENDING_S):
+                    await asyncio.gather(*tasks, return_exceptions=True)
             self.process.stop()
             await asyncio.to_thread(self.election.release)
 
@@ -192,8 +195,9 @@ class Operator:
             await self.secrets.read()
         # Plugins that were served before a restart shall be in the first snapshot; a registry that is down
         # must not hold up everybody else's.
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.artifacts.follow(), FIRST_PULLS_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_PULLS_S):
+                await self.artifacts.follow()
         self.is_synced = True
         self._woken.set()
 
@@ -217,8 +221,9 @@ class Operator:
             if due is None or due > now:
                 wait_s = 5.0 if due is None else due - now
                 self._woken.clear()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), wait_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._woken.wait()
                 continue
             await self._build(now)
 

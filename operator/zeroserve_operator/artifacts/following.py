@@ -90,8 +90,9 @@ class ArtifactFollower:
         while True:
             due_s = min((known.due_s for known in self._known.values()), default=float("inf"))
             wait_s = max(0.0, due_s - self._clock())
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), None if wait_s == float("inf") else wait_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if wait_s == float("inf") else wait_s):
+                    await self._changed.wait()
             self._changed.clear()
             await self.follow()
 

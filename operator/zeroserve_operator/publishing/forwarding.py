@@ -102,13 +102,14 @@ class Forwarder:
                 report = teller.report(self._acknowledgements.own)
                 if report is not None:
                     await call.write(report)
-                    if not isinstance(
-                        await asyncio.wait_for(call.read(), ANSWER_TIMEOUT_S), discovery.AnswersTaken
-                    ):
+                    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                        taken = await call.read()
+                    if not isinstance(taken, discovery.AnswersTaken):
                         return
                     continue
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), HOLDER_POLL_S)
+                    async with asyncio.timeout(HOLDER_POLL_S):
+                        await self._changed.wait()
                 if call.done():
                     return
 

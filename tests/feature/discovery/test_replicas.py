@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_operator.publishing.acknowledgements import Acknowledgements
 from zeroserve_operator.publishing.forwarding import Forwarder, ForwardingSettings, LocatingError
 from zeroserve_operator.publishing.serving import Component, DiscoveryServer, NodeIdentity
 
@@ -171,3 +172,26 @@ def test_a_suspended_replica_sends_nothing_and_ends_its_streams(subscribe, held)
         await server.stop()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_forwarding_ends_when_cancelled_just_as_an_answer_comes(turns):
+    async def scenario():
+        server = DiscoveryServer()
+        port = await server.start("127.0.0.1:0")
+
+        async def locate(_):
+            return f"127.0.0.1:{port}"
+
+        forwarder = Forwarder(ForwardingSettings(SECOND), Acknowledgements(), lambda: FIRST, locate)
+        task = asyncio.create_task(forwarder.run())
+        await asyncio.sleep(0.1)
+        forwarder.notice()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        await server.stop()
+        return task.cancelled()
+
+    assert asyncio.run(scenario())
