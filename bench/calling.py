@@ -9,8 +9,6 @@ same functions as serve; the median of several batches, since a batch may be int
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,8 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import execution_pb2, resources_pb2
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.lowering import lower_site
+
+from bench.recording import write_json
 
 # What the issue promises for a host of 20 routes.
 CALL_NS_MAX = 10.0
@@ -72,8 +72,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         ),
     ]
     print(render(reports))
-    if options.json:
-        options.json.write_text(json.dumps([dataclasses.asdict(one) for one in reports], indent=1) + "\n")
+    write_json(options.json, reports)
     return 0 if all(report.call_ns < CALL_NS_MAX for report in reports if report.matcher == INGRESS) else 1
 
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import http.client
-import json
 import ssl
 import subprocess
 import time
@@ -27,6 +25,7 @@ from bench.installing import make_certificate
 from bench.loading import Endless, LoadTool, Target, parse_echo_result, parse_load_result
 from bench.pinning import choose_cores, stopping
 from bench.proxies import Tools
+from bench.recording import write_json
 from bench.reloading import MARKER_PATH, RELOADING, ReloadingProxy
 from bench.running import Stage, serving
 from bench.scenes import LOOPBACK, ROUTES, Scene, host_names
@@ -208,8 +207,7 @@ def run(options: argparse.Namespace, tools: Tools, cache: Path, say: Callable[[s
         proxy = RELOADING[options.proxy](tools, echo_port)
         report = measure_changes(proxy, scene, Stage(tool, cores), demand, say)
     print(render(report))
-    if options.json:
-        options.json.write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+    write_json(options.json, report)
     return 0 if report.is_clean() else 1
 
 

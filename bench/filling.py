@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import shutil
 import subprocess
 import time
@@ -35,6 +34,7 @@ from bench.manifests import (
 from bench.pinning import start_pinned, stopping
 from bench.processes import ProcessMemory, tree_cpu_s, tree_memory
 from bench.proxies import Tools
+from bench.recording import write_json
 from bench.running import LOG_TAIL_CHARS, StartError
 from bench.scenes import LOOPBACK, Certificate
 
@@ -113,8 +113,7 @@ def run(options: argparse.Namespace, tools: Tools, cache: Path, say: Callable[[s
         start = Start(tools.zeroserve, directory, ports, targets, objects)
         report = measure_start(start, tool, options.timeout)
     print(render(report))
-    if options.json:
-        options.json.write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+    write_json(options.json, report)
     return 0 if not list_breaches(report) else 1
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from bench.answering import answering, expect
 from bench.clients import Asking, Http1, Http2, Loss, Place, Tally, echo_without_end
 from bench.guarding import require_free_port
 from bench.nodes import Node, running
+from bench.recording import write_json
 from bench.scenes import LOOPBACK, Certificate, host_names
 
 PAUSE_S = 0.5
@@ -208,8 +208,7 @@ def run(
         )
     )
     print(render(report))
-    if options.json:
-        options.json.write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+    write_json(options.json, report)
     return 0 if report.is_clean() else 1
 
 

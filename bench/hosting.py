@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import multiprocessing
 import subprocess
 import tempfile
@@ -27,6 +26,7 @@ from bench.loading import LoadError, LoadTool, Target
 from bench.pinning import start_pinned, stopping
 from bench.processes import ProcessMemory, tree_cpu_s, tree_memory
 from bench.proxies import OURS, PROXIES, Proxy, Tools, proxy_named
+from bench.recording import write_json
 from bench.running import LOG_TAIL_CHARS, StartError, write_files
 from bench.scenes import ROUTES, Scene, host_names
 from bench.workloads import FOUR_PATHS, Workload
@@ -92,8 +92,7 @@ def run(options: argparse.Namespace, tools: Tools, cache: Path, say: Callable[[s
                 say(f"{name}: from the last good snapshot")
                 reports.append(bench.measure_last_good(tools))
     print(render(reports))
-    if options.json:
-        options.json.write_text(json.dumps([dataclasses.asdict(one) for one in reports], indent=1) + "\n")
+    write_json(options.json, reports)
     return 1 if any(list_breaches(report) for report in reports) else 0
 
 

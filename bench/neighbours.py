@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from zeroserve_cli.plugins.building import compile_c, find_compiler
 from bench.figures import quantile
 from bench.guarding import require_free_port
 from bench.nodes import running
+from bench.recording import write_json
 from bench.scenes import LOOPBACK
 
 MICROSECONDS = 1e6
@@ -61,8 +60,7 @@ def run(options: argparse.Namespace, cache: Path, say: Callable[[str], None]) ->
     require_free_port(options.port)
     reports = asyncio.run(measure(options, cache / "run" / "neighbours", say))
     print(render(reports))
-    if options.json:
-        options.json.write_text(json.dumps([dataclasses.asdict(one) for one in reports], indent=1) + "\n")
+    write_json(options.json, reports)
     held = all(one.wrong == 0 and one.attacks == one.attacks_ended_500 for one in reports)
     return 0 if held else 1
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
-import json
 import random
 import tempfile
 import time
@@ -26,6 +24,7 @@ from zeroserve_ir.drafting import SnapshotDraft
 
 from bench.figures import quantile
 from bench.guarding import require_free_port
+from bench.recording import write_json
 
 # What the issue promises, warm workers, p99.
 NEW_MS_MAX = 50.0
@@ -84,8 +83,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     require_free_port(options.port)
     reports = asyncio.run(_Bench(options, say).measure())
     print(render(reports))
-    if options.json:
-        options.json.write_text(json.dumps([dataclasses.asdict(one) for one in reports], indent=1) + "\n")
+    write_json(options.json, reports)
     return 0 if all(report.p99_ms <= report.bound_ms for report in reports) else 1
 
 

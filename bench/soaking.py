@@ -25,6 +25,7 @@ from bench.guarding import require_free_port
 from bench.hitless import BACKENDS, WORKERS, Ports, make_clients, render_site
 from bench.nodes import Node, running
 from bench.processes import read_tree
+from bench.recording import write_json
 from bench.scenes import LOOPBACK, Certificate, host_names
 from bench.slopes import Slope, fit_slope
 
@@ -276,8 +277,7 @@ def run(
     soak = Soak(ports, tuple(numbers[3 + BACKENDS :]), certificate, pace)
     report = asyncio.run(soak.run(directory, options.samples or directory / "samples.jsonl", say))
     print(render(report))
-    if options.json:
-        options.json.write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+    write_json(options.json, report)
     return 0 if report.is_clean() else 1
 
 

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import sys
-from pathlib import Path
 
-from zeroserve_dataplane.agent.administering import AdminError, send_command
-
-from zeroserve_cli.embedding import find_admin_socket
-from zeroserve_cli.main import EXIT_FAILED
+from zeroserve_cli.asking import add_admin_argument, ask_server
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,19 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scheme://host/uri, or the text of a `key`; with * at its end all that begin so",
     )
     wanted.add_argument("--all", action="store_true", help="forget everything")
-    parser.add_argument("--admin", type=Path, default=find_admin_socket(), help="admin socket of the server")
+    add_admin_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Purge; returns 0 once nothing of it is served any more."""
     target = "" if arguments.all else arguments.target
-    try:
-        answer = asyncio.run(send_command(arguments.admin, {"command": "purge", "target": target}))
-    except AdminError as error:
-        print(f"zeroserve: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    if not answer.get("ok"):
-        print(f"zeroserve: {answer.get('error', 'refused')}", file=sys.stderr)
-        return EXIT_FAILED
-    print(f"{answer.get('answers', 0)} answers forgotten")
-    return 0
+    return ask_server(
+        arguments.admin,
+        {"command": "purge", "target": target},
+        lambda answer: f"{answer.get('answers', 0)} answers forgotten",
+    )
