@@ -895,6 +895,11 @@ class Listener(_message.Message):
     EXTERNAL_PORT_FIELD_NUMBER: _builtins.int
     TRANSPORT_FIELD_NUMBER: _builtins.int
     HTTP2_FIELD_NUMBER: _builtins.int
+    PROXY_HEADERS_FIELD_NUMBER: _builtins.int
+    HTTP_REDIRECT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    UNIX_PATH_FIELD_NUMBER: _builtins.int
+    UNIX_MODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"http", "https", "http-8080" """
     address: _builtins.str
@@ -908,6 +913,20 @@ class Listener(_message.Message):
     transport: Global___Transport.ValueType
     http2: _builtins.bool
     """without TLS: clients may begin with HTTP/2 (h2c, prior knowledge)"""
+    http_redirect: _builtins.bool
+    """plain HTTP is redirected to https, here or in front of TLS"""
+    unix_path: _builtins.str
+    """a socket of streams in place of address and port"""
+    unix_mode: _builtins.int
+    """its file's permissions"""
+    @_builtins.property
+    def proxy_headers(self) -> Global___ProxyHeaders:
+        """who may begin with a PROXY header; absent: as proxy_protocol says"""
+
+    @_builtins.property
+    def limits(self) -> Global___ListenerLimits:
+        """absent: the Settings'"""
+
     def __init__(
         self,
         *,
@@ -919,14 +938,158 @@ class Listener(_message.Message):
         external_port: _builtins.int = ...,
         transport: Global___Transport.ValueType = ...,
         http2: _builtins.bool = ...,
+        proxy_headers: Global___ProxyHeaders | None = ...,
+        http_redirect: _builtins.bool = ...,
+        limits: Global___ListenerLimits | None = ...,
+        unix_path: _builtins.str = ...,
+        unix_mode: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "proxy_headers", b"proxy_headers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "http2", b"http2", "name", b"name", "port", b"port", "proxy_protocol", b"proxy_protocol", "tls", b"tls", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "http2", b"http2", "http_redirect", b"http_redirect", "limits", b"limits", "name", b"name", "port", b"port", "proxy_headers", b"proxy_headers", "proxy_protocol", b"proxy_protocol", "tls", b"tls", "transport", b"transport", "unix_mode", b"unix_mode", "unix_path", b"unix_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Listener: _TypeAlias = Listener  # noqa: Y015
+
+@_typing.final
+class ProxyHeaders(_message.Message):
+    """Caddy's listener wrapper `proxy_protocol`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Policy:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ProxyHeaders._Policy.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        IGNORE: ProxyHeaders._Policy.ValueType  # 0
+        USE: ProxyHeaders._Policy.ValueType  # 1
+        REJECT: ProxyHeaders._Policy.ValueType  # 2
+        REQUIRE: ProxyHeaders._Policy.ValueType  # 3
+        SKIP: ProxyHeaders._Policy.ValueType  # 4
+
+    class Policy(_Policy, metaclass=_PolicyEnumTypeWrapper): ...
+    IGNORE: ProxyHeaders.Policy.ValueType  # 0
+    USE: ProxyHeaders.Policy.ValueType  # 1
+    REJECT: ProxyHeaders.Policy.ValueType  # 2
+    REQUIRE: ProxyHeaders.Policy.ValueType  # 3
+    SKIP: ProxyHeaders.Policy.ValueType  # 4
+
+    ALLOW_FIELD_NUMBER: _builtins.int
+    DENY_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    fallback: Global___ProxyHeaders.Policy.ValueType
+    """of all others"""
+    timeout_ms: _builtins.int
+    """0 is the engine's default"""
+    @_builtins.property
+    def allow(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """CIDRs: USE"""
+
+    @_builtins.property
+    def deny(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """CIDRs, asked first: REJECT"""
+
+    def __init__(
+        self,
+        *,
+        allow: _abc.Iterable[_builtins.str] | None = ...,
+        deny: _abc.Iterable[_builtins.str] | None = ...,
+        fallback: Global___ProxyHeaders.Policy.ValueType = ...,
+        timeout_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "deny", b"deny", "fallback", b"fallback", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProxyHeaders: _TypeAlias = ProxyHeaders  # noqa: Y015
+
+@_typing.final
+class ListenerLimits(_message.Message):
+    """Bounds of one listener, each within the engine's own. 0 is the engine's default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_HEAD_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    REQUEST_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    ANSWER_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    IDLE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    BODY_IDLE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    BODY_RATE_MIN_FIELD_NUMBER: _builtins.int
+    ANSWER_IDLE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    ANSWER_RATE_MIN_FIELD_NUMBER: _builtins.int
+    HEAD_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    KEEPALIVE_FIELD_NUMBER: _builtins.int
+    request_head_timeout_ms: _builtins.int
+    request_timeout_ms: _builtins.int
+    """of a whole request, from its first byte"""
+    answer_timeout_ms: _builtins.int
+    """of a whole answer, from the request's head"""
+    idle_timeout_ms: _builtins.int
+    body_idle_timeout_ms: _builtins.int
+    """between two pieces of a request's body"""
+    body_rate_min: _builtins.int
+    """bytes a second"""
+    answer_idle_timeout_ms: _builtins.int
+    """between two pieces of an answer that its client takes"""
+    answer_rate_min: _builtins.int
+    head_bytes_max: _builtins.int
+    """of a request's head"""
+    @_builtins.property
+    def keepalive(self) -> Global___Keepalive:
+        """TCP's; absent: off"""
+
+    def __init__(
+        self,
+        *,
+        request_head_timeout_ms: _builtins.int = ...,
+        request_timeout_ms: _builtins.int = ...,
+        answer_timeout_ms: _builtins.int = ...,
+        idle_timeout_ms: _builtins.int = ...,
+        body_idle_timeout_ms: _builtins.int = ...,
+        body_rate_min: _builtins.int = ...,
+        answer_idle_timeout_ms: _builtins.int = ...,
+        answer_rate_min: _builtins.int = ...,
+        head_bytes_max: _builtins.int = ...,
+        keepalive: Global___Keepalive | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["keepalive", b"keepalive"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_idle_timeout_ms", b"answer_idle_timeout_ms", "answer_rate_min", b"answer_rate_min", "answer_timeout_ms", b"answer_timeout_ms", "body_idle_timeout_ms", b"body_idle_timeout_ms", "body_rate_min", b"body_rate_min", "head_bytes_max", b"head_bytes_max", "idle_timeout_ms", b"idle_timeout_ms", "keepalive", b"keepalive", "request_head_timeout_ms", b"request_head_timeout_ms", "request_timeout_ms", b"request_timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListenerLimits: _TypeAlias = ListenerLimits  # noqa: Y015
+
+@_typing.final
+class Keepalive(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDLE_S_FIELD_NUMBER: _builtins.int
+    INTERVAL_S_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    idle_s: _builtins.int
+    interval_s: _builtins.int
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        idle_s: _builtins.int = ...,
+        interval_s: _builtins.int = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "idle_s", b"idle_s", "interval_s", b"interval_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Keepalive: _TypeAlias = Keepalive  # noqa: Y015
 
 @_typing.final
 class TlsPolicy(_message.Message):

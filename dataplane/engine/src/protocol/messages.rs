@@ -219,6 +219,97 @@ pub struct Listener {
     pub transport: i32,
     #[prost(bool, tag = "50")]
     pub http2: bool,
+    #[prost(message, optional, tag = "70")]
+    pub proxy_headers: ::core::option::Option<ProxyHeaders>,
+    #[prost(bool, tag = "71")]
+    pub http_redirect: bool,
+    #[prost(message, optional, tag = "72")]
+    pub limits: ::core::option::Option<ListenerLimits>,
+    #[prost(string, tag = "73")]
+    pub unix_path: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "74")]
+    pub unix_mode: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProxyHeaders {
+    #[prost(string, repeated, tag = "1")]
+    pub allow: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub deny: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(enumeration = "proxy_headers::Policy", tag = "3")]
+    pub fallback: i32,
+    #[prost(uint32, tag = "4")]
+    pub timeout_ms: u32,
+}
+/// Nested message and enum types in `ProxyHeaders`.
+pub mod proxy_headers {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Policy {
+        Ignore = 0,
+        Use = 1,
+        Reject = 2,
+        Require = 3,
+        Skip = 4,
+    }
+    impl Policy {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Ignore => "IGNORE",
+                Self::Use => "USE",
+                Self::Reject => "REJECT",
+                Self::Require => "REQUIRE",
+                Self::Skip => "SKIP",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "IGNORE" => Some(Self::Ignore),
+                "USE" => Some(Self::Use),
+                "REJECT" => Some(Self::Reject),
+                "REQUIRE" => Some(Self::Require),
+                "SKIP" => Some(Self::Skip),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListenerLimits {
+    #[prost(uint32, tag = "1")]
+    pub request_head_timeout_ms: u32,
+    #[prost(uint32, tag = "2")]
+    pub request_timeout_ms: u32,
+    #[prost(uint32, tag = "3")]
+    pub answer_timeout_ms: u32,
+    #[prost(uint32, tag = "4")]
+    pub idle_timeout_ms: u32,
+    #[prost(uint32, tag = "5")]
+    pub body_idle_timeout_ms: u32,
+    #[prost(uint64, tag = "6")]
+    pub body_rate_min: u64,
+    #[prost(uint32, tag = "7")]
+    pub answer_idle_timeout_ms: u32,
+    #[prost(uint64, tag = "8")]
+    pub answer_rate_min: u64,
+    #[prost(uint32, tag = "9")]
+    pub head_bytes_max: u32,
+    #[prost(message, optional, tag = "10")]
+    pub keepalive: ::core::option::Option<Keepalive>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Keepalive {
+    #[prost(uint32, tag = "1")]
+    pub idle_s: u32,
+    #[prost(uint32, tag = "2")]
+    pub interval_s: u32,
+    #[prost(uint32, tag = "3")]
+    pub count: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TlsPolicy {
