@@ -245,10 +245,10 @@ class Interpreter:
             raise TrapError(Trap.FUEL, found)
 
     def _get(self, register: Register) -> int:
-        return self.registers[register.value]
+        return self.registers[register.number]
 
     def _set(self, register: Register, value: int) -> None:
-        self.registers[register.value] = value
+        self.registers[register.number] = value
 
     def _operand(self, operand: Register | int) -> int:
         return self._get(operand) if isinstance(operand, Register) else operand & MASK_64

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zeroserve_ir.program.encoding import decode, scan
+from zeroserve_ir.program.encoding import scan
+from zeroserve_ir.program.isa import Malformed
 
 from zeroserve_dataplane.verifier.accesses import Access
 from zeroserve_dataplane.verifier.analysing import analyse
@@ -54,7 +55,7 @@ def verify(code: bytes, constants_bytes: int) -> Verified | Refused:
     scanned = scan(code)
     if refusals := tuple(check_sizes(scanned, constants_bytes)) or tuple(check_structure(scanned)):
         return Refused(refusals)
-    slots = decode(code)
+    slots = tuple(slot for slot in scanned if not isinstance(slot, Malformed))
     if refusals := tuple(check_targets(slots)):
         return Refused(refusals)
     if refusals := (*check_extents(slots), *check_calls(slots)):

@@ -1,14 +1,14 @@
 """Third stage: abstract interpretation, callers first, each subprogram to its fixed point.
 
-In: subprograms. Out: refusals and, by slot, the memory accesses that the compiler relies on. Refusals are
-collected after the fixed point, in one more pass, so that each is about what holds in every run.
+In: subprograms. Out: refusals and, by slot, the memory accesses that the compiler relies on. Of each block
+only the last visit counts: it saw the fixed point, so that what it found is about what holds in every run.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zeroserve_ir.program.isa import CallLocal, SecondHalf
 
@@ -37,39 +37,48 @@ class Analysis:
     refusals: tuple[Refusal, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """What stepping through a block found: the entry states of the subprograms that it calls, the rest."""
+
+    stepper: Stepper
+    calls: list[tuple[int, State]] = field(default_factory=list)
+
+
 def analyse(slots: Slots, subprograms: tuple[Subprogram, ...], constants_bytes: int) -> Analysis:
     """Interpret a program whose structure and flow are sound."""
     entries: dict[int, State] = {0: main_state()}
-    stepper = Stepper(constants_bytes)
-    reachable: set[int] = set()
+    visits: dict[int, _Visit] = {}
     for subprogram in subprograms:
         if subprogram.start not in entries:
             continue
-        states = _find_fixed_point(slots, subprogram, entries[subprogram.start], constants_bytes)
-        reachable |= states.keys()
-        for start, state in states.items():
-            calls = _record(slots, subprogram, subprogram.blocks[start], state, stepper)
-            for callee, entry in calls:
+        found = _find_fixed_point(slots, subprogram, entries[subprogram.start], constants_bytes)
+        visits |= found
+        for visit in found.values():
+            for callee, entry in visit.calls:
                 entries[callee] = join_states(entries[callee], entry) if callee in entries else entry
-    refusals = sorted(stepper.refusals.values(), key=lambda refusal: (refusal.slot, refusal.rule.name))
-    return Analysis(stepper.accesses, frozenset(reachable), tuple(refusals))
+    accesses: dict[int, Access] = {}
+    refusals: list[Refusal] = []
+    for visit in visits.values():
+        accesses |= visit.stepper.accesses
+        refusals += visit.stepper.refusals.values()
+    refusals.sort(key=lambda refusal: (refusal.slot, refusal.rule.name))
+    return Analysis(accesses, frozenset(visits), tuple(refusals))
 
 
 def _find_fixed_point(
     slots: Slots, subprogram: Subprogram, entry: State, constants_bytes: int
-) -> dict[int, State]:
-    """Return the state at the start of each block that can be reached."""
-    stepper = Stepper(constants_bytes)
+) -> dict[int, _Visit]:
+    """Return the last visit of each block that can be reached, by its start."""
+    visits: dict[int, _Visit] = {}
     states = {subprogram.start: entry}
     joins: dict[int, int] = {}
     waiting = [subprogram.start]
     while waiting:
         block = subprogram.blocks[heapq.heappop(waiting)]
         after = states[block.start].copy()
-        for slot in range(block.start, block.end):
-            instruction = slots[slot]
-            if not isinstance(instruction, SecondHalf):
-                stepper.step(slot, instruction, after, in_main=subprogram.start == 0)
+        visit = visits[block.start] = _Visit(Stepper(constants_bytes))
+        _visit_block(slots, block, after, visit, in_main=subprogram.start == 0)
         for successor in block.successors:
             before = states.get(successor)
             merged = after.copy() if before is None else join_states(before, after)
@@ -82,20 +91,15 @@ def _find_fixed_point(
             states[successor] = merged
             if successor not in waiting:
                 heapq.heappush(waiting, successor)
-    return states
+    return visits
 
 
-def _record(
-    slots: Slots, subprogram: Subprogram, block: Block, before: State, stepper: Stepper
-) -> list[tuple[int, State]]:
-    """Step through a block for good; returns the entry states of the subprograms that it calls."""
-    state = before.copy()
-    calls: list[tuple[int, State]] = []
+def _visit_block(slots: Slots, block: Block, state: State, visit: _Visit, *, in_main: bool) -> None:
+    """Step through a block; `state` becomes what holds at its end."""
     for slot in range(block.start, block.end):
         instruction = slots[slot]
         if isinstance(instruction, SecondHalf):
             continue
         if isinstance(instruction, CallLocal):
-            calls.append((slot + 1 + instruction.distance, callee_state(state)))
-        stepper.step(slot, instruction, state, in_main=subprogram.start == 0)
-    return calls
+            visit.calls.append((slot + 1 + instruction.distance, callee_state(state)))
+        visit.stepper.step(slot, instruction, state, in_main=in_main)

@@ -30,11 +30,11 @@ class State:
 
     def get(self, register: Register) -> Value:
         """Return what a register holds."""
-        return self.registers[register.value]
+        return self.registers[register.number]
 
     def set(self, register: Register, value: Value) -> None:
         """Say what a register holds now."""
-        self.registers[register.value] = value
+        self.registers[register.number] = value
 
     def clobber_arguments(self) -> None:
         """Forget r1 to r5, which a call does not keep."""

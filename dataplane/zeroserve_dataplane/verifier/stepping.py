@@ -6,7 +6,6 @@ memory. Called by `analysing` for each instruction of a block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from zeroserve_ir.program import abi
@@ -70,6 +69,8 @@ class Stepper:
                 self._refuse(Refusal(Rule.UNINITIALISED_REGISTER, slot, f"r{register.value}"))
                 state.set(register, UNKNOWN)
         match instruction:
+            case Binary() | LoadImmediate():
+                _step_arithmetic(instruction, state)
             case Load() | Store() | Atomic():
                 self._step_memory(slot, instruction, state)
             case CallHelper(number):
@@ -113,34 +114,26 @@ class Stepper:
         self.refusals.setdefault((refusal.rule, refusal.slot), refusal)
 
 
-def read_registers(instruction: Instruction) -> Iterator[Register]:
+def read_registers(instruction: Instruction) -> tuple[Register, ...]:
     """Return the registers that an instruction reads, calls aside."""
     match instruction:
         case Binary(operator, _, destination, operand):
-            if operator is not Operator.MOV:
-                yield destination
-            if isinstance(operand, Register):
-                yield operand
-        case Negate(destination=register) | SwapBytes(destination=register) | SignExtend(source=register):
-            yield register
+            kept = () if operator is Operator.MOV else (destination,)
+            return (*kept, operand) if isinstance(operand, Register) else kept
         case Load(base=base):
-            yield base
+            return (base,)
         case Store(base=base, value=value):
-            yield base
-            if isinstance(value, Register):
-                yield value
-        case Atomic(operator=operator, base=base, source=source):
-            yield from (base, source)
-            if operator is AtomicOperator.CMPXCHG:
-                yield R0
+            return (base, value) if isinstance(value, Register) else (base,)
         case Branch(left=left, right=right):
-            yield left
-            if isinstance(right, Register):
-                yield right
+            return (left, right) if isinstance(right, Register) else (left,)
+        case Negate(destination=register) | SwapBytes(destination=register) | SignExtend(source=register):
+            return (register,)
+        case Atomic(operator=operator, base=base, source=source):
+            return (base, source, R0) if operator is AtomicOperator.CMPXCHG else (base, source)
         case Exit():
-            yield R0
+            return (R0,)
         case _:
-            return
+            return ()
 
 
 def _return_from_call(state: State) -> None:

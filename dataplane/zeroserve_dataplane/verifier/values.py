@@ -79,7 +79,7 @@ def between(low: int, high: int) -> Value:
 
 def join(left: Value, right: Value) -> Value:
     """Return what holds of both."""
-    if left == right:
+    if left is right or left == right:
         return left
     if Region.UNINITIALISED in (left.region, right.region):
         return UNINITIALISED
@@ -90,7 +90,7 @@ def join(left: Value, right: Value) -> Value:
 
 def widen(old: Value, new: Value) -> Value:
     """Return a value above both at which loops come to rest."""
-    if old == new:
+    if old is new or old == new:
         return old
     joined = join(old, new)
     if joined.region in (Region.UNINITIALISED, Region.MIXED):

@@ -8,11 +8,9 @@ slot, so that slot numbers, which jumps count in, are indices; what does not dec
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from zeroserve_ir.program.isa import (
-    R10,
     SLOT_BYTES,
     Atomic,
     AtomicOperator,
@@ -63,6 +61,7 @@ _LOCAL_SOURCE: Final = 1
 _CONSTANTS_SOURCE: Final = 6
 _SIZES: Final = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _SIZE_BITS: Final = {size: bits for bits, size in _SIZES.items()}
+_REGISTERS: Final = tuple(Register)
 _OPERATORS: Final = {(operator.value[1], operator.value[2]): operator for operator in Operator}
 _CONDITIONS: Final = {condition.value[1]: condition for condition in Condition}
 _BYTE_ORDERS: Final = {order.value[1]: order for order in ByteOrder}
@@ -82,8 +81,7 @@ class MalformedError(Exception):
         super().__init__(f"slot {slot}: {malformed.malformation.value}: {malformed.found}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
+class _Fields(NamedTuple):
     opcode: int
     destination: int
     source: int
@@ -144,27 +142,27 @@ def encode(instruction: Instruction) -> bytes:
             opcode = code << 4 | (_ALU64 if bits == 64 else _ALU)
             return _pack_operand(opcode, destination, operand, offset)
         case Negate(bits, destination):
-            return _pack(_NEG << 4 | (_ALU64 if bits == 64 else _ALU), destination.value)
+            return _pack(_NEG << 4 | (_ALU64 if bits == 64 else _ALU), destination.number)
         case SignExtend(bits, destination, source, from_bits):
             opcode = _MOV << 4 | _X | (_ALU64 if bits == 64 else _ALU)
-            return _pack(opcode, destination.value, source.value, from_bits)
+            return _pack(opcode, destination.number, source.number, from_bits)
         case SwapBytes(order, bits, destination):
-            return _pack(order.value[1], destination.value, immediate=bits)
+            return _pack(order.value[1], destination.number, immediate=bits)
         case LoadImmediate(destination, value):
             low, high = _signed(value & 0xFFFFFFFF), _signed(value >> 32)
-            return _pack(_LDDW, destination.value, immediate=low) + _pack(0, immediate=high)
+            return _pack(_LDDW, destination.number, immediate=low) + _pack(0, immediate=high)
         case LoadConstants(destination, offset):
-            return _pack(_LDDW, destination.value, _CONSTANTS_SOURCE) + _pack(0, immediate=offset)
+            return _pack(_LDDW, destination.number, _CONSTANTS_SOURCE) + _pack(0, immediate=offset)
         case Load(size, signed, destination, base, offset):
             opcode = _LDX | _SIZE_BITS[size] | (_MEMSX if signed else _MEM)
-            return _pack(opcode, destination.value, base.value, offset)
+            return _pack(opcode, destination.number, base.number, offset)
         case Store(size, base, offset, Register() as value):
-            return _pack(_STX | _SIZE_BITS[size] | _MEM, base.value, value.value, offset)
+            return _pack(_STX | _SIZE_BITS[size] | _MEM, base.number, value.number, offset)
         case Store(size, base, offset, int() as value):
-            return _pack(_ST | _SIZE_BITS[size] | _MEM, base.value, 0, offset, value)
+            return _pack(_ST | _SIZE_BITS[size] | _MEM, base.number, 0, offset, value)
         case Atomic(atomic, size, base, offset, source, fetch):
             immediate = atomic.value[1] | fetch
-            return _pack(_STX | _SIZE_BITS[size] | _ATOMIC, base.value, source.value, offset, immediate)
+            return _pack(_STX | _SIZE_BITS[size] | _ATOMIC, base.number, source.number, offset, immediate)
         case Jump(distance, True):
             return _pack(_JMP32, immediate=distance)
         case Jump(distance, False):
@@ -190,8 +188,8 @@ def _pack(opcode: int, destination: int = 0, source: int = 0, offset: int = 0, i
 
 def _pack_operand(opcode: int, destination: Register, operand: Register | int, offset: int) -> bytes:
     if isinstance(operand, Register):
-        return _pack(opcode | _X, destination.value, operand.value, offset)
-    return _pack(opcode, destination.value, 0, offset, operand)
+        return _pack(opcode | _X, destination.number, operand.value, offset)
+    return _pack(opcode, destination.number, 0, offset, operand)
 
 
 def _signed(half: int) -> int:
@@ -199,9 +197,9 @@ def _signed(half: int) -> int:
 
 
 def _register(number: int) -> Register:
-    if number > R10.value:
+    if number >= len(_REGISTERS):
         raise _SlotError(Malformation.UNKNOWN_REGISTER, f"r{number}")
-    return Register(number)
+    return _REGISTERS[number]
 
 
 def _require_zero(**fields: int) -> None:
