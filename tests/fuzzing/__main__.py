@@ -1,7 +1,8 @@
 """The nightly command: `python -m fuzzing programs --count 1000000`, `attacks --count 100000`, or `files`.
 
 Exit code 0 when everything agreed and the canary, a wrong translation, was noticed; else 1. A difference is
-printed with its seed, and `--first SEED --count 1` repeats it.
+printed with its seed, and `--first SEED --count 1` repeats it; `--first` of the last "to seed" that was said
+goes on with a run that was ended.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from zeroserve_ir.program.isa import Operator
 from fuzzing import differential, judging, judging_files
 
 SAY_EVERY_S = 30
-ATTACKS_BATCH = 50
+ATTACKS_BATCH = 100
 
 
 def main(arguments=None):
@@ -55,9 +56,9 @@ def notices_wrong_translation():
 def compare_programs(pool, options):
     """Random and mutated programs; returns the differences."""
     report = differential.Report()
-    for batch in _batches(pool, differential.run_batch, differential.BATCH, options):
+    for seed, batch in _batches(pool, differential.run_batch, differential.BATCH, options):
         report.add(batch)
-        _say(lambda: f"{report.compared} compared, {report.refused} refused, {dict(report.endings)}")
+        _say(seed, batch.differences, lambda: f"{report.compared} compared, {report.refused} refused")
     print(
         f"{report.compared} programs agree on all executions but for {len(report.differences)}; "
         f"{report.refused} mutated ones were refused; endings: {dict(report.endings)}"
@@ -87,20 +88,22 @@ def run_files(pool, options):
 
 def _run_attacks(pool, judge, options):
     endings, harms = {}, {}
-    for verdicts in _batches(pool, judge, ATTACKS_BATCH, options):
+    for seed, verdicts in _batches(pool, judge, ATTACKS_BATCH, options):
         for kind, counted in verdicts.endings.items():
             endings.setdefault(kind, Counter()).update(counted)
         harms |= verdicts.harms
-        _say(lambda: f"{sum(sum(one.values()) for one in endings.values())} attacks")
+        _say(seed, verdicts.harms, lambda: f"{sum(sum(one.values()) for one in endings.values())} attacks")
     for kind, counted in sorted(endings.items()):
         print(f"{kind:20} {dict(counted)}")
     return harms
 
 
 def _batches(pool, run, size, options):
+    """Yield the seed after a batch and what became of it, in order, so that a run that was ended goes on."""
     deadline = time.monotonic() + options.seconds
-    for result in pool.imap_unordered(run, range(options.first, options.first + options.count, size)):
-        yield result
+    firsts = range(options.first, options.first + options.count, size)
+    for first, result in zip(firsts, pool.imap(run, firsts), strict=True):
+        yield first + size, result
         if time.monotonic() > deadline:
             pool.terminate()
             return
@@ -110,10 +113,10 @@ _COMMANDS = {"programs": compare_programs, "attacks": run_attacks, "files": run_
 _said = [time.monotonic()]
 
 
-def _say(text):
-    if time.monotonic() - _said[0] > SAY_EVERY_S:
+def _say(seed, found, text):
+    if found or time.monotonic() - _said[0] > SAY_EVERY_S:
         _said[0] = time.monotonic()
-        print(f"fuzzing: {text()}", flush=True)
+        print(f"fuzzing: to seed {seed}: {text()} {found or ''}".rstrip(), flush=True)
 
 
 if __name__ == "__main__":

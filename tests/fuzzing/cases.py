@@ -6,6 +6,7 @@ Rule: the reference knows no native address, so whatever agrees with it has none
 import re
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 
 from elftools.elf.elffile import ELFFile
 from unit.jit.engine_helpers import EngineHelpers
@@ -25,6 +26,8 @@ from fuzzing.plugin_documents import UnsureError
 from fuzzing.plugin_helpers import PluginHelpers, Request
 
 _NAMES = re.compile(rf"@({translating.ENTRY_NAME}\b|subprogram(?=\d))")
+MODULE_PROGRAMS = 32
+"""Of one LLVM module: more of them share its price, but each execution carries the code of all."""
 MASK_64 = (1 << 64) - 1
 
 
@@ -98,28 +101,41 @@ UNKNOWN = Outcome(0, None, "not known", 0)
 
 def run_interpreted(cases):
     """Run cases by the engine's interpreter."""
-    return _run([_execution(case, case.program.code, 0, "ebpf") for case in cases])
+    return run_together(describe_interpreted(cases))[0]
 
 
 def run_native(cases, tier):
-    """Run cases by native code, all of one LLVM module: a fraction of the time that each alone takes."""
-    target = find_host_target()
-    text, entries = compile_together([case.program for case in cases], target, tier)
-    return _run(
-        [_execution(case, text, entry, target.value) for case, entry in zip(cases, entries, strict=True)]
-    )
+    """Run cases by native code."""
+    return run_together(describe_native(cases, tier))[0]
 
 
-def run_beside(cases, neighbour, tier):
-    """Run cases by native code in one process, and a neighbour after each; returns outcomes of both."""
+def describe_interpreted(cases):
+    """Return what has the engine interpret the cases."""
+    return [_execution(case, case.program.code, 0, "ebpf") for case in cases]
+
+
+def describe_native(cases, tier):
+    """Return what has the engine run the cases natively; they are compiled here, some in a module."""
     target = find_host_target()
-    text, entries = compile_together([case.program for case in (*cases, neighbour)], target, tier)
-    executions = []
-    for case, entry in zip(cases, entries, strict=False):
-        executions.append(_execution(case, text, entry, target.value))
-        executions.append(_execution(neighbour, text, entries[-1], target.value))
-    outcomes = _run(executions)
-    return outcomes[::2], outcomes[1::2]
+    described = []
+    for first in range(0, len(cases), MODULE_PROGRAMS):
+        together = cases[first : first + MODULE_PROGRAMS]
+        text, entries = compile_together([case.program for case in together], target, tier)
+        both = zip(together, entries, strict=True)
+        described += [_execution(case, text, entry, target.value) for case, entry in both]
+    return described
+
+
+def describe_beside(cases, neighbour, tier):
+    """Return what has the engine run the cases natively, and a neighbour after each of them."""
+    *described, beside = describe_native([*cases, neighbour], tier)
+    return [each for one in described for each in (one, beside)]
+
+
+def run_together(*groups):
+    """Run groups of executions in one engine process, whose start costs as much as a thousand of them."""
+    outcomes = iter(execute([str(find_binary())], [one for group in groups for one in group]))
+    return [list(islice(outcomes, len(group))) for group in groups]
 
 
 def compile_together(programs, target: Target, tier: Tier):
@@ -147,10 +163,6 @@ def _execution(case, code, entry, target):
     return execution_pb2.Execution(
         image=image, code=code, constants=case.constants, memory=case.memory, fuel=case.fuel
     )
-
-
-def _run(executions):
-    return execute([str(find_binary())], executions)
 
 
 def find_differences(cases, outcomes, references):

@@ -15,18 +15,29 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program.disassembling import disassemble
 
 from fuzzing import plugin_programs
-from fuzzing.cases import Case, find_differences, interpret, run_interpreted, run_native
+from fuzzing.cases import (
+    Case,
+    describe_interpreted,
+    describe_native,
+    find_differences,
+    interpret,
+    run_together,
+)
 from fuzzing.mutating import mutate
 from fuzzing.plugin_cases import EVERYTHING, Call, grant
 
-BATCH = 32
+BATCH = 256
+"""Seeds of one LLVM module and one engine process."""
+OPTIMISED_SEEDS = 32
 OPTIMISED_EVERY = 8
-"""The optimised tier takes ten times as long to make: each eighth batch has it."""
+"""The optimised tier takes ten times as long to make: 32 seeds of each 256 have it."""
 MEMORY_BYTES = 4096
-"""Of the context that is given and compared: what random programs touch but for wild ones. In the batches of
-the optimised tier it is the whole, which takes a fifth longer to send."""
+"""Of the context that is given and compared: what random programs touch but for wild ones. With the optimised
+tier it is the whole, which takes a fifth longer to send."""
 MUTATED_EVERY = 4
 """Each fourth program is a real one, changed."""
+MUTATIONS_MAX = 8
+"""Changes of a real one that are tried until the verifier takes the program."""
 PLUGIN_EVERY = 2
 """Half of them call the helpers of plugins."""
 
@@ -49,12 +60,15 @@ class Report:
 
 
 def generate_case(seed):
-    """Return the program of a seed; None where it is a mutated one that the verifier refuses."""
+    """Return the program of a seed; None where the verifier refuses all that it makes of a real one."""
     random = Random(seed)
     if seed % MUTATED_EVERY == 0:
-        code, constants_bytes = mutate(random)
-        program = verify(code, constants_bytes)
-        if not isinstance(program, Verified):
+        for _ in range(MUTATIONS_MAX):
+            code, constants_bytes = mutate(random)
+            program = verify(code, constants_bytes)
+            if isinstance(program, Verified):
+                break
+        else:
             return None
         constants = random.randbytes(constants_bytes)
         memory = random.randbytes(_measure_memory(seed))
@@ -74,7 +88,7 @@ def _measure_memory(seed):
 
 
 def _is_optimised(seed):
-    return seed // BATCH % OPTIMISED_EVERY == 0
+    return seed // OPTIMISED_SEEDS % OPTIMISED_EVERY == 0
 
 
 def _generate_call(random, seed):
@@ -89,17 +103,26 @@ def _generate_call(random, seed):
 
 def run_batch(first):
     """Compare the programs of seeds `first` to `first` + BATCH - 1 on all executions."""
-    made = [generate_case(seed) for seed in range(first, first + BATCH)]
-    cases = [case for case in made if case is not None]
-    references = [interpret(case) for case in cases]
+    return run_seeds(range(first, first + BATCH))
+
+
+def run_seeds(seeds):
+    """Compare the programs of seeds on all executions."""
+    made = {seed: generate_case(seed) for seed in seeds}
+    cases = [case for case in made.values() if case is not None]
+    optimised = [case for seed, case in made.items() if case is not None and _is_optimised(seed)]
+    references = {case.name: interpret(case) for case in cases}
     report = Report(len(cases), len(made) - len(cases))
     report.endings.update(
-        reference.outcome.trap.name if reference.outcome.trap else "END" for reference in references
+        reference.outcome.trap.name if reference.outcome.trap else "END" for reference in references.values()
     )
-    tiers = [Tier.FAST, *([Tier.OPTIMISED] if _is_optimised(first) else [])]
-    executions = {"interpreter": run_interpreted(cases)}
-    executions |= {tier.name.lower(): run_native(cases, tier) for tier in tiers}
-    for name, outcomes in executions.items():
-        found = find_differences(cases, outcomes, references)
+    executions = {
+        "interpreter": (cases, describe_interpreted(cases)),
+        "fast": (cases, describe_native(cases, Tier.FAST)),
+        "optimised": (optimised, describe_native(optimised, Tier.OPTIMISED)),
+    }
+    ended = run_together(*(described for _, described in executions.values()))
+    for (name, (run, _)), outcomes in zip(executions.items(), ended, strict=True):
+        found = find_differences(run, outcomes, [references[case.name] for case in run])
         report.differences |= {f"{case} on {name}": difference for case, difference in found.items()}
     return report

@@ -12,7 +12,14 @@ from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_ir.program import abi
 
 from fuzzing.attacks import generate_attack
-from fuzzing.cases import Case, find_differences, interpret, run_interpreted, run_native
+from fuzzing.cases import (
+    Case,
+    describe_interpreted,
+    describe_native,
+    find_differences,
+    interpret,
+    run_together,
+)
 
 FUEL = 20_000
 TRAPS = frozenset({"fuel", "memory", "helper"})
@@ -44,11 +51,10 @@ def judge_attacks(seeds, *, carry=generate_attack):
         else:
             verdicts.note(attack.kind, "refused")
     references = [interpret(case) for case in cases]
-    runs = {
-        "interpreter": run_interpreted(cases),
-        "native": run_native(cases, Tier.OPTIMISED),
-        "native again": run_native(cases, Tier.OPTIMISED),
-    }
+    native = describe_native(cases, Tier.OPTIMISED)
+    names = ("interpreter", "native", "native again")
+    outcomes = (*run_together(describe_interpreted(cases), native), *run_together(native))
+    runs = dict(zip(names, outcomes, strict=True))
     for name, outcomes in runs.items():
         found = find_differences(cases, outcomes, references)
         verdicts.harms |= {f"{case} on {name}": difference for case, difference in found.items()}

@@ -19,7 +19,15 @@ from zeroserve_ir.plugins.reading import READING_S_MAX
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.isa import CallHelper
 
-from fuzzing.cases import MASK_64, Case, find_differences, interpret, run_beside, run_interpreted
+from fuzzing.cases import (
+    MASK_64,
+    Case,
+    describe_beside,
+    describe_interpreted,
+    find_differences,
+    interpret,
+    run_together,
+)
 from fuzzing.judging import FUEL, TRAPS, Verdicts
 from fuzzing.plugin_cases import Call, grant
 from fuzzing.plugin_files import generate_file
@@ -110,15 +118,16 @@ def judge_cases(cases, kinds, verdicts):
     """Run cases and note how they end; what they should not have done is a harm."""
     references = [interpret(case) for case in cases]
     neighbour, wanted = make_neighbour()
-    native, beside = run_beside(cases, neighbour, Tier.OPTIMISED)
-    again, _ = run_beside(cases, neighbour, Tier.OPTIMISED)
-    runs = {"interpreter": run_interpreted(cases), "native": native, "native again": again}
+    described = describe_beside(cases, neighbour, Tier.OPTIMISED)
+    interpreted, both = run_together(describe_interpreted(cases), described)
+    again = run_together(described)[0][::2]
+    runs = {"interpreter": interpreted, "native": both[::2], "native again": again}
     for name, outcomes in runs.items():
         found = find_differences(cases, outcomes, references)
         verdicts.harms |= {f"{case} on {name}": difference for case, difference in found.items()}
     for number, (case, kind) in enumerate(zip(cases, kinds, strict=True)):
         _judge(case, kind, {name: outcomes[number] for name, outcomes in runs.items()}, verdicts)
-        left = beside[number]
+        left = both[2 * number + 1]
         if (left.trapped, left.result & MASK_64) != (False, wanted):
             verdicts.harms[f"{case.name} beside a neighbour"] = (left.trap, left.result)
 
