@@ -228,6 +228,12 @@ pub const TEMPLATE_INCLUDES_MAX: usize = 32;
 pub const TEMPLATE_NESTING_MAX: usize = 64;
 /// Items of one list that a function counts out.
 pub const TEMPLATE_ITEMS_MAX: usize = 1 << 18;
+/// Requests that one page makes by `httpInclude`; it is evaluated once more after each.
+pub const TEMPLATE_REQUESTS_MAX: usize = 32;
+/// Such requests under way, of one worker; each holds an answer in memory.
+pub const INCLUSIONS_PER_WORKER_MAX: usize = 1024;
+/// One such request may take so long: a page is not worth more patience.
+pub const INCLUSION_TIMEOUT_MS: u64 = 60_000;
 /// Names of one `listFiles`.
 pub const TEMPLATE_LISTING_MAX: usize = 10_000;
 /// Address space of a thread of the file pool, which evaluates templates: the kernel gives memory as it is touched.

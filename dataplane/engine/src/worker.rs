@@ -4,6 +4,7 @@
 //! Rule: nothing here is shared with another worker but the snapshot (by Arc), the password pool and the log writer.
 
 use crate::access_log::AccessLog;
+use crate::connection::including::Ended;
 use crate::connection::{Downstream, Phase};
 use crate::control::{WorkerMessage, WorkerReceiver, WorkerSender};
 use crate::exchange::{Clock, Exchange, HeaderSpan};
@@ -92,6 +93,9 @@ pub struct Worker {
     pub streams_opened: u32,
     /// Copies of requests under way, for mirrors.
     pub copies: usize,
+    /// Requests of pages under way, and those that are over.
+    pub inclusions: usize,
+    pub ended_inclusions: Vec<Ended>,
     pub free_streams: Vec<u32>,
     // Boxed: they are the boxes of `downstreams`.
     #[allow(clippy::vec_box)]
@@ -160,6 +164,8 @@ impl Worker {
             streams_base: io.sockets_max(),
             streams_opened: 0,
             copies: 0,
+            inclusions: 0,
+            ended_inclusions: Vec::new(),
             free_streams: Vec::new(),
             spare_streams: Vec::new(),
             marked: Vec::new(),
@@ -379,6 +385,7 @@ impl<I: Io> Handler<I> for Worker {
     fn on_turn(&mut self, io: &mut I) -> Option<u64> {
         self.clock = io.now();
         self.fire_timers(io);
+        self.settle_inclusions(io);
         let goaway_ms = self.finish_goaways();
         self.flush_marked(io);
         self.access_log.flush();

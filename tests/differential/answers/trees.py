@@ -44,6 +44,7 @@ FILES = {
     "pages/code.css": b'a{content: "{{ 1 }}"}\n',
     "pages/loop.html": b'{{ include "/pages/loop.html" }}',
     "pages/trim.html": b"a\n{{- range list 1 2 }}\n  {{ . -}}\n{{ end -}}\n\nb\n",
+    "pages/remote.html": b'<{{ httpInclude "/inner/echo" }}>',
     "pages/latin.html": b"caf\xe9 {{ 1 }}\n",
 }
 TIME_S = 1_700_000_000

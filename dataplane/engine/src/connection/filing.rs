@@ -101,10 +101,7 @@ impl Worker {
                 }
                 self.run_program(io, socket, entry);
             }
-            (Done::Evaluated(answer), Waiting::Page) => {
-                down.serving.waiting = Waiting::Decision;
-                self.send_page(io, socket, *answer);
-            }
+            (Done::Evaluated(outcome), Waiting::Page) => self.page_evaluated(io, socket, *outcome),
             (Done::Read(bytes), _) => self.file_read(io, socket, bytes),
             _ => {}
         }

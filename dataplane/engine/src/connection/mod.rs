@@ -20,6 +20,7 @@ pub mod deciding;
 pub mod ending;
 pub mod filing;
 mod greeting;
+pub mod including;
 pub mod intercepting;
 pub mod mirroring;
 pub mod multiplexing;
@@ -277,6 +278,10 @@ pub struct Serving {
     pub takes_trailers: bool,
     /// A copy for a mirror: its answer goes nowhere.
     pub is_copy: bool,
+    /// A request of a page: its answer goes there.
+    pub inclusion: Option<Box<including::Inclusion>>,
+    /// The page that waits for such a request.
+    pub including: Option<Box<crate::templating::Question>>,
 }
 
 /// Progress at the start of the window that is judged at its end.
@@ -386,6 +391,8 @@ impl Default for Serving {
             trailer_lines: Vec::new(),
             takes_trailers: false,
             is_copy: false,
+            inclusion: None,
+            including: None,
         }
     }
 }

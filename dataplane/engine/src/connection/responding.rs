@@ -226,6 +226,7 @@ impl Serving {
     pub fn passes_data(&self) -> bool {
         self.filters.is_empty()
             && self.page.is_none()
+            && self.inclusion.is_none()
             && self.filling.is_none()
             && self.pace.is_none()
             && !self.answer_chunked
@@ -309,6 +310,9 @@ impl Serving {
             return;
         }
         self.response_bytes += data.len() as u64;
+        if let Some(inclusion) = self.inclusion.as_mut() {
+            return inclusion.take(data);
+        }
         match self.answer_chunked {
             true => chunked::write_chunk(data, out),
             false => out.extend_from_slice(data),

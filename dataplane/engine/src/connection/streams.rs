@@ -217,9 +217,10 @@ impl Worker {
 
     /// A client's stream is gone from here; where it is still open there, it is reset.
     pub fn drop_stream(&mut self, socket: SocketId, code: Code) {
-        let Some(Some(down)) = self.downstreams.get_mut(socket.index()).map(Option::take) else { return };
+        let Some(Some(mut down)) = self.downstreams.get_mut(socket.index()).map(Option::take) else { return };
         self.free_streams.push(socket.0);
         self.copies -= usize::from(down.serving.is_copy);
+        self.note_inclusion(&mut down.serving, code);
         if let Some(link) = &down.stream {
             self.close_stream(link, code);
         }
@@ -242,6 +243,7 @@ impl Worker {
             down.stream = None;
             (down.serving.host, down.serving.place, down.serving.ticket) = (None, None, None);
             down.serving.leave_cache();
+            down.serving.including = None;
             self.spare_streams.push(down);
         }
     }

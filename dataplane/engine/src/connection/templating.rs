@@ -8,7 +8,8 @@ use crate::exchange::{Exchange, is_bodiless};
 use crate::files::pool::Task;
 use crate::limits::TEMPLATE_SOURCE_BYTES_MAX;
 use crate::ring::{Io, SocketId};
-use crate::templating::{Answer, Question};
+use crate::templating::inclusions::Inclusions;
+use crate::templating::{Answer, Outcome, Question};
 use crate::worker::Worker;
 
 /// A body that is held back.
@@ -46,14 +47,32 @@ impl Worker {
         let Some(down) = self.downstream(socket) else { return };
         let (Some(page), Some(exchange)) = (down.serving.page.take(), down.exchange.as_mut()) else { return };
         let rows = std::mem::take(&mut exchange.templates);
-        let question = Question { exchange: exchange.clone(), rows, body: page.body, is_cut: page.is_cut };
+        let question = Question {
+            exchange: exchange.clone(),
+            rows,
+            body: page.body,
+            is_cut: page.is_cut,
+            inclusions: Inclusions::default(),
+        };
         down.serving.waiting = Waiting::Page;
         self.take_back_answer(socket);
         self.submit_file_task(io, socket, Task::Evaluate(Box::new(question)));
     }
 
     /// The pool's answer.
-    pub(super) fn send_page<I: Io>(&mut self, io: &mut I, socket: SocketId, answer: Answer) {
+    pub(super) fn page_evaluated<I: Io>(&mut self, io: &mut I, socket: SocketId, outcome: Outcome) {
+        match outcome {
+            Outcome::Wants(question, uri) => self.include(io, socket, question, &uri),
+            Outcome::Page(answer) => {
+                if let Some(down) = self.downstream(socket) {
+                    down.serving.waiting = Waiting::Decision;
+                }
+                self.send_page(io, socket, answer);
+            }
+        }
+    }
+
+    fn send_page<I: Io>(&mut self, io: &mut I, socket: SocketId, answer: Answer) {
         let Some(down) = self.downstream(socket) else { return };
         let status = down.serving.status;
         let Some(exchange) = down.exchange.as_mut() else { return };

@@ -39,6 +39,9 @@ impl Worker {
 
     /// The end of a window: a client that moved too little, while it had something to move, is ended.
     fn judge_progress<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
+        if self.is_vain(socket, now_ms) {
+            return self.abort(io, socket);
+        }
         let pauses =
             |waiting| matches!(waiting, Waiting::Retry | Waiting::Room | Waiting::Fetch | Waiting::Pause(_));
         if self.downstream(socket).is_some_and(|down| pauses(down.serving.waiting)) {

@@ -31,7 +31,7 @@ pub enum Done {
     Matched(matching::Answer),
     /// None: it cannot be read.
     Read(Option<Vec<u8>>),
-    Evaluated(Box<templating::Answer>),
+    Evaluated(Box<templating::Outcome>),
 }
 
 struct Job {
@@ -92,7 +92,7 @@ fn perform(task: Task) -> Done {
             let answer = finding::find(&question, Access::Blocking);
             Done::Found(Box::new(answer.unwrap_or(finding::Answer::Failed)))
         }
-        Task::Evaluate(question) => Done::Evaluated(Box::new(templating::evaluate(*question))),
+        Task::Evaluate(question) => Done::Evaluated(Box::new(templating::evaluate(question))),
         Task::Match(question) => {
             Done::Matched(matching::find(&question, Patience::Blocking).unwrap_or(matching::Answer::None))
         }

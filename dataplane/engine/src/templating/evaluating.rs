@@ -3,6 +3,7 @@
 //! In: a tree, the exchange whose answer it makes, the site's directory. Out: bytes. Rule: every node, operand and byte made
 //! is charged; depth of calls is bounded; so an evaluation ends, in bounded memory, whatever a template says.
 
+use super::inclusions::Inclusions;
 use super::objects::{Object, object, time_member};
 use super::parsing::{Node, NodeKind, Operand, Pipe, Tree, Trees, is_empty, parse};
 use super::values::Value;
@@ -26,6 +27,8 @@ pub struct Evaluation<'a> {
     pub trees: Trees,
     /// Its own name.
     pub name: String,
+    /// Answers of `httpInclude`, and the randomness that evaluations of one page share.
+    pub inclusions: Inclusions,
 }
 
 /// Variables and dot of one tree.
@@ -52,6 +55,7 @@ impl<'a> Evaluation<'a> {
             depth: 0,
             trees: Trees::new(),
             name: String::new(),
+            inclusions: Inclusions::default(),
         }
     }
 

@@ -12,6 +12,7 @@ mod escaping;
 mod evaluating;
 mod formatting;
 mod humanizing;
+pub mod inclusions;
 mod lexing;
 mod markdown;
 mod objects;
@@ -28,6 +29,7 @@ use crate::exchange::{Exchange, Unknown, paths};
 use crate::limits::TEMPLATE_SOURCE_BYTES_MAX;
 use crate::snapshot::Tables;
 use evaluating::Evaluation;
+use inclusions::Inclusions;
 use std::sync::Arc;
 
 /// A row of Tables.templates.
@@ -54,9 +56,18 @@ pub struct Question {
     pub body: Vec<u8>,
     /// There is more of the body than may be evaluated.
     pub is_cut: bool,
+    /// What `httpInclude` asked for so far.
+    pub inclusions: Inclusions,
 }
 
 /// What an evaluation came to.
+pub enum Outcome {
+    Page(Answer),
+    /// `httpInclude` wants the answer to this URI: with it in the question's inclusions, the evaluation begins again.
+    Wants(Box<Question>, String),
+}
+
+/// What became of a body.
 pub struct Answer {
     pub exchange: Box<Exchange>,
     /// The body, or the status of an error.
@@ -68,6 +79,8 @@ pub struct Answer {
 pub enum Failure {
     /// `httpError`
     Status(u16),
+    /// `httpInclude` of a URI whose answer is not here yet.
+    Wants(String),
     Broken {
         line: usize,
         what: String,
@@ -104,13 +117,36 @@ fn knows(name: &str) -> bool {
 }
 
 /// Evaluates the body by each handler that takes its media type, the innermost first. Slow: never on a worker's thread.
-pub fn evaluate(question: Question) -> Answer {
-    let Question { mut exchange, rows, mut body, is_cut } = question;
-    if is_cut {
-        log(&exchange, &Failure::at(0, format!("the body is longer than {TEMPLATE_SOURCE_BYTES_MAX} bytes")));
-        return Answer { exchange, body: Err(500) };
+pub fn evaluate(mut question: Box<Question>) -> Outcome {
+    if question.is_cut {
+        let what = format!("the body is longer than {TEMPLATE_SOURCE_BYTES_MAX} bytes");
+        log(&question.exchange, &Failure::at(0, what));
+        return Outcome::Page(Answer { exchange: question.exchange, body: Err(500) });
     }
-    exchange.writing_answer = true;
+    question.exchange.writing_answer = true;
+    let fields = question.exchange.scratch.clone();
+    let body = match evaluate_rows(&mut question) {
+        Ok(made) => Ok(made),
+        Err(Failure::Wants(uri)) => {
+            question.exchange.scratch = fields;
+            return Outcome::Wants(question, uri);
+        }
+        Err(Failure::Status(status)) => {
+            question.exchange.scratch.remove(b"Content-Type");
+            Err(status)
+        }
+        Err(failure) => {
+            log(&question.exchange, &failure);
+            Err(500)
+        }
+    };
+    Outcome::Page(Answer { exchange: question.exchange, body })
+}
+
+fn evaluate_rows(question: &mut Question) -> Result<Vec<u8>, Failure> {
+    let Question { exchange, rows, body, inclusions, .. } = question;
+    inclusions.begin();
+    let mut made: Option<Vec<u8>> = None;
     for (tables, row) in rows.iter().rev() {
         let row = &tables.templates[*row as usize];
         if !exchange.scratch.get(b"content-type").is_some_and(|kind| row.fits(kind)) {
@@ -121,20 +157,15 @@ pub fn evaluate(question: Question) -> Answer {
         let mut name = Vec::new();
         paths::decode(&exchange.path, &mut name);
         let name = String::from_utf8_lossy(&name).into_owned();
-        let mut evaluation = Evaluation::new(&mut exchange, &root, (&row.delimiters.0, &row.delimiters.1));
-        match evaluation.execute(&name, &body, Vec::new()) {
-            Ok(made) => body = made,
-            Err(Failure::Status(status)) => {
-                exchange.scratch.remove(b"Content-Type");
-                return Answer { exchange, body: Err(status) };
-            }
-            Err(failure) => {
-                log(&exchange, &failure);
-                return Answer { exchange, body: Err(500) };
-            }
-        }
+        let mut evaluation = Evaluation::new(exchange, &root, (&row.delimiters.0, &row.delimiters.1));
+        evaluation.inclusions = std::mem::take(inclusions);
+        evaluation.steps_left = evaluation.inclusions.steps_left;
+        let result = evaluation.execute(&name, made.as_ref().unwrap_or(body), Vec::new());
+        evaluation.inclusions.steps_left = evaluation.steps_left;
+        *inclusions = evaluation.inclusions;
+        made = Some(result?);
     }
-    Answer { exchange, body: Ok(body) }
+    Ok(made.unwrap_or_else(|| std::mem::take(body)))
 }
 
 fn log(exchange: &Exchange, failure: &Failure) {

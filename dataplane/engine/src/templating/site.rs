@@ -3,7 +3,7 @@
 use super::evaluating::Evaluation;
 use super::objects::{Object, object};
 use super::values::Value;
-use super::{Failure, documents, escaping, humanizing, markdown};
+use super::{Failure, documents, escaping, humanizing, inclusions, markdown};
 use crate::exchange::Unknown;
 use crate::exchange::texts::Placeholder;
 use crate::files::opening::{Patience, list, open, read};
@@ -89,7 +89,12 @@ fn call_known(evaluation: &mut Evaluation, name: &str, arguments: &[Value]) -> R
         // There are no plugged-in functions: each is absent, which is no error.
         ("maybe", [Value::Text(_), ..]) => "".into(),
         ("pathEscape", [Value::Text(text)]) => escaping::path(text).into(),
-        ("httpInclude", _) => return Failure::new("not supported: include a file, or proxy to the resource"),
+        ("httpInclude", [Value::Text(uri)]) => {
+            inclusions::next_level(&evaluation.exchange.request)?;
+            let body = evaluation.inclusions.take(uri)?;
+            let made = evaluation.execute(uri, &body, Vec::new())?;
+            made[..].into()
+        }
         _ => return Failure::new("wrong number or type of arguments"),
     })
 }
