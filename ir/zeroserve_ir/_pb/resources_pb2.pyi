@@ -144,6 +144,7 @@ class _TransportEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transport.V
     TCP: _Transport.ValueType  # 1
     """streams only"""
     UDP: _Transport.ValueType  # 2
+    """datagrams, which its catch-all host sends on"""
 
 class Transport(_Transport, metaclass=_TransportEnumTypeWrapper): ...
 
@@ -152,6 +153,7 @@ HTTP: Transport.ValueType  # 0
 TCP: Transport.ValueType  # 1
 """streams only"""
 UDP: Transport.ValueType  # 2
+"""datagrams, which its catch-all host sends on"""
 Global___Transport: _TypeAlias = Transport  # noqa: Y015
 
 class _Balancing:
@@ -900,6 +902,7 @@ class Listener(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     UNIX_PATH_FIELD_NUMBER: _builtins.int
     UNIX_MODE_FIELD_NUMBER: _builtins.int
+    IDLE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"http", "https", "http-8080" """
     address: _builtins.str
@@ -919,6 +922,8 @@ class Listener(_message.Message):
     """a socket of streams in place of address and port"""
     unix_mode: _builtins.int
     """its file's permissions"""
+    idle_timeout_ms: _builtins.int
+    """UDP: a client that neither sends nor gets anything is forgotten; 0 is the engine's default"""
     @_builtins.property
     def proxy_headers(self) -> Global___ProxyHeaders:
         """who may begin with a PROXY header; absent: as proxy_protocol says"""
@@ -943,10 +948,11 @@ class Listener(_message.Message):
         limits: Global___ListenerLimits | None = ...,
         unix_path: _builtins.str = ...,
         unix_mode: _builtins.int = ...,
+        idle_timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "proxy_headers", b"proxy_headers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "http2", b"http2", "http_redirect", b"http_redirect", "limits", b"limits", "name", b"name", "port", b"port", "proxy_headers", b"proxy_headers", "proxy_protocol", b"proxy_protocol", "tls", b"tls", "transport", b"transport", "unix_mode", b"unix_mode", "unix_path", b"unix_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "http2", b"http2", "http_redirect", b"http_redirect", "idle_timeout_ms", b"idle_timeout_ms", "limits", b"limits", "name", b"name", "port", b"port", "proxy_headers", b"proxy_headers", "proxy_protocol", b"proxy_protocol", "tls", b"tls", "transport", b"transport", "unix_mode", b"unix_mode", "unix_path", b"unix_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1643,6 +1649,7 @@ class Cluster(_message.Message):
     QUEUE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     RESPONSE_BUFFER_BYTES_FIELD_NUMBER: _builtins.int
     HEDGE_AFTER_MS_FIELD_NUMBER: _builtins.int
+    HEDGE_BUDGET_PERCENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     endpoints: _builtins.str
     """Endpoints name"""
@@ -1689,6 +1696,8 @@ class Cluster(_message.Message):
     """of an answer that its client does not take yet; -1: as much as allowed"""
     hedge_after_ms: _builtins.int
     """a second upstream is asked after it, for requests without body; 0: none"""
+    hedge_budget_percent: _builtins.int
+    """such second requests per requests of a node, of the last 5 s to 10 s; 0: 10"""
     @_builtins.property
     def tls(self) -> Global___UpstreamTls:
         """absent: plain"""
@@ -1755,10 +1764,11 @@ class Cluster(_message.Message):
         queue_timeout_ms: _builtins.int = ...,
         response_buffer_bytes: _builtins.int = ...,
         hedge_after_ms: _builtins.int = ...,
+        hedge_budget_percent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "outliers", b"outliers", "passive_health", b"passive_health", "selection", b"selection", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "balancing", b"balancing", "connect_timeout_ms", b"connect_timeout_ms", "connections_per_endpoint_max", b"connections_per_endpoint_max", "dials", b"dials", "down", b"down", "endpoints", b"endpoints", "handshake_timeout_ms", b"handshake_timeout_ms", "hedge_after_ms", b"hedge_after_ms", "http2", b"http2", "idle_per_endpoint_max", b"idle_per_endpoint_max", "keepalive_timeout_ms", b"keepalive_timeout_ms", "name", b"name", "outliers", b"outliers", "passive_health", b"passive_health", "plain_ports", b"plain_ports", "proxy_protocol", b"proxy_protocol", "queue_max", b"queue_max", "queue_timeout_ms", b"queue_timeout_ms", "read_timeout_ms", b"read_timeout_ms", "request_buffer_bytes", b"request_buffer_bytes", "requests_max", b"requests_max", "requests_per_endpoint_max", b"requests_per_endpoint_max", "response_buffer_bytes", b"response_buffer_bytes", "response_head_timeout_ms", b"response_head_timeout_ms", "retries", b"retries", "retry_budget_percent", b"retry_budget_percent", "selection", b"selection", "slow_start_ms", b"slow_start_ms", "stream_timeout_ms", b"stream_timeout_ms", "tls", b"tls", "try_duration_ms", b"try_duration_ms", "try_interval_ms", b"try_interval_ms", "upstream_host", b"upstream_host", "write_timeout_ms", b"write_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_health", b"active_health", "balancing", b"balancing", "connect_timeout_ms", b"connect_timeout_ms", "connections_per_endpoint_max", b"connections_per_endpoint_max", "dials", b"dials", "down", b"down", "endpoints", b"endpoints", "handshake_timeout_ms", b"handshake_timeout_ms", "hedge_after_ms", b"hedge_after_ms", "hedge_budget_percent", b"hedge_budget_percent", "http2", b"http2", "idle_per_endpoint_max", b"idle_per_endpoint_max", "keepalive_timeout_ms", b"keepalive_timeout_ms", "name", b"name", "outliers", b"outliers", "passive_health", b"passive_health", "plain_ports", b"plain_ports", "proxy_protocol", b"proxy_protocol", "queue_max", b"queue_max", "queue_timeout_ms", b"queue_timeout_ms", "read_timeout_ms", b"read_timeout_ms", "request_buffer_bytes", b"request_buffer_bytes", "requests_max", b"requests_max", "requests_per_endpoint_max", b"requests_per_endpoint_max", "response_buffer_bytes", b"response_buffer_bytes", "response_head_timeout_ms", b"response_head_timeout_ms", "retries", b"retries", "retry_budget_percent", b"retry_budget_percent", "selection", b"selection", "slow_start_ms", b"slow_start_ms", "stream_timeout_ms", b"stream_timeout_ms", "tls", b"tls", "try_duration_ms", b"try_duration_ms", "try_interval_ms", b"try_interval_ms", "upstream_host", b"upstream_host", "write_timeout_ms", b"write_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

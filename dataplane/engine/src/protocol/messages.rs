@@ -229,6 +229,8 @@ pub struct Listener {
     pub unix_path: ::prost::alloc::string::String,
     #[prost(uint32, tag = "74")]
     pub unix_mode: u32,
+    #[prost(uint32, tag = "80")]
+    pub idle_timeout_ms: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProxyHeaders {
@@ -648,6 +650,8 @@ pub struct Cluster {
     pub response_buffer_bytes: i64,
     #[prost(uint32, tag = "54")]
     pub hedge_after_ms: u32,
+    #[prost(uint32, tag = "125")]
+    pub hedge_budget_percent: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Program {
