@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod cli;
 pub mod connection;
 pub mod control;
+pub mod datagrams;
 pub mod digests;
 pub mod encoding;
 pub mod error;

@@ -112,6 +112,24 @@ pub const LINGER_BYTES_MAX: u64 = 1 << 20;
 /// Tunnels (after 101) without a byte either way: WebSocket pings come far more often.
 pub const TUNNEL_IDLE_TIMEOUT_MS: u64 = 3_600_000;
 
+/// Datagram sessions of one worker: each has a socket, and some 500 bytes; one in so many percent of its sockets.
+pub const DATAGRAM_SESSIONS_MAX: usize = 4096;
+pub const DATAGRAM_SESSIONS_PERCENT: usize = 20;
+/// A session without a datagram either way (caddy-l4: udpAssociationIdleTimeout).
+pub const DATAGRAM_IDLE_TIMEOUT_MS: u64 = 30_000;
+/// The same where another engine takes over: answers on their way come in that time.
+pub const DATAGRAM_DRAIN_IDLE_MS: u64 = 1_000;
+/// How long a session may pass datagrams that its route, or its cluster, would not let pass any more.
+pub const DATAGRAM_JUDGED_EVERY_MS: u64 = 1_000;
+/// The largest payload that IP carries, and one byte.
+pub const DATAGRAM_BYTES_MAX: usize = 64 << 10;
+/// Datagrams of one system call: 1 MiB of buffers for workers that have such listeners.
+pub const DATAGRAMS_PER_CALL: usize = 16;
+/// Such calls for one socket in one turn, so that one fast sender does not starve the others.
+pub const DATAGRAM_CALLS_PER_EVENT: usize = 4;
+/// Endpoints that are tried for one datagram.
+pub const DATAGRAM_DIALS_MAX: u32 = 4;
+
 /// Upstream defaults where the cluster says nothing.
 pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
 pub const UPSTREAM_HANDSHAKE_TIMEOUT_MS: u64 = 5_000;

@@ -62,6 +62,13 @@ counters! {
     RefusedTimeout Counter "refused_total" ["reason" = "timeout"] "Requests or connections refused.";
     RefusedOverload Counter "refused_total" ["reason" = "overload"] "Requests or connections refused.";
     RefusedProxyProtocol Counter "refused_total" ["reason" = "proxy_protocol"] "Requests or connections refused.";
+    RefusedPolicy Counter "refused_total" ["reason" = "policy"] "Requests or connections refused.";
+    DatagramSessions Counter "datagram_sessions_total" [] "Clients of UDP listeners that were sent on.";
+    DatagramSessionsOpen Gauge "datagram_sessions_open" [] "Clients of UDP listeners that are remembered now.";
+    DatagramsFromClients Counter "datagrams_total" ["way" = "from_clients"] "Datagrams of UDP listeners.";
+    DatagramsToUpstreams Counter "datagrams_total" ["way" = "to_upstreams"] "Datagrams of UDP listeners.";
+    DatagramsToClients Counter "datagrams_total" ["way" = "to_clients"] "Datagrams of UDP listeners.";
+    DatagramsDropped Counter "datagrams_dropped_total" [] "Datagrams that could not be sent on.";
     Tunnels Counter "tunnels_total" [] "Connections upgraded (WebSocket).";
     SystemCalls Counter "system_calls_total" [] "System calls of the event loop.";
     LoopTurns Counter "loop_turns_total" [] "Turns of the event loop.";

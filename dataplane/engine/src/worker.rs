@@ -7,6 +7,7 @@ use crate::access_log::AccessLog;
 use crate::connection::including::Ended;
 use crate::connection::{Downstream, Phase};
 use crate::control::{WorkerMessage, WorkerReceiver, WorkerSender};
+use crate::datagrams::{Datagrams, SESSION_KEY};
 use crate::exchange::{Clock, Exchange, HeaderSpan};
 use crate::files::descriptors::Descriptors;
 use crate::files::pool::Files;
@@ -83,6 +84,7 @@ pub struct Worker {
     pub access_log: AccessLog,
     pub passwords: Arc<Passwords>,
     pub files: Arc<Files>,
+    pub datagrams: Datagrams,
     pub descriptors: Descriptors,
     pub fetches: Arc<Fetches>,
     pub myself: WorkerSender,
@@ -156,6 +158,7 @@ impl Worker {
             access_log: context.access_log,
             passwords: context.passwords,
             files: context.files,
+            datagrams: Datagrams::new(io.sockets_max()),
             descriptors: Descriptors::default(),
             fetches: context.fetches,
             myself: context.myself,
@@ -255,10 +258,17 @@ impl Worker {
                 self.snapshot = snapshot;
                 drop(acknowledgement);
             }
+            WorkerMessage::Listen(listener, descriptor) if self.takes_datagrams(listener) => {
+                self.listen_datagrams(io, listener, descriptor);
+            }
             WorkerMessage::Listen(listener, descriptor) => io.listen(listener.0, descriptor),
-            WorkerMessage::Unlisten(listener) => io.unlisten(listener.0),
+            WorkerMessage::Unlisten(listener) => {
+                io.unlisten(listener.0);
+                self.unlisten_datagrams(io, listener);
+            }
             WorkerMessage::Drain { timeout_ms, exit } => {
                 io.stop_accepting();
+                self.drain_datagrams(io);
                 self.drain = Some(Drain { deadline_ms: self.now_ms() + timeout_ms, exit });
                 self.drain_multiplexes();
             }
@@ -273,8 +283,9 @@ impl Worker {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.advance(now_ms, &mut due);
         for entry in due.drain(..) {
-            match entry.key & UPSTREAM_KEY {
+            match entry.key & (UPSTREAM_KEY | SESSION_KEY) {
                 0 => self.downstream_timer(io, SocketId(entry.key), entry, now_ms),
+                SESSION_KEY => self.session_timer(io, entry, now_ms),
                 _ => self.upstream_timer(io, SocketId(entry.key & !UPSTREAM_KEY), entry, now_ms),
             }
         }
@@ -284,7 +295,7 @@ impl Worker {
     /// Ends what is left at the drain's deadline, and the loop when nothing is.
     fn go_on_draining<I: Io>(&mut self, io: &mut I, drain: Drain) -> Option<u64> {
         let now_ms = self.now_ms();
-        if self.open_downstreams == 0 {
+        if self.open_downstreams == 0 && self.datagrams.open() == 0 {
             let mut left = 0;
             for index in 0..self.upstreams.len() {
                 if self.upstreams[index].is_some() {
@@ -309,6 +320,7 @@ impl Worker {
                     Some(_) => self.abort(io, socket),
                 }
             }
+            self.end_sessions(io);
             return None;
         }
         Some(drain.deadline_ms - now_ms)
@@ -375,6 +387,11 @@ impl<I: Io> Handler<I> for Worker {
         }
     }
 
+    fn on_readable(&mut self, io: &mut I, key: u32) {
+        self.clock = io.now();
+        self.datagrams_readable(io, key);
+    }
+
     fn on_wake(&mut self, io: &mut I) {
         self.messages.reset();
         while let Some(message) = self.messages.take() {
@@ -393,6 +410,7 @@ impl<I: Io> Handler<I> for Worker {
         self.metrics.add(Counter::SystemCalls, io.system_calls() - self.system_calls);
         self.system_calls = io.system_calls();
         self.metrics.set(Counter::ConnectionsOpen, u64::from(self.open_downstreams));
+        self.metrics.set(Counter::DatagramSessionsOpen, self.datagrams.open() as u64);
         self.metrics.set(Counter::UpstreamIdle, self.pool.len() as u64);
         let wait_ms = self.wheel.wait_ms(self.now_ms());
         let kept_ms = self.descriptors.expire(self.now_ms());

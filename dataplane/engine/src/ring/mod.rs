@@ -7,6 +7,7 @@
 //! in flight is still delivered after `pause`.
 
 pub mod addresses;
+pub mod datagrams;
 pub mod epoll;
 mod sendfile;
 #[cfg(test)]
@@ -94,6 +95,10 @@ pub trait Io {
     fn accepts_late(&self) -> bool {
         false
     }
+    /// Tells of a socket of the caller's own, by `on_readable` with this key, whenever there is something to read, until
+    /// `unwatch`; the caller keeps it open so long.
+    fn watch(&mut self, key: u32, socket: BorrowedFd<'_>);
+    fn unwatch(&mut self, key: u32);
     /// Sockets that can be open at once, both sides.
     fn sockets_max(&self) -> u32;
     /// The time of this turn.
@@ -120,6 +125,8 @@ pub trait Handler<I: Io> {
     fn on_drained(&mut self, io: &mut I, socket: SocketId);
     /// The socket is gone and its id free.
     fn on_closed(&mut self, io: &mut I, socket: SocketId);
+    /// A watched socket has something to read.
+    fn on_readable(&mut self, io: &mut I, key: u32);
     /// The wake descriptor became readable.
     fn on_wake(&mut self, io: &mut I);
     /// After the events of a turn, before its flush. Returns how long the next turn may sleep at most, None: for ever.

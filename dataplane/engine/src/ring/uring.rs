@@ -16,6 +16,7 @@ use crate::exchange::Clock;
 use crate::limits::*;
 use io_uring::types::{BufRingEntry, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -30,6 +31,7 @@ const WAKE: u64 = 6;
 const IGNORED: u64 = 7;
 const INSTALL: u64 = 8;
 const ROOM: u64 = 9;
+const WATCH: u64 = 10;
 
 const SUBMISSIONS: u32 = 4096;
 const COMPLETIONS: u32 = 16384;
@@ -95,6 +97,9 @@ pub struct Uring {
     /// Accepts are cancelled for good.
     leaving: bool,
     wake: RawFd,
+    /// Sockets of others by their key: generation and descriptor.
+    watched: HashMap<u32, (u32, RawFd)>,
+    watches: u32,
     clock: Clock,
     system_calls: u64,
     stopped: bool,
@@ -142,6 +147,8 @@ impl Uring {
             accepting: true,
             leaving: false,
             wake: wake.as_raw_fd(),
+            watched: HashMap::new(),
+            watches: 0,
             clock: addresses::read_clock(),
             system_calls: 0,
             stopped: false,
@@ -343,6 +350,7 @@ impl Uring {
             CONNECT => self.connected(handler, index, result),
             INSTALL => self.installed(handler, index, generation, result),
             ROOM => self.has_room(handler, index, generation),
+            WATCH => self.readable(handler, index, generation),
             CLOSE => {
                 handler.on_closed(self, SocketId(index));
                 self.free.push(index);

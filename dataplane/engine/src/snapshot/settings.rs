@@ -118,6 +118,8 @@ pub struct Listener {
     /// What clients see where a Service maps the port; never 0.
     pub external_port: u16,
     pub transport: Transport,
+    /// Of clients that send datagrams.
+    pub idle_timeout_ms: u64,
 }
 
 impl Listener {
@@ -141,6 +143,10 @@ impl Listener {
             http2: message.http2,
             external_port: port(external)?,
             transport: message.transport(),
+            idle_timeout_ms: match message.idle_timeout_ms {
+                0 => limits::DATAGRAM_IDLE_TIMEOUT_MS,
+                wanted => u64::from(wanted),
+            },
         })
     }
 }

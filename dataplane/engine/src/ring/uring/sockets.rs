@@ -145,6 +145,19 @@ impl Io for Uring {
         self.leaving && self.acceptors.iter().any(|acceptor| acceptor.armed)
     }
 
+    fn watch(&mut self, key: u32, socket: BorrowedFd<'_>) {
+        self.watches = (self.watches + 1) & GENERATION_MASK;
+        self.watched.insert(key, (self.watches, socket.as_raw_fd()));
+        self.arm_watch(key);
+    }
+
+    fn unwatch(&mut self, key: u32) {
+        if let Some((generation, _)) = self.watched.remove(&key) {
+            // Polls pin their file.
+            self.cancel(WATCH, generation, key);
+        }
+    }
+
     fn sockets_max(&self) -> u32 {
         self.sockets_max
     }
@@ -159,5 +172,25 @@ impl Io for Uring {
 
     fn stop(&mut self) {
         self.stopped = true;
+    }
+}
+
+impl Uring {
+    /// One poll at a time: the next one finds what the handler left.
+    fn arm_watch(&mut self, key: u32) {
+        if let Some((generation, descriptor)) = self.watched.get(&key).copied() {
+            let entry = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32).build();
+            self.push(entry.user_data(user_data(WATCH, generation, key)));
+        }
+    }
+
+    pub(super) fn readable<H: Handler<Self>>(&mut self, handler: &mut H, key: u32, generation: u32) {
+        let is_live = |uring: &Uring| uring.watched.get(&key).is_some_and(|(live, _)| *live == generation);
+        if is_live(self) {
+            handler.on_readable(self, key);
+        }
+        if is_live(self) {
+            self.arm_watch(key);
+        }
     }
 }
