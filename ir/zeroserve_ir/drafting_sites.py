@@ -199,12 +199,14 @@ class _Drafting:
         for route in list_streams(options.value().get("layer4", {}), options.span):
             listener = self.listener_names.get(route.listen)
             if listener is None:
-                listener = f"stream-{route.port}" + (f"-{route.address}" if route.address else "")
+                kind = "datagrams" if route.datagrams else "stream"
+                listener = f"{kind}-{route.port}" + (f"-{route.address}" if route.address else "")
                 self.listener_names[route.listen] = listener
                 opened = pb.Listener(name=listener, address=route.address, port=route.port)
-                opened.tls, opened.transport = route.reads_tls, pb.TCP
+                opened.tls, opened.transport = route.reads_tls, pb.UDP if route.datagrams else pb.TCP
+                opened.idle_timeout_ms = route.idle_timeout_ms
                 self.resources.append(make_resource(opened))
-            elif not listener.startswith(("https-", "stream-")) or (
+            elif not listener.startswith(("https-", "stream-", "datagrams-")) or (
                 "" in route.names and listener.startswith("https-")
             ):
                 message = f"layer4 takes connections to {route.listen} from the sites there"
@@ -215,6 +217,7 @@ class _Drafting:
                 name=f"stream://{route.names[0] or '*'}@{listener}", hosts=route.names, listeners=[listener]
             )
             host.stream = pb.TERMINATE if route.terminates else pb.PASS_THROUGH
+            host.judges_streams = True
             if route.terminates:
                 self.terminated.update(route.names)
             lowered = self._lower(route.site)

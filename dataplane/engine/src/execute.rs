@@ -183,6 +183,7 @@ fn build_host(execution: &Execution) -> Result<VirtualHost, String> {
         tls: None,
         strict_sni_host: false,
         stream: protocol::Stream::NoStream,
+        judges_streams: false,
     })
 }
 

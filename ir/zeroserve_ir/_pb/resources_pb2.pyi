@@ -206,7 +206,9 @@ class _StreamEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stream.ValueTy
     """the content of TLS"""
 
 class Stream(_Stream, metaclass=_StreamEnumTypeWrapper):
-    """What becomes of connections whose server name finds a host; each but NO_STREAM goes to the first proxy call."""
+    """What becomes of connections whose server name finds a host; each but NO_STREAM goes to the first proxy call,
+    where the program does not judge.
+    """
 
 NO_STREAM: Stream.ValueType  # 0
 PASS_THROUGH: Stream.ValueType  # 1
@@ -1899,6 +1901,7 @@ class VirtualHost(_message.Message):
     TLS_FIELD_NUMBER: _builtins.int
     STRICT_SNI_HOST_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
+    JUDGES_STREAMS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """readable and unique: "https://shop.example.com" """
     program: _builtins.str
@@ -1918,6 +1921,8 @@ class VirtualHost(_message.Message):
     strict_sni_host: _builtins.bool
     """the request's host must be the server name of its connection"""
     stream: Global___Stream.ValueType
+    judges_streams: _builtins.bool
+    """the program says which proxy call gets a stream, or that none does"""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """lower case: exact, "*.suffix" (one label), "" for any"""
@@ -1943,10 +1948,11 @@ class VirtualHost(_message.Message):
         tls: Global___TlsPolicy | None = ...,
         strict_sni_host: _builtins.bool = ...,
         stream: Global___Stream.ValueType = ...,
+        judges_streams: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constants", b"constants", "deny", b"deny", "deny_reason", b"deny_reason", "error_entry", b"error_entry", "fuel", b"fuel", "hosts", b"hosts", "listeners", b"listeners", "marker", b"marker", "name", b"name", "program", b"program", "stream", b"stream", "strict_sni_host", b"strict_sni_host", "tables", b"tables", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constants", b"constants", "deny", b"deny", "deny_reason", b"deny_reason", "error_entry", b"error_entry", "fuel", b"fuel", "hosts", b"hosts", "judges_streams", b"judges_streams", "listeners", b"listeners", "marker", b"marker", "name", b"name", "program", b"program", "stream", b"stream", "strict_sni_host", b"strict_sni_host", "tables", b"tables", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,8 @@ from zeroserve_ir.caddyfile.printer import print_configuration
 from zeroserve_ir.codes import Code
 from zeroserve_ir.drafting_sites import draft_sites
 from zeroserve_ir.site_certificates import LocalCertificates
+from zeroserve_ir.sources import NOWHERE
+from zeroserve_ir.stream_sites import list_streams
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 TEXT = """{
@@ -108,11 +110,137 @@ def test_a_stream_of_any_name_does_not_take_a_site_s_port():
     assert [finding.code for finding in drafted.diagnostics] == [Code.ZS0107]
 
 
+DATAGRAMS = """{
+	layer4 {
+		udp/:53 udp/[::1]:54 {
+			idle_timeout 5s
+			@inside {
+				remote_ip 10.0.0.0/8 fd00::/8
+				not remote_ip 10.0.0.1
+			}
+			route @inside {
+				proxy udp/10.0.0.4:53 udp/10.0.0.5:53 {
+					lb_policy random_choose 2
+				}
+			}
+		}
+	}
+}
+"""
+
+
+def test_datagrams_and_addresses_are_in_the_json_of_the_app():
+    assert adapt_configuration(read(DATAGRAMS))["apps"]["layer4"]["servers"]["srv0"] == {
+        "listen": ["udp/:53", "udp/[::1]:54"],
+        "routes": [
+            {
+                "match": [
+                    {
+                        "remote_ip": {"ranges": ["10.0.0.0/8", "fd00::/8"]},
+                        "not": [{"remote_ip": {"ranges": ["10.0.0.1"]}}],
+                    }
+                ],
+                "handle": [
+                    {
+                        "handler": "proxy",
+                        "load_balancing": {"selection": {"policy": "random_choose", "choose": 2}},
+                        "upstreams": [{"dial": ["udp/10.0.0.4:53"]}, {"dial": ["udp/10.0.0.5:53"]}],
+                    }
+                ],
+            }
+        ],
+        "zeroserve": {"idle_timeout": 5 * 10**9},
+    }
+    again = read(print_configuration(read(DATAGRAMS)))
+    assert adapt_configuration(again) == adapt_configuration(read(DATAGRAMS))
+
+
+def test_datagrams_have_listeners_of_their_own_whose_hosts_judge_clients():
+    drafted = draft_sites(read(DATAGRAMS), certificates=LocalCertificates.create(NOW), now=NOW)
+    assert drafted.diagnostics == ()
+    listeners, hosts, endpoints = [], [], []
+    for resource in drafted.draft.resources.values():
+        match resource.type:
+            case pb.LISTENER:
+                listeners.append(pb.Listener.FromString(resource.payload))
+            case pb.VIRTUAL_HOST:
+                hosts.append(pb.VirtualHost.FromString(resource.payload))
+            case pb.ENDPOINTS:
+                endpoints += pb.Endpoints.FromString(resource.payload).endpoints
+    assert sorted((one.name, one.address, one.port) for one in listeners) == [
+        ("datagrams-53", "", 53),
+        ("datagrams-54-::1", "::1", 54),
+    ]
+    assert {(one.transport, one.tls, one.idle_timeout_ms) for one in listeners} == {(pb.UDP, False, 5000)}
+    assert {(host.stream, host.judges_streams, *host.hosts) for host in hosts} == {
+        (pb.PASS_THROUGH, True, "")
+    }
+    assert {(one.address, one.port) for one in endpoints} == {("10.0.0.4", 53), ("10.0.0.5", 53)}
+
+
+def test_routes_of_a_name_hold_in_their_order_until_one_takes_every_client():
+    text = """{
+	layer4 {
+		:443 {
+			@office {
+				tls sni a.example b.example
+				remote_ip 192.0.2.0/24
+			}
+			@wild tls sni *.example
+			@other remote_ip 198.51.100.1
+			route @office {
+				proxy 10.0.0.1:443
+			}
+			route @wild {
+				proxy 10.0.0.2:443
+			}
+			route @other {
+				proxy 10.0.0.3:443
+			}
+		}
+	}
+}
+"""
+    streams = list_streams(adapt_configuration(read(text))["apps"]["layer4"], NOWHERE)
+    dials = {
+        stream.names: [route.handlers[0].upstreams[0].dial for route in stream.site.routes]
+        for stream in streams
+    }
+    assert dials == {
+        ("a.example", "b.example"): ["10.0.0.1:443", "10.0.0.2:443"],
+        ("*.example",): ["10.0.0.2:443"],
+        ("",): ["10.0.0.3:443"],
+    }
+
+
+MIXED = """:1 {
+	@b remote_ip ::1
+	route @b {
+		tls
+		proxy a:1
+	}
+	route {
+		proxy a:1
+	}
+}
+"""
+
+
 @pytest.mark.parametrize(
     "inside",
     [
         "x { route { proxy a:1 } }",
         "udp/:53 {\n route {\n proxy a:1\n }\n }",
+        ":53 {\n route {\n proxy udp/a:1\n }\n }",
+        "udp/:53 :54 {\n route {\n proxy udp/a:1\n }\n }",
+        "udp/:53 {\n route {\n tls\n proxy udp/a:1\n }\n }",
+        "udp/:53 {\n @a tls\n route @a {\n proxy udp/a:1\n }\n }",
+        "udp/:53 {\n idle_timeout 1ms\n route {\n proxy udp/a:1\n }\n }",
+        ":53 {\n idle_timeout 5s\n route {\n proxy a:1\n }\n }",
+        ":1 {\n @a remote_ip nowhere\n route @a {\n proxy a:1\n }\n }",
+        ":1 {\n @a not tls\n route @a {\n proxy a:1\n }\n }",
+        ":1 {\n route {\n proxy a:1 {\n lb_policy uri_hash\n }\n }\n }",
+        MIXED,
         ":1 {\n }",
         ":1 {\n route {\n }\n }",
         ":1 {\n route {\n echo\n }\n }",

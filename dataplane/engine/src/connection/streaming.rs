@@ -2,9 +2,11 @@
 //! on to the upstream as it came, or ends here.
 //!
 //! Rule: a stream is an exchange without a request: it finds its endpoint, retries and is logged as one, and whatever
-//! fails ends the connection, as there is nobody to answer.
+//! fails ends the connection, as there is nobody to answer. Where its host judges streams, only a route that proxies lets one
+//! pass.
 
 use super::{Phase, Serving};
+use crate::metrics::Counter;
 use crate::protocol::Stream;
 use crate::ring::{End, Io, SocketId};
 use crate::snapshot::{Attempt, VirtualHost};
@@ -17,6 +19,7 @@ impl Worker {
         let Some(host) = host.filter(|host| host.stream != Stream::NoStream && host.deny().is_none()) else {
             return self.abort(io, socket);
         };
+        let mut row = 0;
         let mut exchange = self.take_exchange();
         let now = self.now();
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
@@ -26,6 +29,16 @@ impl Worker {
             (None, None) => None,
         };
         exchange.begin_stream(name.unwrap_or_default().as_bytes(), &down.peer, self.snapshot.settings(), now);
+        if host.judges_streams {
+            let (decision, judged) = self.decide_stream(&host, exchange);
+            let Some(chosen) = decision else {
+                self.metrics.add(Counter::RefusedPolicy, 1);
+                self.give_exchange(judged);
+                return self.abort(io, socket);
+            };
+            (row, exchange) = (chosen, judged);
+        }
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
         down.serving = Serving {
             host: Some(host),
             stream: true,
@@ -35,7 +48,7 @@ impl Worker {
         };
         down.exchange = Some(exchange);
         down.phase = Phase::Serving;
-        self.start_proxy(io, socket, 0);
+        self.start_proxy(io, socket, row);
     }
 
     /// The TLS of a stream ended here: its content goes on.

@@ -71,7 +71,7 @@ impl Worker {
 
     pub fn datagrams_readable<I: Io>(&mut self, io: &mut I, key: u32) {
         match key & LISTENER_KEY {
-            0 => self.pass_down(io, key),
+            0 => self.pass_down(key),
             _ => self.take_from_clients(io, ListenerId(key & !LISTENER_KEY)),
         }
     }
@@ -138,8 +138,8 @@ impl Worker {
         }
     }
 
-    fn pass_down<I: Io>(&mut self, io: &mut I, slot: u32) {
-        let _ = io;
+    fn pass_down(&mut self, slot: u32) {
+        let now_ns = self.now().monotonic_ns;
         let mut batch = self.datagrams.batch.take().unwrap_or_default();
         for _ in 0..DATAGRAM_CALLS_PER_EVENT {
             let Some((client, session)) = self.datagrams.table.get(slot) else { break };
@@ -156,7 +156,7 @@ impl Worker {
             session.sent_bytes += batch.total_bytes();
             if let Some(standing) = session.upstream.standing.take() {
                 let answered = Attempt::Answered { status: 101, latency_ns: 0 };
-                session.upstream.cluster.report(&standing, answered, self.now().monotonic_ns);
+                session.upstream.cluster.report(&standing, answered, now_ns);
             }
             self.keep_session(slot);
             self.metrics.add(Counter::UpstreamBytesReceived, batch.total_bytes());
@@ -205,9 +205,10 @@ impl Worker {
             self.metrics.add(Counter::UpstreamErrors, 1);
             return None;
         };
+        let generation = self.next_generation();
         let listener = self.snapshot.listener(client.listener);
         let session = Session {
-            generation: self.next_generation(),
+            generation,
             host,
             upstream,
             broken: false,

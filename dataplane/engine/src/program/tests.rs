@@ -48,6 +48,7 @@ pub(super) fn host(code: &[u8], target: &str, tables: &protocol::Tables) -> Virt
         tls: None,
         strict_sni_host: false,
         stream: crate::protocol::Stream::NoStream,
+        judges_streams: false,
     }
 }
 

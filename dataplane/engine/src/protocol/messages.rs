@@ -722,6 +722,8 @@ pub struct VirtualHost {
     pub strict_sni_host: bool,
     #[prost(enumeration = "Stream", tag = "33")]
     pub stream: i32,
+    #[prost(bool, tag = "83")]
+    pub judges_streams: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Tables {

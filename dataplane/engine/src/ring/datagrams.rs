@@ -104,8 +104,7 @@ impl Batch {
             [libc::mmsghdr; DATAGRAMS_PER_CALL],
         ) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         for (index, buffer) in self.bytes.chunks_exact_mut(DATAGRAM_BYTES_MAX).take(self.count).enumerate() {
-            parts[index] =
-                libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: self.lengths[index] };
+            parts[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: self.lengths[index] };
             let header = &mut messages[index].msg_hdr;
             header.msg_name = address.pointer_mut().cast();
             header.msg_namelen = address.length;
@@ -220,8 +219,7 @@ mod tests {
     use std::time::Duration;
 
     fn wait_readable(socket: &impl AsFd) {
-        let mut poll =
-            libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one entry of this frame.
         assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 20_000) }, 1);
     }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod files;
+mod watching;
 
 use super::addresses::{self, RawAddress};
 use super::{BufferPool, Close, End, FileSent, Handler, Io, SocketId};
@@ -15,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 const SOCKET: u64 = 0;
 const LISTENER: u64 = 1;
 const WAKE: u64 = 2;
+const WATCH: u64 = 3;
 
 #[derive(Default)]
 struct Socket {
@@ -58,6 +60,7 @@ pub struct Epoll {
     buffer: Vec<u8>,
     listenings: Vec<Listening>,
     accepting: bool,
+    watched: watching::Watched,
     clock: Clock,
     system_calls: u64,
     stopped: bool,
@@ -84,6 +87,7 @@ impl Epoll {
             buffer: vec![0; RECEIVE_BUFFER_BYTES],
             listenings: Vec::new(),
             accepting: true,
+            watched: watching::Watched::default(),
             clock: addresses::read_clock(),
             system_calls: 0,
             stopped: false,
@@ -172,6 +176,7 @@ impl Epoll {
         match kind {
             WAKE => return handler.on_wake(self),
             LISTENER => return self.accept_all(handler, index as usize),
+            WATCH => return self.readable(handler, index, generation),
             _ => {}
         }
         let socket = &mut self.sockets[index as usize];
@@ -364,15 +369,6 @@ impl Epoll {
         handler.on_closed(self, SocketId(index));
         self.free.push(index);
     }
-
-    fn watch(&self, listener: usize) {
-        let listening = &self.listenings[listener];
-        if let Some(descriptor) = &listening.descriptor {
-            let events = if self.accepting { libc::EPOLLIN } else { 0 };
-            let data = LISTENER << 56 | listener as u64;
-            let _ = self.control(libc::EPOLL_CTL_MOD, descriptor.as_raw_fd(), events, data);
-        }
-    }
 }
 
 impl Io for Epoll {
@@ -463,22 +459,24 @@ impl Io for Epoll {
     }
 
     fn unlisten(&mut self, key: u32) {
-        for listening in self.listenings.iter_mut().filter(|listening| listening.key == key) {
-            if let Some(descriptor) = listening.descriptor.take() {
-                // The supervisor keeps the socket open, so closing our descriptor would not end its events.
-                let mut none = libc::epoll_event { events: 0, u64: 0 };
-                let (epoll, raw) = (self.epoll.as_raw_fd(), descriptor.as_raw_fd());
-                // SAFETY: the event lives in this frame.
-                unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, raw, &raw mut none) };
-            }
-        }
+        let of_key = self.listenings.iter_mut().filter(|listening| listening.key == key);
+        let ended: Vec<OwnedFd> = of_key.filter_map(|listening| listening.descriptor.take()).collect();
+        ended.iter().for_each(|descriptor| self.unpoll_listener(descriptor));
     }
 
     fn set_accepting(&mut self, accepting: bool) {
         if self.accepting != accepting {
             self.accepting = accepting;
-            (0..self.listenings.len()).for_each(|listener| self.watch(listener));
+            (0..self.listenings.len()).for_each(|listener| self.poll_listener(listener));
         }
+    }
+
+    fn watch(&mut self, key: u32, socket: BorrowedFd<'_>) {
+        self.start_watch(key, socket);
+    }
+
+    fn unwatch(&mut self, key: u32) {
+        self.end_watch(key);
     }
 
     fn sockets_max(&self) -> u32 {

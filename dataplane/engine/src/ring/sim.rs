@@ -426,6 +426,11 @@ impl Io for Sim {
         self.late > 0
     }
 
+    /// Datagrams are not simulated: their table is (`datagrams::sessions`).
+    fn watch(&mut self, _key: u32, _socket: BorrowedFd<'_>) {}
+
+    fn unwatch(&mut self, _key: u32) {}
+
     fn sockets_max(&self) -> u32 {
         self.sockets_max
     }

@@ -4,7 +4,7 @@
 //! already tried is never chosen; one of another zone only where none of this zone is left, one that drains only where no
 //! other is.
 
-use super::clusters::{EndpointKey, EndpointRef};
+use super::clusters::{ClusterState, EndpointKey, EndpointRef};
 use super::standing::Standing;
 use crate::exchange::{Exchange, queries, random};
 use crate::protocol;
@@ -284,4 +284,10 @@ fn pick_random<'a>(slots: impl Iterator<Item = &'a Slot> + Clone, question: &Que
         at = at.saturating_sub(weight);
         here
     })
+}
+impl ClusterState {
+    /// Whether the endpoint is one of the cluster's; those that requests name always are.
+    pub fn has(&self, key: EndpointKey) -> bool {
+        self.dials.is_some() || self.slots.iter().any(|slot| slot.endpoint.key == key)
+    }
 }

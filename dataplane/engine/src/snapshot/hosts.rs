@@ -33,6 +33,8 @@ pub struct VirtualHost {
     pub tls: Option<Arc<TlsPolicy>>,
     pub strict_sni_host: bool,
     pub stream: Stream,
+    /// The program chooses the proxy call of a stream.
+    pub judges_streams: bool,
 }
 
 impl VirtualHost {

@@ -401,8 +401,10 @@ impl Store {
     fn put_host(&mut self, name: &str, message: protocol::VirtualHost) -> Result<(), String> {
         let image = match self.images.get(message.program.as_str()) {
             Some(image) => image.clone(),
-            // A closed host is closed even without its program; a stream has none.
-            None if message.deny || message.stream() != Stream::NoStream => Arc::new(Image::nothing()),
+            // A closed host is closed even without its program; a stream that nobody judges has none.
+            None if message.deny || (message.stream() != Stream::NoStream && !message.judges_streams) => {
+                Arc::new(Image::nothing())
+            }
             None => return Err(format!("no image of program {}", message.program)),
         };
         let tables = match message.tables.as_str() {
@@ -448,6 +450,7 @@ impl Store {
             tls,
             strict_sni_host: message.strict_sni_host,
             stream,
+            judges_streams: message.judges_streams,
         }));
         failure.map_or(Ok(()), Err)
     }

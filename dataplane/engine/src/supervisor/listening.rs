@@ -1,6 +1,6 @@
 //! Listening sockets: one per worker on the same address, kept while the engine comes and goes.
 
-use crate::protocol;
+use crate::protocol::{self, Transport};
 use crate::snapshot::Listener;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,27 +10,35 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 const BACKLOG: i32 = 4096;
 
 pub struct ListenerSockets {
-    address: (IpAddr, u16),
+    address: Address,
     sockets: Vec<OwnedFd>,
+}
+
+/// Datagrams' ports are others than connections'.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Address {
+    ip: IpAddr,
+    port: u16,
+    datagrams: bool,
 }
 
 impl ListenerSockets {
     /// Binds for so many workers. Err: the address is taken by somebody else, or cannot be had.
     pub fn bind(message: &protocol::Listener, workers: usize) -> Result<Self, String> {
-        let listener = Listener::compile(message, crate::exchange::ListenerId(0))?;
-        let address = (listener.address, listener.port);
-        let describe = |error: io::Error| format!("bind {}: {error}", SocketAddr::new(address.0, address.1));
+        let address = read_address(message)?;
+        let describe =
+            |error: io::Error| format!("bind {}: {error}", SocketAddr::new(address.ip, address.port));
         let usable = match bind_one(address, false) {
             // No IPv6 on this machine: every address is then every IPv4 address.
-            Err(error) if address.0.is_unspecified() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                (IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.1)
+            Err(error) if address.ip.is_unspecified() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                Address { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..address }
             }
             // A bind that shares the port with nobody shows that no stranger holds it.
             bound => bound.map(|_| address).map_err(describe)?,
         };
         let sockets: io::Result<Vec<OwnedFd>> = (0..workers).map(|_| bind_one(usable, true)).collect();
         let sockets = sockets.map_err(describe)?;
-        for socket in &sockets {
+        for socket in sockets.iter().filter(|_| !address.datagrams) {
             // SAFETY: no pointers.
             if unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) } != 0 {
                 return Err(describe(io::Error::last_os_error()));
@@ -41,8 +49,7 @@ impl ListenerSockets {
 
     /// True when the listener's address is the one that is bound already.
     pub fn serves(&self, message: &protocol::Listener) -> bool {
-        let compiled = Listener::compile(message, crate::exchange::ListenerId(0));
-        compiled.is_ok_and(|listener| (listener.address, listener.port) == self.address)
+        read_address(message).is_ok_and(|address| address == self.address)
     }
 
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -50,17 +57,27 @@ impl ListenerSockets {
     }
 }
 
-fn bind_one((address, port): (IpAddr, u16), shared: bool) -> io::Result<OwnedFd> {
+fn read_address(message: &protocol::Listener) -> Result<Address, String> {
+    let listener = Listener::compile(message, crate::exchange::ListenerId(0))?;
+    let datagrams = listener.transport == Transport::Udp;
+    Ok(Address { ip: listener.address, port: listener.port, datagrams })
+}
+
+fn bind_one(Address { ip: address, port, datagrams }: Address, shared: bool) -> io::Result<OwnedFd> {
+    let kind = if datagrams { libc::SOCK_DGRAM } else { libc::SOCK_STREAM };
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: no pointers.
-    let socket =
-        unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
+    let socket = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
     if socket < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: just created, owned by nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    match datagrams {
+        // Datagrams have no former connections to wait for, and this would share the port with anybody.
+        true => tell_local_addresses(&socket, address)?,
+        false => set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?,
+    }
     if shared {
         set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     }
@@ -74,6 +91,14 @@ fn bind_one((address, port): (IpAddr, u16), shared: bool) -> io::Result<OwnedFd>
         return Err(io::Error::last_os_error());
     }
     Ok(socket)
+}
+
+/// Each datagram says which address of ours it was sent to.
+fn tell_local_addresses(socket: &OwnedFd, address: IpAddr) -> io::Result<()> {
+    match address {
+        IpAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+        IpAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+    }
 }
 
 fn set_option(socket: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
@@ -111,7 +136,7 @@ fn encode_address(address: IpAddr, port: u16) -> (libc::sockaddr_storage, libc::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
 
     fn message(address: &str, port: u16) -> protocol::Listener {
         protocol::Listener {
@@ -120,6 +145,21 @@ mod tests {
             port: port.into(),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn datagrams_have_ports_of_their_own_and_share_them_with_no_stranger() {
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = stranger.local_addr().unwrap().port();
+        let datagrams = |address: &str, port| protocol::Listener {
+            transport: Transport::Udp.into(),
+            ..message(address, port)
+        };
+        assert!(ListenerSockets::bind(&datagrams("127.0.0.1", port), 2).is_err());
+        let stream = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = stream.local_addr().unwrap().port();
+        let bound = ListenerSockets::bind(&datagrams("127.0.0.1", port), 2).unwrap();
+        assert!(!bound.serves(&message("127.0.0.1", port)) && bound.serves(&datagrams("127.0.0.1", port)));
     }
 
     fn free_port() -> u16 {
