@@ -22,7 +22,7 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import execution_pb2, resources_pb2
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
 from zeroserve_ir.diagnostics import Diagnostic
-from zeroserve_ir.drafting_plugins import draft_plugins, resolve_plugin
+from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, resolve_plugin
 from zeroserve_ir.drafting_sites import find_site
 from zeroserve_ir.plugins.attaching import find_attachments, replace_calls, watch_errors
 from zeroserve_ir.program import abi
@@ -110,9 +110,10 @@ def _load_plugins(
     """Return the site with the hooks of its plugins as calls, and the plugins that nodes would run."""
     findings: list[Diagnostic] = []
     drafted = draft_plugins(options, lambda path: Path(path).read_bytes(), findings.append)
+    entries = list_plugins(options)
 
     def resolve(handler: tree.CallPlugin | tree.AttachPlugin) -> tree.CallPlugin | tree.Subroute:
-        return resolve_plugin(handler, options, drafted, findings.append, site.span)
+        return resolve_plugin(handler, entries, drafted, findings.append, site.span)
 
     routes, errors = replace_calls(site.routes, resolve), replace_calls(site.errors, resolve)
     errors = watch_errors(find_attachments(site.routes, routes), errors)

@@ -6,7 +6,7 @@ numbered. Called by `drafting_sites`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from zeroserve_ir import tree
@@ -82,23 +82,24 @@ def join_sites(sites: Sequence[tree.Site], body: Places, erring: Places) -> tree
     if len(body) == 1 and not body[0][1]:
         site = sites[body[0][0]]
         return replace(site, errors=errors) if errors else site
-    routes = []
-    for index, path in body:
-        site = sites[index]
-        matchers: tuple[tree.MatcherSet, ...] = ((tree.MatchPath((path,)),),) if path else ()
-        subroute = tree.Subroute(site.routes, site.errors)
-        routes.append(tree.Route((subroute,), matchers, terminal=True, span=site.span))
-    return replace(sites[body[0][0]], routes=tuple(routes), errors=errors)
+    routes = _route_places(sites, body, lambda site: tree.Subroute(site.routes, site.errors))
+    return replace(sites[body[0][0]], routes=routes, errors=errors)
 
 
 def _join_errors(sites: Sequence[tree.Site], erring: Places) -> tuple[tree.Route, ...]:
     if len(erring) == 1 and not erring[0][1]:
         return sites[erring[0][0]].errors
+    return _route_places(sites, erring, lambda site: tree.Subroute(site.errors))
+
+
+def _route_places(
+    sites: Sequence[tree.Site], places: Places, make_subroute: Callable[[tree.Site], tree.Subroute]
+) -> tuple[tree.Route, ...]:
     routes = []
-    for index, path in erring:
+    for index, path in places:
         matchers: tuple[tree.MatcherSet, ...] = ((tree.MatchPath((path,)),),) if path else ()
-        subroute = tree.Subroute(sites[index].errors)
-        routes.append(tree.Route((subroute,), matchers, terminal=True, span=sites[index].span))
+        site = sites[index]
+        routes.append(tree.Route((make_subroute(site),), matchers, terminal=True, span=site.span))
     return tuple(routes)
 
 

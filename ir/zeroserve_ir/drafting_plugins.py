@@ -121,16 +121,17 @@ def list_upstreams(entry: Mapping[str, Any]) -> tuple[tuple[str, tree.Upstream],
 
 def resolve_plugin(
     handler: tree.CallPlugin | tree.AttachPlugin,
-    options: tree.Options,
+    entries: Mapping[str, Mapping[str, Any]],
     drafted: Mapping[str, DraftedPlugin],
     warn: Callable[[Diagnostic], None],
     span: Span,
 ) -> tree.CallPlugin | tree.Subroute:
     """Return a call that knows where its plugin may send requests to, or the calls that a plugin's hooks are.
 
-    What cannot be called is a finding, and stays: the engine answers 500 there.
+    `entries` are those of the global option (`list_plugins`). What cannot be called is a finding, and stays:
+    the engine answers 500 there.
     """
-    entries, known = list_plugins(options), drafted.get(handler.plugin)
+    known = drafted.get(handler.plugin)
     functions = known.functions if known is not None else ()
     entry = entries.get(handler.plugin, {})
     if handler.plugin not in entries:

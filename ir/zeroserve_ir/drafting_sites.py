@@ -34,7 +34,7 @@ from zeroserve_ir.drafting_bodies import AnsweringSites, Places, join_sites, num
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
-from zeroserve_ir.drafting_plugins import draft_plugins, resolve_plugin
+from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, resolve_plugin
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.program import abi
@@ -128,6 +128,7 @@ class _Drafting:
         self.explain_key = explain_key
         self.written = written
         self.plugins = draft_plugins(self.options, read_file, self.diagnostics.append)
+        self.plugin_entries = list_plugins(self.options)
         self.roots = find_roots(configuration.sites)
         self.sites = tuple(self._read_site(site) for site in configuration.sites)
         self.servers = pair_sites(self.sites)
@@ -401,7 +402,9 @@ class _Drafting:
 
     def _read_handler(self, handler: tree.Handler, route: tree.Route) -> tree.Handler:
         if isinstance(handler, tree.CallPlugin | tree.AttachPlugin):
-            return resolve_plugin(handler, self.options, self.plugins, self.diagnostics.append, route.span)
+            return resolve_plugin(
+                handler, self.plugin_entries, self.plugins, self.diagnostics.append, route.span
+            )
         if isinstance(handler, tree.Subroute):
             return tree.Subroute(self._read_routes(handler.routes), self._read_routes(handler.errors))
         if isinstance(handler, tree.Intercept):

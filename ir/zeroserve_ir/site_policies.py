@@ -23,7 +23,7 @@ from zeroserve_ir.caddyfile.adapting_names import matches_wildcard
 from zeroserve_ir.caddyfile.judging import SERVED_CURVES, is_served_suite
 from zeroserve_ir.caddyfile.listening import Server
 from zeroserve_ir.caddyfile.meaning.authorities import DEFAULT_AUTHORITY
-from zeroserve_ir.caddyfile.meaning.securing import simple_directive
+from zeroserve_ir.caddyfile.meaning.securing import list_directives
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.site_certificates import LocalCertificates, ReadFile
@@ -109,7 +109,7 @@ class SitePolicies:
     ) -> None:
         self.options = options
         self.others: Json = options.others.value()
-        self.directives = [_list_directives(site) for site in sites]
+        self.directives = [list_directives(site.tls) for site in sites]
         self.files = {pair[0] for found in self.directives for one in found for pair in one.get("files", ())}
         self.read_file = read_file
         self.certificates = certificates
@@ -209,12 +209,6 @@ class SitePolicies:
             return _split_pem(self.read_file(path), path)
         except OSError as error:
             raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _list_directives(site: Site) -> list[Json]:
-    if site.tls is None:
-        return []
-    return [one.value() for one in site.tls.directives] or [simple_directive(site.tls)]
 
 
 def _split_pem(text: bytes, path: str) -> list[bytes]:

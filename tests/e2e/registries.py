@@ -18,9 +18,8 @@ from cluster.places import NODE_IP, REPOSITORY
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from zeroserve_operator.artifacts.pulling import PAYLOAD_TYPE, SIGNATURE
-from zeroserve_operator.artifacts.pushing import digest_of
 from zeroserve_operator.artifacts.references import Reference, read_allowed
-from zeroserve_operator.artifacts.registries import MANIFEST_TYPE, Registry, RegistryPolicy
+from zeroserve_operator.artifacts.registries import MANIFEST_TYPE, Registry, RegistryPolicy, digest_of
 
 PORT = 5005
 ADDRESS = f"{NODE_IP}:{PORT}"

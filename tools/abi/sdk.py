@@ -28,16 +28,27 @@ def list_helpers() -> list[abi.Helper]:
     return sorted(found, key=lambda helper: helper.number)
 
 
+def _list_fields(line: str) -> list[str]:
+    """Return a line for each field of the context that plugins see, its name put in."""
+    return [line.format(field.name.lower()) for field in abi.Field if field.value[1] == 4]
+
+
+def _list_constants(line: str) -> list[str]:
+    """Return a line for each constant, its name and value put in, and an empty one after each group."""
+    lines = []
+    for kind in ENUMS:
+        lines += [line.format(_prefix(kind) + member.name, member.value) for member in kind]
+        lines.append("")
+    return lines
+
+
 def render_c() -> str:
     """Return zeroserve_abi.h."""
     lines = [f"/* {NOTICE} */", "#pragma once", f"#define ZS_ABI_VERSION {abi.ABI_VERSION}", ""]
     lines += ["struct zs_context {"]
-    lines += [f"    unsigned int {field.name.lower()};" for field in abi.Field if field.value[1] == 4]
+    lines += _list_fields("    unsigned int {};")
     lines += ["};", ""]
-    for kind in ENUMS:
-        prefix = _prefix(kind)
-        lines += [f"enum {{ ZS_{prefix}{member.name} = {member.value} }};" for member in kind]
-        lines.append("")
+    lines += _list_constants("enum {{ ZS_{} = {} }};")
     for helper in list_helpers():
         arguments = ", ".join(_C_TYPES.get(argument, "unsigned long long") for argument in helper.arguments)
         lines += [
@@ -52,12 +63,9 @@ def render_rust() -> str:
     """Return src/abi.rs of the crate: each helper a safe function, memory as slices."""
     lines = [f"//! {NOTICE}", ""]
     lines += ["/// Where a function finds what it was called for.", "#[repr(C)]", "pub struct Context {"]
-    lines += [f"    pub {field.name.lower()}: u32," for field in abi.Field if field.value[1] == 4]
+    lines += _list_fields("    pub {}: u32,")
     lines += ["}", ""]
-    for kind in ENUMS:
-        prefix = _prefix(kind)
-        lines += [f"pub const {prefix}{member.name}: u64 = {member.value};" for member in kind]
-        lines.append("")
+    lines += _list_constants("pub const {}: u64 = {};")
     for helper in list_helpers():
         taken, given, types = _spell(helper, _RUST)
         lines += [
@@ -78,12 +86,9 @@ def render_zig() -> str:
     """Return zeroserve.zig: what is written by hand, then the ABI."""
     lines = [(SDK / "zig/head.zig").read_text().rstrip(), "", f"// {NOTICE}", ""]
     lines += ["/// Where a function finds what it was called for.", "pub const Context = extern struct {"]
-    lines += [f"    {field.name.lower()}: u32," for field in abi.Field if field.value[1] == 4]
+    lines += _list_fields("    {}: u32,")
     lines += ["};", ""]
-    for kind in ENUMS:
-        prefix = _prefix(kind)
-        lines += [f"pub const {prefix}{member.name}: u64 = {member.value};" for member in kind]
-        lines.append("")
+    lines += _list_constants("pub const {}: u64 = {};")
     for helper in list_helpers():
         taken, given, types = _spell(helper, _ZIG)
         lines += [

@@ -18,6 +18,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from zeroserve_dataplane.jit.targets import Target, Tier
 from zeroserve_dataplane.jit.translating import ENTRY_NAME
+from zeroserve_dataplane.jit.tuning import tune
 
 _ALLOCATED = 0x2  # SHF_ALLOC
 
@@ -84,13 +85,7 @@ def _optimise(ir: str, target: Target, tier: Tier) -> tuple[llvm.TargetMachine, 
         raise EmissionError(f"LLVM refuses our text: {error}") from error
     module.triple = target.machine.triple
     module.data_layout = str(machine.target_data)
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    # Vectors need registers that programs may not touch, unrolled loops are larger than what they gain.
-    options.slp_vectorization = False
-    options.loop_vectorization = False
-    options.loop_interleaving = False
-    options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
+    builder = llvm.create_pass_builder(machine, tune())
     if tier is Tier.OPTIMISED:
         passes = builder.getModulePassManager()
     else:

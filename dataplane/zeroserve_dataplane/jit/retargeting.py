@@ -14,6 +14,8 @@ from typing import Final
 
 import llvmlite.binding as llvm
 
+from zeroserve_dataplane.jit.tuning import tune
+
 TRIPLE: Final = "bpfel"
 CPU: Final = "v4"
 VERSION: Final = tuple(llvm.llvm_version_info)
@@ -151,12 +153,7 @@ def retarget(bitcode: bytes) -> bytes:
         cpu=CPU, opt=2, reloc="static", codemodel="small"
     )
     module = _read(bitcode, str(machine.target_data))
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.slp_vectorization = False
-    options.loop_vectorization = False
-    options.loop_interleaving = False
-    options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
+    builder = llvm.create_pass_builder(machine, tune())
     builder.getModulePassManager().run(module, builder)
     text = _BLOCK.sub(_name_block, str(module))
     text = _FUNCTION.sub(lambda found: _return(found[0], found[1]), text)

@@ -73,12 +73,8 @@ class _Adapter:
         self.named_routes = {one.name: one for one in configuration.named_routes}
         self.servers = pair_sites(self.sites)
         self.groups = sum(_nested_groups(site.routes) + _nested_groups(site.errors) for site in self.sites)
-        self.directives = [self._tls_directives(index) for index in range(len(self.sites))]
+        self.directives = [list_directives(site.tls) for site in self.sites]
         self.tags = self._tag_certificates()
-
-    def _tls_directives(self, index: int) -> list[Json]:
-        tls = self.sites[index].tls
-        return [] if tls is None else list_directives(tls)
 
     def _tag_certificates(self) -> dict[str, str]:
         """Name each certificate file once, in the order of the text."""

@@ -6,14 +6,19 @@ In: a file's bytes, where to. Out: the reference by digest. Called by `zeroserve
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from urllib.parse import urlencode, urlsplit
 
 from zeroserve_operator.artifacts.faults import cannot_pull
 from zeroserve_operator.artifacts.pulling import PLUGIN_TYPE
 from zeroserve_operator.artifacts.references import AllowedRegistry, Reference
-from zeroserve_operator.artifacts.registries import MANIFEST_TYPE, Credentials, Registry, RegistryPolicy
+from zeroserve_operator.artifacts.registries import (
+    MANIFEST_TYPE,
+    Credentials,
+    Registry,
+    RegistryPolicy,
+    digest_of,
+)
 
 EMPTY = b"{}"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
@@ -44,11 +49,6 @@ def push_plugin(
     if answer.status != 201:
         raise cannot_pull(f"the registry takes no manifest ({answer.status})")
     return dataclasses.replace(reference, digest=digest)
-
-
-def digest_of(content: bytes) -> str:
-    """Return the digest that registries know content by."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _describe(content: bytes, media_type: str) -> dict[str, object]:

@@ -227,9 +227,14 @@ class Registry:
         return cannot_pull(f"{self._allowed.host} refuses {which}", cure)
 
 
+def digest_of(content: bytes) -> str:
+    """Return the digest that registries know content by."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
 def check_digest(content: bytes, digest: str) -> None:
     """Raise ArtifactError where content is not what a digest says."""
-    found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    found = digest_of(content)
     if found != digest:
         raise cannot_pull(f"the registry gave {found} for {digest}")
 

@@ -212,13 +212,8 @@ def names_in(value: object) -> tuple[str, ...]:
 
 def _resolve(call: Call, namespace: str, find: FindPlugin) -> tree.CallPlugin | tree.Subroute:
     plugin = _find(call.plugin, namespace, find)
-    callable_ = (
-        plugin is not None
-        and _offers(plugin, call)
-        and not judge_config(plugin.view.config_schema, call.config)
-    )
     # A name with two slashes is no resource's: such a call fails closed.
-    if plugin is None or not callable_:
+    if plugin is None or _judge(call, namespace, find) is not None:
         refused = f"{namespace}/{call.plugin}/refused"
         if isinstance(call, tree.AttachPlugin):
             return expand_attachment(call, refused, ())

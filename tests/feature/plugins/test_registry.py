@@ -105,7 +105,7 @@ def attach_signature(registry, reference, key):
 
 
 def make_digest(content):
-    from zeroserve_operator.artifacts.pushing import digest_of
+    from zeroserve_operator.artifacts.registries import digest_of
 
     return digest_of(content)
 

@@ -44,8 +44,10 @@ PROTOCOLS = ("tls1.2", "tls1.3")
 _DNS_OPTIONS = ("resolvers", *(name for name in CHALLENGE_FIELDS if name != "resolvers"))
 
 
-def list_directives(tls: SiteTls) -> list[Json]:
+def list_directives(tls: SiteTls | None) -> list[Json]:
     """Return the objects of a site's directives."""
+    if tls is None:
+        return []
     return [directive.value() for directive in tls.directives] or [simple_directive(tls)]
 
 
