@@ -4,7 +4,7 @@
 //! the middle; never bytes that the upstream's framing does not account for.
 
 use super::caching::Verdict;
-use super::intercepting::HeldAnswer;
+use super::intercepting::Regard;
 use super::responding::Origin;
 use crate::error::Failure;
 use crate::exchange::{Body, HTTP_2, HeaderSpan, ResponseHead};
@@ -300,15 +300,11 @@ impl Worker {
                 }
             },
         };
-        let serving = &down.serving;
-        let wanted = serving.host.as_ref().is_some_and(|host| host.proxy(serving.row).response_entry != 0);
-        let is_seen = !switches && (wanted || exchange.has_interceptions());
-        let is_judged = !switches && serving.judges_answers();
-        if is_seen || is_judged {
-            exchange.keep_upstream_answer(&parsed);
-        }
+        let Regard { is_seen, is_judged } = match switches {
+            true => Regard::default(),
+            false => down.serving.regard_answer(exchange, &parsed, body),
+        };
         if is_seen {
-            down.serving.held = Some(Box::new(HeldAnswer::upstream(&parsed, body)));
             up.phase = upstream::Phase::Held;
         }
         let latency_ns = now_ns - up.requested_ns;

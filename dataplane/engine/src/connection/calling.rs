@@ -18,7 +18,7 @@ use crate::upstream::Phase;
 use crate::worker::Worker;
 
 use super::caching::Verdict;
-use super::intercepting::HeldAnswer;
+use super::intercepting::Regard;
 use super::responding::Origin;
 
 /// What a head led to.
@@ -173,15 +173,8 @@ impl Worker {
         let latency_ns = self.upstream(call).map_or(0, |up| now_ns - up.requested_ns);
         self.metrics.observe(Histogram::UpstreamResponse, latency_ns);
         let Some(down) = self.downstream(client) else { return Ok(false) };
-        let (serving, Some(exchange)) = (&mut down.serving, down.exchange.as_mut()) else { return Ok(false) };
-        let wanted = serving.host.as_ref().is_some_and(|host| host.proxy(serving.row).response_entry != 0);
-        let (is_seen, is_judged) = (wanted || exchange.has_interceptions(), serving.judges_answers());
-        if is_seen || is_judged {
-            exchange.keep_upstream_answer(head);
-        }
-        if is_seen {
-            serving.held = Some(Box::new(HeldAnswer::upstream(head, body)));
-        }
+        let Some(exchange) = down.exchange.as_mut() else { return Ok(false) };
+        let Regard { is_seen, is_judged } = down.serving.regard_answer(exchange, head, body);
         if is_judged && self.is_unwanted_answer(client, head.status, latency_ns) {
             return Err(Failure::UnwantedAnswer(head.status));
         }

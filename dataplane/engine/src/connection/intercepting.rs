@@ -8,7 +8,7 @@
 
 use super::responding::Origin;
 use super::{Serving, Waiting};
-use crate::exchange::{Body, ResponseHead};
+use crate::exchange::{Body, Exchange, ResponseHead};
 use crate::limits::PROGRESS_WINDOW_MS;
 use crate::program::run::{Decision, Trap};
 use crate::ring::{Io, SocketId};
@@ -34,8 +34,33 @@ pub struct HeldAnswer {
     is_own: bool,
 }
 
+/// What a route wants with an upstream's answer before the client gets it.
+#[derive(Default)]
+pub struct Regard {
+    /// Its program decides about the answer, which is held meanwhile.
+    pub is_seen: bool,
+    /// It is asked whether another upstream shall answer.
+    pub is_judged: bool,
+}
+
+impl Serving {
+    /// Keeps of an answer what its route's program is to see or judge.
+    pub fn regard_answer(&mut self, exchange: &mut Exchange, head: &ResponseHead, body: Body) -> Regard {
+        let wanted = self.host.as_ref().is_some_and(|host| host.proxy(self.row).response_entry != 0);
+        let regard =
+            Regard { is_seen: wanted || exchange.has_interceptions(), is_judged: self.judges_answers() };
+        if regard.is_seen || regard.is_judged {
+            exchange.keep_upstream_answer(head);
+        }
+        if regard.is_seen {
+            self.held = Some(Box::new(HeldAnswer::upstream(head, body)));
+        }
+        regard
+    }
+}
+
 impl HeldAnswer {
-    pub fn upstream(head: &ResponseHead, body: Body) -> Self {
+    fn upstream(head: &ResponseHead, body: Body) -> Self {
         Self {
             source: Source::Upstream(body),
             status: head.status,

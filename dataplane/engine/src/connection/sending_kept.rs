@@ -6,6 +6,7 @@
 use super::Phase;
 use super::caching::{NAME, seconds};
 use super::responding::Origin;
+use crate::cache::freshness::first;
 use crate::cache::kept::Kept;
 use crate::exchange::{Body, Exchange, HeaderSpan, ResponseHead, is_bodiless};
 use crate::files::conditional::{self, Validators, parse_date};
@@ -112,12 +113,9 @@ impl Worker {
 impl Exchange {
     /// What an answer's fields say to conditions.
     pub fn validators_of<'a>(&self, fields: &[HeaderSpan<'a>]) -> Validators<'a> {
-        let find = |name: &[u8]| {
-            fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
-        };
         Validators {
-            etag: find(b"etag").unwrap_or_default(),
-            modified_s: find(b"last-modified").and_then(parse_date),
+            etag: first(fields, b"etag").unwrap_or_default(),
+            modified_s: first(fields, b"last-modified").and_then(parse_date),
         }
     }
 
