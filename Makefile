@@ -54,6 +54,10 @@ setup: .make/engine .make/python ## install everything into .venv: locked Python
 	@mkdir -p .make/bin && cd tools/s3 && CGO_ENABLED=0 go build -trimpath -o ../../.make/bin/s3 .
 	@touch $@
 
+.make/redis: | .make/tools
+	@tools/install-debian-packages redis-server
+	@mkdir -p .make && touch $@
+
 .make/registry: tools/registry/go.mod tools/registry/go.sum tools/registry/main.go | .make/tools
 	@mkdir -p .make/bin && cd tools/registry && CGO_ENABLED=0 go build -trimpath -o ../../.make/bin/registry .
 	@touch $@
@@ -88,7 +92,7 @@ check: setup ## the static part of the tests: format, lint, types, imports, gene
 	@$(BIN)/pytest -q tests/static
 
 .PHONY: unit
-unit: setup .make/echo .make/h2spec .make/s3 .make/registry .make/engine-arm64 ## unit, golden, property, differential and feature tests, without a cluster
+unit: setup .make/echo .make/h2spec .make/s3 .make/redis .make/registry .make/engine-arm64 ## unit, golden, property, differential and feature tests, without a cluster
 	$(call say,Rust tests)
 	@cd $(ENGINE) && cargo test --quiet --locked --release
 	@cd bench/load && cargo test --quiet --locked --release --target-dir ../../$(ENGINE)/target

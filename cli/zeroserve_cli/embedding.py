@@ -26,6 +26,7 @@ from zeroserve_ir.drafting import SnapshotDraft
 
 from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.reporting import print_diagnostics
+from zeroserve_cli.stores import add_store_argument
 
 POLL_S = 0.25
 ADMIN_OFF = Path("off")
@@ -40,6 +41,8 @@ class Loaded:
     texts: Mapping[str, str] = field(default_factory=dict)
     served: str = ""
     """What is served, for people."""
+    limit_store: str = ""
+    """Address of the store of shared rate limits, where the configuration names one."""
 
     @property
     def errors(self) -> int:
@@ -74,6 +77,7 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics-port", type=int, default=-1, help="serve /metrics on this port of 127.0.0.1"
     )
+    add_store_argument(parser)
 
 
 def find_admin_socket() -> Path:
@@ -92,6 +96,7 @@ def make_settings(arguments: argparse.Namespace) -> EmbeddedSettings:
         io=arguments.io,
         admin_socket=None if arguments.admin == ADMIN_OFF else arguments.admin,
         metrics_port=arguments.metrics_port,
+        limit_store=arguments.limit_store,
     )
 
 
@@ -152,6 +157,7 @@ class _Server:
     async def _apply(self, loaded: Loaded) -> bool:
         """Serve a draft; False when the node refused all of it."""
         assert loaded.draft is not None
+        await self.node.set_limit_store(loaded.limit_store)
         outcome = await self.node.apply(loaded.draft)
         print_diagnostics(outcome.diagnostics)
         return bool(outcome.served.resources) or not loaded.draft.resources

@@ -68,7 +68,9 @@ def _load(path: Path, metrics_port: int, explain_key: bytes) -> Loaded:
         return loaded
     drafted = draft_sites(configuration, environment=os.environ, explain_key=explain_key)
     findings = (*known, *drafted.diagnostics)
-    loaded = Loaded(drafted.draft, findings, read.texts, f"{len(read.configuration.sites)} sites of {path}")
+    served = f"{len(read.configuration.sites)} sites of {path}"
+    store = configuration.options.others.value().get("rate_limit_store", "")
+    loaded = Loaded(drafted.draft, findings, read.texts, served, store)
     return loaded if not loaded.errors else Loaded(None, findings, read.texts)
 
 

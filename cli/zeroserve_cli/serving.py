@@ -11,6 +11,8 @@ from pathlib import Path
 from zeroserve_dataplane.agent.running import run_agent
 from zeroserve_dataplane.settings import METRICS_PORT, AgentSettings
 
+from zeroserve_cli.stores import add_store_argument
+
 DEFAULTS = AgentSettings(operator="", node="")
 
 
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics-address", default="", help="address of probes and metrics")
     parser.add_argument("--metrics-port", type=int, default=METRICS_PORT, help="port of probes and metrics")
     parser.add_argument("--compile-workers", type=int, default=1, help="compile processes")
+    add_store_argument(parser)
     parser.add_argument("--log-level", default="INFO", help="least severe messages to log")
 
 
@@ -59,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         metrics_address=arguments.metrics_address,
         metrics_port=arguments.metrics_port,
         compile_workers=arguments.compile_workers,
+        limit_store=arguments.limit_store,
     )
     asyncio.run(run_agent(settings))
     return 0

@@ -27,6 +27,7 @@ from zeroserve_ir._pb import control_pb2 as control
 
 if TYPE_CHECKING:
     from zeroserve_dataplane.agent.applying import Node
+    from zeroserve_dataplane.agent.granting import TokenServer
     from zeroserve_dataplane.enginelink.linking import SharedCounters
     from zeroserve_dataplane.subscribing import StreamState
 
@@ -123,8 +124,11 @@ def check_layout(region: control.MetricsRegion) -> None:
 class NodeCollector(Collector):
     """Collects the engine's counters and the agent's own figures."""
 
-    def __init__(self, node: Node, stream: StreamState | None = None) -> None:
+    def __init__(
+        self, node: Node, stream: StreamState | None = None, tokens: TokenServer | None = None
+    ) -> None:
         self._node = node
+        self._tokens = tokens
         self._stream = stream
         self._reader: SharedCounterReader | None = None
         self._counters: SharedCounters | None = None
@@ -178,6 +182,13 @@ class NodeCollector(Collector):
             yield _gauge("zeroserve_agent_stream_up", "1 when the operator answers", self._stream.connected)
             yield _counter("zeroserve_agent_stream_reconnects", "Streams lost", self._stream.reconnects)
             yield _counter("zeroserve_agent_refusals", "Resources refused", self._stream.refusals)
+        if self._tokens is not None and (counts := self._tokens.counts) is not None:
+            yield _gauge("zeroserve_agent_token_store_up", "1 when the store answers", self._tokens.up)
+            yield _counter("zeroserve_agent_token_store_failures", "Times it did not", counts.failures)
+            yield _counter("zeroserve_agent_token_leases", "Leases of tokens, by key", counts.leases)
+            yield _counter("zeroserve_agent_token_lease_seconds", "Time that they took", counts.seconds)
+            yield _counter("zeroserve_agent_tokens_granted", "Tokens leased", counts.granted)
+            yield _counter("zeroserve_agent_tokens_returned", "Tokens given back", counts.returned)
 
 
 class MetricsServer:

@@ -56,6 +56,13 @@ class AgentSettings:
     metrics_address: str = ""
     metrics_port: int = METRICS_PORT
     compile_workers: int = 1
+    limit_store: str = ""
+    """Address of the store of shared rate limits, a secret; "" is none."""
+
+    @property
+    def token_socket(self) -> Path:
+        """Where engines ask for tokens: beside the supervisor's socket."""
+        return self.engine_socket.with_name("token.sock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +82,5 @@ class EmbeddedSettings:
     metrics_port: int = -1
     """0 is any free port, below 0 none."""
     drain_timeout_ms: int = 10_000
+    limit_store: str = ""
+    """As that of `AgentSettings`; a configuration's own (`rate_limit_store`) goes before it."""

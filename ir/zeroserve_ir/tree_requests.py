@@ -6,6 +6,7 @@ Re-exported by `tree`; they follow the shape of Caddy's JSON (`rate_limit`: ours
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from zeroserve_ir.tree_upstreams import Upstream
 
@@ -75,6 +76,18 @@ class RateZone:
     window_ms: int
     burst: int = 0
     """0 is `events`."""
+    shared: bool = False
+    """All nodes together let so many through, by the store of `rate_limit_store`."""
+
+
+class StoreDown(Enum):
+    """What holds for shared zones while their store is away."""
+
+    LOCAL = "local"
+    """Each node counts its part of the rate."""
+    OPEN = "open"
+    CLOSED = "closed"
+    """503."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,7 @@ class LimitRate:
     """`rate_limit` (ours): 429 with Retry-After past the rate of any zone; JSON as caddy-ratelimit has it."""
 
     zones: tuple[RateZone, ...]
+    store_down: StoreDown = StoreDown.LOCAL
 
 
 @dataclass(frozen=True, slots=True)

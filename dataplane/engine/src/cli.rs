@@ -16,10 +16,11 @@ const HELP: &str = "\
 zeroserve-engine: serves traffic by route programs that an agent hands it
 
   zeroserve-engine supervise --socket PATH [--workers N] [--io auto|io_uring|epoll] [--exit-with-parent] [--files]
-                              [--log-socket PATH]
+                              [--log-socket PATH] [--token-socket PATH]
       Listen for the agent on a Unix socket; start an engine and keep it running. --files lets it read files;
       SIGUSR2 replaces the engine by what its path names now, without a lost request;
-      --log-socket is where the agent takes log lines that go to files or over the network.
+      --log-socket is where the agent takes log lines that go to files or over the network,
+      --token-socket where it leases tokens of rate limits that nodes share.
   zeroserve-engine execute
       Run programs outside traffic: length-prefixed Executions on standard input, Outcomes on standard output.
   zeroserve-engine version
@@ -36,6 +37,7 @@ struct Flags {
     exit_with_parent: bool,
     files: bool,
     log_socket: Option<PathBuf>,
+    token_socket: Option<PathBuf>,
     lot: usize,
 }
 
@@ -82,6 +84,7 @@ fn parse_flags(parser: &mut lexopt::Parser) -> Result<Flags, lexopt::Error> {
             Long("files") => flags.files = true,
             Long("lot") => flags.lot = parser.value()?.parse()?,
             Long("log-socket") => flags.log_socket = Some(parser.value()?.into()),
+            Long("token-socket") => flags.token_socket = Some(parser.value()?.into()),
             Long("io") => {
                 flags.io = Some(match parser.value()?.string()?.as_str() {
                     "auto" => IoChoice::Auto,
@@ -111,8 +114,9 @@ fn supervise(flags: Flags) -> Result<(), String> {
     let io = flags.io.unwrap_or(IoChoice::Auto);
     let named = socket.display().to_string();
     let (exit_with_parent, files) = (flags.exit_with_parent, flags.files);
-    let log_socket = flags.log_socket;
-    let options = supervisor::Options { socket, workers, io, exit_with_parent, files, log_socket };
+    let (log_socket, token_socket) = (flags.log_socket, flags.token_socket);
+    let options =
+        supervisor::Options { socket, workers, io, exit_with_parent, files, log_socket, token_socket };
     supervisor::run(options).map_err(|error| format!("{named}: {error}"))
 }
 
@@ -135,6 +139,7 @@ fn serve_engine(flags: &Flags) -> Result<(), String> {
         files: flags.files,
         ticket_key,
         log_socket: flags.log_socket.clone(),
+        token_socket: flags.token_socket.clone(),
     };
     serve::run(options).map_err(|error| error.to_string())
 }

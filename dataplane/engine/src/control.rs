@@ -12,6 +12,7 @@ use crate::metrics::{Counter, WorkerMetrics};
 use crate::plugins::memory::Fetched;
 use crate::protocol::{self, ResourceType, frame};
 use crate::snapshot::{Change, Refusal, Snapshot, Store};
+use crate::tokens::Told;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -34,6 +35,11 @@ pub enum WorkerMessage {
     PasswordChecked {
         ticket: u64,
         right: bool,
+    },
+    /// What the wait for a token of a shared rate limit came to.
+    TokenTaken {
+        ticket: u64,
+        told: Told,
     },
     /// The answer to a plugin's own request, to the connection that waits for it.
     Fetched {

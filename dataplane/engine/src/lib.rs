@@ -41,6 +41,7 @@ pub mod supervisor;
 pub mod templating;
 pub mod timers;
 pub mod tls;
+pub mod tokens;
 pub mod upstream;
 pub mod worker;
 

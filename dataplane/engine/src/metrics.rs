@@ -80,6 +80,12 @@ counters! {
     ImagesNative Gauge "images" ["mode" = "native"] "Program images held.";
     ImagesInterpreted Gauge "images" ["mode" = "interpreted"] "Program images held.";
     ResourcesRefused Counter "resources_refused_total" [] "Resources of a commit that could not be used.";
+    TokensAllowed Counter "shared_limit_requests_total" ["verdict" = "allowed"] "Requests counted together with other nodes.";
+    TokensLimited Counter "shared_limit_requests_total" ["verdict" = "limited"] "Requests counted together with other nodes.";
+    TokensAway Counter "shared_limit_requests_total" ["verdict" = "store_down"] "Requests counted together with other nodes.";
+    TokensWaited Counter "shared_limit_waits_total" [] "Requests that waited for tokens of the store.";
+    TokenKeys Gauge "shared_limit_keys" [] "Keys with tokens of the store, or that want some.";
+    TokenStoreUp Gauge "shared_limit_store_up" [] "1 where tokens of the store can be had.";
     NativeAllowed Gauge "native_allowed" [] "1 where executable mappings work.";
 }
 

@@ -15,7 +15,7 @@ const TRIES_MAX: usize = 64;
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(BUCKETS));
 
 /// What a zone allows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub interval_ns: u64,
     pub burst: u32,

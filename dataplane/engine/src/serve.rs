@@ -12,6 +12,7 @@ use crate::plugins::fetching::Fetches;
 use crate::program::{abi, image};
 use crate::snapshot::{Snapshot, Store, system_roots};
 use crate::tls::tickets::Key;
+use crate::tokens::{self, asking};
 use crate::{landlock, protocol, seccomp, worker};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -66,6 +67,8 @@ pub struct Options {
     pub ticket_key: Key,
     /// Where the agent takes log lines of files and networks.
     pub log_socket: Option<PathBuf>,
+    /// Where the agent leases tokens of shared rate limits.
+    pub token_socket: Option<PathBuf>,
 }
 
 /// Runs the engine until it is drained, or the supervisor is gone.
@@ -86,6 +89,7 @@ pub fn run(options: Options) -> io::Result<()> {
     own_metrics.set(Counter::NativeAllowed, u64::from(native.is_ok()));
     let store = Store::with_ticket_key(options.ticket_key);
     let (log, log_threads) = writing::start(options.log_socket, own_metrics.clone())?;
+    asking::start(tokens::table(), options.token_socket, own_metrics.clone())?;
     let started = Started {
         log,
         passwords: Passwords::start()?,

@@ -273,6 +273,7 @@ impl Worker {
                 self.drain_multiplexes();
             }
             WorkerMessage::PasswordChecked { ticket, right } => self.password_checked(io, ticket, right),
+            WorkerMessage::TokenTaken { ticket, told } => self.token_taken(io, ticket, told),
             WorkerMessage::Fetched { ticket, fetched } => self.fetched(io, ticket, *fetched),
             WorkerMessage::FileDone { ticket, done } => self.file_done(io, ticket, done),
         }

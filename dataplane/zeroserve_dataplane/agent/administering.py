@@ -57,7 +57,7 @@ class AdminServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if _find_peer_uid(writer) not in {os.geteuid(), 0}:
+            if find_peer_uid(writer) not in {os.geteuid(), 0}:
                 return
             while line := await reader.readline():
                 writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
@@ -109,7 +109,8 @@ async def _is_answered(path: Path) -> bool:
     return True
 
 
-def _find_peer_uid(writer: asyncio.StreamWriter) -> int:
+def find_peer_uid(writer: asyncio.StreamWriter) -> int:
+    """Return the user of the process at the other end of a Unix socket."""
     peer = writer.get_extra_info("socket")
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])

@@ -21,6 +21,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft
 
 from zeroserve_dataplane.agent.applying import Node, Outcome
+from zeroserve_dataplane.agent.granting import TokenServer
 from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.receiving_logs import LogReceiver
 from zeroserve_dataplane.agent.resolving import Resolver
@@ -67,6 +68,7 @@ class EmbeddedNode:
         self.node = Node(self._directory / "engine.sock", find_version(), images, Resolver())
         self.metrics: MetricsServer | None = None
         self._logs = LogReceiver(self._directory / "log.sock")
+        self.tokens = TokenServer(self._directory / "token.sock")
         self._child: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None] | None = None
@@ -75,6 +77,8 @@ class EmbeddedNode:
     async def __aenter__(self) -> EmbeddedNode:
         try:
             self._failed = asyncio.get_running_loop().create_future()
+            await self.tokens.__aenter__()
+            await self.set_limit_store("")
             self._child = await self._spawn()
             self._start(self._supervise(), "supervising")
             self._start(self.node.run(), "engine link")
@@ -83,7 +87,7 @@ class EmbeddedNode:
                 # Loaded for those who need it: Prometheus' client takes long.
                 from zeroserve_dataplane.metrics import MetricsServer, NodeCollector  # noqa: PLC0415
 
-                collector = NodeCollector(self.node)
+                collector = NodeCollector(self.node, tokens=self.tokens)
                 self.metrics = MetricsServer(
                     self._settings.metrics_address, self._settings.metrics_port, collector
                 )
@@ -100,6 +104,7 @@ class EmbeddedNode:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._end_child()
+        await self.tokens.__aexit__()
         await asyncio.to_thread(self._logs.close)
         await self._compiler.close()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -121,6 +126,10 @@ class EmbeddedNode:
             return applying.result()
         finally:
             applying.cancel()
+
+    async def set_limit_store(self, address: str) -> None:
+        """Lease tokens of shared rate limits from this store, "" from the settings'. ValueError."""
+        await self.tokens.set_store(address or self._settings.limit_store)
 
     async def upgrade(self) -> None:
         """Replace the engine by the binary installed now, without a lost request. UpgradeError if not."""
@@ -160,7 +169,8 @@ class EmbeddedNode:
     async def _spawn(self) -> asyncio.subprocess.Process:
         settings = self._settings
         arguments = ["supervise", f"--socket={self.node.socket}", "--exit-with-parent", "--files"]
-        arguments += [f"--log-socket={self._logs.path}", f"--io={settings.io}"]
+        arguments += [f"--log-socket={self._logs.path}", f"--token-socket={self.tokens.path}"]
+        arguments.append(f"--io={settings.io}")
         if settings.workers:
             arguments.append(f"--workers={settings.workers}")
         binary = find_engine()

@@ -18,6 +18,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft
 
 from zeroserve_dataplane.agent.applying import Node
+from zeroserve_dataplane.agent.granting import TokenServer
 from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.planning import Refusal
 from zeroserve_dataplane.agent.resolving import Resolver
@@ -48,7 +49,8 @@ class Agent:
         self.node = Node(settings.engine_socket, find_version(), images, Resolver(settings.zone))
         self.node.on_served = self._note_served
         self.subscriber = Subscriber(self._find_subscription(), lambda: self.node.good, self._apply)
-        self.collector = NodeCollector(self.node, self.subscriber.state)
+        self.tokens = TokenServer(settings.token_socket)
+        self.collector = NodeCollector(self.node, self.subscriber.state, self.tokens)
         self._last_good = LastGood(settings.state_directory, allow_disk=settings.allow_state_on_disk)
         self._unsaved: SnapshotDraft | None = None
         self._saving = asyncio.Event()
@@ -64,6 +66,7 @@ class Agent:
                 ("upkeep", keep_up(self.node)),
                 ("saving", self._save_forever()),
                 ("heartbeat", self._beat(metrics)),
+                ("tokens", self._grant_tokens()),
                 ("stop", self._await_stop()),
             )
         ]
@@ -123,6 +126,11 @@ class Agent:
         while True:
             metrics.beat()
             await asyncio.sleep(HEARTBEAT_S)
+
+    async def _grant_tokens(self) -> None:
+        async with self.tokens:
+            await self.tokens.set_store(self.settings.limit_store)
+            await asyncio.Event().wait()
 
     async def _await_stop(self) -> None:
         await self.stop.wait()

@@ -56,6 +56,9 @@ class Frame(_message.Message):
     UPGRADE_FIELD_NUMBER: _builtins.int
     PURGE_FIELD_NUMBER: _builtins.int
     PURGED_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first frame of both sides"""
@@ -104,6 +107,14 @@ class Frame(_message.Message):
     def purged(self) -> Global___Purged:
         """engine: how many those were"""
 
+    @_builtins.property
+    def request(self) -> Global___TokenRequest:
+        """these three on the agent's token socket only, to which the engine connects"""
+
+    @_builtins.property
+    def grant(self) -> Global___TokenGrant: ...
+    @_builtins.property
+    def store(self) -> Global___TokenStore: ...
     def __init__(
         self,
         *,
@@ -119,12 +130,15 @@ class Frame(_message.Message):
         upgrade: Global___Upgrade | None = ...,
         purge: Global___PurgeCache | None = ...,
         purged: Global___Purged | None = ...,
+        request: Global___TokenRequest | None = ...,
+        grant: Global___TokenGrant | None = ...,
+        store: Global___TokenStore | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "purge", b"purge", "purged", b"purged", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state", "upgrade", b"upgrade"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "grant", b"grant", "hello", b"hello", "metrics", b"metrics", "purge", b"purge", "purged", b"purged", "put", b"put", "remove", b"remove", "request", b"request", "retained", b"retained", "state", b"state", "store", b"store", "upgrade", b"upgrade"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "hello", b"hello", "metrics", b"metrics", "purge", b"purge", "purged", b"purged", "put", b"put", "remove", b"remove", "retained", b"retained", "state", b"state", "upgrade", b"upgrade"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "committed", b"committed", "drain", b"drain", "frame", b"frame", "grant", b"grant", "hello", b"hello", "metrics", b"metrics", "purge", b"purge", "purged", b"purged", "put", b"put", "remove", b"remove", "request", b"request", "retained", b"retained", "state", b"state", "store", b"store", "upgrade", b"upgrade"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "put", "remove", "commit", "committed", "drain", "metrics", "state", "retained", "upgrade", "purge", "purged"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "put", "remove", "commit", "committed", "drain", "metrics", "state", "retained", "upgrade", "purge", "purged", "request", "grant", "store"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -329,6 +343,124 @@ class Purged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Purged: _TypeAlias = Purged  # noqa: Y015
+
+@_typing.final
+class TokenRequest(_message.Message):
+    """Engine to agent: tokens of shared rate limits, wanted and given back. Answered by one TokenGrant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    NEEDS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    @_builtins.property
+    def needs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenNeed]: ...
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        needs: _abc.Iterable[Global___TokenNeed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["needs", b"needs", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenRequest: _TypeAlias = TokenRequest  # noqa: Y015
+
+@_typing.final
+class TokenNeed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    INTERVAL_NS_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    RETURNED_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.bytes
+    """digest of zone and key: the same on every node"""
+    zone: _builtins.str
+    """host and zone"""
+    interval_ns: _builtins.int
+    """between two tokens"""
+    burst: _builtins.int
+    wanted: _builtins.int
+    returned: _builtins.int
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.bytes = ...,
+        zone: _builtins.str = ...,
+        interval_ns: _builtins.int = ...,
+        burst: _builtins.int = ...,
+        wanted: _builtins.int = ...,
+        returned: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "burst", b"burst", "interval_ns", b"interval_ns", "returned", b"returned", "wanted", b"wanted", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenNeed: _TypeAlias = TokenNeed  # noqa: Y015
+
+@_typing.final
+class TokenGrant(_message.Message):
+    """Agent to engine, in the order of the needs. `wait_us`: until the next token, where fewer were granted than wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    GRANTED_FIELD_NUMBER: _builtins.int
+    WAIT_US_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    unavailable: _builtins.bool
+    @_builtins.property
+    def granted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def wait_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        unavailable: _builtins.bool = ...,
+        granted: _abc.Iterable[_builtins.int] | None = ...,
+        wait_us: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "sequence", b"sequence", "unavailable", b"unavailable", "wait_us", b"wait_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenGrant: _TypeAlias = TokenGrant  # noqa: Y015
+
+@_typing.final
+class TokenStore(_message.Message):
+    """Agent to engine, at first and at changes. `nodes`: those that were there when the store answered last; 0 is not known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UP_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    up: _builtins.bool
+    nodes: _builtins.int
+    def __init__(
+        self,
+        *,
+        up: _builtins.bool = ...,
+        nodes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "up", b"up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenStore: _TypeAlias = TokenStore  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):

@@ -319,6 +319,27 @@ VALUE_INTEGER: ValueKind.ValueType  # 2
 VALUE_DOUBLE: ValueKind.ValueType  # 3
 Global___ValueKind: _TypeAlias = ValueKind  # noqa: Y015
 
+class _StoreDown:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StoreDownEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoreDown.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STORE_DOWN_LOCAL: _StoreDown.ValueType  # 0
+    """each node counts its part of the rate"""
+    STORE_DOWN_OPEN: _StoreDown.ValueType  # 1
+    STORE_DOWN_CLOSED: _StoreDown.ValueType  # 2
+    """503"""
+
+class StoreDown(_StoreDown, metaclass=_StoreDownEnumTypeWrapper): ...
+
+STORE_DOWN_LOCAL: StoreDown.ValueType  # 0
+"""each node counts its part of the rate"""
+STORE_DOWN_OPEN: StoreDown.ValueType  # 1
+STORE_DOWN_CLOSED: StoreDown.ValueType  # 2
+"""503"""
+Global___StoreDown: _TypeAlias = StoreDown  # noqa: Y015
+
 class _TryPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -3517,11 +3538,17 @@ class RateLimit(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     WINDOW_MS_FIELD_NUMBER: _builtins.int
     BURST_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    STORE_DOWN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     events: _builtins.int
     window_ms: _builtins.int
     burst: _builtins.int
-    """0: a sliding window of events; else a bucket of that size"""
+    """0: as many as `events`"""
+    shared: _builtins.bool
+    """counted by all nodes together, with tokens of the agent's store"""
+    store_down: Global___StoreDown.ValueType
+    """shared: what holds while no tokens can be had"""
     @_builtins.property
     def key(self) -> Global___Text: ...
     def __init__(
@@ -3532,10 +3559,12 @@ class RateLimit(_message.Message):
         events: _builtins.int = ...,
         window_ms: _builtins.int = ...,
         burst: _builtins.int = ...,
+        shared: _builtins.bool = ...,
+        store_down: Global___StoreDown.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "events", b"events", "key", b"key", "name", b"name", "window_ms", b"window_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "events", b"events", "key", b"key", "name", b"name", "shared", b"shared", "store_down", b"store_down", "window_ms", b"window_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,6 +34,9 @@ from zeroserve_ir.tree import (
 )
 from zeroserve_ir.tree_carried import CarriedHandler, Json
 
+_OWN_OPTIONS = ("plugins", "rate_limit_store")
+"""Options that are ours: app `zeroserve`."""
+
 
 def adapt_configuration(configuration: Configuration) -> Json:
     """Return Caddy's JSON for the configuration, as `caddy adapt` would."""
@@ -58,8 +61,8 @@ def adapt_configuration(configuration: Configuration) -> Json:
         apps["layer4"] = adapter.others["layer4"]
     if "events" in adapter.others:
         apps["events"] = adapter.others["events"]
-    if "plugins" in adapter.others:
-        apps["zeroserve"] = {"plugins": adapter.others["plugins"]}
+    if own := {name: adapter.others[name] for name in _OWN_OPTIONS if name in adapter.others}:
+        apps["zeroserve"] = own
     if apps:
         adapted["apps"] = apps
     return adapted

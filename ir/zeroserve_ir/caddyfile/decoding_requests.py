@@ -28,6 +28,7 @@ from zeroserve_ir.tree import (
 )
 from zeroserve_ir.tree_carried import Json
 from zeroserve_ir.tree_files import Browse, BrowseOrder, FileServer, MatchFile, TryPolicy
+from zeroserve_ir.tree_requests import StoreDown
 
 
 def spell(value: Any) -> str:
@@ -97,12 +98,18 @@ def _decode_trace(found: Json) -> Trace:
 
 
 def _decode_rates(found: Json) -> LimitRate:
-    return LimitRate(
-        tuple(
-            RateZone(name, one["key"], one["max_events"], one["window"] // 1_000_000, one.get("burst", 0))
-            for name, one in found["rate_limits"].items()
+    zones = (
+        RateZone(
+            name,
+            one["key"],
+            one["max_events"],
+            one["window"] // 1_000_000,
+            one.get("burst", 0),
+            one.get("shared", False),
         )
+        for name, one in found["rate_limits"].items()
     )
+    return LimitRate(tuple(zones), StoreDown(found.get("store_down", "local")))
 
 
 def decode_loggers(found: Json) -> NameLoggers:

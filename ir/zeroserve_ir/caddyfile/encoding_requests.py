@@ -19,6 +19,7 @@ from zeroserve_ir.tree_requests import (
     MatchExpression,
     MatchVarsRegexp,
     NameLoggers,
+    StoreDown,
     Trace,
 )
 
@@ -86,10 +87,15 @@ def encode_rates(handler: LimitRate) -> Json:
             "max_events": zone.events,
             "window": zone.window_ms * 1_000_000,
             **({"burst": zone.burst} if zone.burst else {}),
+            **({"shared": True} if zone.shared else {}),
         }
         for zone in handler.zones
     }
-    return {"rate_limits": zones}
+    store_down = handler.store_down
+    return {
+        "rate_limits": zones,
+        **({} if store_down is StoreDown.LOCAL else {"store_down": store_down.value}),
+    }
 
 
 def encode_call(handler: CallPlugin) -> Json:

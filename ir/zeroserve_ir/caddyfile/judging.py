@@ -48,6 +48,7 @@ _RUN_OPTIONS = (
     "ocsp_stapling",
     "pki",
     "plugins",
+    "rate_limit_store",
     "servers",
     "skip_install_trust",
 )

@@ -19,6 +19,7 @@ from zeroserve_ir.tree_requests import (
     MatchExpression,
     MatchVarsRegexp,
     NameLoggers,
+    StoreDown,
     Trace,
 )
 
@@ -78,7 +79,7 @@ def print_request_handler(
             return "zeroserve_call", (word(plugin), word(function)), tuple(lines) or None
         case AttachPlugin(plugin, config):
             return "zeroserve_plugin", (word(plugin),), tuple(_config_lines(json.loads(config))) or None
-        case LimitRate(zones):
+        case LimitRate(zones, store_down):
             rates = [
                 one
                 for zone in zones
@@ -89,9 +90,11 @@ def print_request_handler(
                         f"events {zone.events}",
                         f"window {zone.window_ms}ms",
                         *([f"burst {zone.burst}"] if zone.burst else []),
+                        *(["shared"] if zone.shared else []),
                     ],
                 )
             ]
+            rates += [f"store_down {store_down.value}"] if store_down is not StoreDown.LOCAL else []
             return "rate_limit", (), tuple(rates)
         case Trace(span, attributes):
             lines = [f"span {word(span, quoted=True)}"] if span else []

@@ -148,6 +148,8 @@ class Operation(IntEnum):
     """Row of Tables.plugin_calls; afterwards `call_plugin` is called for that row again."""
     PAUSE = 25
     """Row of Tables.faults: the program goes on after its delay."""
+    TAKE_TOKEN = 26
+    """Row of Tables.rate_limits; RESUME_RESULT 0, 1 or 3 as `limit_shared_rate` gives it."""
 
 
 _ROW = (Argument.ROW,)
@@ -203,6 +205,13 @@ HELPERS: tuple[Helper, ...] = (
     ),
     Helper(47, "read_body", (), 8, "0 when the request's body is here, 2 when not yet (suspend)"),
     Helper(46, "limit_rate", _ROW, 64, "counts the request by Tables.rate_limits[row]: 1 past its rate"),
+    Helper(
+        144,
+        "limit_shared_rate",
+        _ROW,
+        64,
+        "as limit_rate, with all nodes: 0 allowed, 1 past the rate, 2 not known yet (suspend), 3 store down",
+    ),
     Helper(140, "use_cache", _ROW, 64, "the next proxy call's answer may be kept, by Tables.caches[row]"),
     Helper(141, "draw_fault", _ROW, 8, "what Tables.faults[row] means for the request: 1 a delay, 2 an end"),
     Helper(

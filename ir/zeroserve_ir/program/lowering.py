@@ -25,6 +25,7 @@ from zeroserve_ir.program import tables_requests as requests
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
 from zeroserve_ir.program.emitting import Emitter
+from zeroserve_ir.program.limiting import lower_rates
 from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.paths import PathMatch, choose_width
 from zeroserve_ir.program.plugin_calls import lower_plugin_call
@@ -246,8 +247,8 @@ class _SiteLowering:
                 emitter.call_row("map_values", requests.add_map(tables.tables, handler))
             case tree.AppendLog():
                 emitter.call_row("append_log", requests.add_log_field(tables.tables, handler))
-            case tree.LimitRate(zones=zones):
-                self._lower_rates(zones)
+            case tree.LimitRate():
+                lower_rates(emitter, tables.tables, handler, self._find_owner(), self._add_resume)
             case tree.Trace():
                 emitter.call_row("trace_request", requests.add_trace(tables.tables, handler))
             case tree.BasicAuth():
@@ -422,14 +423,11 @@ class _SiteLowering:
             row = self.tables.add_header_changes(handler.response, handler.deferred, require)
             self.emitter.call_row("change_response_headers", row)
 
-    def _lower_rates(self, zones: Sequence[tree.RateZone]) -> None:
+    def _find_owner(self) -> str:
+        """Return host and namespace: what others there share nothing with."""
         site = self.site.addresses[0].host if self.site.addresses else ""
-        for zone in zones:
-            allowed = self.emitter.new_label()
-            self.emitter.call_row("limit_rate", requests.add_rate_limit(self.tables.tables, zone, site))
-            self.emitter.jump_if_zero(allowed)
-            self.emitter.finish_with(abi.Action.ERROR, detail=429)
-            self.emitter.place(allowed)
+        origin = self.emitter.span.origin if self.emitter.span else None
+        return f"{origin.namespace}/{site}" if origin is not None else site
 
     def _lower_basic_auth(self, handler: tree.BasicAuth) -> None:
         """Check at once where the answer is cached, else suspend until the password was hashed."""

@@ -101,18 +101,6 @@ def add_log_field(tables: pb.Tables, handler: tree.AppendLog) -> int:
     return len(tables.log_fields) - 1
 
 
-def add_rate_limit(tables: pb.Tables, zone: tree.RateZone, site: str) -> int:
-    """Add a zone; equal names on other sites are other zones."""
-    tables.rate_limits.add(
-        name=f"{site} {zone.name}",
-        key=parse_text(zone.key),
-        events=zone.events,
-        window_ms=zone.window_ms,
-        burst=zone.burst,
-    )
-    return len(tables.rate_limits) - 1
-
-
 def add_trace(tables: pb.Tables, handler: tree.Trace) -> int:
     """Add a trace."""
     tables.traces.add(span=parse_text(handler.span or "handler"))

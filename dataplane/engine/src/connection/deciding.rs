@@ -104,6 +104,9 @@ impl Worker {
             Ok(Decision::Suspend { operation: Operation::CheckPassword, row, entry }) => {
                 self.check_password(io, socket, row, entry);
             }
+            Ok(Decision::Suspend { operation: Operation::TakeToken, row, entry }) => {
+                self.take_token(io, socket, row, entry);
+            }
             Ok(Decision::Suspend { operation: Operation::MatchFile, row, entry }) => {
                 self.match_file(io, socket, row, entry);
             }

@@ -22,6 +22,7 @@ pub mod filing;
 mod greeting;
 pub mod including;
 pub mod intercepting;
+mod limiting;
 pub mod mirroring;
 pub mod multiplexing;
 pub mod pacing;
@@ -121,6 +122,8 @@ pub enum Waiting {
     Decision,
     /// The password pool, then the program at this entry.
     Password(u32),
+    /// A token of the shared rate limit of this row, then the program at this entry.
+    Token { row: u32, entry: u32 },
     /// A body that has to be here before the upstream is asked.
     Body,
     /// All of the body, then the program at this entry.

@@ -2,6 +2,7 @@
 
 use super::texts::{ERROR_MESSAGE_VARIABLE, USER_VARIABLE};
 use super::{Exchange, paths};
+use crate::tokens::Taken;
 use std::net::{IpAddr, SocketAddr};
 
 impl Exchange {
@@ -152,6 +153,20 @@ impl Exchange {
     /// What a suspended operation gave (context RESUME_RESULT).
     pub fn set_resume_result(&mut self, result: u32) {
         self.resume_result = result;
+    }
+
+    /// What `limit_shared_rate` gives; past a rate with Retry-After on the answer (RFC 9110 10.2.3).
+    pub fn note_taken(&mut self, taken: Taken) -> u64 {
+        match taken {
+            Taken::Allowed => 0,
+            Taken::Limited(wait_ns) => {
+                let seconds = wait_ns.div_ceil(1_000_000_000).to_string();
+                self.answer.set(b"Retry-After", seconds.as_bytes());
+                1
+            }
+            Taken::Unknown => 2,
+            Taken::Closed => 3,
+        }
     }
 
     /// User and password of `Authorization: Basic` (RFC 7617).

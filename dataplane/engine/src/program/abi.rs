@@ -56,6 +56,7 @@ pub const OPERATION_MATCH_FILE: u64 = 2;
 pub const OPERATION_READ_BODY: u64 = 9;
 pub const OPERATION_CALL_PLUGIN: u64 = 16;
 pub const OPERATION_PAUSE: u64 = 25;
+pub const OPERATION_TAKE_TOKEN: u64 = 26;
 pub const VERDICT_CONTINUE: u64 = 0;
 pub const VERDICT_RESPOND: u64 = 1;
 pub const VERDICT_PROXY: u64 = 2;
@@ -149,6 +150,8 @@ pub const HELPER_MATCH_EXPRESSION: u32 = 45;
 pub const HELPER_READ_BODY: u32 = 47;
 /// counts the request by Tables.rate_limits[row]: 1 past its rate.
 pub const HELPER_LIMIT_RATE: u32 = 46;
+/// as limit_rate, with all nodes: 0 allowed, 1 past the rate, 2 not known yet (suspend), 3 store down.
+pub const HELPER_LIMIT_SHARED_RATE: u32 = 144;
 /// the next proxy call's answer may be kept, by Tables.caches[row].
 pub const HELPER_USE_CACHE: u32 = 140;
 /// what Tables.faults[row] means for the request: 1 a delay, 2 an end.
@@ -581,6 +584,17 @@ pub const HELPERS: &[HelperRow] = &[
     HelperRow {
         number: 46,
         name: "limit_rate",
+        arguments: 1,
+        lengths: 0,
+        fuel: 64,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 144,
+        name: "limit_shared_rate",
         arguments: 1,
         lengths: 0,
         fuel: 64,

@@ -47,6 +47,8 @@ pub enum Operation {
     CallPlugin,
     /// The delay of a row of Tables.faults.
     Pause,
+    /// Row of Tables.rate_limits.
+    TakeToken,
 }
 
 /// The program was stopped: answer 500.
@@ -242,6 +244,13 @@ pub(crate) fn decode_action(host: &VirtualHost, result: u64) -> Result<Decision,
                 return Err(Trap::Action(result));
             }
             Decision::Suspend { operation: Operation::Pause, row, entry: detail }
+        }
+        abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_TAKE_TOKEN => {
+            let row = index >> 8;
+            if row as usize >= host.tables.rate_limits.len() {
+                return Err(Trap::Action(result));
+            }
+            Decision::Suspend { operation: Operation::TakeToken, row, entry: detail }
         }
         abi::ACTION_FILE => Decision::File { row: row(host.tables.file_servers.len())?, entry: detail },
         abi::ACTION_SUSPEND if u64::from(index & 0xff) == abi::OPERATION_MATCH_FILE => {

@@ -1291,6 +1291,10 @@ pub struct RateLimit {
     pub window_ms: u32,
     #[prost(uint32, tag = "5")]
     pub burst: u32,
+    #[prost(bool, tag = "6")]
+    pub shared: bool,
+    #[prost(enumeration = "StoreDown", tag = "7")]
+    pub store_down: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PathTrie {
@@ -1863,6 +1867,35 @@ impl ValueKind {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
+pub enum StoreDown {
+    Local = 0,
+    Open = 1,
+    Closed = 2,
+}
+impl StoreDown {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Local => "STORE_DOWN_LOCAL",
+            Self::Open => "STORE_DOWN_OPEN",
+            Self::Closed => "STORE_DOWN_CLOSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STORE_DOWN_LOCAL" => Some(Self::Local),
+            "STORE_DOWN_OPEN" => Some(Self::Open),
+            "STORE_DOWN_CLOSED" => Some(Self::Closed),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
 pub enum TryPolicy {
     FirstExist = 0,
     FirstExistFallback = 1,
@@ -1927,7 +1960,7 @@ impl ContentCoding {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Frame {
-    #[prost(oneof = "frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21")]
+    #[prost(oneof = "frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 30, 31, 32")]
     pub frame: ::core::option::Option<frame::Frame>,
 }
 /// Nested message and enum types in `Frame`.
@@ -1958,6 +1991,12 @@ pub mod frame {
         Purge(super::PurgeCache),
         #[prost(message, tag = "21")]
         Purged(super::Purged),
+        #[prost(message, tag = "30")]
+        Request(super::TokenRequest),
+        #[prost(message, tag = "31")]
+        Grant(super::TokenGrant),
+        #[prost(message, tag = "32")]
+        Store(super::TokenStore),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2025,6 +2064,46 @@ pub struct PurgeCache {
 pub struct Purged {
     #[prost(uint64, tag = "1")]
     pub answers: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TokenRequest {
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub needs: ::prost::alloc::vec::Vec<TokenNeed>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenNeed {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub bucket: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub zone: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub interval_ns: u64,
+    #[prost(uint32, tag = "4")]
+    pub burst: u32,
+    #[prost(uint32, tag = "5")]
+    pub wanted: u32,
+    #[prost(uint32, tag = "6")]
+    pub returned: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenGrant {
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    #[prost(bool, tag = "2")]
+    pub unavailable: bool,
+    #[prost(uint32, repeated, tag = "3")]
+    pub granted: ::prost::alloc::vec::Vec<u32>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub wait_us: ::prost::alloc::vec::Vec<u64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenStore {
+    #[prost(bool, tag = "1")]
+    pub up: bool,
+    #[prost(uint32, tag = "2")]
+    pub nodes: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {

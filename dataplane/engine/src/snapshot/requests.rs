@@ -4,7 +4,7 @@ use super::compiling::Compiler;
 use super::tables::{Alternatives, Assignment, BandwidthRow, ConcurrencyRow, FaultRow, VariableMatch};
 use crate::exchange::texts::Text;
 use crate::exchange::{Exchange, Unknown};
-use crate::protocol;
+use crate::protocol::{self, StoreDown};
 use crate::rates::Rate;
 use regex::bytes::Regex;
 use std::sync::Arc;
@@ -89,6 +89,8 @@ pub struct RateLimit {
     pub zone: Bytes,
     pub key: Text,
     pub rate: Rate,
+    /// For `limit_shared_rate`.
+    pub store_down: StoreDown,
 }
 
 pub(super) fn compile_rate_limit(row: &protocol::RateLimit) -> Result<RateLimit, String> {
@@ -98,7 +100,8 @@ pub(super) fn compile_rate_limit(row: &protocol::RateLimit) -> Result<RateLimit,
     let interval_ns = u64::from(row.window_ms) * 1_000_000 / u64::from(row.events);
     let burst = if row.burst == 0 { row.events } else { row.burst };
     let rate = Rate { interval_ns: interval_ns.max(1), burst };
-    Ok(RateLimit { zone: row.name.as_bytes().into(), key: Text::compile(row.key.as_ref()), rate })
+    let (zone, key) = (row.name.as_bytes().into(), Text::compile(row.key.as_ref()));
+    Ok(RateLimit { zone, key, rate, store_down: row.store_down() })
 }
 
 pub(super) fn compile_fault(row: &protocol::Fault) -> FaultRow {

@@ -42,6 +42,7 @@ pub struct Options {
     pub files: bool,
     /// Passed on to engines.
     pub log_socket: Option<PathBuf>,
+    pub token_socket: Option<PathBuf>,
 }
 
 /// An engine that falls this often in `CRASH_WINDOW` is started again only after `RESTART_DELAY`.

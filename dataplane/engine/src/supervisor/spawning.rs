@@ -34,6 +34,9 @@ pub fn spawn(
     if let Some(socket) = &options.log_socket {
         command.arg("--log-socket").arg(socket);
     }
+    if let Some(socket) = &options.token_socket {
+        command.arg("--token-socket").arg(socket);
+    }
     let (control, metrics) = (theirs.as_raw_fd(), metrics.as_raw_fd());
     // SAFETY: between fork and exec only async-signal-safe calls are made, on descriptors that stay open here.
     unsafe {

@@ -28,6 +28,7 @@ from zeroserve_ir.caddyfile.meaning.issuers import (
     read_storage,
 )
 from zeroserve_ir.caddyfile.meaning.plugins import read_plugins
+from zeroserve_ir.caddyfile.meaning.rates import read_rate_limit_store
 from zeroserve_ir.caddyfile.meaning.reading import Reading, duration_ns, refusal, texts, wrong_count
 from zeroserve_ir.caddyfile.meaning.streams import read_layer4
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -142,6 +143,7 @@ CARRIED_OPTIONS: dict[str, Reader] = {
     "pki": read_pki,
     "plugins": read_plugins,
     "preferred_chains": read_preferred_chains,
+    "rate_limit_store": read_rate_limit_store,
     "renew_interval": read_duration,
     "renewal_window_ratio": read_ratio,
     "shutdown_delay": read_duration,

@@ -192,7 +192,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
     **_rows(
         _OWNER,
         Kind.OPTION,
-        "admin auto_https debug grace_period http_port https_port layer4 log order servers",
+        "admin auto_https debug grace_period http_port https_port layer4 log order rate_limit_store servers",
     ),
     **_rows(
         _CARRIED_OWNER,

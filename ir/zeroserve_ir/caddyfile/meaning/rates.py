@@ -1,12 +1,14 @@
 """`rate_limit`, ours: zones of events in a window for each key, in the words of caddy-ratelimit.
 
 In: the segment without its matcher. Out: the handler. `rate 10/s` and `burst 20` are short for events, window
-and what may come at once.
+and what may come at once. `shared` (or caddy-ratelimit's `distributed`, for all zones) counts with all nodes.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.reading import (
@@ -20,6 +22,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import LimitRate, RateZone
+from zeroserve_ir.tree_requests import StoreDown
 
 NUMBER_MAX = (1 << 32) - 1
 _RATE = re.compile(r"(\d{1,9})(?:r?/(s|m|h))?")
@@ -27,27 +30,86 @@ _WINDOWS = {"s": 1000, "m": 60_000, "h": 3_600_000}
 _CLIENT = "{http.vars.client_ip}"
 
 
-def read_rate_limit(segment: Segment, _: Reading) -> LimitRate:
-    """`rate_limit { zone NAME { key KEY; events N; window DURATION; burst N } … }`; key: the client."""
+def read_rate_limit(segment: Segment, reading: Reading) -> LimitRate:
+    """`rate_limit { zone NAME { key KEY; events N; window DURATION; … } … }`; no key is the client."""
     if segment.arguments or not segment.block:
         raise wrong_count(segment, "rate_limit [MATCHER] { zone NAME { events N; window DURATION } }")
     zones: dict[str, RateZone] = {}
+    store_down, distributed = StoreDown.LOCAL, False
     for inner in segment.block:
-        if inner.name.text != "zone":
-            message = f"unknown subdirective {inner.name.text} of rate_limit"
-            raise refusal(Code.ZS0109, message, inner.name, "write zone NAME { … }")
-        if len(inner.arguments) != 1:
-            raise wrong_count(inner, "zone NAME { … }")
-        name = inner.arguments[0]
-        if name.text in zones:
-            raise refusal(Code.ZS0105, f"zone {name.text} stands twice", name, "rename one of them")
-        zones[name.text] = _read_zone(inner, name.text)
-    return LimitRate(tuple(zones.values()))
+        match inner.name.text:
+            case "zone":
+                if len(inner.arguments) != 1:
+                    raise wrong_count(inner, "zone NAME { … }")
+                name = inner.arguments[0]
+                if name.text in zones:
+                    raise refusal(Code.ZS0105, f"zone {name.text} stands twice", name, "rename one of them")
+                zones[name.text] = _read_zone(inner, name.text)
+            case "store_down":
+                store_down = _read_store_down(inner)
+            case "distributed":
+                distributed = True
+                _read_distributed(inner, reading)
+            case other:
+                message = f"unknown subdirective {other} of rate_limit"
+                raise refusal(Code.ZS0109, message, inner.name, "write zone NAME { … }")
+    found = zones.values()
+    return LimitRate(
+        tuple(replace(zone, shared=True) for zone in found) if distributed else tuple(found), store_down
+    )
+
+
+def read_rate_limit_store(segment: Segment, _: Reading) -> str:
+    """`rate_limit_store redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER]`, `rediss` with TLS; a global option."""
+    token = only_argument(segment, "rate_limit_store redis://HOST:PORT")
+    if reason := judge_store(token.text):
+        cure = "write for example redis://10.0.0.5:6379/0"
+        raise refusal(Code.ZS0103, f"the store's address {reason}", token, cure)
+    return token.text
+
+
+def judge_store(address: str) -> str:
+    """Say what is wrong with a store's address, "" if nothing is; the address itself is a secret."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError as error:
+        return f"is no URL: {error}"
+    if parts.scheme not in ("redis", "rediss"):
+        return "begins with neither redis:// nor rediss://"
+    if not parts.hostname:
+        return "has no host"
+    if not re.fullmatch(r"/?\d{0,4}", parts.path) or parts.fragment:
+        return "names no database by its number"
+    if parts.query and not re.fullmatch(r"ssl_ca_certs=[^&]+", parts.query):
+        return "has other parameters than ssl_ca_certs"
+    return ""
+
+
+def _read_store_down(segment: Segment) -> StoreDown:
+    token = only_argument(segment, "store_down local|open|closed")
+    try:
+        return StoreDown(token.text)
+    except ValueError:
+        message = f"store_down cannot be {token.text!r}"
+        raise refusal(Code.ZS0103, message, token, "write local, open or closed") from None
+
+
+def _read_distributed(segment: Segment, reading: Reading) -> None:
+    for line in segment.block or ():
+        if line.name.text not in ("read_interval", "write_interval", "purge_age"):
+            message = f"unknown subdirective {line.name.text} of distributed"
+            raise refusal(Code.ZS0109, message, line.name, "remove it")
+        message = f"{line.name.text} of distributed has no effect: tokens are leased as they are needed"
+        reading.warn(Code.ZS0110, message, line.name, "remove it")
 
 
 def _read_zone(segment: Segment, name: str) -> RateZone:
-    key, events, window_ms, burst = _CLIENT, 0, 0, 0
+    key, events, window_ms, burst, shared = _CLIENT, 0, 0, 0, False
     for line in segment.block or ():
+        if line.name.text == "shared" and not line.arguments:
+            shared = True
+            continue
         value = only_argument(line, f"{line.name.text} VALUE")
         match line.name.text:
             case "key":
@@ -62,14 +124,12 @@ def _read_zone(segment: Segment, name: str) -> RateZone:
                 events, window_ms = _read_rate(value)
             case other:
                 message = f"unknown subdirective {other} of zone"
-                cure = (
-                    "write key, events, window, rate or burst; requests are chosen by the directive's matcher"
-                )
+                cure = "write key, events, window, rate, burst or shared; a matcher chooses requests"
                 raise refusal(Code.ZS0109, message, line.name, cure)
     if not events or not window_ms:
         cure = "write events and window, or rate"
         raise refusal(Code.ZS0102, f"zone {name} has no rate", segment.name, cure)
-    return RateZone(name, key, events, window_ms, burst)
+    return RateZone(name, key, events, window_ms, burst, shared)
 
 
 def _read_rate(token: Token) -> tuple[int, int]:

@@ -8,6 +8,7 @@ use crate::exchange::texts::USER_VARIABLE;
 use crate::occupancy;
 use crate::passwords;
 use crate::rates::{self, Verdict};
+use crate::tokens::{self, Taken};
 use std::sync::Arc;
 
 /// A guest pointer and a length.
@@ -126,12 +127,18 @@ pub fn limit_rate(vm: &mut Vm, index: u64) -> HelperResult {
     exchange.expand(&limit.key, Unknown::Empty, &mut key);
     match rates::count(&limit.zone, &key, limit.rate, exchange.now.monotonic_ns) {
         Verdict::Allowed => Ok(0),
-        Verdict::Limited(wait_ns) => {
-            let seconds = wait_ns.div_ceil(1_000_000_000).to_string();
-            exchange.answer.set(b"Retry-After", seconds.as_bytes());
-            Ok(1)
-        }
+        Verdict::Limited(wait_ns) => Ok(exchange.note_taken(Taken::Limited(wait_ns))),
     }
+}
+
+/// 0 allowed, 1 past the rate of the zone on all nodes, 2 not known yet, 3 where no tokens can be had and it is closed.
+pub fn limit_shared_rate(vm: &mut Vm, index: u64) -> HelperResult {
+    let limit = row(&vm.tables().rate_limits, index)?;
+    let exchange = vm.exchange();
+    let mut key = Vec::new();
+    exchange.expand(&limit.key, Unknown::Empty, &mut key);
+    let taken = tokens::table().take(limit, &key, exchange.now.monotonic_ns);
+    Ok(exchange.note_taken(taken))
 }
 
 /// The next proxy call's answer may come from the cache, and go there.

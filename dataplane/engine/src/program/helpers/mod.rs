@@ -277,6 +277,7 @@ fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperRe
         abi::HELPER_APPEND_LOG => acting::append_log(vm, r1),
         abi::HELPER_MATCH_EXPRESSION => expressing::match_expression(vm, r1),
         abi::HELPER_LIMIT_RATE => acting::limit_rate(vm, r1),
+        abi::HELPER_LIMIT_SHARED_RATE => acting::limit_shared_rate(vm, r1),
         abi::HELPER_USE_CACHE => acting::use_cache(vm, r1),
         abi::HELPER_LIMIT_CONCURRENCY => acting::limit_concurrency(vm, r1),
         abi::HELPER_DRAW_FAULT => acting::draw_fault(vm, r1),

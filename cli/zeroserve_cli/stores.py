@@ -1,0 +1,27 @@
+"""`--limit-store`: where shared rate limits are kept, for the commands that serve."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from zeroserve_ir.caddyfile.meaning.rates import judge_store
+
+VARIABLE = "ZEROSERVE_LIMIT_STORE"
+
+
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument; the environment says it without a password in the list of processes."""
+    parser.add_argument(
+        "--limit-store",
+        type=_read_address,
+        default=os.environ.get(VARIABLE, ""),
+        metavar="URL",
+        help=f"redis://HOST:PORT that keeps shared rate limits; better in {VARIABLE} with a password",
+    )
+
+
+def _read_address(text: str) -> str:
+    if text and (reason := judge_store(text)):
+        raise argparse.ArgumentTypeError(f"the store's address {reason}")
+    return text

@@ -1,0 +1,97 @@
+"""Nodes that share a rate let through what it allows together, within 5 %, however the load lies on them.
+
+Whole nodes: each has its engine, its agent and its own leases of one store. What is allowed is the burst and
+what the rate gives in the time that the requests took.
+"""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+from ports import free_port
+from zeroserve_dataplane.agent.embedding import EmbeddedNode
+from zeroserve_dataplane.settings import EmbeddedSettings
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.drafting_sites import draft_sites
+
+EVENTS, WINDOW_S, WINDOWS = 60, 0.6, 11
+TEXT = """http://127.0.0.1:%d {
+	bind 127.0.0.1
+	rate_limit {
+		zone everybody {
+			key all
+			events 60
+			window 600ms
+			shared
+		}
+	}
+	respond ok
+}
+"""
+REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("programs")
+
+
+def draft(port):
+    configuration, diagnostics = read_configuration(TEXT % port, environment={})
+    assert not diagnostics
+    return draft_sites(configuration).draft
+
+
+@contextlib.asynccontextmanager
+async def running(count, address, cache):
+    """Yield the ports of so many nodes that share a store."""
+    async with contextlib.AsyncExitStack() as stack:
+        settings = EmbeddedSettings(workers=1, cache_directory=cache, limit_store=address)
+        nodes, ports = [], [free_port() for _ in range(count)]
+        for port in ports:
+            nodes.append(await stack.enter_async_context(EmbeddedNode(settings)))
+            await nodes[-1].apply(draft(port))
+        async with asyncio.timeout(PATIENCE_S):
+            while any(node.tokens._store.nodes != count for node in nodes):
+                await asyncio.sleep(0.05)
+        yield ports
+
+
+async def load(port, pause_s, deadline, statuses):
+    """Ask on one connection until the deadline, with a pause after each answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while time.monotonic() < deadline:
+        writer.write(REQUEST % port)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.lower().splitlines() if line.startswith(b"content-length"))
+        await reader.readexactly(int(length.split(b":")[1]))
+        statuses.append(int(head[9:12]))
+        await asyncio.sleep(pause_s)
+    writer.close()
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_nodes_together_let_through_what_the_rate_allows(count, store, cache):
+    async def run():
+        statuses = [[] for _ in range(count)]
+        async with running(count, store.address, cache) as ports, asyncio.timeout(PATIENCE_S):
+            begun = time.monotonic()
+            deadline = begun + WINDOWS * WINDOW_S
+            # Half of the load on the first node, a trickle on the last one.
+            pauses = [[0.002] * 4] + [[0.01]] * (count - 2) + [[0.1]]
+            await asyncio.gather(
+                *(
+                    load(port, pause_s, deadline, statuses[index])
+                    for index, port in enumerate(ports)
+                    for pause_s in pauses[index]
+                )
+            )
+            return statuses, time.monotonic() - begun
+
+    statuses, seconds = asyncio.run(run())
+    assert {status for one in statuses for status in one} == {200, 429}
+    allowed = EVENTS * (1 + seconds / WINDOW_S)
+    passed = sum(one.count(200) for one in statuses)
+    assert abs(passed - allowed) < 0.05 * allowed, [(one.count(200), len(one)) for one in statuses]
