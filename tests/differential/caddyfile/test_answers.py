@@ -5,13 +5,10 @@ it ignores case and takes an escaped slash for a slash.
 """
 
 import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from ports import free_port
+from starting import BIN, started
 from zeroserve_ir.caddyfile.printer import print_configuration
 from zeroserve_ir.tree import (
     Configuration,
@@ -26,7 +23,7 @@ from zeroserve_ir.tree import (
     StaticResponse,
 )
 
-CADDY = Path(sys.executable).parent / "caddy"
+CADDY = BIN / "caddy"
 MATCHERS = {
     "exact": MatchPathExact("/Foo"),
     "prefix": MatchPathPrefix("/bar"),
@@ -58,20 +55,9 @@ def server(tmp_path_factory):
     path = folder / "Caddyfile"
     path.write_text(print_configuration(configuration))
     environment = {"HOME": str(folder), "PATH": ""}
-    process = subprocess.Popen(
-        [CADDY, "run", "--adapter", "caddyfile", "--config", path], env=environment, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(100):
-            try:
-                ask(port, "/")
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.1)
+    command = [CADDY, "run", "--adapter", "caddyfile", "--config", path]
+    with started(command, folder, port, environment=environment):
         yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 @pytest.mark.parametrize(

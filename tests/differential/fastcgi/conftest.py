@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -11,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
+from starting import BIN, started
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(HERE.parent / "answers"))
 
-BIN = Path(sys.executable).parent
 TIMEOUT_S = 60
 POOL = """[global]
 error_log = {folder}/fpm.log
@@ -31,29 +30,6 @@ pm.max_children = 2
 catch_workers_output = no
 php_admin_value[expose_php] = 0
 """
-
-
-@contextlib.contextmanager
-def running(name, command, folder, is_ready):
-    """Run a process until the block ends; it must become ready."""
-    with (folder / f"{name}.out").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-        try:
-            deadline = time.monotonic() + TIMEOUT_S
-            while not is_ready():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(f"{name} does not serve:\n{(folder / f'{name}.out').read_text()}")
-                time.sleep(0.05)
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
-
-
-def accepts(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 @pytest.fixture(scope="session")
@@ -76,15 +52,16 @@ def fpm(site):
     (program,) = sorted(Path("/usr/sbin").glob("php-fpm*"))[-1:]
     port, path = free_port(), site / "fpm.sock"
     with contextlib.ExitStack() as stack:
-        for name, listen, is_ready in (
-            ("tcp", f"127.0.0.1:{port}", lambda: accepts(port)),
-            ("unix", path, path.exists),
-        ):
+        for name, listen, ports in (("tcp", f"127.0.0.1:{port}", (port,)), ("unix", path, ())):
             folder = site / name
             folder.mkdir()
             (folder / "pool.conf").write_text(POOL.format(folder=folder, listen=listen))
             command = [program, "--nodaemonize", "--fpm-config", folder / "pool.conf"]
-            stack.enter_context(running("php-fpm", command, folder, is_ready))
+            stack.enter_context(started(command, folder, *ports))
+        deadline = time.monotonic() + TIMEOUT_S
+        while not path.exists():
+            assert time.monotonic() < deadline, (site / "unix" / "log").read_text()
+            time.sleep(0.05)
         yield port, path
 
 
@@ -120,7 +97,7 @@ def servers(tmp_path_factory, site, fpm, raw):
     caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
     ours = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
     with contextlib.ExitStack() as stack:
-        started = []
+        serving = []
         for name, command in (("caddy", caddy), ("zeroserve", ours)):
             folder = tmp_path_factory.mktemp(name)
             ports = {f"SITE{index}": free_port() for index in range(text.count("{$SITE"))}
@@ -130,8 +107,6 @@ def servers(tmp_path_factory, site, fpm, raw):
             for variable, value in values.items():
                 written = written.replace(f"{{${variable}}}", str(value))
             (folder / "Caddyfile").write_text(written)
-            ready = [*ports.values()]
-            process = running(name, command, folder, lambda ready=ready: all(map(accepts, ready)))
-            stack.enter_context(process)
-            started.append(ready)
-        yield started
+            stack.enter_context(started(command, folder, *ports.values()))
+            serving.append([*ports.values()])
+        yield serving

@@ -1,6 +1,5 @@
 """What serves Kubernetes objects explains itself to whoever carries a signed debug header, as `run` does."""
 
-import http.client
 import json
 import subprocess
 import time
@@ -11,6 +10,8 @@ from starting import ZEROSERVE, apart, started
 from zeroserve_cli.signing import FIELD, sign_request
 from zeroserve_operator.drafting import draft_settings
 from zeroserve_operator.settings import BuildSettings
+
+from .asking_explained import ask
 
 KEY = b"a key of these tests, long enough"
 ROUTE = """apiVersion: zeroserve.dev/v1alpha1
@@ -37,13 +38,6 @@ def node(tmp_path_factory):
     command += ["--http-port", str(port), "--https-port", str(tls_port), "--workers", "1"]
     with started(command, folder, port, environment=apart(folder)):
         yield folder, port
-
-
-def ask(port, path, **fields):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path, headers={"Host": "a.test"} | fields)
-    answer = connection.getresponse()
-    return answer.read().decode(), answer.headers.get("X-Zeroserve-Explained")
 
 
 def sign(host):

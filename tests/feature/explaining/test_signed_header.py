@@ -1,6 +1,5 @@
 """A running server explains itself to whoever carries a signed debug header."""
 
-import http.client
 import json
 import subprocess
 import time
@@ -8,6 +7,8 @@ import time
 import pytest
 from ports import free_port
 from starting import ZEROSERVE, serving
+
+from .asking_explained import ask
 
 CADDYFILE = """{
 	admin off
@@ -35,13 +36,6 @@ def site(tmp_path_factory):
     (folder / "key").write_text("a key of these tests, long enough\n")
     with serving(folder, port, options=("--explain-key", "key")):
         yield folder, port
-
-
-def ask(port, path, **fields):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path, headers={"Host": "a.test"} | fields)
-    answer = connection.getresponse()
-    return answer.read().decode(), answer.headers.get("X-Zeroserve-Explained")
 
 
 def sign(folder, host, *more):

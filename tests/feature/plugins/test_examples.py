@@ -2,7 +2,6 @@
 
 import base64
 import json
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from ports import free_port
+from starting import started
 from zeroserve_cli.main import main
 from zeroserve_cli.plugins.projects import read_project
 from zeroserve_cli.plugins.testing import find_fuel, make_execution, read_cases
@@ -40,18 +40,11 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture
-def store():
+def store(tmp_path_factory):
     """An S3-compatible server, rclone's, that refuses what is not signed."""
     port = free_port()
-    server = subprocess.Popen([S3, f"127.0.0.1:{port}", KEY, KEY, "my-bucket"], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and ask_store(port) is None:
-            time.sleep(0.05)
+    with started([S3, f"127.0.0.1:{port}", KEY, KEY, "my-bucket"], tmp_path_factory.mktemp("store"), port):
         yield port
-    finally:
-        server.kill()
-        server.wait()
 
 
 def ask_store(port):
@@ -59,8 +52,6 @@ def ask_store(port):
         return urllib.request.urlopen(f"http://127.0.0.1:{port}/my-bucket/a", timeout=10).status
     except urllib.error.HTTPError as error:
         return error.code
-    except OSError:
-        return None
 
 
 def sign_options(built):

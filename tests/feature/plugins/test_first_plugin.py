@@ -3,19 +3,16 @@
 import os
 import re
 import shlex
-import signal
 import subprocess
-import sys
-import time
 import urllib.request
 from pathlib import Path
 
 from ports import free_port
+from starting import BIN, started
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs/plugins.md").read_text()
 SECTION = TEXT[TEXT.index("## The first one") : TEXT.index("## In a route")]
-START_TIMEOUT_S = 60
 
 
 def test_the_commands_of_the_page(tmp_path):
@@ -23,7 +20,7 @@ def test_the_commands_of_the_page(tmp_path):
     asking = re.search(r"`curl '([^']+)'` answers `([^`]+)`", SECTION)
     commands = block[1].strip().split("\n")
     assert len(commands) + 1 < 5
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
     *steps, serving = commands
     for command in steps:
         subprocess.run(shlex.split(command), cwd=tmp_path, env=environment, check=True)
@@ -31,21 +28,7 @@ def test_the_commands_of_the_page(tmp_path):
     port = free_port()
     caddyfile = tmp_path / "hello/Caddyfile"
     caddyfile.write_text(caddyfile.read_text().replace("http://:8080", f"http://:{port}"))
-    node = subprocess.Popen(shlex.split(serving), cwd=tmp_path, env=environment)
-    try:
-        url = asking[1].replace("8080", str(port))
-        assert wait_for(url, node) == asking[2] + "\n"
-    finally:
-        node.send_signal(signal.SIGTERM)
-        node.wait(timeout=30)
+    with started(shlex.split(serving), tmp_path, port, environment=environment):
+        answer = urllib.request.urlopen(asking[1].replace("8080", str(port)), timeout=20)
+        assert answer.read().decode() == asking[2] + "\n"
     subprocess.run(["zeroserve", "plugin", "test", "hello"], cwd=tmp_path, env=environment, check=True)
-
-
-def wait_for(url, node):
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and node.poll() is None:
-        try:
-            return urllib.request.urlopen(url, timeout=10).read().decode()
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(f"no answer from {url}")

@@ -3,15 +3,14 @@
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from ports import free_port
+from starting import started
 from unit.operator.artifacts.signing import make_key, make_payload, sign
 from zeroserve_cli.plugins.building import compile_c, find_compiler
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -33,20 +32,12 @@ TEXT = "#include <zeroserve.h>\nZS_FUNCTION u64 pass(struct zs_context *context)
 
 
 @pytest.fixture(scope="module")
-def registry():
+def registry(tmp_path_factory):
     """Run a registry that wants an account; its address."""
-    address = f"127.0.0.1:{free_port()}"
-    process = subprocess.Popen([REGISTRY, address, *ACCOUNT], stderr=subprocess.DEVNULL)
-    host, port = address.split(":")
-    for _ in range(200):
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.05)
-    yield address
-    process.terminate()
-    process.wait(timeout=10)
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    with started([REGISTRY, address, *ACCOUNT], tmp_path_factory.mktemp("registry"), port):
+        yield address
 
 
 @pytest.fixture(scope="module")

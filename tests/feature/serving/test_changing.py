@@ -6,17 +6,14 @@ Needs the engine's binary (`make setup`, or ZEROSERVE_ENGINE); without it these 
 import contextlib
 import http.client
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from ports import free_port
+from starting import ZEROSERVE, started
 
-ZEROSERVE = Path(sys.executable).parent / "zeroserve"
 PATIENCE_S = 30
 CLIENTS = 4
 CHANGES = 5
@@ -95,19 +92,17 @@ def port():
 
 
 @pytest.fixture
-def serve(tmp_path):
+def serve(tmp_path, port):
     """Start `zeroserve run` on tmp_path/Caddyfile with further arguments."""
-    started = []
     environment = dict(os.environ, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
 
-    def start(*arguments):
-        command = [ZEROSERVE, "run", "--config", "Caddyfile", "--workers", "1", *arguments]
-        started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True))
+    with contextlib.ExitStack() as running:
 
-    yield start
-    for process in started:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=PATIENCE_S)
+        def start(*arguments):
+            command = [ZEROSERVE, "run", "--config", "Caddyfile", "--workers", "1", *arguments]
+            running.enter_context(started(command, tmp_path, port, environment=environment))
+
+        yield start
 
 
 def test_a_watched_caddyfile_changes_without_a_failed_request(serve, port, tmp_path):
