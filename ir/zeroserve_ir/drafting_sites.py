@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.believing import add_trusts
+from zeroserve_ir.caddyfile.connecting import bound_listener, find_server_fields
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.meaning.upstreams import split_host_port
@@ -134,6 +135,10 @@ class _Drafting:
         self.servers = pair_sites(self.sites)
         self.policies = SitePolicies(configuration.options, self.sites, read_file, certificates)
         self.listener_names: dict[str, str] = {}
+        self.server_fields = {
+            listen: fields for server, fields in find_server_fields(written) for listen in server.listen
+        }
+        """By listener: what the option `servers` says of it."""
         self.terminated: set[str] = set()
         """Names of streams whose TLS ends here."""
         servers: list[dict[str, Any]] = configuration.options.others.value().get("servers", [])
@@ -171,6 +176,7 @@ class _Drafting:
         self.listener_names[listen] = name
         listener = pb.Listener(name=name, address=host, port=port, tls=scheme is tree.Scheme.HTTPS)
         listener.http2 = not listener.tls and bool(self.clear_http2 & {"", listen})
+        bound_listener(listener, self.server_fields.get(listen, {}))
         self.resources.append(make_resource(listener))
 
     def add_server(self, server: Server) -> None:

@@ -121,29 +121,30 @@ class SitePolicies:
         written = connection_policies(
             server, self.directives.__getitem__, dict.fromkeys(self.files, "file"), self.options, self.others
         )
-        strict = self._find_strict(server)
+        fields = self._find_fields(server)
+        strict = fields.get("strict_sni_host")
         if strict is None:
             strict = any(policy.get("client_authentication") for policy in written)
+        protocols = () if "h2" in fields.get("protocols", ("h2",)) else ("http/1.1",)
         named = (
-            _NamedPolicy.of(one.get("match", {}).get("sni"), self._build(one, strict)) for one in written
+            _NamedPolicy.of(one.get("match", {}).get("sni"), self._build(one, strict, protocols))
+            for one in written
         )
-        return ServerPolicies(tuple(named), HostPolicy(strict_sni_host=strict))
+        return ServerPolicies(tuple(named), self._build({}, strict, protocols))
 
-    def _find_strict(self, server: Server) -> bool | None:
-        for one in self.others.get("servers", ()):
-            if not one["listener"] or one["listener"] in server.listen:
-                found: bool | None = one["server"].get("strict_sni_host")
-                return found
-        return None
+    def _find_fields(self, server: Server) -> Json:
+        servers: list[Json] = self.others.get("servers", [])
+        named = (one["server"] for one in servers if one["listener"] in ("", *server.listen))
+        return next(named, {})
 
-    def _build(self, written: Json, strict: bool) -> HostPolicy:
+    def _build(self, written: Json, strict: bool, protocols: Sequence[str]) -> HostPolicy:
         suites = [name for name in written.get("cipher_suites", ()) if is_served_suite(name)]
         message = pb.TlsPolicy(
             version_min=written.get("protocol_min", "").removeprefix("tls"),
             version_max=written.get("protocol_max", "").removeprefix("tls"),
             cipher_suites=suites,
             curves=[name for name in written.get("curves", ()) if name in SERVED_CURVES],
-            protocols=written.get("alpn", ()),
+            protocols=[name for name in written.get("alpn", protocols) if name != "h2" or not protocols],
         )
         if written.get("cipher_suites") and not suites:
             # All that was named are suites of TLS 1.2 that the engine lacks.

@@ -201,6 +201,7 @@ mod writing;
 mod tests;
 
 pub use answering::is_bodiless;
+pub use authority::is_authority;
 pub use begin::Exchange;
 pub use changes::{HeaderChange, HeaderOperation};
 pub use expanding::{Unknown, split_once};

@@ -109,6 +109,8 @@ pub const PROGRESS_BYTES_MIN: u64 = 4 << 10;
 /// Lingering close: how long and how much is read and dropped, so that a reset does not destroy our answer.
 pub const LINGER_TIMEOUT_MS: u64 = 2_000;
 pub const LINGER_BYTES_MAX: u64 = 1 << 20;
+/// Whatever a listener's own timeouts say: a connection that nobody watches over would stay for ever.
+pub const LISTENER_TIMEOUT_MS_MAX: u64 = 3_600_000;
 /// Tunnels (after 101) without a byte either way: WebSocket pings come far more often.
 pub const TUNNEL_IDLE_TIMEOUT_MS: u64 = 3_600_000;
 

@@ -29,6 +29,15 @@ pub struct Addresses {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
+/// False: no header begins so.
+pub fn begins(bytes: &[u8]) -> bool {
+    let signatures: [&[u8]; 2] = [V2_SIGNATURE, b"PROXY "];
+    signatures.iter().any(|whole| {
+        let length = whole.len().min(bytes.len());
+        bytes[..length] == whole[..length]
+    })
+}
+
 /// None: more bytes are needed.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let prefix = |whole: &[u8]| {

@@ -234,6 +234,10 @@ impl Worker {
         let Worker { downstreams, wheel, .. } = self;
         if let Some(Some(down)) = downstreams.get_mut(socket.index()) {
             let generation = down.generation;
+            let at_ms = match down.phase {
+                Phase::Serving | Phase::Closing => at_ms.min(down.serving.until_ms()),
+                _ => at_ms,
+            };
             down.deadline.set(wheel, socket.0, generation, at_ms);
         }
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from zeroserve_ir.caddyfile import believing
+from zeroserve_ir.caddyfile import believing, connecting
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Span
@@ -22,8 +22,9 @@ _HARMLESS_HANDLERS = ("push",)
 
 _HANDLER_MESSAGES = {"metrics": "metrics is answered by `zeroserve run --metrics-port PORT` only"}
 
-_SERVER_ERRORS = ("listener_wrappers", "packet_conn_wrappers")
+_SERVER_ERRORS = ("packet_conn_wrappers",)
 """Fields of servers that decide who a client is, or what it says."""
+_SERVER_FIELDS = (*believing.FIELDS, *connecting.FIELDS, "strict_sni_host")
 
 _TLS_ERRORS = {
     "folders": "load of tls is not supported yet: the certificates would be missing",
@@ -56,7 +57,7 @@ _RUN_OPTIONS = (
 
 def find_unsupported(configuration: Configuration) -> tuple[Diagnostic, ...]:
     """Return a finding for each part that nothing here acts upon."""
-    found = _judge_options(configuration.options)
+    found = _judge_options(configuration.options) + _judge_servers(configuration)
     others: Json = configuration.options.others.value()
     span = configuration.options.others.span
     own = (Logger(name, Carried.of(one, span=span)) for name, one in others.get("logging", {}).items())
@@ -85,13 +86,22 @@ def _judge_options(options: Options) -> list[Diagnostic]:
     for server in others.get("servers", ()):
         fields: Json = server["server"]
         for name, value in fields.items():
-            served = name == "protocols" and {"h1", "h2"} <= set(value)
-            if served or name in believing.FIELDS or name == "strict_sni_host":
+            served = name == "protocols" and "h1" in value
+            if served or name in _SERVER_FIELDS:
                 continue
-            wrappers = [one.get("wrapper") for one in value] if name == "listener_wrappers" else []
-            error = name in _SERVER_ERRORS and wrappers != ["tls"]
+            error = name in _SERVER_ERRORS
             found.append(_finding(f"{name} of servers is not supported yet", span, error=error))
+        found += [_finding(message, span, error=False) for message in connecting.find_lost_bounds(fields)]
     return found
+
+
+def _judge_servers(configuration: Configuration) -> list[Diagnostic]:
+    span = configuration.options.others.span
+    return [
+        Diagnostic(Code.ZS0110, message, span, help=cure)
+        for server, fields in connecting.find_server_fields(configuration)
+        for message, cure in connecting.find_refusals(server, fields)
+    ]
 
 
 def _judge_site(site: Site) -> list[Diagnostic]:

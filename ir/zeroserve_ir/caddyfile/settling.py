@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from zeroserve_ir.caddyfile.connecting import settle_server_fields
 from zeroserve_ir.caddyfile.settling_logs import settle_loggers, settle_server_logs
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
@@ -92,6 +93,9 @@ class _Settling:
 
     def settle_server_options(self, server: AdaptedServer, fields: Json) -> Json:
         """Return an entry of the option `servers` with what no site says, its `logs` among it."""
+        fields, faults = settle_server_fields(fields)
+        for fault in faults:
+            self.refuse(fault, server.others.span, "write it as Caddy's documentation has it")
         settled: Json = {
             "listener": next(iter(server.listen), ""),
             "server": {key: value for key, value in fields.items() if key not in _SETTLED_FIELDS},

@@ -49,9 +49,12 @@ class _Bytes:
 def ask(port, request):
     """Send a request to a port of this machine and return the answer."""
     data = exchange(port, request.payload, request.sni)
-    if not data:
-        return Answer(0)
-    method = request.payload.split(b" ", 1)[0].decode("latin-1")
+    return read_answer(data, request.payload) if data else Answer(0)
+
+
+def read_answer(data, payload):
+    """Return the answer that bytes are; `payload` is the request's."""
+    method = payload.split(b" ", 1)[0].decode("latin-1")
     reply = http.client.HTTPResponse(_Bytes(data), method=method)
     reply.begin()
     fields = sorted(

@@ -22,14 +22,19 @@ ERRORS = [
     "a.example {\n\t@m url_pattern /a/:id\n\trespond @m x\n}\n",
     "a.example {\n\t@m not url_pattern /a/:id\n\thandle {\n\t\trespond @m x\n\t}\n}\n",
     "a.example {\n\tfs other\n}\n",
+    # In front of TLS is where `tls` follows.
     "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\tproxy_protocol\n\t\t}\n\t}\n}\na.example {\n}\n",
+    "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\ttls\n\t\t}\n\t}\n}\nhttp://a.example {\n}\n",
+    "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\tproxy_protocol {\n\t\t\t\tallow 10.0.0.1\n\t\t\t}\n"
+    "\t\t\ttls\n\t\t}\n\t}\n}\na.example {\n}\n",
 ]
 WARNINGS = [
     "a.example {\n\tpush /x\n}\n",
     "a.example {\n\ttls me@a.example\n}\n",
     "a.example {\n\ttls {\n\t\tciphers TLS_RSA_WITH_AES_128_CBC_SHA\n\t}\n}\n",
     "{\n\temail me@a.example\n}\na.example {\n}\n",
-    "{\n\tservers {\n\t\ttimeouts {\n\t\t\tidle 5m\n\t\t}\n\t}\n}\na.example {\n}\n",
+    "{\n\tservers {\n\t\tmax_header_size 1MB\n\t}\n}\na.example {\n}\n",
+    "{\n\tservers {\n\t\tprotocols h2\n\t}\n}\na.example {\n}\n",
 ]
 SILENT = [
     "a.example {\n\ttls {\n\t\tclient_auth {\n\t\t\tmode require\n\t\t}\n\t}\n}\n",
@@ -43,6 +48,9 @@ SILENT = [
     "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example {\n}\n",
     "{\n\tservers :443 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}\n}\na.example, a.example:444 {\n}\n",
     "{\n\tservers {\n\t\texpected_underscore_headers X_A\n\t}\n}\na.example {\n}\n",
+    "{\n\tservers {\n\t\ttimeouts {\n\t\t\tidle 5m\n\t\t}\n\t\tprotocols h1\n\t}\n}\na.example {\n}\n",
+    "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\tproxy_protocol\n\t\t}\n\t}\n}\nhttp://a.example {\n}\n",
+    "{\n\tservers {\n\t\tlistener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}\n\t}\n}\na.example {\n}",
     "a.example {\n\turi query a ^b c\n\theader {\n\t\tX-A b\n\t\tmatch status 2xx\n\t}\n}\n",
 ]
 

@@ -9,6 +9,7 @@ use crate::metrics::Counter;
 use crate::protocol::{Stream, Transport};
 use crate::proxy_protocol;
 use crate::ring::{Close, End, Io, SocketId};
+use crate::snapshot::{Listener, ProxyPolicy};
 use crate::tls::Session;
 use crate::worker::Worker;
 use std::net::SocketAddr;
@@ -31,30 +32,48 @@ impl Worker {
         let id = ListenerId(key);
         let remote = SocketAddr::new(narrow(remote.ip()), remote.port());
         let trusted = self.snapshot.trusts(id, remote.ip());
-        let listener = self.snapshot.listeners().iter().find(|listener| listener.id == id);
-        let (is_tls, proxy_protocol) =
-            listener.map_or((false, false), |found| (found.tls, found.proxy_protocol));
-        let known = listener.is_some();
-        let external_port = listener.map_or(0, |found| found.external_port);
+        let listener = self.snapshot.listener(id);
+        let policy = listener.and_then(|listener| listener.header_policy(remote.ip(), trusted));
+        let timeout_ms = listener.map_or(PROXY_HEADER_TIMEOUT_MS, Listener::header_timeout_ms);
+        let is_known = listener.is_some();
+        let is_tls = listener.is_some_and(|listener| listener.tls);
+        let external_port = listener.map_or(0, |listener| listener.external_port);
+        let bounds = listener.and_then(|listener| listener.bounds.clone());
         let peer = Peer { listener: id, remote, local, external_port, tls: None, trusted };
         let generation = self.next_generation();
-        let phase = if proxy_protocol { Phase::ProxyHeader } else { Phase::Head };
-        self.insert_downstream(socket, Downstream::new(generation, peer, phase, is_tls));
-        if !known || (proxy_protocol && !trusted) {
-            self.metrics.add(Counter::RefusedProxyProtocol, u64::from(proxy_protocol));
-            return self.abort(io, socket);
-        }
-        match proxy_protocol {
-            true => self.set_downstream_deadline(socket, self.now_ms() + PROXY_HEADER_TIMEOUT_MS),
-            false => self.begin_transport(io, socket),
+        let phase = match policy {
+            None | Some(ProxyPolicy::Skip) => Phase::Head,
+            Some(policy) => Phase::ProxyHeader(policy),
+        };
+        self.insert_downstream(
+            socket,
+            Downstream { bounds, ..Downstream::new(generation, peer, phase, is_tls) },
+        );
+        match policy {
+            // A listener that is gone, or a peer that must send a header and may not.
+            None => {
+                self.metrics.add(Counter::RefusedProxyProtocol, u64::from(is_known));
+                self.abort(io, socket);
+            }
+            Some(ProxyPolicy::Skip) => self.begin_transport(io, socket),
+            Some(_) => self.set_downstream_deadline(socket, self.now_ms() + timeout_ms),
         }
     }
 
-    /// After the PROXY header: the handshake, or the first head.
+    /// After the PROXY header: plain HTTP is redirected where it is to be, else TLS or the first head begins.
     fn begin_transport<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let Some(Some(down)) = self.downstreams.get(socket.index()) else { return };
+        match self.snapshot.listener(down.peer.listener).is_some_and(|listener| listener.http_redirect) {
+            true => self.await_beginning(socket),
+            false => self.open_transport(io, socket),
+        }
+    }
+
+    /// The handshake, or the first head.
+    pub fn open_transport<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         let now_ms = self.now_ms();
-        let settings = self.snapshot.settings();
-        let (handshake, head) = (settings.handshake_timeout_ms, settings.request_head_timeout_ms);
+        let head_ms = self.head_timeout_ms(socket);
+        let handshake = self.snapshot.settings().handshake_timeout_ms;
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
         let listener = self.snapshot.listener(down.peer.listener);
         let streams = listener.is_some_and(|listener| listener.transport == Transport::Tcp);
@@ -65,7 +84,7 @@ impl Worker {
         }
         if !down.is_tls {
             down.phase = Phase::Head;
-            return self.set_downstream_deadline(socket, now_ms + or_default(head, REQUEST_HEAD_TIMEOUT_MS));
+            return self.set_downstream_deadline(socket, now_ms + head_ms);
         }
         down.phase = Phase::Hello;
         self.set_downstream_deadline(socket, now_ms + or_default(handshake, HANDSHAKE_TIMEOUT_MS));
@@ -91,40 +110,68 @@ impl Worker {
         let Some(down) = self.downstream(socket) else { return };
         match down.phase {
             Phase::Closing => {}
-            Phase::ProxyHeader => self.proxy_header(io, socket, data),
+            Phase::ProxyHeader(policy) => self.proxy_header(io, socket, policy, data),
+            Phase::Beginning => self.beginning_data(io, socket, data),
             Phase::Hello => self.hello_data(io, socket, data),
             _ if down.session.is_some() => self.records(io, socket, data),
             _ => self.receive(io, socket, data),
         }
     }
 
-    fn proxy_header<I: Io>(&mut self, io: &mut I, socket: SocketId, data: &[u8]) {
+    fn proxy_header<I: Io>(&mut self, io: &mut I, socket: SocketId, policy: ProxyPolicy, data: &[u8]) {
         let Some(down) = self.downstream(socket) else { return };
         down.input.extend_from_slice(data);
+        let begins = proxy_protocol::begins(&down.input);
+        if !begins && policy != ProxyPolicy::Require {
+            return self.go_without_header(io, socket);
+        }
         match proxy_protocol::parse(&down.input) {
             Ok(None) => {}
-            Err(_) => {
-                self.metrics.add(Counter::RefusedProxyProtocol, 1);
-                self.abort(io, socket);
-            }
-            Ok(Some(header)) => {
+            Ok(Some(header)) if policy != ProxyPolicy::Reject => {
                 let mut rest = std::mem::take(&mut down.input).split_off(header.length);
-                if let Some(addresses) = header.addresses {
-                    down.peer.remote =
-                        SocketAddr::new(narrow(addresses.source.ip()), addresses.source.port());
-                    down.peer.local = addresses.destination;
-                }
-                let (listener, ip) = (down.peer.listener, down.peer.remote.ip());
-                let trusted = self.snapshot.trusts(listener, ip);
-                if let Some(down) = self.downstream(socket) {
-                    down.peer.trusted = trusted;
+                if let Some(addresses) = header.addresses.filter(|_| policy != ProxyPolicy::Ignore) {
+                    self.adopt_addresses(socket, &addresses);
                 }
                 self.begin_transport(io, socket);
                 if !rest.is_empty() {
                     self.downstream_data(io, socket, &mut rest);
                 }
             }
+            Ok(Some(_)) | Err(_) => {
+                self.metrics.add(Counter::RefusedProxyProtocol, 1);
+                self.abort(io, socket);
+            }
         }
+    }
+
+    fn adopt_addresses(&mut self, socket: SocketId, addresses: &proxy_protocol::Addresses) {
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        down.peer.remote = SocketAddr::new(narrow(addresses.source.ip()), addresses.source.port());
+        down.peer.local = addresses.destination;
+        down.peer.trusted = self.snapshot.trusts(down.peer.listener, down.peer.remote.ip());
+    }
+
+    /// No PROXY header came, and none had to.
+    pub fn go_without_header<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let Some(down) = self.downstream(socket) else { return };
+        let mut input = std::mem::take(&mut down.input);
+        self.begin_transport(io, socket);
+        if !input.is_empty() {
+            self.downstream_data(io, socket, &mut input);
+        }
+    }
+
+    /// From the first byte of a head, or from where it could begin.
+    pub fn head_timeout_ms(&mut self, socket: SocketId) -> u64 {
+        let default = or_default(self.snapshot.settings().request_head_timeout_ms, REQUEST_HEAD_TIMEOUT_MS);
+        let bounds = self.downstream(socket).and_then(|down| down.bounds.as_ref());
+        bounds.and_then(|bounds| bounds.request_head_timeout_ms).unwrap_or(default)
+    }
+
+    pub fn idle_timeout_ms(&mut self, socket: SocketId) -> u64 {
+        let default = or_default(self.snapshot.settings().idle_timeout_ms, IDLE_TIMEOUT_MS);
+        let bounds = self.downstream(socket).and_then(|down| down.bounds.as_ref());
+        bounds.and_then(|bounds| bounds.idle_timeout_ms).unwrap_or(default)
     }
 
     pub fn records<I: Io>(&mut self, io: &mut I, socket: SocketId, data: &mut [u8]) {
@@ -175,8 +222,7 @@ impl Worker {
 
     /// False: rustls read another name than we, whose policy may be another one.
     fn established(&mut self, socket: SocketId) -> bool {
-        let head = or_default(self.snapshot.settings().request_head_timeout_ms, REQUEST_HEAD_TIMEOUT_MS);
-        let deadline_ms = self.now_ms() + head;
+        let deadline_ms = self.now_ms() + self.head_timeout_ms(socket);
         let Some(down) = self.downstream(socket) else { return true };
         if !down.take_greeting() {
             return false;

@@ -1,6 +1,5 @@
 //! The end of an exchange and of a connection: log line, metrics, keep-alive, lingering, closing.
 
-use super::accepting::or_default;
 use super::{Phase, Waiting};
 use crate::access_log::Outcome;
 use crate::error::Failure;
@@ -43,8 +42,7 @@ impl Worker {
         if self.is_stream(socket) {
             return self.finish_stream(io, socket);
         }
-        let idle_ms = or_default(self.snapshot.settings().idle_timeout_ms, IDLE_TIMEOUT_MS);
-        let deadline_ms = self.now_ms() + idle_ms;
+        let deadline_ms = self.now_ms() + self.idle_timeout_ms(socket);
         let Some(down) = self.downstream(socket) else { return };
         let request_done = down.serving.request_done();
         let keep = down.serving.persistent
@@ -59,6 +57,7 @@ impl Worker {
         down.phase = Phase::Head;
         down.idle = true;
         down.serving.waiting = Waiting::Decision;
+        (down.serving.request_until_ms, down.serving.answer_until_ms) = (u64::MAX, u64::MAX);
         self.set_downstream_deadline(socket, deadline_ms);
         self.advance_input(io, socket);
     }
@@ -137,7 +136,7 @@ impl Worker {
         if self.is_stream(socket) {
             return self.finish_stream(io, socket);
         }
-        let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
+        let now_ms = self.now_ms();
         let Some(down) = self.downstream(socket) else { return };
         if down.phase == Phase::Closing {
             return;
@@ -147,9 +146,10 @@ impl Worker {
             session.close(io.out(socket));
         }
         down.phase = Phase::Closing;
-        down.window.sent = io.sent(socket);
+        (down.window.sent, down.window.sent_since_ms) = (io.sent(socket), now_ms);
+        let window_ms = down.paces().1.window_ms;
         io.close(socket, when);
-        self.set_downstream_deadline(socket, deadline_ms);
+        self.set_downstream_deadline(socket, now_ms + window_ms);
     }
 
     /// Closes after the client had time to read the answer: unread input would make the kernel send a reset.

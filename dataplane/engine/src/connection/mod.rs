@@ -29,6 +29,7 @@ pub mod pacing;
 mod plugging;
 pub mod proxying;
 pub mod receiving;
+mod redirecting;
 pub mod responding;
 pub mod retrying;
 pub mod sending_kept;
@@ -49,11 +50,11 @@ use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
 use crate::http2::Multiplex;
 use crate::limits::{
-    IDLE_PER_ENDPOINT_MAX, RESPONSE_HEAD_TIMEOUT_MS, UPSTREAM_IDLE_TIMEOUT_MS, UPSTREAM_READ_TIMEOUT_MS,
-    UPSTREAM_WRITE_TIMEOUT_MS,
+    IDLE_PER_ENDPOINT_MAX, REQUEST_HEAD_BYTES_MAX, RESPONSE_HEAD_TIMEOUT_MS, UPSTREAM_IDLE_TIMEOUT_MS,
+    UPSTREAM_READ_TIMEOUT_MS, UPSTREAM_WRITE_TIMEOUT_MS,
 };
 use crate::ring::SocketId;
-use crate::snapshot::{EndpointKey, Place, Standing, Ticket, VirtualHost};
+use crate::snapshot::{Bounds, ClientPace, EndpointKey, Place, ProxyPolicy, Standing, Ticket, VirtualHost};
 use crate::timers::Wheel;
 use crate::tls::Session;
 use crate::tls::policies::TlsPolicy;
@@ -64,8 +65,10 @@ use streams::StreamLink;
 /// Where a client connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Waits for the PROXY protocol's header.
-    ProxyHeader,
+    /// Waits for the PROXY protocol's header, or for what shows that there is none.
+    ProxyHeader(ProxyPolicy),
+    /// Waits for the bytes that tell a request from TLS, where requests are redirected.
+    Beginning,
     /// Waits for the ClientHello, whose name finds the policy or the stream.
     Hello,
     Handshake,
@@ -226,6 +229,9 @@ pub struct Serving {
     pub sticky: Option<Box<[u8]>>,
     /// A tunnel ends then.
     pub stream_until_ms: u64,
+    /// All of the request's body has to be here, all of the answer has to be sent.
+    pub request_until_ms: u64,
+    pub answer_until_ms: u64,
     /// The answer's head was written.
     pub answered: bool,
     /// The answer's body is re-framed as chunks.
@@ -287,13 +293,16 @@ pub struct Serving {
     pub including: Option<Box<crate::templating::Question>>,
 }
 
-/// Progress at the start of the window that is judged at its end.
+/// Progress at the start of the windows that are judged at their ends, which come together unless the listener says
+/// otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
     pub sent: u64,
     pub body_bytes: u64,
     pub was_pending: bool,
     pub was_expecting_body: bool,
+    pub sent_since_ms: u64,
+    pub body_since_ms: u64,
 }
 
 /// A client connection.
@@ -326,6 +335,8 @@ pub struct Downstream {
     pub stream: Option<Box<StreamLink>>,
     /// In `Worker::marked`.
     pub marked: bool,
+    /// Of its listener, in place of the engine's own.
+    pub bounds: Option<Arc<Bounds>>,
 }
 
 impl Default for Serving {
@@ -361,6 +372,8 @@ impl Default for Serving {
             standing: None,
             sticky: None,
             stream_until_ms: u64::MAX,
+            request_until_ms: u64::MAX,
+            answer_until_ms: u64::MAX,
             answered: false,
             answer_chunked: false,
             cut_off: false,
@@ -412,6 +425,14 @@ impl Serving {
         self.pace = None;
     }
 
+    /// When it is over, done or not.
+    pub fn until_ms(&self) -> u64 {
+        match self.upload_done() {
+            true => self.answer_until_ms,
+            false => self.answer_until_ms.min(self.request_until_ms),
+        }
+    }
+
     /// All that the upstream is to get of the request was handed over.
     pub fn upload_done(&self) -> bool {
         self.withholds_body || self.request_done()
@@ -419,6 +440,15 @@ impl Serving {
 }
 
 impl Downstream {
+    /// What the client has to move of a request's body, and what of an answer.
+    pub fn paces(&self) -> (ClientPace, ClientPace) {
+        self.bounds.as_ref().map_or_else(Default::default, |bounds| (bounds.body_pace, bounds.answer_pace))
+    }
+
+    pub fn head_bytes_max(&self) -> usize {
+        self.bounds.as_ref().map_or(REQUEST_HEAD_BYTES_MAX, |bounds| bounds.head_bytes_max)
+    }
+
     pub fn new(generation: u32, peer: Peer, phase: Phase, is_tls: bool) -> Downstream {
         Downstream {
             generation,
@@ -442,6 +472,7 @@ impl Downstream {
             multiplex: None,
             stream: None,
             marked: false,
+            bounds: None,
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Rule: whatever the state machine refuses ends the connection with GOAWAY; streams share nothing but it.
 
-use super::accepting::or_default;
 use super::streams::StreamLink;
 use super::{Downstream, Phase, Serving, Waiting, Window};
 use crate::error::Failure;
@@ -24,7 +23,7 @@ impl Worker {
     /// The client speaks HTTP/2: by ALPN, or by its first bytes on a plain listener that takes them.
     pub fn begin_multiplex(&mut self, socket: SocketId) {
         let now_ms = self.now_ms();
-        let head_ms = or_default(self.snapshot.settings().request_head_timeout_ms, REQUEST_HEAD_TIMEOUT_MS);
+        let head_ms = self.head_timeout_ms(socket);
         let draining = self.drain.is_some();
         let Some(down) = self.downstream(socket) else { return };
         let mut multiplex = Multiplex::new(Role::Server, now_ms);
@@ -158,8 +157,9 @@ impl Worker {
         end: bool,
         fields: &FieldList,
     ) -> Result<(), Violation> {
+        let bytes_max = self.downstream(socket).map_or(REQUEST_HEAD_BYTES_MAX, |down| down.head_bytes_max());
         let request = match Request::read(fields) {
-            _ if fields.too_large => return self.refuse_stream(socket, id, 431),
+            _ if fields.too_large || fields.size() > bytes_max => return self.refuse_stream(socket, id, 431),
             Ok(request) if end && request.length.is_some_and(|length| length > 0) => None,
             Ok(request) => Some(request),
             Err(_) => None,
@@ -222,7 +222,7 @@ impl Worker {
         let client = self.take_stream_id();
         let generation = self.next_generation();
         let connection = self.downstream(socket)?;
-        let (peer, is_tls) = (connection.peer.clone(), connection.is_tls);
+        let (peer, is_tls, bounds) = (connection.peer.clone(), connection.is_tls, connection.bounds.clone());
         connection.multiplex.as_mut()?.accept(id, client.0);
         let link = StreamLink { connection: socket, id, ended: end, ..StreamLink::default() };
         let mut down = match self.spare_streams.pop() {
@@ -235,6 +235,7 @@ impl Worker {
             }
             None => Box::new(Downstream::new(generation, peer, Phase::Head, is_tls)),
         };
+        down.bounds = bounds;
         down.stream = Some(Box::new(link));
         if self.downstreams.len() <= client.index() {
             self.downstreams.resize_with(client.index() + 1, || None);
@@ -317,9 +318,7 @@ impl Worker {
 
     /// Deadlines of a connection: for a head that is under way, between requests, and of progress while it serves.
     fn watch_multiplex(&mut self, socket: SocketId, now_ms: u64) {
-        let settings = self.snapshot.settings();
-        let head_ms = or_default(settings.request_head_timeout_ms, REQUEST_HEAD_TIMEOUT_MS);
-        let idle_ms = or_default(settings.idle_timeout_ms, IDLE_TIMEOUT_MS);
+        let (head_ms, idle_ms) = (self.head_timeout_ms(socket), self.idle_timeout_ms(socket));
         let Some(down) = self.downstream(socket) else { return };
         let Some(multiplex) = down.multiplex.as_deref() else { return };
         let waits = multiplex.is_incomplete() || !down.input.is_empty();

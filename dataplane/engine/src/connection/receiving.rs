@@ -1,6 +1,5 @@
 //! Plaintext from a client: request heads, bodies on their way up, pipelined bytes that wait, tunnels.
 
-use super::accepting::or_default;
 use super::{Phase, Serving, Waiting, Window};
 use crate::error::Failure;
 use crate::exchange::{HeaderSpan, Refuse, RequestHead};
@@ -90,7 +89,11 @@ impl Worker {
                 Phase::Head => self.head(io, socket, &bytes[at..]),
                 Phase::Serving => self.body(io, socket, &bytes[at..]),
                 Phase::Tunnel => self.tunnel_up(io, socket, &bytes[at..]),
-                Phase::ProxyHeader | Phase::Hello | Phase::Handshake | Phase::Multiplex => None,
+                Phase::ProxyHeader(_)
+                | Phase::Beginning
+                | Phase::Hello
+                | Phase::Handshake
+                | Phase::Multiplex => None,
                 Phase::Lingering | Phase::Closing => Some(bytes.len() - at),
             };
             match step {
@@ -119,7 +122,8 @@ impl Worker {
                 Err(violation) => return self.violated(io, socket, violation, bytes.len()),
             }
         }
-        match down.scanner.scan(bytes, REQUEST_HEAD_BYTES_MAX) {
+        let bytes_max = down.head_bytes_max();
+        match down.scanner.scan(bytes, bytes_max) {
             Ok(Some(length)) => {
                 down.scanner = HeadScanner::default();
                 down.blank_lines = 0;
@@ -132,8 +136,7 @@ impl Worker {
             Ok(None) => {
                 if std::mem::take(&mut down.idle) {
                     // The idle deadline ends with the first byte of the next head.
-                    let head = self.snapshot.settings().request_head_timeout_ms;
-                    let deadline_ms = self.now_ms() + or_default(head, REQUEST_HEAD_TIMEOUT_MS);
+                    let deadline_ms = self.now_ms() + self.head_timeout_ms(socket);
                     self.set_downstream_deadline(socket, deadline_ms);
                 }
                 None
@@ -235,8 +238,21 @@ impl Worker {
         down.serving.tried = tried;
         down.exchange = Some(exchange);
         down.phase = Phase::Serving;
-        down.window = Window { sent, was_expecting_body: !bodiless, ..Window::default() };
-        self.set_downstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS);
+        down.window = Window {
+            sent,
+            was_expecting_body: !bodiless,
+            sent_since_ms: now_ms,
+            body_since_ms: now_ms,
+            ..Window::default()
+        };
+        if let Some(bounds) = &down.bounds {
+            let until =
+                |timeout_ms: Option<u64>| timeout_ms.map_or(u64::MAX, |timeout_ms| now_ms + timeout_ms);
+            down.serving.request_until_ms = until(bounds.request_timeout_ms);
+            down.serving.answer_until_ms = until(bounds.answer_timeout_ms);
+        }
+        let (body_pace, answer_pace) = down.paces();
+        self.set_downstream_deadline(socket, now_ms + body_pace.window_ms.min(answer_pace.window_ms));
         match begun {
             Ok(()) => self.decide_request(io, socket),
             Err(refuse) => {

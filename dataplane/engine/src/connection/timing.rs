@@ -9,6 +9,7 @@ use crate::exchange::Refuse;
 use crate::limits::*;
 use crate::metrics::Counter;
 use crate::ring::{Close, Io, SocketId};
+use crate::snapshot::ProxyPolicy;
 use crate::timers::Entry;
 use crate::upstream;
 use crate::worker::Worker;
@@ -21,7 +22,10 @@ impl Worker {
             return;
         }
         match down.phase {
-            Phase::ProxyHeader | Phase::Hello | Phase::Handshake | Phase::Lingering => {
+            Phase::ProxyHeader(policy) if policy != ProxyPolicy::Require => {
+                self.go_without_header(io, socket)
+            }
+            Phase::ProxyHeader(_) | Phase::Beginning | Phase::Hello | Phase::Handshake | Phase::Lingering => {
                 let counted = down.phase != Phase::Lingering;
                 self.metrics.add(Counter::RefusedTimeout, u64::from(counted));
                 self.abort(io, socket);
@@ -31,10 +35,25 @@ impl Worker {
                 self.metrics.add(Counter::RefusedTimeout, 1);
                 self.refuse_head(io, socket, Refuse { status: 408, reason: "request head timed out" });
             }
+            Phase::Serving | Phase::Closing if now_ms >= down.serving.until_ms() => {
+                self.end_overdue(io, socket, now_ms)
+            }
             Phase::Serving | Phase::Closing => self.judge_progress(io, socket, now_ms),
             Phase::Tunnel => self.abort(io, socket),
             Phase::Multiplex => self.multiplex_timer(io, socket, now_ms),
         }
+    }
+
+    /// All of the answer should be sent by now, or all of the request be here.
+    fn end_overdue<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
+        self.metrics.add(Counter::RefusedTimeout, 1);
+        let Some(down) = self.downstream(socket) else { return };
+        if now_ms >= down.serving.answer_until_ms {
+            self.fail_exchange(socket, Failure::ClientSlow("answer took too long"));
+            return self.abort(io, socket);
+        }
+        down.serving.request_until_ms = u64::MAX;
+        self.fail(io, socket, Failure::ClientSlow("request took too long"));
     }
 
     /// The end of a window: a client that moved too little, while it had something to move, is ended.
@@ -62,17 +81,26 @@ impl Worker {
             )
             && !serving.upload_done()
             && !serving.blocked;
+        let (body_pace, answer_pace) = down.paces();
         let window = down.window;
-        let slow_reader = pending && window.was_pending && sent - window.sent < PROGRESS_BYTES_MIN;
+        let is_sent_judged = now_ms >= window.sent_since_ms + answer_pace.window_ms;
+        let is_body_judged = now_ms >= window.body_since_ms + body_pace.window_ms;
+        let sends_little = is_sent_judged && sent - window.sent < answer_pace.bytes_min;
+        let slow_reader = pending && window.was_pending && sends_little;
         let received = serving.body_bytes - window.body_bytes;
-        let slow_sender = expecting && window.was_expecting_body && received < PROGRESS_BYTES_MIN;
-        let stuck = down.phase == Phase::Closing && sent - window.sent < PROGRESS_BYTES_MIN;
-        down.window = Window {
-            sent,
-            body_bytes: serving.body_bytes,
-            was_pending: pending,
-            was_expecting_body: expecting,
-        };
+        let slow_sender =
+            expecting && window.was_expecting_body && is_body_judged && received < body_pace.bytes_min;
+        let stuck = down.phase == Phase::Closing && sends_little;
+        if is_sent_judged {
+            down.window = Window { sent, was_pending: pending, sent_since_ms: now_ms, ..window };
+        }
+        if is_body_judged {
+            let body_bytes = serving.body_bytes;
+            down.window =
+                Window { body_bytes, was_expecting_body: expecting, body_since_ms: now_ms, ..down.window };
+        }
+        let next_ms = (down.window.sent_since_ms + answer_pace.window_ms)
+            .min(down.window.body_since_ms + body_pace.window_ms);
         if slow_reader || stuck {
             self.metrics.add(Counter::RefusedTimeout, 1);
             self.fail_exchange(socket, Failure::ClientSlow("answer was not read"));
@@ -81,7 +109,7 @@ impl Worker {
             self.metrics.add(Counter::RefusedTimeout, 1);
             self.fail(io, socket, Failure::ClientSlow("request body timed out"));
         } else {
-            self.set_downstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS);
+            self.set_downstream_deadline(socket, next_ms);
         }
     }
 

@@ -48,6 +48,11 @@ pub(super) fn normalise_authority(authority: &mut Vec<u8>, as_sent: bool) -> Res
     Ok(())
 }
 
+/// True for what may stand as it is in a Host field and in a URL.
+pub fn is_authority(text: &[u8]) -> bool {
+    !text.is_empty() && normalise_authority(&mut text.to_vec(), false).is_ok()
+}
+
 /// Where the host ends and `:port` begins.
 pub(super) fn find_host_end(authority: &[u8]) -> usize {
     let from =

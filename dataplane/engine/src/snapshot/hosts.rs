@@ -1,6 +1,7 @@
 //! Virtual hosts and the snapshot that finds them.
 
-use super::settings::{Listener, Settings};
+use super::listening::Listener;
+use super::settings::Settings;
 use super::sharded::Sharded;
 use super::tables::{ProxyCall, ResponseRow, Tables};
 use crate::exchange::{ListenerId, TlsInfo};

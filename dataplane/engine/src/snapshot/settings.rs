@@ -1,13 +1,11 @@
-//! Settings and listeners, with the engine's defaults filled in.
+//! Settings, with the engine's defaults filled in.
 
 use super::trusting::Trust;
 use crate::access_log::loggers::Loggers;
 use crate::addresses::AddressSet;
 use crate::exchange::ListenerId;
-use crate::protocol::Transport;
 use crate::{limits, protocol};
 use aws_lc_rs::hmac;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -101,52 +99,5 @@ impl Default for Settings {
             strict_encoded_slash: false,
             as_caddy: false,
         }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    pub id: ListenerId,
-    pub name: Arc<str>,
-    /// Unspecified IPv6: all addresses of both families.
-    pub address: IpAddr,
-    pub port: u16,
-    pub tls: bool,
-    pub proxy_protocol: bool,
-    /// Without TLS, clients may begin with HTTP/2 (RFC 9113 3.3).
-    pub http2: bool,
-    /// What clients see where a Service maps the port; never 0.
-    pub external_port: u16,
-    pub transport: Transport,
-    /// Of clients that send datagrams.
-    pub idle_timeout_ms: u64,
-}
-
-impl Listener {
-    pub fn compile(message: &protocol::Listener, id: ListenerId) -> Result<Self, String> {
-        let port = |value: u32| u16::try_from(value).map_err(|_| format!("{value} is no port"));
-        let address = match message.address.as_str() {
-            "" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            text => text.parse().map_err(|_| format!("{text:?} is no address"))?,
-        };
-        if message.name.is_empty() || message.port == 0 {
-            return Err("a listener needs a name and a port".into());
-        }
-        let external = if message.external_port == 0 { message.port } else { message.external_port };
-        Ok(Self {
-            id,
-            name: message.name.as_str().into(),
-            address,
-            port: port(message.port)?,
-            tls: message.tls,
-            proxy_protocol: message.proxy_protocol,
-            http2: message.http2,
-            external_port: port(external)?,
-            transport: message.transport(),
-            idle_timeout_ms: match message.idle_timeout_ms {
-                0 => limits::DATAGRAM_IDLE_TIMEOUT_MS,
-                wanted => u64::from(wanted),
-            },
-        })
     }
 }

@@ -1,5 +1,6 @@
 //! Listening sockets: one per worker on the same address, kept while the engine comes and goes.
 
+use super::unix_sockets;
 use crate::protocol::{self, Transport};
 use crate::snapshot::Listener;
 use std::io;
@@ -10,8 +11,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 const BACKLOG: i32 = 4096;
 
 pub struct ListenerSockets {
-    address: Address,
+    place: Place,
     sockets: Vec<OwnedFd>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Place {
+    Address(Address),
+    Path(Box<str>),
 }
 
 /// Datagrams' ports are others than connections'.
@@ -22,34 +29,56 @@ struct Address {
     datagrams: bool,
 }
 
+impl Place {
+    fn of(listener: &Listener) -> Self {
+        match &listener.unix {
+            Some(socket) => Self::Path(socket.path.clone()),
+            None => Self::Address(read_address(listener)),
+        }
+    }
+}
+
 impl ListenerSockets {
     /// Binds for so many workers. Err: the address is taken by somebody else, or cannot be had.
     pub fn bind(message: &protocol::Listener, workers: usize) -> Result<Self, String> {
-        let address = read_address(message)?;
-        let describe =
-            |error: io::Error| format!("bind {}: {error}", SocketAddr::new(address.ip, address.port));
-        let usable = match bind_one(address, false) {
-            // No IPv6 on this machine: every address is then every IPv4 address.
-            Err(error) if address.ip.is_unspecified() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                Address { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..address }
-            }
-            // A bind that shares the port with nobody shows that no stranger holds it.
-            bound => bound.map(|_| address).map_err(describe)?,
+        let listener = Listener::compile(message, crate::exchange::ListenerId(0))?;
+        let sockets = match &listener.unix {
+            Some(socket) => unix_sockets::bind(socket, workers)
+                .map_err(|error| format!("bind {}: {error}", socket.path))?,
+            None => bind_address(read_address(&listener), workers)?,
         };
-        let sockets: io::Result<Vec<OwnedFd>> = (0..workers).map(|_| bind_one(usable, true)).collect();
-        let sockets = sockets.map_err(describe)?;
-        for socket in sockets.iter().filter(|_| !address.datagrams) {
-            // SAFETY: no pointers.
-            if unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) } != 0 {
-                return Err(describe(io::Error::last_os_error()));
-            }
-        }
-        Ok(Self { address, sockets })
+        let bound = Self { place: Place::of(&listener), sockets };
+        bound.adjust(message);
+        Ok(bound)
     }
 
     /// True when the listener's address is the one that is bound already.
     pub fn serves(&self, message: &protocol::Listener) -> bool {
-        read_address(message).is_ok_and(|address| address == self.address)
+        let compiled = Listener::compile(message, crate::exchange::ListenerId(0));
+        compiled.is_ok_and(|listener| Place::of(&listener) == self.place)
+    }
+
+    /// What the kernel is to find out about silent peers, which connections inherit, and who may open a path. A failure
+    /// costs only that.
+    pub fn adjust(&self, message: &protocol::Listener) {
+        if let Place::Path(path) = &self.place {
+            let _ = unix_sockets::permit(path, message.unix_mode);
+        }
+        let keepalive = message.limits.as_ref().and_then(|limits| limits.keepalive.as_ref());
+        for socket in &self.sockets {
+            let _ = set_option(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, i32::from(keepalive.is_some()));
+            for (name, value) in keepalive.into_iter().flat_map(|keepalive| {
+                [
+                    (libc::TCP_KEEPIDLE, keepalive.idle_s),
+                    (libc::TCP_KEEPINTVL, keepalive.interval_s),
+                    (libc::TCP_KEEPCNT, keepalive.count),
+                ]
+            }) {
+                if let Ok(value @ 1..) = i32::try_from(value) {
+                    let _ = set_option(socket, libc::IPPROTO_TCP, name, value);
+                }
+            }
+        }
     }
 
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -57,10 +86,39 @@ impl ListenerSockets {
     }
 }
 
-fn read_address(message: &protocol::Listener) -> Result<Address, String> {
-    let listener = Listener::compile(message, crate::exchange::ListenerId(0))?;
+impl Drop for ListenerSockets {
+    fn drop(&mut self) {
+        if let Place::Path(path) = &self.place {
+            // What is left behind is replaced by whoever listens there next.
+            let _ = std::fs::remove_file(&**path);
+        }
+    }
+}
+
+fn read_address(listener: &Listener) -> Address {
     let datagrams = listener.transport == Transport::Udp;
-    Ok(Address { ip: listener.address, port: listener.port, datagrams })
+    Address { ip: listener.address, port: listener.port, datagrams }
+}
+
+fn bind_address(address: Address, workers: usize) -> Result<Vec<OwnedFd>, String> {
+    let describe = |error: io::Error| format!("bind {}: {error}", SocketAddr::new(address.ip, address.port));
+    let usable = match bind_one(address, false) {
+        // No IPv6 on this machine: every address is then every IPv4 address.
+        Err(error) if address.ip.is_unspecified() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            Address { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..address }
+        }
+        // A bind that shares the port with nobody shows that no stranger holds it.
+        bound => bound.map(|_| address).map_err(describe)?,
+    };
+    let sockets: io::Result<Vec<OwnedFd>> = (0..workers).map(|_| bind_one(usable, true)).collect();
+    let sockets = sockets.map_err(describe)?;
+    for socket in sockets.iter().filter(|_| !address.datagrams) {
+        // SAFETY: no pointers.
+        if unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) } != 0 {
+            return Err(describe(io::Error::last_os_error()));
+        }
+    }
+    Ok(sockets)
 }
 
 fn bind_one(Address { ip: address, port, datagrams }: Address, shared: bool) -> io::Result<OwnedFd> {

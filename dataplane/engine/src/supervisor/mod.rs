@@ -10,6 +10,7 @@ mod listening;
 mod retaining;
 mod signals;
 mod spawning;
+mod unix_sockets;
 mod upgrading;
 
 pub use spawning::{CONTROL_DESCRIPTOR, METRICS_DESCRIPTOR};

@@ -123,7 +123,10 @@ impl Book {
         let bound = protocol::Listener::decode(resource.payload)
             .map_err(|error| format!("payload: {error}"))
             .and_then(|listener| match self.sockets.get(&key) {
-                Some(sockets) if sockets.serves(&listener) => Ok(None),
+                Some(sockets) if sockets.serves(&listener) => {
+                    sockets.adjust(&listener);
+                    Ok(None)
+                }
                 _ => ListenerSockets::bind(&listener, workers).map(Some),
             });
         match bound {

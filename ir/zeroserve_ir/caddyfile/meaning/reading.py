@@ -159,16 +159,21 @@ def duration_ms(token: Token) -> int:
 
 def duration_ns(token: Token) -> int:
     """Return a duration such as `1m30s` or `2d` in nanoseconds (Go's time.ParseDuration, with days)."""
-    text = token.text
+    try:
+        return parse_duration_ns(token.text)
+    except ValueError as error:
+        raise refusal(Code.ZS0103, str(error), token, "write for example 30s, 1m30s or 500ms") from None
+
+
+def parse_duration_ns(text: str) -> int:
+    """Return what `duration_ns` does of a text. ValueError for one that is no duration."""
     sign = -1 if text.startswith("-") else 1
     unsigned = text.removeprefix("-").removeprefix("+")
     parts = list(_DURATION.finditer(unsigned))
     if unsigned == "0":
         return 0
     if not parts or "".join(part[0] for part in parts) != unsigned:
-        raise refusal(
-            Code.ZS0103, f"{text!r} is not a duration", token, "write for example 30s, 1m30s or 500ms"
-        )
+        raise ValueError(f"{text!r} is not a duration")
     return sign * int(sum(Decimal(part[1]) * _NANOSECONDS[part[2]] for part in parts))
 
 

@@ -51,6 +51,11 @@ impl FieldList {
         self.entries.is_empty()
     }
 
+    /// As SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 6.5.2).
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
