@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from zeroserve_ir.drafting import ResourceKey, SnapshotDraft
 
 from zeroserve_operator.artifacts.following import ArtifactFollower
+from zeroserve_operator.artifacts.keeping import ArtifactKeeper
 from zeroserve_operator.building_process import BuildProcess, BuildProcessError
 from zeroserve_operator.cluster_client import ClusterClient, ClusterError
 from zeroserve_operator.coalescing import Coalescer
@@ -105,8 +106,13 @@ class Operator:
             self.store.accounts_named,
             self._take_secret,
         )
+        self.keeper = ArtifactKeeper(client, settings.namespace, f"{settings.lease_name}-artifact")
         self.artifacts = ArtifactFollower(
-            settings.registries, self.store.artifacts_named, self.store.secret, self._take_artifact
+            settings.registries,
+            self.store.artifacts_named,
+            self.store.secret,
+            self._take_artifact,
+            keeper=self.keeper,
         )
         self.election = election
         self.freshness = freshness
@@ -193,13 +199,32 @@ class Operator:
         self.coalescer.notice(Effect.REBUILD, time.monotonic())
         with contextlib.suppress(ClusterError):
             await self.secrets.read()
-        # Plugins that were served before a restart shall be in the first snapshot; a registry that is down
-        # must not hold up everybody else's.
+        # Plugins that were served before a restart shall be in the first snapshot, by what was kept; a
+        # registry that is down must not hold up everybody else's.
+        await self._load_kept()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_PULLS_S):
                 await self.artifacts.follow()
         self.is_synced = True
         self._woken.set()
+
+    async def _load_kept(self) -> bool:
+        if not self.settings.registries.registries:
+            return True
+        try:
+            await asyncio.to_thread(self.keeper.load)
+        except ClusterError as error:
+            logger.warning("what was kept of artefacts cannot be read: %s", error)
+            return False
+        return True
+
+    async def _write_kept(self) -> None:
+        """Keep what was pulled, for the next start and for other replicas."""
+        if self.settings.registries.registries:
+            try:
+                await asyncio.to_thread(self.keeper.write, tuple(self.store.artifacts_named()))
+            except ClusterError as error:
+                logger.warning("artefacts cannot be kept for a restart: %s", error)
 
     def _take(self, change: Change, effect: Effect) -> None:
         # The build process keeps an equal store: it gets what asks for nothing too, with the next build.
@@ -339,9 +364,12 @@ class Operator:
                 prepared = False
                 continue
             if not prepared:
-                prepared = await asyncio.to_thread(
+                # Another leader may have kept other artefacts.
+                prepared = await self._load_kept() and await asyncio.to_thread(
                     ensure_default_certificate, self.client, self.settings.build.default_certificate
                 )
+            if prepared:
+                await self._write_kept()
             if self.settings.update_status:
                 await asyncio.to_thread(self.patcher.write, self._reports(), self._addresses())
 

@@ -17,9 +17,10 @@ from cluster.clients import Client
 from cluster.places import NODE_IP, REPOSITORY
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from zeroserve_operator.artifacts.answers import digest_of
 from zeroserve_operator.artifacts.pulling import PAYLOAD_TYPE, SIGNATURE
 from zeroserve_operator.artifacts.references import Reference, read_allowed
-from zeroserve_operator.artifacts.registries import MANIFEST_TYPE, Registry, RegistryPolicy, digest_of
+from zeroserve_operator.artifacts.registries import MANIFEST_TYPE, Registry, RegistryPolicy
 
 PORT = 5005
 ADDRESS = f"{NODE_IP}:{PORT}"

@@ -2,7 +2,8 @@
 
 In: what is wanted now, Secrets. Out: `PluginFile`s for the store. Called by `running`. Rules: one pull for
 each change of what is wanted, its key or its account; a pull that failed is tried again, ever less often; a
-former file of the same place and key stays while its successor cannot be had.
+former file of the same place and key stays while its successor cannot be had; what was kept over a restart
+counts as pulled.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from zeroserve_ir.codes import Code
 
+from zeroserve_operator.artifacts.answers import Answers
 from zeroserve_operator.artifacts.faults import ArtifactError, bad_signature, cannot_pull
-from zeroserve_operator.artifacts.pulling import PullRequest, pull_plugin, read_credentials
+from zeroserve_operator.artifacts.pulling import Pulled, PullRequest, pull_plugin, read_credentials
+from zeroserve_operator.artifacts.references import Reference
 from zeroserve_operator.artifacts.registries import RegistryPolicy
 from zeroserve_operator.artifacts.signatures import read_public_key
 from zeroserve_operator.resources.objects import Kind, ObjectKey
@@ -36,7 +39,21 @@ DOCKER_CONFIG: Final = ".dockerconfigjson"
 FindSecret = Callable[[ObjectKey], Secret | None]
 Take = Callable[[ObjectKey, PluginFile | None], None]
 """Takes what became of a pull, by the key of its ZeroservePlugin; None: nothing is wanted any more."""
-Pull = Callable[[PullRequest, RegistryPolicy], bytes]
+Pull = Callable[[PullRequest, RegistryPolicy], Pulled]
+
+
+class Keeper(Protocol):
+    """What outlives the process: `ArtifactKeeper`."""
+
+    def note(self, key: ObjectKey, reference: Reference, answers: Answers) -> None:
+        """Take what was pulled for a plugin."""
+        ...
+
+    def recall(
+        self, key: ObjectKey, request: PullRequest, policy: RegistryPolicy
+    ) -> tuple[bytes, str] | None:
+        """Return the file kept for a plugin and its digest, which may be a former one's."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,7 @@ class ArtifactFollower:
         take: Take,
         *,
         pull: Pull = pull_plugin,
+        keeper: Keeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy
@@ -76,6 +94,7 @@ class ArtifactFollower:
         self._find_secret = find_secret
         self._take = take
         self._pull = pull
+        self._keeper = keeper
         self._clock = clock
         self._known: dict[ObjectKey, _Known] = {}
         self._changed = asyncio.Event()
@@ -117,9 +136,14 @@ class ArtifactFollower:
         content, digest = _keep(known, inputs)
         try:
             request = self._prepare(key, source)
-            async with self._slots:
-                content = await asyncio.to_thread(self._pull, request, self._policy)
-            digest = source.reference.digest
+            if not content:
+                content, digest = await self._recall(key, request)
+            if digest != source.reference.digest:
+                async with self._slots:
+                    pulled = await asyncio.to_thread(self._pull, request, self._policy)
+                content, digest = pulled.content, source.reference.digest
+                if self._keeper is not None:
+                    self._keeper.note(key, source.reference, pulled.answers)
         except ArtifactError as error:
             fault = error.diagnose(key.origin.at("spec.source.oci.reference"))
             logger.warning("%s: %s", key, error.message)
@@ -134,6 +158,12 @@ class ArtifactFollower:
             entry.due_s = self._clock() + entry.delay_s
         self._known[key] = entry
         self._take(key, file)
+
+    async def _recall(self, key: ObjectKey, request: PullRequest) -> tuple[bytes, str]:
+        found = None
+        if self._keeper is not None:
+            found = await asyncio.to_thread(self._keeper.recall, key, request, self._policy)
+        return found or (b"", "")
 
     def _digest_of(self, namespace: str, name: str) -> str:
         secret = self._find_secret(ObjectKey(Kind.SECRET, namespace, name)) if name else None

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from zeroserve_ir.plugins.modules import OBJECT_BYTES_MAX
 
+from zeroserve_operator.artifacts.answers import Answers, Noting, Source
 from zeroserve_operator.artifacts.faults import bad_signature, cannot_pull
 from zeroserve_operator.artifacts.references import Reference
 from zeroserve_operator.artifacts.registries import Credentials, Registry, RegistryPolicy, read_object
-from zeroserve_operator.artifacts.signatures import PublicKey, is_signed
+from zeroserve_operator.artifacts.signatures import PublicKey, is_bundle_signed, is_signed
 
 PLUGIN_TYPE: Final = "application/vnd.zeroserve.plugin.v1.elf"
 PAYLOAD_TYPE: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE: Final = "dev.cosignproject.cosign/signature"
 PAYLOAD_BYTES_MAX: Final = 64 << 10
+BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+BUNDLE_BYTES_MAX: Final = 256 << 10
+"""A bundle may carry proofs of a transparency log beside its signature."""
 SIGNATURES_MAX: Final = 16
 LAYERS_MAX: Final = 64
+Signature = Callable[[Iterable[PublicKey]], bool]
+"""Tells whether it is by one of the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +45,37 @@ class PullRequest:
     credentials: Credentials | None = None
 
 
-def pull_plugin(request: PullRequest, policy: RegistryPolicy) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A plugin's file, and the answers that it was proved by."""
+
+    content: bytes
+    answers: Answers = field(default_factory=dict)
+
+
+def pull_plugin(request: PullRequest, policy: RegistryPolicy) -> Pulled:
     """Return the file of an artefact; raises ArtifactError."""
+    source = Noting(Registry(policy, request.reference, request.credentials))
+    content = check_plugin(source, request, policy)
+    return Pulled(content, source.answers)
+
+
+def check_plugin(source: Source, request: PullRequest, policy: RegistryPolicy) -> bytes:
+    """Return the file of an artefact by its registry, or what stands for it; raises ArtifactError."""
     reference = request.reference
+    policy.find(reference)
     groups = [keys for keys in ([request.key] if request.key else [], list(policy.keys)) if keys]
-    registry = Registry(policy, reference, request.credentials)
     if not groups:
         cure = "set spec.source.oci.publicKey, or the chart's value plugins.publicKeys"
         raise bad_signature("there is no key to check its signature with", cure)
-    manifest = registry.read_manifest(reference.digest)
+    manifest = source.read_manifest(reference.digest)
     if manifest is None:
         raise cannot_pull(f"{reference} is not there")
-    signatures = list(_read_signatures(registry))
+    signatures = [*_read_signatures(source), *_read_bundles(source)]
+    if not signatures:
+        raise bad_signature(f"{reference} is not signed", f"cosign sign --key cosign.key {reference}")
     for keys in groups:
-        if not any(is_signed(payload, text, reference.digest, keys) for payload, text in signatures):
+        if not any(is_by(keys) for is_by in signatures):
             raise bad_signature(
                 f"no signature of {reference} is by {'this key' if len(keys) == 1 else 'one of these keys'}",
                 f"cosign sign --key cosign.key {reference}",
@@ -60,7 +84,7 @@ def pull_plugin(request: PullRequest, policy: RegistryPolicy) -> bytes:
     size = layer.get("size")
     if not isinstance(size, int) or not 0 < size <= OBJECT_BYTES_MAX:
         raise cannot_pull(f"the file must have 1 to {OBJECT_BYTES_MAX} bytes, not {size!r}")
-    return registry.read_blob(_digest_of(layer), size)
+    return source.read_blob(_digest_of(layer), size)
 
 
 def read_credentials(config: bytes, host: str) -> Credentials | None:
@@ -80,18 +104,33 @@ def read_credentials(config: bytes, host: str) -> Credentials | None:
     return Credentials(user, password)
 
 
-def _read_signatures(registry: Registry) -> Iterator[tuple[bytes, str]]:
-    """Yield payloads with their signatures, of the artefact that cosign keeps beside the signed one."""
-    content = registry.read_manifest(registry.reference.signature_tag)
+def _read_signatures(source: Source) -> Iterator[Signature]:
+    """Yield the signatures of the artefact that cosign keeps under a tag beside the signed one."""
+    reference = source.reference
+    content = source.read_manifest(reference.signature_tag)
     if content is None:
-        reference = registry.reference
-        raise bad_signature(f"{reference} is not signed", f"cosign sign --key cosign.key {reference}")
+        return
     found = (each for each in _layers(read_object(content, "signature")))
     for layer in [each for each in found if each.get("mediaType") == PAYLOAD_TYPE][:SIGNATURES_MAX]:
         annotations = layer.get("annotations")
         text = annotations.get(SIGNATURE) if isinstance(annotations, dict) else None
         if isinstance(text, str):
-            yield registry.read_blob(_digest_of(layer), PAYLOAD_BYTES_MAX), text
+            payload = source.read_blob(_digest_of(layer), PAYLOAD_BYTES_MAX)
+            yield partial(is_signed, payload, text, reference.digest)
+
+
+def _read_bundles(source: Source) -> Iterator[Signature]:
+    """Yield the signatures of the artefacts that refer to the signed one, as cosign 3 writes them."""
+    digest = source.reference.digest
+    content = source.read_referrers(digest, BUNDLE_TYPE)
+    found = read_object(content, "list of referrers").get("manifests") if content is not None else None
+    entries = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    for entry in [each for each in entries if each.get("artifactType") == BUNDLE_TYPE][:SIGNATURES_MAX]:
+        manifest = source.read_manifest(_digest_of(entry))
+        for layer in _layers(read_object(manifest, "signature")) if manifest is not None else ():
+            if layer.get("mediaType") == BUNDLE_TYPE:
+                bundle = source.read_blob(_digest_of(layer), BUNDLE_BYTES_MAX)
+                yield partial(is_bundle_signed, bundle, digest)
 
 
 def _find_layer(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 from urllib.parse import urlencode, urlsplit
 
+from zeroserve_operator.artifacts.answers import digest_of
 from zeroserve_operator.artifacts.faults import cannot_pull
 from zeroserve_operator.artifacts.pulling import PLUGIN_TYPE
 from zeroserve_operator.artifacts.references import AllowedRegistry, Reference
@@ -17,7 +18,6 @@ from zeroserve_operator.artifacts.registries import (
     Credentials,
     Registry,
     RegistryPolicy,
-    digest_of,
 )
 
 EMPTY = b"{}"

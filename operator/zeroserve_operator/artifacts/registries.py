@@ -8,7 +8,6 @@ credentials go to the registry and its token service only, never on by a redirec
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 import ssl
@@ -22,6 +21,7 @@ import certifi
 import urllib3
 import urllib3.exceptions
 
+from zeroserve_operator.artifacts.answers import check_digest
 from zeroserve_operator.artifacts.faults import ArtifactError, cannot_pull, not_allowed
 from zeroserve_operator.artifacts.references import AllowedRegistry, Reference
 from zeroserve_operator.artifacts.signatures import PublicKey
@@ -34,6 +34,7 @@ MANIFEST_BYTES_MAX: Final = 256 << 10
 TOKEN_BYTES_MAX: Final = 64 << 10
 REDIRECTS_MAX: Final = 3
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
 _CHALLENGE: Final = re.compile(r'([A-Za-z]+)="([^"\\]*)"')
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -117,6 +118,20 @@ class Registry:
         answer = self.ask("GET", f"blobs/{digest}", {}, size_max=size_max)
         _expect(answer, 200, f"blob {digest}")
         check_digest(answer.body, digest)
+        return answer.body
+
+    def read_referrers(self, digest: str, kind: str) -> bytes | None:
+        """Return the index of what refers to a manifest, or of the tag that stands for it (OCI Distribution
+        1.1, "Listing Referrers"); None where there is none."""
+        fields = {"Accept": INDEX_TYPE}
+        query = urlencode({"artifactType": kind})
+        answer = self.ask("GET", f"referrers/{digest}?{query}", fields, size_max=MANIFEST_BYTES_MAX)
+        if answer.status == 404:
+            tag = digest.replace(":", "-")
+            answer = self.ask("GET", f"manifests/{tag}", fields, size_max=MANIFEST_BYTES_MAX)
+        if answer.status == 404:
+            return None
+        _expect(answer, 200, f"referrers of {digest}")
         return answer.body
 
     def ask(
@@ -225,18 +240,6 @@ class Registry:
         cure = "name a Secret of type kubernetes.io/dockerconfigjson in spec.source.oci.pullSecretRef"
         which = "these credentials" if self._credentials else "a pull without credentials"
         return cannot_pull(f"{self._allowed.host} refuses {which}", cure)
-
-
-def digest_of(content: bytes) -> str:
-    """Return the digest that registries know content by."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def check_digest(content: bytes, digest: str) -> None:
-    """Raise ArtifactError where content is not what a digest says."""
-    found = digest_of(content)
-    if found != digest:
-        raise cannot_pull(f"the registry gave {found} for {digest}")
 
 
 def read_object(content: bytes, what: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Signatures of artefacts, as cosign writes them: ECDSA P-256 over a "simple signing" payload.
+"""Signatures of artefacts, as cosign writes them: ECDSA P-256 over a "simple signing" payload, or a bundle.
 
-In: public keys, payloads and signatures that a registry gave. Out: whether one of the keys signed a digest.
-The rule: a payload counts only where it names the digest at hand (sigstore/cosign, specs/SIGNATURE_SPEC.md).
+In: public keys, payloads, signatures and bundles that a registry gave. Out: whether one of the keys signed a
+digest. The rule: what was signed counts only where it names the digest at hand, and says that it signs it
+(sigstore/cosign, specs/SIGNATURE_SPEC.md; sigstore/protobuf-specs, Bundle; secure-systems-lab, DSSE).
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 PublicKey = ec.EllipticCurvePublicKey
 PAYLOAD_TYPE = "cosign container image signature"
+STATEMENT_TYPE = "application/vnd.in-toto+json"
+STATEMENT_VERSION = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://sigstore.dev/cosign/sign/v1"
+"""A signature; other predicates attest something else of what they name."""
+ENVELOPE_SIGNATURES_MAX = 16
 
 
 def read_public_key(pem: bytes) -> PublicKey:
@@ -35,6 +41,21 @@ def is_signed(payload: bytes, signature: str, digest: str, keys: Iterable[Public
     return _names_digest(payload, digest) and any(_verify(key, payload, signature) for key in keys)
 
 
+def is_bundle_signed(bundle: bytes, digest: str, keys: Iterable[PublicKey]) -> bool:
+    """Whether one of the keys signed the statement of a sigstore bundle (v0.3), and it names the digest."""
+    try:
+        envelope = json.loads(bundle)["dsseEnvelope"]
+        kind, statement = envelope["payloadType"], base64.b64decode(envelope["payload"], validate=True)
+        texts = [each["sig"] for each in envelope["signatures"][:ENVELOPE_SIGNATURES_MAX]]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
+    if kind != STATEMENT_TYPE or not _states_digest(statement, digest):
+        return False
+    signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(statement), statement)
+    known = list(keys)
+    return any(isinstance(text, str) and _verify(key, signed, text) for text in texts for key in known)
+
+
 def _verify(key: PublicKey, payload: bytes, signature: str) -> bool:
     try:
         key.verify(base64.b64decode(signature, validate=True), payload, ec.ECDSA(hashes.SHA256()))
@@ -51,3 +72,14 @@ def _names_digest(payload: bytes, digest: str) -> bool:
         )
     except (KeyError, TypeError, ValueError, RecursionError):
         return False
+
+
+def _states_digest(statement: bytes, digest: str) -> bool:
+    algorithm, _, hexadecimal = digest.partition(":")
+    try:
+        stated = json.loads(statement)
+        kinds = (stated["_type"], stated["predicateType"])
+        found = [subject["digest"][algorithm] for subject in stated["subject"]]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
+    return kinds == (STATEMENT_VERSION, PREDICATE_TYPE) and hexadecimal in found

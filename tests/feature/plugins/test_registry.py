@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from unit.operator.artifacts.signing import make_key, make_payload, sign
 from zeroserve_cli.plugins.building import compile_c, find_compiler
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_operator.artifacts.following import ArtifactFollower
+from zeroserve_operator.artifacts.keeping import ArtifactKeeper
 from zeroserve_operator.artifacts.pushing import push_plugin
 from zeroserve_operator.artifacts.references import read_allowed, read_reference
 from zeroserve_operator.artifacts.registries import Credentials, Registry, RegistryPolicy
@@ -31,12 +33,18 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 TEXT = "#include <zeroserve.h>\nZS_FUNCTION u64 pass(struct zs_context *context) { return ZS_CONTINUE; }\n"
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
+@contextmanager
+def running_registry(folder):
     """Run a registry that wants an account; its address."""
     port = free_port()
     address = f"127.0.0.1:{port}"
-    with started([REGISTRY, address, *ACCOUNT], tmp_path_factory.mktemp("registry"), port):
+    with started([REGISTRY, address, *ACCOUNT], folder, port):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    with running_registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
 
 
@@ -50,12 +58,18 @@ def docker_config(registry, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pushed(registry, docker_config, tmp_path_factory):
-    """Push a plugin by command; its reference by digest."""
+def file(tmp_path_factory):
+    """Compile a plugin."""
     folder = tmp_path_factory.mktemp("hello")
     (folder / "plugin.c").write_text(TEXT)
     (folder / "hello.o").write_bytes(compile_c([folder / "plugin.c"], find_compiler()))
-    done = push(folder / "hello.o", f"http://{registry}/team/hello:1", docker_config)
+    return folder / "hello.o"
+
+
+@pytest.fixture(scope="module")
+def pushed(registry, docker_config, file):
+    """Push a plugin by command; its reference by digest."""
+    done = push(file, f"http://{registry}/team/hello:1", docker_config)
     assert done.returncode == 0, done.stderr
     return read_reference(done.stdout.strip())
 
@@ -96,12 +110,12 @@ def attach_signature(registry, reference, key):
 
 
 def make_digest(content):
-    from zeroserve_operator.artifacts.registries import digest_of
+    from zeroserve_operator.artifacts.answers import digest_of
 
     return digest_of(content)
 
 
-def build(registry, reference, pem, *, allowed=True, account=ACCOUNT):
+def build(registry, reference, pem, *, allowed=True, account=ACCOUNT, keeper=None):
     """Apply a ZeroservePlugin and pull what it names: the functions served, and what is wrong."""
     store = Store(BuildSettings())
     key = ObjectKey(Kind.ZEROSERVE_PLUGIN, "shop", "hello")
@@ -118,7 +132,8 @@ def build(registry, reference, pem, *, allowed=True, account=ACCOUNT):
         store.apply(Change(ObjectKey(Kind.PLUGIN_FILE, plugin.namespace, plugin.name), file))
 
     policy = RegistryPolicy((read_allowed(f"http://{registry}/team"),) if allowed else ())
-    asyncio.run(ArtifactFollower(policy, store.artifacts_named, store.secret, take).follow())
+    follower = ArtifactFollower(policy, store.artifacts_named, store.secret, take, keeper=keeper)
+    asyncio.run(follower.follow())
     built = Builder(store.settings).build(store, NOW)
     served = [
         function.name
@@ -137,6 +152,38 @@ def test_a_pushed_and_signed_plugin_is_served(registry, pushed):
     assert build(registry, pushed, make_key()[1]) == ([], ["ZS0313"])
     assert build(registry, pushed, pem, allowed=False) == ([], ["ZS0314"])
     assert build(registry, pushed, pem, account=("ci", "wrong")) == ([], ["ZS0312"])
+
+
+def test_an_operator_that_starts_while_the_registry_is_down_serves_what_was_pulled_before(file, tmp_path):
+    secrets = Secrets()
+    key, pem = make_key()
+    with running_registry(tmp_path) as address:
+        place = read_reference(f"{address}/team/hello:1")
+        pushed = push_plugin(file.read_bytes(), place, "http", Credentials(*ACCOUNT))
+        attach_signature(address, pushed, key)
+        before = ArtifactKeeper(secrets, "system", "operator-artifact")
+        assert build(address, pushed, pem, keeper=before) == (["pass"], [])
+        before.write([ObjectKey(Kind.ZEROSERVE_PLUGIN, "shop", "hello")])
+    after = ArtifactKeeper(secrets, "system", "operator-artifact")
+    after.load()
+    assert build(address, pushed, pem, keeper=after) == (["pass"], [])
+    assert build(address, pushed, make_key()[1], keeper=after) == ([], ["ZS0312"])
+    assert build(address, pushed, pem) == ([], ["ZS0312"])
+
+
+class Secrets:
+    """An API server that keeps what is posted."""
+
+    def __init__(self):
+        self.items = []
+
+    def request(self, method, path, body=None):
+        assert (method, path) == ("POST", "/api/v1/namespaces/system/secrets")
+        self.items.append(body)
+        return {}
+
+    def list_items(self, path, *, field_selector=""):
+        yield from self.items
 
 
 def test_an_artefact_that_is_no_plugin_is_refused_by_the_loader(registry):

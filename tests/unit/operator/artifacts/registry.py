@@ -8,7 +8,7 @@ import threading
 
 from ports import free_port
 
-from .signing import make_payload, sign
+from .signing import make_bundle, make_payload, sign
 
 PLUGIN_TYPE = "application/vnd.zeroserve.plugin.v1.elf"
 PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -45,6 +45,26 @@ def make_pages(content, *keys, repository="team/hello", media_type=PLUGIN_TYPE):
     if signed:
         pages[f"{base}/manifests/{digest.replace(':', '-')}.sig"] = make_manifest(*signed)
     return pages, digest
+
+
+BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+
+def add_bundle(pages, digest, key, *, by_tag=False, repository="team/hello"):
+    """Add a signature as cosign 3 attaches it: an artefact that refers to the signed one."""
+    bundle = make_bundle(key, digest)
+    manifest = make_manifest(layer(bundle, BUNDLE_TYPE))
+    entry = {"digest": digest_of(manifest), "size": len(manifest), "artifactType": BUNDLE_TYPE}
+    other = {"digest": f"sha256:{'0' * 64}", "size": 1, "artifactType": "application/spdx+json"}
+    index = json.dumps({"schemaVersion": 2, "manifests": [other, entry]}).encode()
+    base = f"/v2/{repository}"
+    place = f"manifests/{digest.replace(':', '-')}" if by_tag else f"referrers/{digest}"
+    pages |= {
+        f"{base}/{place}": index,
+        f"{base}/manifests/{digest_of(manifest)}": manifest,
+        f"{base}/blobs/{digest_of(bundle)}": bundle,
+    }
+    return f"{base}/{place}"
 
 
 class Pages:

@@ -26,3 +26,29 @@ def make_payload(digest, kind="cosign container image signature"):
 def sign(key, payload):
     """Return a signature as the annotation holds it."""
     return base64.b64encode(key.sign(payload, ec.ECDSA(hashes.SHA256()))).decode()
+
+
+STATEMENT = {
+    "_type": "https://in-toto.io/Statement/v1",
+    "predicateType": "https://sigstore.dev/cosign/sign/v1",
+    "predicate": {},
+}
+
+
+def make_bundle(key, digest, *, kind="application/vnd.in-toto+json", **changes):
+    """Return a sigstore bundle (v0.3) with a signed statement about a digest, as cosign 3 writes it."""
+    algorithm, _, hexadecimal = digest.partition(":")
+    stated = STATEMENT | {"subject": [{"digest": {algorithm: hexadecimal}}]} | changes
+    statement = json.dumps(stated).encode()
+    signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(statement), statement)
+    envelope = {
+        "payload": base64.b64encode(statement).decode(),
+        "payloadType": kind,
+        "signatures": [{"sig": sign(key, signed)}],
+    }
+    bundle = {
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {"publicKey": {"hint": "aGludA=="}},
+        "dsseEnvelope": envelope,
+    }
+    return json.dumps(bundle).encode()

@@ -7,6 +7,7 @@ import pytest
 from zeroserve_ir.codes import Code
 from zeroserve_operator.artifacts.faults import ArtifactError
 from zeroserve_operator.artifacts.following import RETRY_S, RETRY_S_MAX, ArtifactFollower
+from zeroserve_operator.artifacts.pulling import Pulled
 from zeroserve_operator.artifacts.references import read_reference
 from zeroserve_operator.artifacts.registries import RegistryPolicy
 from zeroserve_operator.resources.objects import Kind, ObjectKey
@@ -51,7 +52,7 @@ class Rig:
         self.asked.append(request)
         if self.error:
             raise self.error
-        return request.reference.digest.encode()
+        return Pulled(request.reference.digest.encode())
 
     def follow(self, *sources):
         self.wanted = dict(zip([PLUGIN], sources, strict=False))

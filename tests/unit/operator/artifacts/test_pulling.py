@@ -11,7 +11,7 @@ from zeroserve_operator.artifacts.references import AllowedRegistry, Reference, 
 from zeroserve_operator.artifacts.registries import Credentials, RegistryPolicy
 from zeroserve_operator.artifacts.signatures import read_public_key
 
-from .registry import digest_of, layer, make_manifest, make_pages, serve_pages
+from .registry import add_bundle, digest_of, layer, make_manifest, make_pages, serve_pages
 from .signing import make_key
 
 FILE = b"\x7fELF of some plugin"
@@ -23,7 +23,8 @@ PUBLIC, OTHER_PUBLIC = (read_public_key(pem.encode()) for pem in (PEM, OTHER_PEM
 def pull(server, digest, *, key=PUBLIC, keys=(), allowed=None, credentials=None, others=()):
     registries = (AllowedRegistry(server.host, scheme="http") if allowed is None else read_allowed(allowed),)
     policy = RegistryPolicy((*registries, *others), keys=tuple(keys))
-    return pull_plugin(PullRequest(Reference(server.host, "team/hello", digest), key, credentials), policy)
+    request = PullRequest(Reference(server.host, "team/hello", digest), key, credentials)
+    return pull_plugin(request, policy).content
 
 
 def refusal(*arguments, **options):
@@ -60,6 +61,32 @@ def test_the_file_is_not_asked_for_before_its_signature_was_checked():
         code, message = refusal(server, digest)
         assert (code, "by this key" in message) == ("ZS0313", True)
         assert not [path for path, _ in server.asked if digest_of(FILE) in path]
+
+
+@pytest.mark.parametrize("by_tag", [False, True], ids=["by referrers", "by the tag that stands for them"])
+def test_a_bundle_that_refers_to_the_artefact_is_a_signature(by_tag):
+    pages, digest = make_pages(FILE)
+    add_bundle(pages, digest, KEY, by_tag=by_tag)
+    with serve_pages(pages) as server:
+        assert pull(server, digest) == FILE
+        assert refusal(server, digest, key=OTHER_PUBLIC)[0] == "ZS0313"
+
+
+def test_a_tag_and_a_bundle_may_be_of_different_keys():
+    pages, digest = make_pages(FILE, KEY)
+    add_bundle(pages, digest, OTHER)
+    with serve_pages(pages) as server:
+        assert pull(server, digest, keys=[OTHER_PUBLIC]) == FILE
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"manifests":7}', b'{"manifests":[7,{"artifactType":[]}]}', b"[" * 9999]
+)
+def test_a_list_of_referrers_that_makes_no_sense_is_no_signature(content):
+    pages, digest = make_pages(FILE)
+    pages[add_bundle(pages, digest, KEY)] = content
+    with serve_pages(pages) as server:
+        assert refusal(server, digest)[0] in {"ZS0312", "ZS0313"}
 
 
 def test_without_a_signature_nothing_is_pulled():

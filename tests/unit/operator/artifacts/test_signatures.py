@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroserve_operator.artifacts.signatures import is_signed, read_public_key
+from zeroserve_operator.artifacts.signatures import is_bundle_signed, is_signed, read_public_key
 
-from .signing import make_key, make_payload, sign
+from .signing import make_bundle, make_key, make_payload, sign
 
 DIGEST = "sha256:" + "12" * 32
 KEY, PEM = make_key()
@@ -49,6 +49,51 @@ def test_without_keys_nothing_is_signed():
 @given(st.binary(max_size=200), st.text(max_size=100))
 def test_any_bytes_are_no_signature(payload, signature):
     assert not is_signed(payload, signature, DIGEST, [PUBLIC])
+
+
+def test_a_bundle_that_a_key_signed_counts():
+    assert is_bundle_signed(make_bundle(KEY, DIGEST), DIGEST, [read_public_key(OTHER_PEM.encode()), PUBLIC])
+
+
+def change_envelope(**changes):
+    bundle = json.loads(make_bundle(KEY, DIGEST))
+    bundle["dsseEnvelope"] |= changes
+    return json.dumps(bundle).encode()
+
+
+BUNDLES = {
+    "other key": make_bundle(OTHER, DIGEST),
+    "other digest": make_bundle(KEY, "sha256:" + "13" * 32),
+    "other algorithm": make_bundle(KEY, "sha512:" + "12" * 32),
+    "no subject": make_bundle(KEY, DIGEST, subject=[]),
+    "a subject that is none": make_bundle(KEY, DIGEST, subject=["x"]),
+    "another predicate": make_bundle(KEY, DIGEST, predicateType="https://slsa.dev/provenance/v1"),
+    "another statement": make_bundle(KEY, DIGEST, _type="https://in-toto.io/Statement/v0.1"),
+    "another payload": make_bundle(KEY, DIGEST, kind="application/json"),
+    "a type that was not signed": change_envelope(payloadType="application/vnd.in-toto+jsom"),
+    "no signature": change_envelope(signatures=[]),
+    "a signature that is no text": change_envelope(signatures=[{"sig": 7}]),
+    "a signature beyond the limit": change_envelope(
+        signatures=[{"sig": "AA=="}] * 16 + json.loads(make_bundle(KEY, DIGEST))["dsseEnvelope"]["signatures"]
+    ),
+    "a payload of another bundle": change_envelope(
+        payload=json.loads(make_bundle(OTHER, DIGEST, predicate={"x": 1}))["dsseEnvelope"]["payload"]
+    ),
+    "a payload that is no base64": change_envelope(payload="%"),
+    "depth": b"[" * 100_000,
+    "a list": b"[]",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_any_other_bundle_does_not(name):
+    assert not is_bundle_signed(BUNDLES[name], DIGEST, [PUBLIC])
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_no_bundle(content):
+    assert not is_bundle_signed(content, DIGEST, [PUBLIC])
 
 
 def pem_of(key):
