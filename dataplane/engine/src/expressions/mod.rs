@@ -4,7 +4,7 @@
 //! out what does not matter. Every visit is a step and long values cost more: past STEPS_MAX there is no value.
 
 mod functions;
-mod times;
+pub(crate) mod times;
 mod values;
 
 use crate::exchange::texts::Placeholder;

@@ -45,6 +45,11 @@ pub fn path(text: &str) -> String {
     escape(text, false, |byte| byte.is_ascii_alphanumeric() || b"-_.~$&+=:@".contains(&byte))
 }
 
+/// The path of Go's URL.String.
+pub fn path_of_url(text: &str) -> String {
+    escape(text, false, |byte| byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte))
+}
+
 fn escape(text: &str, plus: bool, is_safe: fn(u8) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for &byte in text.as_bytes() {

@@ -19,9 +19,14 @@ mod objects;
 mod parsing;
 mod site;
 mod sprig;
+mod sprig_dates;
+mod sprig_numbers;
+mod sprig_structures;
+mod sprig_texts;
 #[cfg(test)]
 mod tests;
 pub(crate) mod times;
+mod urls;
 mod values;
 
 use crate::exchange::texts::Text;

@@ -4,20 +4,66 @@
 
 use super::arguments::{dict, float, get, int, list, text, time};
 use super::evaluating::Evaluation;
-use super::formatting::print;
 use super::values::Value;
-use super::{Failure, documents, escaping, times};
+use super::{Failure, escaping, sprig_dates, sprig_numbers, sprig_structures, sprig_texts};
 use crate::limits::TEMPLATE_ITEMS_MAX;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
 
-type Outcome = Result<Value, Failure>;
-type Function = fn(&mut Evaluation, &[Value]) -> Outcome;
+pub type Outcome = Result<Value, Failure>;
+pub type Function = fn(&mut Evaluation, &[Value]) -> Outcome;
+/// Functions by name, in order.
+pub type Table = &'static [(&'static str, Function)];
 
-/// By name, in order.
-const FUNCTIONS: &[(&str, Function)] = &[
+/// Names that do what another one does, in order: Sprig's `must…` fail where the others panic, and both end the page.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("dateInZone", "date_in_zone"),
+    ("dateModify", "date_modify"),
+    ("mustAppend", "append"),
+    ("mustChunk", "chunk"),
+    ("mustCompact", "compact"),
+    ("mustDeepCopy", "deepCopy"),
+    ("mustFirst", "first"),
+    ("mustHas", "has"),
+    ("mustInitial", "initial"),
+    ("mustLast", "last"),
+    ("mustMerge", "merge"),
+    ("mustMergeOverwrite", "mergeOverwrite"),
+    ("mustPrepend", "prepend"),
+    ("mustPush", "append"),
+    ("mustRegexFind", "regexFind"),
+    ("mustRegexFindAll", "regexFindAll"),
+    ("mustRegexReplaceAll", "regexReplaceAll"),
+    ("mustRegexReplaceAllLiteral", "regexReplaceAllLiteral"),
+    ("mustRegexSplit", "regexSplit"),
+    ("mustRest", "rest"),
+    ("mustReverse", "reverse"),
+    ("mustSlice", "slice"),
+    ("mustToJson", "toJson"),
+    ("mustToPrettyJson", "toPrettyJson"),
+    ("mustToRawJson", "toRawJson"),
+    ("mustUniq", "uniq"),
+    ("mustWithout", "without"),
+    ("must_date_modify", "mustDateModify"),
+    ("osBase", "base"),
+    ("osClean", "clean"),
+    ("osDir", "dir"),
+    ("osExt", "ext"),
+    ("osIsAbs", "isAbs"),
+    ("push", "append"),
+    ("trimall", "trimAll"),
+    ("tuple", "list"),
+    ("typeIsLike", "typeIs"),
+];
+
+const TABLES: [Table; 5] = [
+    FUNCTIONS,
+    sprig_dates::FUNCTIONS,
+    sprig_numbers::FUNCTIONS,
+    sprig_structures::FUNCTIONS,
+    sprig_texts::FUNCTIONS,
+];
+
+const FUNCTIONS: Table = &[
     ("abbrev", |_, a| {
         let (width, text) = (int(a, 0)?, text(a, 1)?);
         let width = usize::try_from(width).unwrap_or(0);
@@ -29,11 +75,6 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("any", |_, a| Ok(Value::Bool(a.iter().any(Value::is_true)))),
     ("append", |_, a| Ok(Value::list(list(a, 0)?.into_iter().chain([get(a, 1)?.clone()])))),
     ("atoi", |_, a| Ok(Value::Int(text(a, 0)?.parse().unwrap_or(0)))),
-    ("b64dec", |_, a| {
-        let decoded = STANDARD.decode(text(a, 0)?);
-        Ok(decoded.map_or_else(|error| error.to_string().into(), |bytes| bytes[..].into()))
-    }),
-    ("b64enc", |_, a| Ok(STANDARD.encode(text(a, 0)?).into())),
     ("base", |_, a| {
         let text = text(a, 0)?;
         let trimmed = text.trim_end_matches('/');
@@ -61,7 +102,6 @@ const FUNCTIONS: &[(&str, Function)] = &[
         Ok(Value::list(lists.into_iter().flatten()))
     }),
     ("contains", |_, a| Ok(Value::Bool(text(a, 1)?.contains(&text(a, 0)?)))),
-    ("date", |_, a| Ok(times::format(time(a, 1)?, &text(a, 0)?).into())),
     ("default", |_, a| Ok(a.get(1).filter(|value| value.is_true()).unwrap_or(get(a, 0)?).clone())),
     ("dict", |_, a| {
         let pairs = a.chunks(2).map(|pair| (pair[0].text(), pair.get(1).cloned().unwrap_or("".into())));
@@ -89,7 +129,6 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("first", |_, a| Ok(list(a, 0)?.first().cloned().unwrap_or(Value::Nil))),
     ("float64", |_, a| Ok(Value::Float(float(a, 0)?))),
     ("floor", |_, a| Ok(Value::Float(float(a, 0)?.floor()))),
-    ("fromJson", |_, a| Ok(documents::read_json(&text(a, 0)?).unwrap_or(Value::Nil))),
     ("get", |_, a| Ok(dict(a, 0)?.borrow().get(&text(a, 1)?).cloned().unwrap_or("".into()))),
     ("has", |_, a| {
         let wanted = get(a, 0)?;
@@ -98,7 +137,6 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("hasKey", |_, a| Ok(Value::Bool(dict(a, 0)?.borrow().contains_key(&text(a, 1)?)))),
     ("hasPrefix", |_, a| Ok(Value::Bool(text(a, 1)?.starts_with(&text(a, 0)?)))),
     ("hasSuffix", |_, a| Ok(Value::Bool(text(a, 1)?.ends_with(&text(a, 0)?)))),
-    ("htmlDate", |_, a| Ok(times::format(time(a, 0)?, "2006-01-02").into())),
     ("indent", |e, a| indent(e, a, "")),
     ("initial", |_, a| {
         let mut values = list(a, 0)?;
@@ -131,17 +169,6 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("list", |_, a| Ok(Value::list(a.iter().cloned()))),
     ("lower", |_, a| Ok(text(a, 0)?.to_lowercase().into())),
     ("max", |_, a| fold(a, i64::MIN, i64::max)),
-    ("merge", |_, a| {
-        let target = dict(a, 0)?;
-        for index in 1..a.len() {
-            let from: Vec<(String, Value)> =
-                dict(a, index)?.borrow().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-            for (key, value) in from {
-                target.borrow_mut().entry(key).or_insert(value);
-            }
-        }
-        Ok(Value::Dict(target))
-    }),
     ("min", |_, a| fold(a, i64::MAX, i64::min)),
     ("mod", |_, a| match int(a, 1)? {
         0 => Failure::new("division by zero"),
@@ -161,16 +188,6 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("plural", |_, a| Ok(if int(a, 2)? == 1 { text(a, 0)? } else { text(a, 1)? }.into())),
     ("prepend", |_, a| Ok(Value::list([get(a, 1)?.clone()].into_iter().chain(list(a, 0)?)))),
     ("quote", |_, a| Ok(quoted(a, escaping::quote).into())),
-    ("regexFind", |_, a| {
-        let (pattern, text) = (pattern(a)?, text(a, 1)?);
-        Ok(pattern.find(&text).map_or("", |found| found.as_str()).into())
-    }),
-    ("regexMatch", |_, a| Ok(Value::Bool(pattern(a)?.is_match(&text(a, 1)?)))),
-    ("regexReplaceAll", |e, a| {
-        let (pattern, text, with) = (pattern(a)?, text(a, 1)?, text(a, 2)?);
-        e.spend_bytes((text.len() + 1).saturating_mul(with.len() + 1))?;
-        Ok(pattern.replace_all(&text, with.as_str()).as_ref().into())
-    }),
     ("repeat", |e, a| {
         let (count, text) = (usize::try_from(int(a, 0)?).unwrap_or(0), text(a, 1)?);
         e.spend_bytes(text.len().saturating_mul(count))?;
@@ -204,8 +221,6 @@ const FUNCTIONS: &[(&str, Function)] = &[
         target.borrow_mut().insert(text(a, 1)?, get(a, 2)?.clone());
         Ok(Value::Dict(target))
     }),
-    ("sha1sum", |_, a| Ok(hex(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &text(a, 0)?))),
-    ("sha256sum", |_, a| Ok(hex(&aws_lc_rs::digest::SHA256, &text(a, 0)?))),
     ("slice", |_, a| {
         let values = list(a, 0)?;
         let end = if a.len() > 2 { int(a, 2)? } else { values.len() as i64 };
@@ -251,11 +266,6 @@ const FUNCTIONS: &[(&str, Function)] = &[
             shown
         };
         Ok(text(a, 0)?.chars().map(cased).collect::<String>().into())
-    }),
-    ("toJson", |_, a| Ok(to_json(get(a, 0)?, 0)?.to_string().into())),
-    ("toPrettyJson", |_, a| {
-        let shown = serde_json::to_string_pretty(&to_json(get(a, 0)?, 0)?);
-        shown.map_or_else(|error| Failure::new(error.to_string()), |text| Ok(text.into()))
     }),
     ("toString", |_, a| Ok(get(a, 0)?.text().into())),
     ("toStrings", |_, a| {
@@ -320,7 +330,11 @@ pub fn knows(name: &str) -> bool {
 }
 
 fn find(name: &str) -> Option<Function> {
-    FUNCTIONS.binary_search_by_key(&name, |(known, _)| known).ok().map(|index| FUNCTIONS[index].1)
+    let other = OTHER_NAMES.binary_search_by_key(&name, |(known, _)| known);
+    let name = other.map_or(name, |index| OTHER_NAMES[index].1);
+    TABLES.iter().find_map(|table| {
+        table.binary_search_by_key(&name, |(known, _)| known).ok().map(|index| table[index].1)
+    })
 }
 
 pub fn call(evaluation: &mut Evaluation, name: &str, arguments: &[Value]) -> Outcome {
@@ -394,14 +408,6 @@ fn choose(arguments: &[Value], keeps: bool) -> Outcome {
     Ok(Value::dict(entries))
 }
 
-fn pattern(arguments: &[Value]) -> Result<Regex, Failure> {
-    const PATTERN_BYTES_MAX: usize = 1 << 20;
-    let built = RegexBuilder::new(&crate::patterns::translate(&text(arguments, 0)?))
-        .size_limit(PATTERN_BYTES_MAX)
-        .build();
-    built.map_err(|error| Failure::at(0, error.to_string()))
-}
-
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Nil => "invalid",
@@ -411,33 +417,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Object(_) => "ptr",
         other => other.kind(),
     }
-}
-
-fn hex(algorithm: &'static aws_lc_rs::digest::Algorithm, text: &str) -> Value {
-    let digest = aws_lc_rs::digest::digest(algorithm, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
-}
-
-fn to_json(value: &Value, depth: usize) -> Result<serde_json::Value, Failure> {
-    const DEPTH_MAX: usize = 64;
-    if depth > DEPTH_MAX {
-        return Failure::new("a value holds itself");
-    }
-    Ok(match value {
-        Value::Nil => serde_json::Value::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::Int(number) => (*number).into(),
-        Value::Float(number) => (*number).into(),
-        Value::List(values) => {
-            values.iter().map(|value| to_json(value, depth + 1)).collect::<Result<Vec<_>, _>>()?.into()
-        }
-        Value::Dict(entries) => {
-            let entries = entries.borrow();
-            let shown = entries.iter().map(|(key, value)| Ok((key.clone(), to_json(value, depth + 1)?)));
-            serde_json::Value::Object(shown.collect::<Result<_, Failure>>()?)
-        }
-        other => print(std::slice::from_ref(other)).into(),
-    })
 }
 
 /// Words of an identifier, lower case.
@@ -467,8 +446,16 @@ fn capital(word: &str) -> String {
 
 #[cfg(test)]
 mod table {
+    use super::*;
+
     #[test]
-    fn the_table_is_sorted() {
-        assert!(super::FUNCTIONS.is_sorted_by_key(|(name, _)| *name));
+    fn tables_are_sorted_and_other_names_lead_to_functions() {
+        for table in TABLES {
+            assert!(table.is_sorted_by_key(|(name, _)| *name));
+        }
+        assert!(OTHER_NAMES.is_sorted());
+        for (name, meant) in OTHER_NAMES {
+            assert!(find(name).is_some() && find(meant).is_some(), "{name}");
+        }
     }
 }

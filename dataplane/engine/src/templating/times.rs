@@ -13,8 +13,14 @@ fn next_element(layout: &str) -> Option<&'static str> {
     ELEMENTS.into_iter().find(|element| layout.starts_with(element))
 }
 
-/// Seconds since 1970, by a layout.
+/// Seconds since 1970, by a layout, in UTC.
 pub fn format(seconds: i64, layout: &str) -> String {
+    format_at(seconds, layout, 0, "UTC")
+}
+
+/// Seconds since 1970, by a layout, where clocks are `offset_s` ahead of UTC.
+pub fn format_at(seconds: i64, layout: &str, offset_s: i64, zone: &str) -> String {
+    let seconds = seconds.saturating_add(offset_s);
     let days = seconds.div_euclid(DAY_S);
     let (year, month, day) = civil_from_days(days);
     let second = seconds.rem_euclid(DAY_S);
@@ -33,7 +39,7 @@ pub fn format(seconds: i64, layout: &str) -> String {
             "Jan" => short(month_name(month)).to_owned(),
             "Monday" => weekday_name(days).to_owned(),
             "Mon" => short(weekday_name(days)).to_owned(),
-            "MST" => "UTC".to_owned(),
+            "MST" => zone.to_owned(),
             "2006" => format!("{year:04}"),
             "06" => format!("{:02}", year.rem_euclid(100)),
             "01" => format!("{month:02}"),
@@ -51,15 +57,20 @@ pub fn format(seconds: i64, layout: &str) -> String {
             "5" => second.to_string(),
             "PM" => if hour < 12 { "AM" } else { "PM" }.to_owned(),
             "pm" => if hour < 12 { "am" } else { "pm" }.to_owned(),
-            "-07:00" => "+00:00".to_owned(),
-            "-0700" => "+0000".to_owned(),
-            "-07" => "+00".to_owned(),
-            "Z07:00" | "Z0700" => "Z".to_owned(),
+            "Z07:00" | "Z0700" if offset_s == 0 => "Z".to_owned(),
+            "-07:00" | "Z07:00" => show_offset(offset_s, ":"),
+            "-0700" | "Z0700" => show_offset(offset_s, ""),
+            "-07" => show_offset(offset_s, "")[..3].to_owned(),
             ".000" => ".000".to_owned(),
             _ => String::new(),
         });
     }
     out
+}
+
+fn show_offset(offset_s: i64, between: &str) -> String {
+    let (sign, minutes) = (if offset_s < 0 { '-' } else { '+' }, offset_s.abs() / 60);
+    format!("{sign}{:02}{between}{:02}", minutes / 60, minutes % 60)
 }
 
 /// Reads a time by a layout; None where it does not fit.
