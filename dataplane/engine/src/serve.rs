@@ -71,8 +71,13 @@ pub struct Options {
     pub token_socket: Option<PathBuf>,
 }
 
+/// The kernel keeps the first 15 characters.
+pub const PROCESS_NAME: &str = "zeroserve-engine";
+
 /// Runs the engine until it is drained, or the supervisor is gone.
 pub fn run(options: Options) -> io::Result<()> {
+    // It may have been started as /proc/self/exe: what lists processes shall show it by its name.
+    let _ = std::fs::write("/proc/self/comm", PROCESS_NAME);
     if options.files
         && let Err(error) = landlock::refuse_writing()
     {

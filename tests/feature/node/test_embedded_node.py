@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import urllib.request
+from pathlib import Path
 
 import pytest
 from ports import free_port
@@ -146,6 +147,15 @@ def test_a_taken_port_is_told_and_the_other_listeners_serve(settings, port):
                 assert await get(port) == (200, "ok")
 
     run(scenario())
+
+
+def test_engines_bear_their_name_in_lists_of_processes(settings, port):
+    async def scenario():
+        async with EmbeddedNode(settings) as node:
+            await node.apply(answer(port, "hello"))
+            return Path(f"/proc/{node.node.state.engine.pid}/comm").read_text().strip()
+
+    assert asyncio.run(scenario()) == "zeroserve-engin"
 
 
 def test_a_killed_engine_is_replaced_with_what_it_served(settings, port):

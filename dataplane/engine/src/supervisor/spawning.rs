@@ -2,6 +2,7 @@
 
 use super::Options;
 use crate::metrics::Lot;
+use crate::serve::PROCESS_NAME;
 use crate::tls::tickets::{Key, make_key};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -25,7 +26,7 @@ pub fn spawn(
     let mut command = Command::new(path);
     command
         // It may be started as /proc/self/exe: processes are looked for by their name.
-        .arg0("zeroserve-engine")
+        .arg0(PROCESS_NAME)
         .arg("serve")
         .arg(format!("--workers={}", lot.workers))
         .arg(format!("--lot={}", lot.index))
