@@ -1,5 +1,5 @@
 """The bench commands, `python -m bench`: compare, changes, ingresses, hosts, calls, shapes, neighbours,
-cluster, hitless, soak, setup.
+cluster, hitless, soak, idle, setup.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -17,7 +17,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import calling, changing, clustering, filling, hitless, hosting, neighbours, shaping, soaking
+from bench import (
+    calling,
+    changing,
+    clustering,
+    filling,
+    hitless,
+    hosting,
+    idling,
+    neighbours,
+    shaping,
+    soaking,
+)
 from bench.comparing import Comparison, Plan
 from bench.guarding import GuardError, exclusive, require_free_port
 from bench.installing import SetupError, cache_directory, install, make_certificate
@@ -44,6 +55,7 @@ examples:
   make bench BENCH=neighbours                  a host's latency while others call hostile plugins
   make bench BENCH="hitless --upgrades 100 --kills 100"
   make bench BENCH="soak --hours 24"           mixed traffic, changes and upgrades; what grows
+  make bench BENCH=idle                        memory of 10,000 idle TLS connections of each protocol
   make bench BENCH=cluster                     changes among 1,000 Ingresses on a real cluster
 """
 
@@ -132,9 +144,18 @@ def build_parser() -> argparse.ArgumentParser:
     soaking.add_arguments(soak)
     soak.set_defaults(run=run_soak)
 
+    _add_last(commands, common)
+    return parser
+
+
+def _add_last(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    idle = commands.add_parser("idle", parents=[common], help="memory of idle TLS connections")
+    idling.add_arguments(idle)
+    idle.set_defaults(run=run_idle)
     setup = commands.add_parser("setup", parents=[common], help="fetch and build what the others need")
     setup.set_defaults(run=run_setup)
-    return parser
 
 
 def say(line: str) -> None:
@@ -243,6 +264,12 @@ def run_soak(options: argparse.Namespace) -> int:
     """`soak`: the report on stdout; 1 when anything was lost, or grows."""
     cache = cache_directory()
     return soaking.run(options, cache, make_certificate(cache / "certificate"), say)
+
+
+def run_idle(options: argparse.Namespace) -> int:
+    """`idle`: the report on stdout; 1 when a connection takes more than is promised."""
+    cache = cache_directory()
+    return idling.run(options, cache, make_certificate(cache / "certificate"), say)
 
 
 def run_cluster(options: argparse.Namespace) -> int:

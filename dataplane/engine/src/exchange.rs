@@ -191,6 +191,7 @@ pub mod paths;
 pub mod queries;
 mod randomness;
 mod reading;
+mod resting;
 pub mod rewriting;
 pub mod statuses;
 pub mod surroundings;

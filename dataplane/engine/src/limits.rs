@@ -36,6 +36,8 @@ pub const PENDING_OUTPUT_BYTES_LOW: usize = 64 << 10;
 /// Output buffers kept for reuse; larger ones are returned to the allocator.
 pub const POOLED_BUFFER_BYTES_MAX: usize = 128 << 10;
 pub const POOLED_BUFFERS_MAX: usize = 256;
+/// What an exchange's buffers may have grown to and still be kept for the next one: twice a browser's head.
+pub const POOLED_EXCHANGE_BYTES_MAX: usize = 16 << 10;
 
 /// One read of a file: several TLS records, and short enough (some 10 us) that other connections do not wait.
 pub const FILE_READ_BYTES: usize = 64 << 10;
@@ -108,7 +110,7 @@ pub const PROGRESS_WINDOW_MS: u64 = 15_000;
 pub const PROGRESS_BYTES_MIN: u64 = 4 << 10;
 /// Lingering close: how long and how much is read and dropped, so that a reset does not destroy our answer.
 pub const LINGER_TIMEOUT_MS: u64 = 2_000;
-pub const LINGER_BYTES_MAX: u64 = 1 << 20;
+pub const LINGER_BYTES_MAX: u32 = 1 << 20;
 /// Whatever a listener's own timeouts say: a connection that nobody watches over would stay for ever.
 pub const LISTENER_TIMEOUT_MS_MAX: u64 = 3_600_000;
 /// Tunnels (after 101) without a byte either way: WebSocket pings come far more often.

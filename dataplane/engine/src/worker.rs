@@ -202,8 +202,8 @@ impl Worker {
     }
 
     pub fn give_exchange(&mut self, mut exchange: Box<Exchange>) {
-        exchange.places.clear();
-        if self.exchanges.len() < POOLED_BUFFERS_MAX {
+        exchange.rest();
+        if self.exchanges.len() < POOLED_BUFFERS_MAX && exchange.is_ordinary() {
             self.exchanges.push(exchange);
         }
     }

@@ -53,7 +53,10 @@ https://:{port} {{
 
 
 class Backend:
-    """HTTP/1.1: echoes a body, answers /size/N with N bytes, echoes after a switch; counts requests."""
+    """HTTP/1.1: echoes a body, and bytes after a switch; counts requests.
+
+    /size/N is answered with N bytes, /hints after a 103.
+    """
 
     def __init__(self) -> None:
         self.requests = 0
@@ -92,6 +95,8 @@ class Backend:
                     return
                 body = self._read_body(reader, fields)
                 path = line.split(b" ")[1]
+                if path == b"/hints":
+                    connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style>\r\n\r\n")
                 if path.startswith(b"/size/"):
                     body = b"x" * int(path[6:])
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)

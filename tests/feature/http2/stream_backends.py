@@ -1,7 +1,9 @@
 """A backend that speaks HTTP/2 frame by frame and counts what shares a connection.
 
 The path says what it does: `/ok` answers, `/held` answers once `release` is set, `/silent` never does,
-`/early` answers before the body came, `/big` answers with BIG_BYTES, `/reset` resets. On its first connection
+`/early` answers before the body came, `/big` answers with BIG_BYTES, `/reset` resets, `/hints` answers after
+HINTS_BEFORE interim heads and a 100, `/many` after more of them than anybody sends, `/echo` takes a WebSocket
+(RFC 8441) where the backend says so. On its first connection
 `/refuse` refuses the stream, `/goaway` takes no stream from this one on, `/cut` ends the connection.
 """
 
@@ -27,9 +29,15 @@ from framing import (
 BIG_BYTES = 1 << 20
 WINDOW_BYTES = 65_535
 OK = b"\x88"
+CONTINUE = b"\x08\x03100"
+HINTS = b"\x08\x03103\x00\x04link\x08</style>"
+HINTS_BEFORE, HINTS_TOO_MANY = 2, 20
 REFUSED_STREAM, CANCEL = 7, 8
-ACTIONS = ("/ok", "/held", "/silent", "/reset", "/refuse", "/goaway", "/early", "/cut", "/big")
-MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
+ACTIONS = (
+    *("/hints", "/many", "/echo", "/ok", "/held", "/silent", "/reset"),
+    *("/refuse", "/goaway", "/early", "/cut", "/big"),
+)
+MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, ENABLE_CONNECT_PROTOCOL = 3, 4, 8
 
 
 class Connection:
@@ -45,13 +53,17 @@ class Connection:
         self.windows: dict[int, int] = {0: WINDOW_BYTES}
         self.initial = WINDOW_BYTES
         self.left: dict[int, int] = {}
+        self.sockets: dict[int, bytes] = {}
         self.lock = threading.RLock()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def run(self) -> None:
         with contextlib.suppress(OSError), self.socket, self.socket.makefile("rb") as reader:
-            self.send(frame(SETTINGS, 0, 0, struct.pack(">HI", MAX_CONCURRENT_STREAMS, self.backend.streams)))
+            settings = struct.pack(">HI", MAX_CONCURRENT_STREAMS, self.backend.streams)
+            if self.backend.websockets:
+                settings += struct.pack(">HI", ENABLE_CONNECT_PROTOCOL, 1)
+            self.send(frame(SETTINGS, 0, 0, settings))
             assert reader.read(len(PREFACE)) == PREFACE
             while len(head := reader.read(9)) == 9:
                 kind, flags, stream = struct.unpack(">BBI", head[3:])
@@ -73,6 +85,12 @@ class Connection:
         elif kind == DATA and payload:
             grant = struct.pack(">I", len(payload))
             self.send(frame(WINDOW_UPDATE, 0, 0, grant), frame(WINDOW_UPDATE, 0, stream, grant))
+            if stream in self.sockets:
+                self.send(frame(DATA, flags & END_STREAM, stream, payload))
+        elif kind == DATA and stream in self.sockets:
+            self.send(frame(DATA, END_STREAM, stream))
+            self.close(stream)
+            self.backend.note()
         elif kind == RST_STREAM:
             self.resets[stream] = int.from_bytes(payload)
             self.close(stream)
@@ -103,6 +121,13 @@ class Connection:
             self.send(frame(HEADERS, END_HEADERS, stream, OK))
             self.left[stream] = BIG_BYTES
             self.pump(stream)
+        elif action in ("/hints", "/many"):
+            count = HINTS_BEFORE if action == "/hints" else HINTS_TOO_MANY
+            self.send(*(frame(HEADERS, END_HEADERS, stream, head) for head in [HINTS] * count + [CONTINUE]))
+            self.answer(stream)
+        elif action == "/echo":
+            self.sockets[stream] = block
+            self.send(frame(HEADERS, END_HEADERS, stream, OK))
         elif action != "/silent":
             self.answer(stream)
         self.backend.note()
@@ -142,10 +167,13 @@ class Connection:
 
 
 class StreamBackend:
-    """The listener. `streams` is what its SETTINGS allow at once."""
+    """The listener. `streams`: what its SETTINGS allow at once; `websockets`: they take extended CONNECT.
 
-    def __init__(self, streams: int, context: ssl.SSLContext | None = None) -> None:
-        self.streams, self.context = streams, context
+    Where TLS agrees on HTTP/1.1, every connection is a WebSocket's.
+    """
+
+    def __init__(self, streams: int, context: ssl.SSLContext | None = None, websockets: bool = False) -> None:
+        self.streams, self.context, self.websockets = streams, context, websockets
         self.release = threading.Event()
         self.changed = threading.Condition()
         self.connections: list[Connection] = []
@@ -161,6 +189,9 @@ class StreamBackend:
                 plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self.context is not None:
                     plain = self.context.wrap_socket(plain, server_side=True)
+                    if plain.selected_alpn_protocol() == "http/1.1":
+                        threading.Thread(target=switch, args=(plain,), daemon=True).start()
+                        continue
                 self.connections.append(Connection(self, plain, len(self.connections)))
 
     def note(self) -> None:
@@ -191,3 +222,16 @@ class StreamBackend:
     def close(self) -> None:
         self.release.set()
         self.listener.close()
+
+
+def switch(plain: socket.socket) -> None:
+    """Answer one request with 101 and echo what comes behind it."""
+    with contextlib.suppress(OSError), plain, plain.makefile("rb") as reader:
+        while reader.readline().strip():
+            pass
+        plain.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Accept: x\r\n\r\n"
+        )
+        while data := reader.read1():
+            plain.sendall(data)

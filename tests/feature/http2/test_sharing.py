@@ -1,85 +1,13 @@
 """Requests of many clients share connections to an upstream that speaks HTTP/2."""
 
-import contextlib
-import http.client
 import socket
-import ssl
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from framing import DATA, END_HEADERS, HEADERS, RST_STREAM, Client, block, frame, get
-from ports import free_ports
-from signing import write_self_signed
-from starting import serving
-from stream_backends import BIG_BYTES, CANCEL, StreamBackend
+from stream_backends import BIG_BYTES, CANCEL
+from stream_sites import served
 
-TIMEOUT_S = 30
 STREAMS_MAX = 100
-SITE = """:{port} {{
-	@seen path /ok/seen
-	reverse_proxy @seen h2c://127.0.0.1:{backend} {{
-		handle_response {{
-			respond "seen {{rp.status_code}}"
-		}}
-	}}
-	reverse_proxy {upstream}
-}}
-https://localhost:{tls} {{
-	tls tls.crt tls.key
-	reverse_proxy {upstream}
-}}
-"""
-TO_TLS = """https://127.0.0.1:{port} {{
-		transport http {{
-			tls_insecure_skip_verify
-			versions 2
-		}}
-	}}"""
-
-
-class Served:
-    def __init__(self, port, tls, backend):
-        self.port, self.tls, self.backend = port, tls, backend
-
-    def get(self, path, method="GET", body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
-        with contextlib.closing(connection):
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-
-    @contextlib.contextmanager
-    def held(self, count):
-        """So many requests are under way, each of a client of its own; then all are answered."""
-        with ThreadPoolExecutor(count) as pool:
-            answers = [pool.submit(self.get, "/held") for _ in range(count)]
-            try:
-                self.backend.wait(lambda backend: backend.total() == count)
-                yield
-            finally:
-                self.backend.release.set()
-            assert [answer.result() for answer in answers] == [(200, b"ok")] * count
-
-
-@contextlib.contextmanager
-def served(folder, streams=1000, over_tls=False):
-    write_self_signed(folder, "localhost", "127.0.0.1")
-    context = None
-    if over_tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-        context.set_alpn_protocols(["h2"])
-    backend = StreamBackend(streams, context)
-    port, tls = free_ports(2)
-    upstream = TO_TLS.format(port=backend.port) if over_tls else f"h2c://127.0.0.1:{backend.port}"
-    options = "{\n\tauto_https off\n\tadmin off\n}\n"
-    text = options + SITE.format(port=port, tls=tls, upstream=upstream, backend=backend.port)
-    (folder / "Caddyfile").write_text(text)
-    try:
-        with serving(folder, port):
-            yield Served(port, tls, backend)
-    finally:
-        backend.close()
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +58,7 @@ def test_streams_above_goaways_last_go_to_another_connection_and_those_below_are
     with site.held(3):
         assert site.get("/goaway") == (200, b"ok")
         assert site.get("/ok") == (200, b"ok")
-        assert site.backend.counts() == [3, 0], "three held"
+        site.backend.wait(lambda backend: backend.counts() == [3, 0])
         assert site.backend.connections[1].opened == 2
 
 

@@ -7,7 +7,7 @@ use super::caching::Verdict;
 use super::intercepting::Regard;
 use super::responding::Origin;
 use crate::error::Failure;
-use crate::exchange::{Body, HTTP_2, HeaderSpan, ResponseHead};
+use crate::exchange::{Body, HeaderSpan, ResponseHead};
 use crate::http1::body::BodyDecoder;
 use crate::http1::{Violation, request, response};
 use crate::limits::*;
@@ -254,10 +254,7 @@ impl Worker {
             if up.interim_responses > INTERIM_RESPONSES_MAX {
                 return Err(Failure::BadResponse("too many interim responses"));
             }
-            // 100 is answered hop by hop; HTTP/1.0 has no interim answers (RFC 9110 15.2).
-            if answer.status != 100 && (1..HTTP_2).contains(&serving.http_minor) {
-                exchange.write_interim_head(&parsed, out);
-            }
+            self.write_interim(client, &parsed, out);
             self.scratch.give_spans(spans);
             return Ok(Head::Begun);
         }

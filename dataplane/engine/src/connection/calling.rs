@@ -30,12 +30,15 @@ enum Head {
     Held,
     /// What is kept is sent instead.
     Instead,
+    /// A WebSocket: bytes pass unread.
+    Switched,
 }
 
 impl Worker {
     /// Sends a request's head, which was written for HTTP/1.1, on a stream of its own. False: no stream is left.
     pub fn call_http2(&mut self, client: SocketId, call: SocketId, head: &[u8], end: bool) -> bool {
         let trailers = self.downstream(client).is_some_and(|down| down.serving.takes_trailers);
+        let websocket = self.wants_websocket(client);
         let Some(connection) = self.link_mut(call).map(|link| link.connection) else { return false };
         let Some(up) = self.upstream(connection).filter(|up| up.phase == Phase::Multiplex) else {
             return false;
@@ -44,8 +47,9 @@ impl Worker {
         let Some(multiplex) = up.multiplex.as_deref_mut() else { return false };
         let Some(id) = multiplex.open(call.0) else { return false };
         let mut block = Vec::with_capacity(head.len());
-        encode_request(head, secure, trailers, &mut block);
-        multiplex.send_head(id, &block, end);
+        encode_request(head, Kind { secure, trailers, websocket }, &mut block);
+        // Both sides of a WebSocket stay open.
+        multiplex.send_head(id, &block, end && !websocket);
         if let Some(link) = self.link_mut(call) {
             link.id = id;
         }
@@ -70,6 +74,7 @@ impl Worker {
         match result {
             Ok(Head::Passed) => {}
             Ok(Head::Instead) => self.answer_instead(io, client, call, end),
+            Ok(Head::Switched) => self.switch_stream(io, client, call),
             Ok(Head::Held) => self.show_answer(io, client, call, &[]),
             Ok(Head::Begun) if end => self.answer_done(io, client, call, true),
             Ok(Head::Begun) => self.hold_back(io, client, call),
@@ -93,13 +98,21 @@ impl Worker {
         up.answering = true;
         if answer.status < 200 {
             up.interim_responses += 1;
-            return match up.interim_responses > INTERIM_RESPONSES_MAX {
-                true => Err(Failure::BadResponse("too many interim responses")),
-                false => Ok(Head::Passed),
-            };
+            if up.interim_responses > INTERIM_RESPONSES_MAX {
+                return Err(Failure::BadResponse("too many interim responses"));
+            }
+            self.send_interim(io, client, answer.status, &spans_of(fields));
+            return Ok(Head::Passed);
         }
-        up.body = if end { BodyDecoder::Empty } else { BodyDecoder::UntilClose };
-        up.phase = Phase::Body;
+        if !end && self.accepts_websocket(client, answer.status) {
+            self.observe_answer(client, call, answer.status);
+            self.send_acceptance(io, client, &spans_of(fields));
+            return Ok(Head::Switched);
+        }
+        if let Some(up) = self.upstream(call) {
+            up.body = if end { BodyDecoder::Empty } else { BodyDecoder::UntilClose };
+            up.phase = Phase::Body;
+        }
         let Some(down) = self.downstream(client) else { return Ok(Head::Passed) };
         let (asks_head, head_method) = (down.serving.asks_head, down.serving.head_method);
         let bodiless = asks_head || answer.status == 204 || answer.status == 304;
@@ -193,6 +206,9 @@ impl Worker {
         if let Some(link) = up.stream.as_deref_mut() {
             link.held += data.len();
         }
+        if up.phase == Phase::Tunnel {
+            return self.tunnel_stream(io, client, call, data, end);
+        }
         if up.phase == Phase::Held || held_back {
             up.input.extend_from_slice(data);
             up.ended = end.then_some(End::Finished);
@@ -225,6 +241,9 @@ impl Worker {
         }
         let held_back = self.is_held_back(client);
         let Some(up) = self.upstream(call) else { return };
+        if up.phase == Phase::Tunnel {
+            return self.tunnel_stream(io, client, call, &[], true);
+        }
         if up.phase == Phase::Held || held_back {
             up.ended = Some(End::Finished);
             return;
@@ -252,12 +271,25 @@ fn spans_of(fields: &FieldList) -> Vec<HeaderSpan<'_>> {
     plain.map(|(name, value)| HeaderSpan { name, value }).collect()
 }
 
+/// What a request's block says beside its head.
+#[derive(Clone, Copy)]
+struct Kind {
+    secure: bool,
+    trailers: bool,
+    /// Extended CONNECT (RFC 8441 4).
+    websocket: bool,
+}
+
 /// Our own HTTP/1.1 head as a header block: well-formed by construction, Host first.
-fn encode_request(head: &[u8], secure: bool, trailers: bool, block: &mut Vec<u8>) {
+fn encode_request(head: &[u8], kind: Kind, block: &mut Vec<u8>) {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let mut words = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
-    encoder::field(b":method", words.next().unwrap_or_default(), block);
-    encoder::field(b":scheme", if secure { b"https" } else { b"http" }, block);
+    let method = words.next().unwrap_or_default();
+    encoder::field(b":method", if kind.websocket { b"CONNECT" } else { method }, block);
+    if kind.websocket {
+        encoder::field(b":protocol", b"websocket", block);
+    }
+    encoder::field(b":scheme", if kind.secure { b"https" } else { b"http" }, block);
     encoder::field(b":path", words.next().unwrap_or_default(), block);
     for line in lines {
         let Some(at) = memchr::memchr(b':', line) else { continue };
@@ -265,10 +297,11 @@ fn encode_request(head: &[u8], secure: bool, trailers: bool, block: &mut Vec<u8>
         match name.to_ascii_lowercase().as_slice() {
             b"host" => encoder::field(b":authority", value, block),
             b"connection" | b"upgrade" | b"transfer-encoding" | b"keep-alive" | b"proxy-connection" => {}
+            b"sec-websocket-key" if kind.websocket => {}
             _ => encoder::field(name, value, block),
         }
     }
-    if trailers {
+    if kind.trailers {
         encoder::field(b"te", b"trailers", block);
     }
 }

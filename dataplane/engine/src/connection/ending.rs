@@ -106,6 +106,7 @@ impl Worker {
             self.access_log.record(loggers, &listener.name, &exchange, &outcome);
         }
         (serving.host, serving.place, serving.ticket) = (None, None, None);
+        serving.buffered = Vec::new();
         self.metrics.request(serving.status, duration_ns);
         self.give_exchange(exchange);
     }

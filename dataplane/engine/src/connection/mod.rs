@@ -4,7 +4,7 @@
 //! `accepting` a socket, PROXY header and TLS -> `receiving` heads and bodies -> `deciding` by the host's program ->
 //! `proxying` to an endpoint, `buffering` before it, `retrying` -> `answering` from the upstream -> `intercepting` by the program, where it
 //! asked to see answers -> `responding`, the one way of every answer to the client -> `ending` the exchange and then
-//! the connection. `timing` watches over all of it.
+//! the connection. `timing` watches over all of it, `resting` over what is idle.
 //!
 //! Rule: a connection serves one request at a time; pipelined bytes wait in `input`, bounded. HTTP/2 is
 //! `multiplexing` (a connection) and `streams` (requests that look like connections of their own to all others).
@@ -21,6 +21,7 @@ pub mod ending;
 pub mod filing;
 mod greeting;
 pub mod including;
+mod informing;
 pub mod intercepting;
 mod limiting;
 pub mod mirroring;
@@ -31,11 +32,13 @@ pub mod proxying;
 pub mod receiving;
 mod redirecting;
 pub mod responding;
+mod resting;
 pub mod retrying;
 pub mod sending_kept;
 pub mod sharing;
 mod streaming;
 pub mod streams;
+mod switching;
 mod templating;
 pub mod timing;
 mod trailing;
@@ -326,7 +329,7 @@ pub struct Downstream {
     pub finished: bool,
     pub deadline: Deadline,
     pub window: Window,
-    pub lingered_bytes: u64,
+    pub lingered_bytes: u32,
     pub exchange: Option<Box<Exchange>>,
     pub serving: Serving,
     /// A connection that speaks HTTP/2.

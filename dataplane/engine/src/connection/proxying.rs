@@ -5,6 +5,7 @@
 //! connection closed before any byte of an answer and the request may be repeated (RFC 9110 9.2.2, reliability.md 2.14).
 
 use super::accepting::or_default;
+use super::switching::NO_WEBSOCKET;
 use super::{AttemptLimits, Downstream, Phase, Serving, Waiting};
 use crate::error::Failure;
 use crate::exchange::{Body, Connection, Exchange, Framing};
@@ -105,7 +106,9 @@ impl Worker {
         let key = PoolKey { endpoint: endpoint.key, name };
         let may_share = state.proxy_protocol == 0 && !serving.stream;
         let is_clear = key.name.is_none();
-        let multiplexes = may_share
+        // Over TLS a WebSocket gets a connection of HTTP/1.1.
+        let may_multiplex = may_share && (is_clear || serving.upgrade.is_none());
+        let multiplexes = may_multiplex
             && if is_clear { state.http2 } else { endpoint.streams_max.load(Ordering::Relaxed) > 0 };
         if multiplexes && let Some((connection, room)) = self.find_shared(&key, reuse) {
             return self.join(io, socket, connection, room);
@@ -206,7 +209,9 @@ impl Worker {
         let (name, plain) = (up.key.name.clone(), up.endpoint.plain);
         let Some(down) = self.downstream(client) else { return };
         let config = down.serving.host.as_ref().and_then(|host| {
-            host.proxy(down.serving.row).cluster.state().tls.as_ref().map(|tls| tls.config.clone())
+            let state = host.proxy(down.serving.row).cluster.state();
+            let upgrades = down.serving.upgrade.is_some();
+            state.tls.as_ref().map(|tls| if upgrades { tls.http1.clone() } else { tls.config.clone() })
         });
         self.greet_upstream(io, client, upstream);
         match (name, config) {
@@ -299,6 +304,10 @@ impl Worker {
             self.write_fastcgi_request(client, upstream, &mut message);
         }
         let http2 = self.is_stream(upstream);
+        if http2 && self.refuses_websocket(client, upstream) {
+            self.scratch.message = message;
+            return self.attempt_failed(io, upstream, NO_WEBSOCKET);
+        }
         self.write_buffered_body(client, !http2, &mut message);
         let sent = match http2 {
             true => {
@@ -347,6 +356,9 @@ impl Worker {
         let Some(up) = self.upstream(upstream) else { return };
         if up.phase == upstream::Phase::Closing || bytes.is_empty() {
             return;
+        }
+        if up.stream.is_some() {
+            return self.write_stream(io, upstream, 0, bytes, false, &[]);
         }
         match up.session.as_mut() {
             None => io.out(upstream).extend_from_slice(bytes),
@@ -454,12 +466,6 @@ impl Worker {
 }
 
 impl Serving {
-    /// The route is asked whether it wants answers, and the request could be repeated.
-    pub fn judges_answers(&self) -> bool {
-        let entry = self.host.as_ref().map_or(0, |host| host.proxy(self.row).answer_retry_entry);
-        entry != 0 && self.bodiless
-    }
-
     /// Whether the body can go up: not too large, and not sent to another upstream before.
     fn check_body(&self, exchange: Option<&Exchange>) -> Result<(), Failure> {
         let host = self.host.as_ref();

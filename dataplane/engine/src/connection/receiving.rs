@@ -17,7 +17,7 @@ impl Worker {
     pub fn receive<I: Io>(&mut self, io: &mut I, socket: SocketId, bytes: &[u8]) {
         let Some(down) = self.downstream(socket) else { return };
         if down.phase == Phase::Lingering {
-            down.lingered_bytes += bytes.len() as u64;
+            down.lingered_bytes = down.lingered_bytes.saturating_add(bytes.len() as u32);
             if down.lingered_bytes > LINGER_BYTES_MAX {
                 self.abort(io, socket);
             }

@@ -3,7 +3,7 @@
 //! Rule: a request is repeated only where no upstream can have acted on it, or where its method or its route allows it;
 //! whatever waits is bounded in number and in time.
 
-use super::{Downstream, Waiting};
+use super::{Downstream, Serving, Waiting};
 use crate::error::Failure;
 use crate::limits::{ATTEMPTS_MAX, PROGRESS_WINDOW_MS, QUEUE_POLL_MS};
 use crate::metrics::Counter;
@@ -154,5 +154,13 @@ impl Worker {
                 matches!(decision, Ok(Decision::Proxy(_)))
             }
         }
+    }
+}
+
+impl Serving {
+    /// The route is asked whether it wants answers, and the request could be repeated.
+    pub fn judges_answers(&self) -> bool {
+        let entry = self.host.as_ref().map_or(0, |host| host.proxy(self.row).answer_retry_entry);
+        entry != 0 && self.bodiless
     }
 }

@@ -73,8 +73,14 @@ impl Worker {
     pub fn begin_shared<I: Io>(&mut self, io: &mut I, client: SocketId, connection: SocketId) -> bool {
         let now_ms = self.now_ms();
         let clear = self.cluster_timeout(client, |state| u64::from(state.http2), 0) != 0;
+        let websocket = self.wants_websocket(client);
+        let upgrades = self.downstream(client).is_some_and(|down| down.serving.upgrade.is_some());
         let Worker { upstreams, shared, .. } = self;
         let Some(Some(up)) = upstreams.get_mut(connection.index()) else { return false };
+        if up.session.is_some() && upgrades {
+            // It was told to speak HTTP/1.1, whatever the endpoint speaks besides.
+            return false;
+        }
         if !up.session.as_ref().map_or(clear, Session::is_http2) {
             up.endpoint.streams_max.store(0, Ordering::Relaxed);
             self.unlist(connection);
@@ -89,8 +95,12 @@ impl Worker {
             shared.add(&up.key, connection);
         }
         self.set_upstream_deadline(connection, now_ms + HTTP2_PING_AFTER_MS);
-        let call = self.add_call(client, connection, false);
-        self.send_request(io, client, call);
+        if websocket {
+            self.join(io, client, connection, Room::Soon);
+        } else {
+            let call = self.add_call(client, connection, false);
+            self.send_request(io, client, call);
+        }
         true
     }
 

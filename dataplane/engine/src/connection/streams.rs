@@ -241,9 +241,10 @@ impl Worker {
         if self.spare_streams.len() < POOLED_BUFFERS_MAX {
             down.exchange = None;
             down.stream = None;
-            (down.serving.host, down.serving.place, down.serving.ticket) = (None, None, None);
-            down.serving.leave_cache();
-            down.serving.including = None;
+            down.serving.rest();
+            if down.input.capacity() > HTTP2_PIECE_BYTES {
+                down.input = Vec::new();
+            }
             self.spare_streams.push(down);
         }
     }

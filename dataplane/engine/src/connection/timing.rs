@@ -18,8 +18,11 @@ impl Worker {
     pub fn downstream_timer<I: Io>(&mut self, io: &mut I, socket: SocketId, entry: Entry, now_ms: u64) {
         let Worker { downstreams, wheel, .. } = self;
         let Some(Some(down)) = downstreams.get_mut(socket.index()) else { return };
-        if down.generation != entry.generation || !down.deadline.is_due(wheel, entry, now_ms) {
+        if down.generation != entry.generation {
             return;
+        }
+        if !down.deadline.is_due(wheel, entry, now_ms) {
+            return self.rest(io, socket);
         }
         match down.phase {
             Phase::ProxyHeader(policy) if policy != ProxyPolicy::Require => {

@@ -1,6 +1,7 @@
 //! Tunnels after 101: bytes pass unread, both ways, until both sides finished, one fell silent, or its time is up.
 
 use super::Phase;
+use crate::http2::Code;
 use crate::limits::*;
 use crate::metrics::Counter;
 use crate::ring::{Close, End, Io, SocketId};
@@ -82,9 +83,13 @@ impl Worker {
                 up.count(false);
                 up.phase = upstream::Phase::Closing;
             }
-            io.close(upstream, Close::AfterFlush);
-            let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
-            self.set_upstream_deadline(upstream, deadline_ms);
+            if self.is_stream(upstream) {
+                self.end_call(io, upstream, Code::Cancel);
+            } else {
+                io.close(upstream, Close::AfterFlush);
+                let deadline_ms = self.now_ms() + PROGRESS_WINDOW_MS;
+                self.set_upstream_deadline(upstream, deadline_ms);
+            }
         }
         if let Some(down) = self.downstream(client) {
             down.serving.persistent = false;

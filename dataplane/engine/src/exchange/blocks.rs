@@ -31,6 +31,16 @@ impl Exchange {
         self.end_block(dated, framing, out);
     }
 
+    /// Appends an interim head with what was set so far, which is gone then.
+    pub fn write_interim_block(&mut self, head: &ResponseHead, out: &mut Vec<u8>) {
+        push_status(head.status, out);
+        for field in self.answer.iter().filter(|field| is_passed_down(field.name)) {
+            encoder::field(field.name, field.value, out);
+        }
+        each_response_field(head, |field| encoder::field(field.name, field.value, out));
+        self.answer.clear();
+    }
+
     /// Appends the block of the answer whose fields are in `scratch`.
     pub(super) fn write_answer_block(&self, status: u16, framing: Framing, out: &mut Vec<u8>) {
         push_status(status, out);

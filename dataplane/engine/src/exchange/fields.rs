@@ -29,6 +29,11 @@ impl Fields {
         Self { bytes: Vec::with_capacity(512), entries: Vec::with_capacity(12) }
     }
 
+    /// Bytes of the arena's room.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();

@@ -177,6 +177,17 @@ impl Multiplex {
         }
     }
 
+    /// Gives back the memory of requests that are over; the decoder's table and what closed last are the peer's to name.
+    pub fn rest(&mut self) {
+        self.streams.rest();
+        self.decoder.rest();
+        self.fields = FieldList::default();
+        self.drained = Vec::new();
+        if !self.block.open {
+            self.block = Block::default();
+        }
+    }
+
     /// The owner of a stream of ours (client) is done with it: RST_STREAM where a side is still open.
     pub fn leave(&mut self, id: u32, code: Code) {
         let Some(stream) = self.streams.get(id) else { return };

@@ -126,6 +126,13 @@ impl Streams {
         Some(stream)
     }
 
+    /// Gives back room that nothing needs now.
+    pub fn rest(&mut self) {
+        self.open.shrink_to_fit();
+        self.gone.shrink_to_fit();
+        self.line.shrink_to_fit();
+    }
+
     /// None: not opened yet, or closed too long ago to remember.
     pub fn gone(&self, id: u32) -> Option<Gone> {
         self.gone.iter().rev().find(|(other, _)| *other == id).map(|(_, gone)| *gone)

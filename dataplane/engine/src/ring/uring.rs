@@ -438,8 +438,10 @@ impl Uring {
         if socket.offset < socket.flying.len() {
             self.send_rest(index);
         } else if socket.out.is_empty() {
-            let flying = std::mem::take(&mut socket.flying);
+            // `out` had a buffer of its own where it was written while another was under way.
+            let (out, flying) = (std::mem::take(&mut socket.out), std::mem::take(&mut socket.flying));
             socket.offset = 0;
+            self.pool.give(out);
             self.pool.give(flying);
             self.flush(index);
             self.try_close(index);

@@ -107,6 +107,8 @@ impl ClusterState {
 #[derive(Clone)]
 pub struct UpstreamTls {
     pub config: Arc<rustls::ClientConfig>,
+    /// The same, offering nothing but HTTP/1.1.
+    pub http1: Arc<rustls::ClientConfig>,
     /// None: the endpoint's name, else the request's host (then it belongs to the pool's key as well).
     pub server_name: Option<ServerName<'static>>,
 }

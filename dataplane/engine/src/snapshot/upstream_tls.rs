@@ -32,7 +32,10 @@ impl UpstreamPolicies {
                 ServerName::try_from(name.to_owned()).map_err(|_| format!("{name:?} is no server name"))?,
             ),
         };
-        let policy = UpstreamTls { config: Arc::new(build_config(message)?), server_name };
+        let config = build_config(message)?;
+        let mut http1 = config.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let policy = UpstreamTls { config: Arc::new(config), http1: Arc::new(http1), server_name };
         let identity = self.known.len() as u64 + 1;
         self.known.insert(key, (policy.clone(), identity));
         Ok((policy, identity))

@@ -124,6 +124,11 @@ impl Decoder {
         Ok(())
     }
 
+    /// Gives back room for fields that are not there.
+    pub fn rest(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     fn literal(
         &mut self,
         block: &[u8],

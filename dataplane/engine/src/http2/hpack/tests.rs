@@ -18,6 +18,17 @@ fn shown(fields: &FieldList) -> String {
     texts.collect::<Vec<_>>().join(" ")
 }
 
+#[test]
+fn a_table_that_rests_keeps_its_fields() {
+    let (mut decoder, mut fields) = (Decoder::default(), FieldList::default());
+    decoder
+        .decode(&bytes("400a 6375 7374 6f6d 2d6b 6579 0c63 7573 746f 6d2d 7661 6c75 65"), &mut fields)
+        .unwrap();
+    decoder.rest();
+    decoder.decode(&bytes("be"), &mut fields).unwrap();
+    assert_eq!(shown(&fields), "custom-key=custom-value");
+}
+
 /// RFC 7541 C.3 (plain) and C.4 (Huffman): three requests on one connection.
 #[test]
 fn the_requests_of_the_rfc_decode() {
