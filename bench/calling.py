@@ -32,7 +32,7 @@ CALL_NS_MAX = 10.0
 ROUTES_OF_PROMISE = 20
 INGRESS, CADDY = "Ingress's prefix", "Caddy's path"
 MATCHERS = (INGRESS, CADDY)
-"""A prefix of an Ingress is compared in the program; Caddy's `path` ignores case and is a helper's."""
+"""Both are compared in the program; Caddy's `path` ignores case, so a helper folds the path before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ CONSTANTS = (
     "VM_HELPERS_OFFSET",
     "PATH_BYTES_MAX",
     "OVERREAD_BYTES",
+    "FOLDED_BYTES_MAX",
+    "FOLDED_END_BYTES",
 )
 ENUMS = (
     abi.Method,

@@ -66,6 +66,8 @@ PATH_BYTES_MAX = 16 << 10
 """Longer request paths are refused by the engine (414) before any program runs."""
 OVERREAD_BYTES = 64
 """Bytes kept after the path ("/" and zeros), so that programs may compare eight bytes at a time."""
+FOLDED_BYTES_MAX = 256
+FOLDED_END_BYTES = 16
 
 
 class Field(Enum):
@@ -88,6 +90,12 @@ class Field(Enum):
     """The normalised path as it is now (rewrites change it), one "/" after its end, then zeros.
 
     The "/" makes an element-wise prefix one comparison: "/a" fits where the bytes begin with "/a/"."""
+    FOLDED_LENGTH = (32, 4)
+    """Length of the folded path; 0, as the next two are zeros, until `fold_path` is called for this path."""
+    FOLDED_BYTES = (256 + PATH_BYTES_MAX + OVERREAD_BYTES, FOLDED_BYTES_MAX)
+    """The beginning of the path as Caddy's `path` compares it (decoded, cleaned, lower case), then zeros."""
+    FOLDED_END = (256 + PATH_BYTES_MAX + OVERREAD_BYTES + FOLDED_BYTES_MAX, FOLDED_END_BYTES)
+    """The last bytes of that path, behind zeros where it is shorter."""
 
     @property
     def offset(self) -> int:
@@ -166,6 +174,7 @@ HELPERS: tuple[Helper, ...] = (
     Helper(9, "match_client_ip", _ROW, 16, "1 when the client lies in Tables.addresses[row]"),
     Helper(10, "match_variable", _ROW, 16, "1 when Tables.variables[row] fits"),
     Helper(11, "find_path", _ROW, 32, "value of the longest entry of Tables.tries[row], or 0"),
+    Helper(126, "fold_path", (), 16, "writes the folded path, as `match_path` compares it, to the context"),
     Helper(16, "rewrite", _ROW, 64, "applies Tables.rewrites[row] to method, path and query"),
     Helper(17, "change_request_headers", _ROW, 32, "applies Tables.header_changes[row] to the request"),
     Helper(18, "change_response_headers", _ROW, 32, "applies Tables.header_changes[row] to the answer"),

@@ -14,12 +14,10 @@ from typing import NamedTuple
 
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembling import Assembler
+from zeroserve_ir.program.folding import find_idle_folds
 from zeroserve_ir.program.isa import R0, R1, R2, R3, R4, R5, R6, R7, R9, Register
 from zeroserve_ir.program.paths import PathConstants
 from zeroserve_ir.sources import Span
-
-PATH_OFFSET = abi.Field.PATH_BYTES.offset
-
 
 Operand = Register | int | str
 
@@ -106,12 +104,28 @@ class Emitter:
 
     def compare_path(self, constants: PathConstants, fail: str) -> None:
         """Go to `fail` unless the request path fits."""
+        self._compare_beginning(abi.Field.PATH_LENGTH, abi.Field.PATH_BYTES, constants, fail)
+
+    def compare_folded(self, constants: PathConstants, fail: str) -> None:
+        """Go to `fail` unless the beginning of the folded path fits; `fold_path` has been called."""
+        self._compare_beginning(abi.Field.FOLDED_LENGTH, abi.Field.FOLDED_BYTES, constants, fail)
+
+    def compare_folded_end(self, constants: PathConstants, fail: str) -> None:
+        """Go to `fail` unless the end of the folded path fits; `fold_path` has been called."""
+        self._compare_words(abi.Field.FOLDED_END, self.add_constants(constants.encode()), constants, fail)
+
+    def _compare_beginning(
+        self, length: abi.Field, content: abi.Field, constants: PathConstants, fail: str
+    ) -> None:
         offset = self.add_constants(constants.encode())
-        self._add("load", R7, R6, abi.Field.PATH_LENGTH.offset, 4)
+        self._add("load", R7, R6, length.offset, 4)
         self._load_constant(R2, offset)
         self._compare("jgt", R7, R2, fail)
+        self._compare_words(content, offset, constants, fail)
+
+    def _compare_words(self, content: abi.Field, offset: int, constants: PathConstants, fail: str) -> None:
         for word in range(len(constants.words)):
-            self._compare_word(PATH_OFFSET + 8 * word, offset + 8 + 16 * word, fail)
+            self._compare_word(content.offset + 8 * word, offset + 8 + 16 * word, fail)
 
     def _compare_word(self, path_offset: int, offset: int, fail: str) -> None:
         self._add("load", R3, R6, path_offset, 8)
@@ -202,6 +216,7 @@ def _assemble(
     for label, position in labels:
         names.setdefault(position, []).append(label)
     reachable = _find_reachable(operations, places)
+    reachable -= find_idle_folds(operations, places)
     assembler = Assembler()
     positions: list[tuple[int, int]] = []
     for position, operation in enumerate(operations):

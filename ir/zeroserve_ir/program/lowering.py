@@ -12,7 +12,7 @@ without an answer falls through to the next one; a terminal one that gave no ans
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zeroserve_ir import tree
@@ -27,10 +27,10 @@ from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.limiting import lower_rates
 from zeroserve_ir.program.matching import MatcherLowering
-from zeroserve_ir.program.paths import PathMatch, choose_width
 from zeroserve_ir.program.plugin_calls import lower_plugin_call
 from zeroserve_ir.program.shaping import lower_shaping
 from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
+from zeroserve_ir.program.surveying import choose_widths
 from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
 from zeroserve_ir.program.tables_encode import add_encoding, add_templates
 from zeroserve_ir.program.tables_files import add_file_server
@@ -84,9 +84,8 @@ class _SiteLowering:
         self.recorder = recorder
         self.emitter = Emitter()
         self.tables = TableBuilder()
-        compared = [*_compared_paths(site.routes), *_compared_paths(site.errors)]
-        width = choose_width(compared) if compared else None
-        self.matchers = MatcherLowering(self.emitter, self.tables, width, self._add_resume, self._note)
+        widths = choose_widths(site)
+        self.matchers = MatcherLowering(self.emitter, self.tables, widths, self._add_resume, self._note)
         self.pending: deque[Callable[[], None]] = deque()
         self.blocks: dict[_Block, str] = {}
         self.written: set[_Block] = set()
@@ -454,34 +453,8 @@ def _lower_each(handlers: Sequence[tree.Handler], lower: Callable[[tree.Handler]
     return any(lower(handler) for handler in handlers)
 
 
-def _compared_paths(routes: Sequence[tree.Route]) -> Iterator[PathMatch]:
-    for route in routes:
-        for matchers in route.matchers:
-            yield from _paths_of_set(matchers)
-        for handler in route.handlers:
-            for nested in _nested_routes(handler):
-                yield from _compared_paths(nested)
-
-
-def _nested_routes(handler: tree.Handler) -> Iterator[Sequence[tree.Route]]:
-    match handler:
-        case tree.Subroute(routes=routes):
-            yield routes
-        case tree.ReverseProxy(response_handlers=handlers) | tree.Intercept(handlers=handlers):
-            yield from (one.routes for one in handlers)
-
-
 def _asks_answers(matchers: tree.MatcherSet) -> bool:
     return any(isinstance(matcher, tree.MatchExpression) for matcher in matchers)
-
-
-def _paths_of_set(matchers: tree.MatcherSet) -> Iterator[PathMatch]:
-    for matcher in matchers:
-        if isinstance(matcher, tree.MatchPathExact | tree.MatchPathPrefix):
-            yield matcher
-        elif isinstance(matcher, tree.MatchNot):
-            for inner in matcher.sets:
-                yield from _paths_of_set(inner)
 
 
 def _too_large(site: tree.Site, instructions: int, constants: int) -> Diagnostic:

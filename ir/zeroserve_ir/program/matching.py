@@ -1,7 +1,7 @@
 """Lowering of matcher sets: code that goes on when a set applies and leaves to a label when none does.
 
-In: `tree.MatcherSet`s. Out: operations in the emitter and rows in the tables. Ingress paths are compared in
-code; every other matcher is a helper with a row.
+In: `tree.MatcherSet`s. Out: operations in the emitter and rows in the tables. Ingress paths and Caddy's
+simple path patterns are compared in code; every other matcher is a helper with a row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.mentioning import mentions_body
 from zeroserve_ir.program.paths import PathMatch, encode_path
+from zeroserve_ir.program.patterns import PatternKind, encode_beginning, encode_end, split_patterns
 from zeroserve_ir.program.steps import StepKind
+from zeroserve_ir.program.surveying import Widths
 from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
 from zeroserve_ir.program.tables_answers import add_error_status
 from zeroserve_ir.program.tables_files import add_file_match, raised_status
@@ -28,9 +30,12 @@ from zeroserve_ir.sources import NOWHERE
 from zeroserve_ir.tree_carried import CarriedMatcher
 from zeroserve_ir.tree_files import MatchFile
 
+PATTERN_SLOTS_MAX = 1536
+"""Of a program's instructions, so many for Caddy's path patterns; what does not fit is a helper's call."""
+
 
 class MatcherLowering:
-    """Lowers matcher sets; `width` is the site's width of compared paths (None: by trie).
+    """Lowers matcher sets at the site's widths of compared paths.
 
     `add_resume` gives the entry at which a suspended program goes on at a label.
     """
@@ -39,13 +44,14 @@ class MatcherLowering:
         self,
         emitter: Emitter,
         tables: TableBuilder,
-        width: int | None,
+        widths: Widths,
         add_resume: Callable[[str], int],
         note: Callable[[StepKind, tree.Matcher], None],
     ) -> None:
         self.emitter = emitter
         self.tables = tables
-        self.width = width
+        self.widths = widths
+        self.pattern_slots_left = PATTERN_SLOTS_MAX
         self.add_resume = add_resume
         self.note = note
 
@@ -72,6 +78,8 @@ class MatcherLowering:
         match matcher:
             case tree.MatchPathExact() | tree.MatchPathPrefix():
                 self._lower_path(matcher, fail)
+            case tree.MatchPath():
+                self._lower_patterns(matcher, fail)
             case tree.MatchNot(sets=sets):
                 self._lower_not(sets, fail)
             case MatchFile():
@@ -209,11 +217,38 @@ class MatcherLowering:
         emitter.place(matched)
 
     def _lower_path(self, matcher: PathMatch, fail: str) -> None:
-        if self.width is not None:
-            self.emitter.compare_path(encode_path(matcher, self.width), fail)
+        if self.widths.paths is not None:
+            self.emitter.compare_path(encode_path(matcher, self.widths.paths), fail)
             return
         exact = isinstance(matcher, tree.MatchPathExact)
         self._require("find_path", self.tables.add_trie([(matcher.path, exact, 1)]), fail)
+
+    def _lower_patterns(self, matcher: tree.MatchPath, fail: str) -> None:
+        """Compare the simple patterns, then ask the helper about the others."""
+        width = self.widths.patterns
+        simple, others = split_patterns(matcher.patterns)
+        slots = 1 + sum(one.slots(width) for one in simple)
+        if any(one.kind is PatternKind.ANY for one in simple):
+            return
+        if not simple or slots > self.pattern_slots_left or any(one.words() > width for one in simple):
+            self._require("match_path", self.tables.add_paths(matcher), fail)
+            return
+        self.pattern_slots_left -= slots
+        fits = self.emitter.new_label()
+        self.emitter.call("fold_path")
+        for number, pattern in enumerate(simple, start=1):
+            is_last = number == len(simple) and not others
+            missed = fail if is_last else self.emitter.new_label()
+            if pattern.kind is PatternKind.SUFFIX:
+                self.emitter.compare_folded_end(encode_end(pattern), missed)
+            else:
+                self.emitter.compare_folded(encode_beginning(pattern, width), missed)
+            if not is_last:
+                self.emitter.jump(fits)
+                self.emitter.place(missed)
+        if others:
+            self._require("match_path", self.tables.add_paths(tree.MatchPath(others)), fail)
+        self.emitter.place(fits)
 
     def _lower_not(self, sets: Sequence[tree.MatcherSet], fail: str) -> None:
         missed = self.emitter.new_label()

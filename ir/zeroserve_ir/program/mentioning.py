@@ -7,6 +7,7 @@ lowered by themselves, so they are not looked into.
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from functools import cache
 
 from zeroserve_ir.tree import Route
 
@@ -18,7 +19,18 @@ def mentions_body(part: object) -> bool:
     if isinstance(part, str):
         return BODY_PLACEHOLDER in part
     if isinstance(part, tuple):
-        return any(mentions_body(one) for one in part)
-    if is_dataclass(part) and not isinstance(part, Route):
-        return any(mentions_body(getattr(part, one.name)) for one in fields(part))
+        return any(map(mentions_body, part))
+    kind: type = type(part)
+    for name, default in _fields_of(kind):
+        value = getattr(part, name)
+        if value is not default and mentions_body(value):
+            return True
     return False
+
+
+@cache
+def _fields_of(kind: type) -> tuple[tuple[str, object], ...]:
+    """Return (name, default) of each field: a default mentions nothing, and most fields have theirs."""
+    if not is_dataclass(kind) or issubclass(kind, Route):
+        return ()
+    return tuple((one.name, one.default) for one in fields(kind))

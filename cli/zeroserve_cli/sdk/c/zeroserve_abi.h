@@ -11,6 +11,7 @@ struct zs_context {
     unsigned int path_length;
     unsigned int status;
     unsigned int resume_result;
+    unsigned int folded_length;
 };
 
 enum { ZS_METHOD_OTHER = 0 };

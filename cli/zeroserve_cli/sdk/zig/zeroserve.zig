@@ -84,6 +84,7 @@ pub const Context = extern struct {
     path_length: u32,
     status: u32,
     resume_result: u32,
+    folded_length: u32,
 };
 
 pub const METHOD_OTHER: u64 = 0;

@@ -22,6 +22,8 @@ pub const VM_FUEL_OFFSET: u64 = 0x0;
 pub const VM_HELPERS_OFFSET: u64 = 0x10;
 pub const PATH_BYTES_MAX: u64 = 0x4000;
 pub const OVERREAD_BYTES: u64 = 0x40;
+pub const FOLDED_BYTES_MAX: u64 = 0x100;
+pub const FOLDED_END_BYTES: u64 = 0x10;
 pub const FIELD_ABI: usize = 0;
 pub const FIELD_ENTRY: usize = 4;
 pub const FIELD_METHOD: usize = 8;
@@ -31,6 +33,9 @@ pub const FIELD_PATH_LENGTH: usize = 20;
 pub const FIELD_STATUS: usize = 24;
 pub const FIELD_RESUME_RESULT: usize = 28;
 pub const FIELD_PATH_BYTES: usize = 256;
+pub const FIELD_FOLDED_LENGTH: usize = 32;
+pub const FIELD_FOLDED_BYTES: usize = 16704;
+pub const FIELD_FOLDED_END: usize = 16960;
 pub const METHOD_OTHER: u64 = 0;
 pub const METHOD_GET: u64 = 1;
 pub const METHOD_HEAD: u64 = 2;
@@ -120,6 +125,8 @@ pub const HELPER_MATCH_CLIENT_IP: u32 = 9;
 pub const HELPER_MATCH_VARIABLE: u32 = 10;
 /// value of the longest entry of Tables.tries[row], or 0.
 pub const HELPER_FIND_PATH: u32 = 11;
+/// writes the folded path, as `match_path` compares it, to the context.
+pub const HELPER_FOLD_PATH: u32 = 126;
 /// applies Tables.rewrites[row] to method, path and query.
 pub const HELPER_REWRITE: u32 = 16;
 /// applies Tables.header_changes[row] to the request.
@@ -422,6 +429,17 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 1,
         lengths: 0,
         fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 126,
+        name: "fold_path",
+        arguments: 0,
+        lengths: 0,
+        fuel: 16,
         bytes_per_fuel: 0,
         for_routes: true,
         for_plugins: false,

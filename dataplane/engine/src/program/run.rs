@@ -269,5 +269,5 @@ pub(crate) fn decode_action(host: &VirtualHost, result: u64) -> Result<Decision,
 
 /// The helpers' entry into the module, for the interpreter.
 pub(super) fn call_helper(vm: &mut Vm, number: u32, arguments: [u64; 5]) -> Option<u64> {
-    helpers::call(vm, number, arguments)
+    helpers::call_by_number(vm, number, arguments)
 }

@@ -18,6 +18,8 @@ pub struct Window {
     dirty: bool,
     /// Path bytes of the last request, to be wiped when the next path is shorter.
     path_bytes: usize,
+    /// Bytes of the folded path, which is there once a program asked for it.
+    folded_bytes: usize,
 }
 
 impl Window {
@@ -32,7 +34,7 @@ impl Window {
         let reservation = NonNull::new(address.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         // SAFETY: inside the reservation.
         let base = unsafe { reservation.as_ptr().add(GUARD) };
-        let window = Self { reservation, base, dirty: false, path_bytes: 0 };
+        let window = Self { reservation, base, dirty: false, path_bytes: 0, folded_bytes: 0 };
         window.protect(abi::CONTEXT, abi::CONTEXT_BYTES as usize, libc::PROT_READ | libc::PROT_WRITE)?;
         window.protect(abi::STACK, STACK_BYTES, libc::PROT_READ)?;
         window.protect(abi::HEAP, abi::HEAP_BYTES as usize, libc::PROT_READ)?;
@@ -82,7 +84,7 @@ impl Window {
         unsafe {
             ptr::write_bytes(self.base.add(abi::CONTEXT as usize), 0, abi::CONTEXT_BYTES as usize);
         }
-        self.path_bytes = 0;
+        (self.path_bytes, self.folded_bytes) = (0, 0);
         if let Some(heap) = self.write(abi::HEAP, data.len().min(abi::HEAP_BYTES as usize) as u64) {
             heap.copy_from_slice(&data[..heap.len()]);
         }
@@ -108,7 +110,41 @@ impl Window {
             at.add(length).write(b'/');
         }
         self.path_bytes = length + 1;
+        self.forget_folded();
         self.write_u32(abi::FIELD_PATH_LENGTH, length as u32);
+    }
+
+    /// Another path has another folded one, which nobody has asked for yet.
+    fn forget_folded(&mut self) {
+        if self.folded_bytes == 0 {
+            return;
+        }
+        // SAFETY: both fields lie in the context, which is always writable.
+        unsafe {
+            let context = self.base.add(abi::CONTEXT as usize);
+            ptr::write_bytes(context.add(abi::FIELD_FOLDED_BYTES), 0, self.folded_bytes);
+            ptr::write_bytes(context.add(abi::FIELD_FOLDED_END), 0, abi::FOLDED_END_BYTES as usize);
+        }
+        self.folded_bytes = 0;
+        self.write_u32(abi::FIELD_FOLDED_LENGTH, 0);
+    }
+
+    /// Places the beginning and the end of the folded path, which may have any length.
+    pub fn write_folded(&mut self, path: &[u8]) {
+        const END: usize = abi::FOLDED_END_BYTES as usize;
+        let begin = path.len().min(abi::FOLDED_BYTES_MAX as usize);
+        let end = path.len().min(END);
+        self.forget_folded();
+        // SAFETY: both fields lie in the context, which is always writable, and neither copy exceeds its field.
+        unsafe {
+            let context = self.base.add(abi::CONTEXT as usize);
+            let at = context.add(abi::FIELD_FOLDED_BYTES);
+            ptr::copy_nonoverlapping(path.as_ptr(), at, begin);
+            let at = context.add(abi::FIELD_FOLDED_END);
+            ptr::copy_nonoverlapping(path.as_ptr().add(path.len() - end), at.add(END - end), end);
+        }
+        self.folded_bytes = begin;
+        self.write_u32(abi::FIELD_FOLDED_LENGTH, path.len() as u32);
     }
 
     /// Mapped guest memory, or None. `guest` is any 64-bit value: its low half counts.

@@ -1,6 +1,6 @@
 //! Certificates by server name: a resolver that always answers from what was committed last.
 
-use super::sharded::Sharded;
+use super::sharded::{Few, Sharded};
 use crate::limits::LOADED_CERTIFICATES_MAX;
 use crate::protocol;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -31,7 +31,7 @@ type ParsedCertificates = Mutex<VecDeque<Weak<LoadedCertificate>>>;
 /// Certificates by SNI name: exact, ".suffix" for wildcards. More than one of a name: in order of their names.
 #[derive(Clone, Default)]
 pub struct CertificateIndex {
-    by_host: Sharded<Vec<Arc<LoadedCertificate>>>,
+    by_host: Sharded<Few<Arc<LoadedCertificate>>>,
     default: Option<Arc<LoadedCertificate>>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::listening::Listener;
 use super::settings::Settings;
-use super::sharded::Sharded;
+use super::sharded::{Few, Sharded};
 use super::tables::{ProxyCall, ResponseRow, Tables};
 use crate::exchange::{ListenerId, TlsInfo};
 use crate::plugins::PluginIndex;
@@ -73,7 +73,7 @@ impl VirtualHost {
 
 /// Hosts by name: wildcards under ".suffix", the catch-all under "".
 #[derive(Clone, Default)]
-pub(super) struct HostIndex(Sharded<Vec<Arc<VirtualHost>>>);
+pub(super) struct HostIndex(Sharded<Few<Arc<VirtualHost>>>);
 
 impl HostIndex {
     pub fn insert(&mut self, host: &Arc<VirtualHost>) {

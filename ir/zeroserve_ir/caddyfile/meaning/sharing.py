@@ -69,8 +69,9 @@ def find_mixed_schemes(
 def _written(server: Server, sites: Sequence[KeyedSite]) -> Iterator[tuple[Token, WrittenAddress]]:
     for served in server.sites:
         keyed = sites[served.index]
+        addresses = frozenset(served.addresses)
         for key, address in zip(keyed.keys, keyed.site.addresses, strict=True):
-            if address in served.addresses:
+            if address in addresses:
                 yield key, split_address(key)
 
 

@@ -11,6 +11,7 @@ pub struct Context {
     pub path_length: u32,
     pub status: u32,
     pub resume_result: u32,
+    pub folded_length: u32,
 }
 
 pub const METHOD_OTHER: u64 = 0;

@@ -1,10 +1,9 @@
 //! Expressions see the request: placeholders with their types (Caddy: replacer.go), matchers by their helpers.
 
-use super::{HelperResult, Vm, dispatch, row};
+use super::{HelperResult, Vm, matching, row};
 use crate::exchange::texts::Placeholder;
 use crate::exchange::{Exchange, Unknown};
 use crate::expressions::{Fault, Request, Value};
-use crate::program::abi;
 use crate::snapshot::ValueKind;
 
 /// 1 when it holds, 0 when not, 2 when it has no value: the request ends as an error.
@@ -27,11 +26,7 @@ impl Request for Subject<'_> {
     }
 
     fn matches(&mut self, helper: u32, row: u32) -> Result<bool, Fault> {
-        // Only matchers: nothing that acts may run in an expression.
-        if !(abi::HELPER_MATCH_PATH..=abi::HELPER_MATCH_VARIABLE).contains(&helper) {
-            return Err("no such matcher");
-        }
-        dispatch(self.vm, helper, [u64::from(row), 0, 0, 0, 0]).map(|found| found == 1)
+        matching::dispatch(self.vm, helper, u64::from(row)).map(|found| found == 1)
     }
 }
 

@@ -1,11 +1,29 @@
 //! Matchers with the meaning of Caddy's (caddyhttp/matchers.go): pure predicates on the request as it is now.
 
-use super::{HelperResult, Vm, row};
+use super::{HelperResult, Vm, abi, row};
 use crate::exchange::{Exchange, HTTP_2, Unknown, paths, queries};
 use crate::patterns::Readable;
 use crate::snapshot::{PathPattern, Subject, compile_folded_path};
 
-pub fn match_path(vm: &mut Vm, index: u64) -> HelperResult {
+/// The matcher of a helper's number. Nothing that acts is among them: expressions ask them too.
+#[inline(always)]
+pub fn dispatch(vm: &mut Vm, number: u32, index: u64) -> HelperResult {
+    match number {
+        abi::HELPER_MATCH_PATH => match_path(vm, index),
+        abi::HELPER_MATCH_REGEXP => match_regexp(vm, index),
+        abi::HELPER_MATCH_HOST => match_host(vm, index),
+        abi::HELPER_MATCH_METHOD => match_method(vm, index),
+        abi::HELPER_MATCH_HEADER => match_header(vm, index),
+        abi::HELPER_MATCH_QUERY => match_query(vm, index),
+        abi::HELPER_MATCH_PROTOCOL => match_protocol(vm, index),
+        abi::HELPER_MATCH_REMOTE_IP => match_remote_ip(vm, index),
+        abi::HELPER_MATCH_CLIENT_IP => match_client_ip(vm, index),
+        abi::HELPER_MATCH_VARIABLE => match_variable(vm, index),
+        _ => Err("no such matcher"),
+    }
+}
+
+fn match_path(vm: &mut Vm, index: u64) -> HelperResult {
     let patterns = row(&vm.tables().paths, index)?;
     fold_path(vm);
     let path = std::mem::take(&mut vm.folded.text);
@@ -32,6 +50,15 @@ fn matches_path(pattern: &PathPattern, path: &[u8], exchange: &Exchange) -> bool
             matches_path(&compile_folded_path(&String::from_utf8_lossy(&pattern)), path, exchange)
         }
     }
+}
+
+/// Places the folded path in the context, where programs compare it themselves.
+pub fn write_folded_path(vm: &mut Vm) -> u64 {
+    fold_path(vm);
+    let path = std::mem::take(&mut vm.folded.text);
+    vm.window().write_folded(&path);
+    vm.folded.text = path;
+    0
 }
 
 fn fold_path(vm: &mut Vm) {
@@ -183,7 +210,7 @@ pub fn matches_escaped(pattern: &[u8], escaped_path: &[u8]) -> bool {
     matches_glob(&glob, &text)
 }
 
-pub fn match_regexp(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_regexp(vm: &mut Vm, index: u64) -> HelperResult {
     let regexp = row(&vm.tables().regexps, index)?;
     let exchange = vm.exchange();
     let mut subject = Vec::new();
@@ -232,7 +259,7 @@ fn capture(vm: &mut Vm, index: u64, subject: &[u8]) -> bool {
     true
 }
 
-pub fn match_host(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_host(vm: &mut Vm, index: u64) -> HelperResult {
     let patterns = row(&vm.tables().hosts, index)?;
     let exchange = vm.exchange();
     let host = exchange.host();
@@ -252,13 +279,13 @@ pub fn matches_host(pattern: &[u8], host: &[u8]) -> bool {
     fits && labels.next().is_none()
 }
 
-pub fn match_method(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_method(vm: &mut Vm, index: u64) -> HelperResult {
     let methods = row(&vm.tables().methods, index)?;
     let method = &vm.exchange().method;
     Ok(u64::from(methods.iter().any(|allowed| allowed[..] == method[..])))
 }
 
-pub fn match_header(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_header(vm: &mut Vm, index: u64) -> HelperResult {
     let matcher = row(&vm.tables().headers, index)?;
     let exchange = vm.exchange();
     if matcher.field.eq_ignore_ascii_case(b"host") {
@@ -286,7 +313,7 @@ pub fn matches_value(wanted: &[u8], value: &[u8]) -> bool {
     }
 }
 
-pub fn match_query(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_query(vm: &mut Vm, index: u64) -> HelperResult {
     let wanted = row(&vm.tables().queries, index)?;
     let exchange = vm.exchange();
     let query = &exchange.query;
@@ -307,7 +334,7 @@ pub fn match_query(vm: &mut Vm, index: u64) -> HelperResult {
 }
 
 /// Caddy's protocol matcher: http, https, grpc, http/1.0, http/1.1, with `+` for "at least".
-pub fn match_protocol(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_protocol(vm: &mut Vm, index: u64) -> HelperResult {
     let protocol = row(&vm.tables().protocols, index)?;
     let exchange = vm.exchange();
     let grpc =
@@ -327,17 +354,17 @@ pub fn match_protocol(vm: &mut Vm, index: u64) -> HelperResult {
     Ok(u64::from(fits))
 }
 
-pub fn match_remote_ip(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_remote_ip(vm: &mut Vm, index: u64) -> HelperResult {
     let addresses = row(&vm.tables().addresses, index)?;
     Ok(u64::from(addresses.contains(vm.exchange().remote.ip())))
 }
 
-pub fn match_client_ip(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_client_ip(vm: &mut Vm, index: u64) -> HelperResult {
     let addresses = row(&vm.tables().addresses, index)?;
     Ok(u64::from(addresses.contains(vm.exchange().client)))
 }
 
-pub fn match_variable(vm: &mut Vm, index: u64) -> HelperResult {
+fn match_variable(vm: &mut Vm, index: u64) -> HelperResult {
     let matcher = row(&vm.tables().variables, index)?;
     let mut value = Vec::new();
     let exchange = vm.exchange();

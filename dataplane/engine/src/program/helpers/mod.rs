@@ -165,6 +165,14 @@ impl Vm {
         self.window().read(guest, length).map(<[u8]>::to_vec)
     }
 
+    /// The program traps with this reason.
+    #[cold]
+    fn refuse(&mut self, number: u32, reason: &'static str) -> u64 {
+        self.fuel = abi::TRAP_FUEL;
+        self.refused = Some((number, reason));
+        0
+    }
+
     /// After a rewrite the window's path is the exchange's again.
     fn publish_path(&mut self) {
         self.folded.valid = false;
@@ -195,22 +203,40 @@ const _: () = assert!(abi::HELPERS_MAX == 20 * 8);
 extern "C" fn enter<const NUMBER: u32>(vm: *mut Vm, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
     // SAFETY: generated code passes on the pointer that `Machine` gave it.
     let vm = unsafe { &mut *vm };
-    call(vm, NUMBER, [r1, r2, r3, r4, r5]).unwrap_or(0)
+    let result = match Numbered::<NUMBER>::ROW {
+        None => Err("no such helper"),
+        Some(row) => {
+            let mut arguments = [r1, r2, r3, r4, r5];
+            if !vm.spend(cost(row, &arguments)) {
+                return 0;
+            }
+            // What the table does not name is 0, whatever byte code left in the registers.
+            arguments[row.arguments..].fill(0);
+            call::<NUMBER>(vm, row, arguments)
+        }
+    };
+    result.unwrap_or_else(|reason| vm.refuse(NUMBER, reason))
 }
 
-/// Rows of the helper table by number.
-const ROWS: [Option<&abi::HelperRow>; abi::HELPERS_MAX as usize] = {
-    let mut rows = [None; abi::HELPERS_MAX as usize];
-    let mut row = 0;
-    while row < abi::HELPERS.len() {
-        let helper = &abi::HELPERS[row];
-        rows[helper.number as usize] = Some(helper);
-        row += 1;
-    }
-    rows
-};
+/// The row of a helper's number, known when the helper is compiled.
+struct Numbered<const NUMBER: u32>;
+
+impl<const NUMBER: u32> Numbered<NUMBER> {
+    const ROW: Option<&'static abi::HelperRow> = {
+        let mut found = None;
+        let mut row = 0;
+        while row < abi::HELPERS.len() {
+            if abi::HELPERS[row].number == NUMBER {
+                found = Some(&abi::HELPERS[row]);
+            }
+            row += 1;
+        }
+        found
+    };
+}
 
 /// What a call costs: a fixed part, and one by the lengths that it is given.
+#[inline(always)]
 fn cost(row: &abi::HelperRow, arguments: &[u64; 5]) -> i64 {
     if row.bytes_per_fuel == 0 {
         return row.fuel;
@@ -220,49 +246,40 @@ fn cost(row: &abi::HelperRow, arguments: &[u64; 5]) -> i64 {
     row.fuel + bytes.div_ceil(row.bytes_per_fuel).min(abi::LENGTH_FUEL_MAX as u64) as i64
 }
 
-/// Charges and runs a helper. None: the program has to stop; `refused` tells why where it was not the fuel.
-pub(super) fn call(vm: &mut Vm, number: u32, mut arguments: [u64; 5]) -> Option<u64> {
-    let result = match ROWS.get(number as usize).copied().flatten() {
-        None => Err("no such helper"),
-        Some(row) if !vm.spend(cost(row, &arguments)) => return None,
-        Some(row) => {
-            // What the table does not name is 0, whatever byte code left in the registers.
-            arguments[row.arguments..].fill(0);
-            match &vm.call {
-                None if row.for_routes => dispatch(vm, number, arguments),
-                None => Err("only plugins may call it"),
-                Some(_) if !row.for_plugins => Err("not for plugins"),
-                Some(call) if row.capability & !call.plugin.capabilities != 0 => {
-                    Err(plugins::refuse_capability(row.capability))
-                }
-                Some(_) => plugins::dispatch(vm, number, arguments),
-            }
+/// Runs a helper that was paid for, where the program may call it.
+#[inline(always)]
+fn call<const NUMBER: u32>(vm: &mut Vm, row: &abi::HelperRow, arguments: [u64; 5]) -> HelperResult {
+    match &vm.call {
+        None if row.for_routes => dispatch::<NUMBER>(vm, arguments),
+        None => Err("only plugins may call it"),
+        Some(_) if !row.for_plugins => Err("not for plugins"),
+        Some(call) if row.capability & !call.plugin.capabilities != 0 => {
+            Err(plugins::refuse_capability(row.capability))
         }
+        Some(_) => plugins::dispatch::<NUMBER>(vm, arguments),
+    }
+}
+
+/// As native code calls a helper. None: the program has to stop; `refused` tells why where it was not the fuel.
+pub(super) fn call_by_number(vm: &mut Vm, number: u32, [r1, r2, r3, r4, r5]: [u64; 5]) -> Option<u64> {
+    let Some(helper) = vm.helpers.get(number as usize).copied() else {
+        vm.refuse(number, "no such helper");
+        return None;
     };
-    result
-        .inspect_err(|&reason| {
-            vm.fuel = abi::TRAP_FUEL;
-            vm.refused = Some((number, reason));
-        })
-        .ok()
+    let result = helper(vm, r1, r2, r3, r4, r5);
+    (vm.fuel >= 0).then_some(result)
 }
 
 const BAD_POINTER: &str = "pointer outside of the mapped memory";
 
 type HelperResult = Result<u64, &'static str>;
 
-fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperResult {
-    match number {
-        abi::HELPER_MATCH_PATH => matching::match_path(vm, r1),
-        abi::HELPER_MATCH_REGEXP => matching::match_regexp(vm, r1),
-        abi::HELPER_MATCH_HOST => matching::match_host(vm, r1),
-        abi::HELPER_MATCH_METHOD => matching::match_method(vm, r1),
-        abi::HELPER_MATCH_HEADER => matching::match_header(vm, r1),
-        abi::HELPER_MATCH_QUERY => matching::match_query(vm, r1),
-        abi::HELPER_MATCH_PROTOCOL => matching::match_protocol(vm, r1),
-        abi::HELPER_MATCH_REMOTE_IP => matching::match_remote_ip(vm, r1),
-        abi::HELPER_MATCH_CLIENT_IP => matching::match_client_ip(vm, r1),
-        abi::HELPER_MATCH_VARIABLE => matching::match_variable(vm, r1),
+/// The one helper of a number: the match is decided when `NUMBER` is.
+#[inline(always)]
+fn dispatch<const NUMBER: u32>(vm: &mut Vm, [r1, r2, r3, r4, _]: [u64; 5]) -> HelperResult {
+    match NUMBER {
+        abi::HELPER_FOLD_PATH => Ok(matching::write_folded_path(vm)),
+        abi::HELPER_MATCH_PATH..=abi::HELPER_MATCH_VARIABLE => matching::dispatch(vm, NUMBER, r1),
         abi::HELPER_FIND_PATH => matching::find_path(vm, r1),
         abi::HELPER_READ_BODY => Ok(acting::read_body(vm)),
         abi::HELPER_NOTE_STEP => acting::note_step(vm, r1),

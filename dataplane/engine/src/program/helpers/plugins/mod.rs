@@ -34,8 +34,9 @@ pub fn refuse_capability(capability: u64) -> &'static str {
 }
 
 /// Helpers that plugins may call; the table said that this one may.
-pub fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, r5]: [u64; 5]) -> HelperResult {
-    match number {
+#[inline(always)]
+pub fn dispatch<const NUMBER: u32>(vm: &mut Vm, [r1, r2, r3, r4, r5]: [u64; 5]) -> HelperResult {
+    match NUMBER {
         abi::HELPER_READ_REQUEST_HEADER => acting::read_request_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_WRITE_REQUEST_HEADER => acting::write_request_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_WRITE_RESPONSE_HEADER => acting::write_response_header(vm, (r1, r2), (r3, r4)),
@@ -62,12 +63,13 @@ pub fn dispatch(vm: &mut Vm, number: u32, [r1, r2, r3, r4, r5]: [u64; 5]) -> Hel
         abi::HELPER_REMOVE_RESPONSE_HEADER => messages::remove_response_header(vm, (r1, r2)),
         abi::HELPER_SET_RESPONSE_STATUS => messages::set_response_status(vm, r1),
         abi::HELPER_SET_RESPONSE_BODY => messages::set_response_body(vm, (r1, r2)),
-        _ => dispatch_computing(vm, number, [r1, r2, r3, r4, r5]),
+        _ => dispatch_computing::<NUMBER>(vm, [r1, r2, r3, r4, r5]),
     }
 }
 
-fn dispatch_computing(vm: &mut Vm, number: u32, [r1, r2, r3, r4, r5]: [u64; 5]) -> HelperResult {
-    match number {
+#[inline(always)]
+fn dispatch_computing<const NUMBER: u32>(vm: &mut Vm, [r1, r2, r3, r4, r5]: [u64; 5]) -> HelperResult {
+    match NUMBER {
         abi::HELPER_READ_METADATA => state::read_metadata(vm, (r1, r2), (r3, r4)),
         abi::HELPER_WRITE_METADATA => state::write_metadata(vm, (r1, r2), (r3, r4)),
         abi::HELPER_ENCODE => computing::encode(vm, r1, (r2, r3), (r4, r5)),

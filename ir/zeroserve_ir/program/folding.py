@@ -1,0 +1,89 @@
+"""Calls of `fold_path` that change nothing: the folded path is in the context already on every way to them.
+
+In: a program's operations and labels. Out: the positions of such calls, which the assembler leaves out.
+Called by `emitting`. Rule: a call is left out only where each way from an entry to it has passed another one,
+and since then nothing but helpers that leave the path as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+FOLD = "fold_path"
+KEEPING = frozenset(
+    {
+        FOLD,
+        "match_path",
+        "match_regexp",
+        "match_host",
+        "match_method",
+        "match_header",
+        "match_query",
+        "match_protocol",
+        "match_remote_ip",
+        "match_client_ip",
+        "match_variable",
+        "match_expression",
+        "find_path",
+        "note_step",
+        "change_request_headers",
+        "change_response_headers",
+        "assign_variables",
+        "encode_answer",
+        "limit_request_body",
+    }
+)
+"""Helpers after which the folded path is that of the request still."""
+
+
+class Operation(Protocol):
+    """What is asked of an operation."""
+
+    @property
+    def name(self) -> str:
+        """What it does."""
+
+    @property
+    def operands(self) -> tuple[object, ...]:
+        """What it does it with; of a call, the helper."""
+
+    @property
+    def target(self) -> str:
+        """The label that it may jump to, or ""."""
+
+    @property
+    def falls_through(self) -> bool:
+        """Whether control goes on behind it."""
+
+
+def find_idle_folds(operations: Sequence[Operation], places: Mapping[str, int]) -> frozenset[int]:
+    """Return the positions of calls that would write what is there."""
+    folds = [at for at, one in enumerate(operations) if _helper_of(one) == FOLD]
+    if len(folds) < 2:
+        return frozenset()
+    # Whether the folded path is there on all ways found so far; it only ever becomes False.
+    known: dict[int, bool] = {0: False}
+    waiting = [0]
+    while waiting:
+        position = waiting.pop()
+        operation = operations[position]
+        after = _is_folded_after(operation, known[position])
+        following = [places[operation.target]] if operation.target else []
+        if operation.falls_through:
+            following.append(position + 1)
+        for one in following:
+            if one not in known or (known[one] and not after):
+                known[one] = after
+                waiting.append(one)
+    return frozenset(at for at in folds if known.get(at, False))
+
+
+def _is_folded_after(operation: Operation, before: bool) -> bool:
+    helper = _helper_of(operation)
+    return helper == FOLD or (before and (not helper or helper in KEEPING))
+
+
+def _helper_of(operation: Operation) -> str:
+    """The name of the helper that is called, or ""."""
+    return str(operation.operands[0]) if operation.name == "call" else ""
