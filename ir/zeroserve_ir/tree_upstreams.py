@@ -228,6 +228,10 @@ class Resilience:
     """The weight of an upstream that joins rises for so long."""
     retry_budget_percent: int = 0
     """Retries per requests of a node; 0 is no bound."""
+    hedge_after_ms: int = 0
+    """Another upstream is asked too where one is silent for so long; 0: it is waited for."""
+    hedge_budget_percent: int = 0
+    """Such second requests per requests of a node; 0 is the engine's default."""
     requests_max: int = 0
     """Requests under way to all upstreams, of a node."""
     queue_max: int = 0

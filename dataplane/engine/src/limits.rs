@@ -86,6 +86,8 @@ pub const ATTEMPTS_MAX: u32 = 64;
 pub const RETRY_EPOCH_MS: u64 = 5_000;
 /// Retries that a budget grants whatever the share: a quiet cluster has one request to retry.
 pub const RETRIES_ALWAYS: u64 = 10;
+/// Second attempts beside one that is silent (`hedge`), of the requests of a node, where the cluster does not say.
+pub const HEDGE_BUDGET_PERCENT: u32 = 10;
 /// Between two looks of a request that waits for room: below what people notice, above a tick of the wheel.
 pub const QUEUE_POLL_MS: u64 = 20;
 /// Copies of requests under way (`mirror`), of one worker; beyond, requests are not copied.

@@ -45,6 +45,8 @@ counters! {
     UpstreamReused Counter "upstream_reused_total" [] "Requests sent on a pooled connection.";
     UpstreamRetries Counter "upstream_retries_total" [] "Further attempts of a request.";
     UpstreamRetriesDenied Counter "upstream_retries_denied_total" [] "Further attempts that a retry budget forbade.";
+    UpstreamHedges Counter "upstream_hedges_total" [] "Second attempts of requests whose upstream was silent.";
+    UpstreamHedgesLost Counter "upstream_hedges_lost_total" [] "Second attempts whose first one answered after all.";
     UpstreamQueued Counter "upstream_queued_total" [] "Requests that waited for room at their upstreams.";
     UpstreamCopies Counter "upstream_copies_total" [] "Copies of requests sent to mirrors.";
     UpstreamErrors Counter "upstream_errors_total" [] "Requests whose upstream failed for good.";

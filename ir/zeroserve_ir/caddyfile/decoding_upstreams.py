@@ -93,9 +93,12 @@ def decode_resilience(found: Json | None) -> Resilience:
     if not found:
         return NO_RESILIENCE
     queue, outliers = found.get("queue", {}), found.get("outlier_ejection")
+    hedge = found.get("hedge", {})
     return Resilience(
         slow_start_ms=milliseconds(found.get("slow_start")),
         retry_budget_percent=found.get("retry_budget_percent", 0),
+        hedge_after_ms=milliseconds(hedge.get("after")),
+        hedge_budget_percent=hedge.get("budget_percent", 0),
         requests_max=found.get("max_requests", 0),
         queue_max=queue.get("max", 0),
         queue_timeout_ms=milliseconds(queue.get("timeout")),

@@ -97,6 +97,12 @@ def encode_resilience(resilience: Resilience) -> Json:
         {
             "slow_start": nanoseconds(resilience.slow_start_ms),
             "retry_budget_percent": resilience.retry_budget_percent,
+            "hedge": prune(
+                {
+                    "after": nanoseconds(resilience.hedge_after_ms),
+                    "budget_percent": resilience.hedge_budget_percent,
+                }
+            ),
             "max_requests": resilience.requests_max,
             "queue": prune(
                 {"max": resilience.queue_max, "timeout": nanoseconds(resilience.queue_timeout_ms)}

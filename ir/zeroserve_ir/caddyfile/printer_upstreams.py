@@ -81,6 +81,9 @@ def print_resilience(resilience: Resilience) -> list[str]:
     lines = _durations({"slow_start": resilience.slow_start_ms})
     if resilience.retry_budget_percent:
         lines.append(f"retry_budget {resilience.retry_budget_percent}%")
+    if resilience.hedge_after_ms:
+        share = [f"{resilience.hedge_budget_percent}%"] if resilience.hedge_budget_percent else []
+        lines.append(line("hedge", print_duration(resilience.hedge_after_ms), *share))
     if resilience.requests_max:
         lines.append(f"max_requests {resilience.requests_max}")
     if resilience.queue_max:

@@ -200,6 +200,8 @@ def _refuse_unsupported(proxy: ReverseProxy, span: Span) -> None:
 def _set_resilience(cluster: pb.Cluster, resilience: Resilience) -> None:
     cluster.slow_start_ms = resilience.slow_start_ms
     cluster.retry_budget_percent = resilience.retry_budget_percent
+    cluster.hedge_after_ms = resilience.hedge_after_ms
+    cluster.hedge_budget_percent = resilience.hedge_budget_percent
     cluster.requests_max = resilience.requests_max
     cluster.queue_max = resilience.queue_max
     cluster.queue_timeout_ms = resilience.queue_timeout_ms

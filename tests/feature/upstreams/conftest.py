@@ -70,11 +70,11 @@ def serve(tmp_path):
     """Return a function that serves routes on one port and returns it."""
     with contextlib.ExitStack() as nodes:
 
-        def start(routes):
+        def start(routes, options=()):
             port = free_port()
             text = f"{HEAD}http://:{port} {{\n\tbind 127.0.0.1\n{routes}\n}}\n"
             (tmp_path / "Caddyfile").write_text(text)
-            nodes.enter_context(serving(tmp_path, port))
+            nodes.enter_context(serving(tmp_path, port, options=options))
             return port
 
         yield start

@@ -17,6 +17,7 @@ TEXT = """http://a.example {
 		health_protocol grpc
 		slow_start 30s
 		retry_budget 20%
+		hedge 250ms 5%
 		max_requests 100
 		queue 50 2s
 		outlier_ejection 5 10s 25%
@@ -28,6 +29,8 @@ TEXT = """http://a.example {
 RESILIENCE = Resilience(
     slow_start_ms=30_000,
     retry_budget_percent=20,
+    hedge_after_ms=250,
+    hedge_budget_percent=5,
     requests_max=100,
     queue_max=50,
     queue_timeout_ms=2_000,
@@ -53,6 +56,7 @@ def test_lines_are_encoded_below_a_key_of_their_own():
     assert proxy["zeroserve"] == {
         "slow_start": 30_000_000_000,
         "retry_budget_percent": 20,
+        "hedge": {"after": 250_000_000, "budget_percent": 5},
         "max_requests": 100,
         "queue": {"max": 50, "timeout": 2_000_000_000},
         "outlier_ejection": {"failures": 5, "duration": 10_000_000_000, "share_percent": 25},
@@ -82,6 +86,7 @@ def test_the_cluster_says_all_of_it():
     )
     cluster = build_cluster(proxy)
     assert (cluster.slow_start_ms, cluster.retry_budget_percent) == (30_000, 20)
+    assert (cluster.hedge_after_ms, cluster.hedge_budget_percent) == (250, 5)
     assert (cluster.requests_max, cluster.queue_max, cluster.queue_timeout_ms) == (100, 50, 2_000)
     outliers = pb.OutlierEjection(failures=5, ejection_ms=10_000, share_max_percent=25)
     assert cluster.outliers == outliers
@@ -94,6 +99,10 @@ def test_the_cluster_says_all_of_it():
         ("retry_budget 0", Code.ZS0103),
         ("retry_budget 101%", Code.ZS0103),
         ("max_requests 0", Code.ZS0103),
+        ("hedge", Code.ZS0102),
+        ("hedge 0s", Code.ZS0103),
+        ("hedge 1s 0%", Code.ZS0103),
+        ("hedge 1s 5% 6%", Code.ZS0102),
         ("queue", Code.ZS0102),
         ("queue many", Code.ZS0103),
         ("outlier_ejection 1 2s 3% 4", Code.ZS0102),

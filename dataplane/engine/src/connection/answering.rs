@@ -113,7 +113,10 @@ impl Worker {
             // What was on its way when reading stopped.
             return up.input.extend_from_slice(bytes);
         }
-        up.answering = true;
+        if !std::mem::replace(&mut up.answering, true) {
+            self.settle_rivals(io, client, upstream);
+        }
+        let Some(up) = self.upstream(upstream) else { return };
         let mut held = std::mem::take(&mut up.input);
         let rest = if held.is_empty() {
             bytes

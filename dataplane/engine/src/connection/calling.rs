@@ -65,6 +65,7 @@ impl Worker {
     /// The head of an answer, or an interim one; its fields are in the connection's `fields`.
     pub fn call_head<I: Io>(&mut self, io: &mut I, call: SocketId, id: u32, end: bool) {
         let Some(client) = self.client_of(call) else { return };
+        self.settle_rivals(io, client, call);
         let Some((multiplex, _)) = self.stream_of(call) else { return };
         let fields = std::mem::take(&mut multiplex.fields);
         let result = self.take_call_head(io, client, call, (id, end), &fields);

@@ -217,6 +217,7 @@ impl Worker {
 
     /// Takes the upstream's connection off a client whose exchange is over before its answer is.
     pub fn release_upstream<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        self.drop_rival(io, client);
         let Some(down) = self.downstream(client) else { return };
         down.serving.blocked = false;
         if let Some(upstream) = down.serving.upstream.take() {

@@ -11,6 +11,7 @@
 
 pub mod accepting;
 pub mod answering;
+mod attempting;
 mod bodies;
 pub mod buffering;
 pub mod caching;
@@ -20,6 +21,7 @@ pub mod deciding;
 pub mod ending;
 pub mod filing;
 mod greeting;
+mod hedging;
 pub mod including;
 mod informing;
 pub mod intercepting;
@@ -228,6 +230,10 @@ pub struct Serving {
     pub last_failure: Option<Failure>,
     /// Where the outcome of the attempt is reported.
     pub standing: Option<Arc<Standing>>,
+    /// The first attempt, while a second one is under way.
+    pub rival: Option<Box<hedging::Rival>>,
+    /// Second attempts so far.
+    pub hedges: u8,
     /// `Set-Cookie` of the endpoint chosen.
     pub sticky: Option<Box<[u8]>>,
     /// A tunnel ends then.
@@ -373,6 +379,8 @@ impl Default for Serving {
             attempts_until_ms: u64::MAX,
             last_failure: None,
             standing: None,
+            rival: None,
+            hedges: 0,
             sticky: None,
             stream_until_ms: u64::MAX,
             request_until_ms: u64::MAX,

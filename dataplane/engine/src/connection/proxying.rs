@@ -16,13 +16,10 @@ use crate::limits::*;
 use crate::metrics::Counter;
 use crate::proxy_protocol;
 use crate::ring::{Close, End, Io, SocketId};
-use crate::snapshot::{Attempt, Endpoint, EndpointRef};
+use crate::snapshot::Attempt;
 use crate::tls::Session;
-use crate::upstream::pool::PoolKey;
-use crate::upstream::{self, Upstream};
+use crate::upstream;
 use crate::worker::Worker;
-use rustls_pki_types::ServerName;
-use std::sync::atomic::Ordering;
 
 impl Worker {
     /// The program chose row `row` of the host's proxy calls.
@@ -33,6 +30,7 @@ impl Worker {
         serving.row = row;
         // A route may proxy again after it saw another upstream's answer.
         (serving.attempts, serving.last_failure, serving.withholds_body) = (0, None, false);
+        serving.hedges = 0;
         (serving.place, serving.ticket) = (None, None);
         serving.tried.clear();
         serving.proxy_calls += 1;
@@ -82,41 +80,10 @@ impl Worker {
             }
             return self.try_again(io, socket, failure);
         };
-        serving.ticket = None;
-        let (endpoint, state) = (picked.endpoint, cluster.state());
-        let name = match state.tls.as_ref().filter(|_| !endpoint.plain) {
-            Some(tls) => match tls.server_name.clone().or_else(|| name_of(&endpoint, exchange.host())) {
-                Some(name) => Some(name),
-                None => return self.fail(io, socket, Failure::UpstreamTls),
-            },
-            None => None,
-        };
-        serving.limits = AttemptLimits {
-            write_timeout_ms: state.write_timeout_ms,
-            response_head_timeout_ms: state.response_head_timeout_ms,
-            read_timeout_ms: state.read_timeout_ms,
-            keepalive_timeout_ms: state.keepalive_timeout_ms,
-            idle_max: state.idle_max,
-        };
-        exchange.begin_attempt(endpoint.clone(), &state, picked.standing.as_deref(), now_ms * 1_000_000);
-        serving.standing = picked.standing;
-        serving.sticky = picked.cookie;
-        tried.push(endpoint.key);
-        serving.upstream_address = Some(endpoint.address);
-        let key = PoolKey { endpoint: endpoint.key, name };
-        let may_share = state.proxy_protocol == 0 && !serving.stream;
-        let is_clear = key.name.is_none();
-        // Over TLS a WebSocket gets a connection of HTTP/1.1.
-        let may_multiplex = may_share && (is_clear || serving.upgrade.is_none());
-        let multiplexes = may_multiplex
-            && if is_clear { state.http2 } else { endpoint.streams_max.load(Ordering::Relaxed) > 0 };
-        if multiplexes && let Some((connection, room)) = self.find_shared(&key, reuse) {
-            return self.join(io, socket, connection, room);
-        }
-        let pooled = reuse && may_share && !(multiplexes && is_clear);
-        match if pooled { self.pool.take(&key) } else { None } {
-            Some(pooled) => self.reuse(io, socket, pooled),
-            None => self.dial(io, socket, endpoint, key, multiplexes),
+        if let Err(failure) = self.begin_attempt(io, socket, picked, reuse)
+            && !self.fall_back(socket)
+        {
+            self.fail(io, socket, failure);
         }
     }
 
@@ -140,47 +107,6 @@ impl Worker {
         if let Some(host) = down.serving.host.as_ref() {
             host.proxy(down.serving.row).cluster.report(&standing, attempt, now_ns);
         }
-    }
-
-    fn reuse<I: Io>(&mut self, io: &mut I, socket: SocketId, pooled: SocketId) {
-        self.metrics.add(Counter::UpstreamReused, 1);
-        if let Some(up) = self.upstream(pooled) {
-            up.client = Some(socket);
-            up.reused = true;
-            up.count(true);
-        }
-        if let Some(down) = self.downstream(socket) {
-            down.serving.upstream = Some(pooled);
-        }
-        self.send_request(io, socket, pooled);
-    }
-
-    /// `multiplexes`: other requests may wait for this connection to share it.
-    fn dial<I: Io>(
-        &mut self,
-        io: &mut I,
-        socket: SocketId,
-        endpoint: EndpointRef,
-        key: PoolKey,
-        multiplexes: bool,
-    ) {
-        let timeout_ms = self.cluster_timeout(socket, |state| state.connect_timeout_ms, CONNECT_TIMEOUT_MS);
-        let Some(upstream) = io.connect(&endpoint.address) else {
-            return self.fail(io, socket, Failure::Exhausted);
-        };
-        self.metrics.add(Counter::UpstreamConnects, 1);
-        let generation = self.next_generation();
-        if multiplexes {
-            self.shared.add(&key, upstream);
-        }
-        let mut dialled = Upstream::new(generation, socket, endpoint, key);
-        dialled.listed = multiplexes;
-        self.insert_upstream(upstream, dialled);
-        if let Some(down) = self.downstream(socket) {
-            down.serving.upstream = Some(upstream);
-        }
-        let deadline_ms = self.now_ms() + timeout_ms;
-        self.set_upstream_deadline(upstream, deadline_ms);
     }
 
     /// The limits of the attempt that serves this client's request.
@@ -347,7 +273,12 @@ impl Worker {
             return;
         }
         let Some(client) = up.client else { return };
-        let deadline_ms = self.now_ms() + self.attempt_limits(client).response_head_timeout_ms;
+        let timeout_ms = self.attempt_limits(client).response_head_timeout_ms;
+        let first_ms = self.hedge_after_ms(client).filter(|after_ms| *after_ms < timeout_ms);
+        if let (Some(first_ms), Some(up)) = (first_ms, self.upstream(upstream)) {
+            up.hedge_rest_ms = Some(timeout_ms - first_ms);
+        }
+        let deadline_ms = self.now_ms() + first_ms.unwrap_or(timeout_ms);
         self.set_upstream_deadline(upstream, deadline_ms);
     }
 
@@ -397,7 +328,7 @@ impl Worker {
                 io.close(upstream, Close::Now);
             }
         }
-        if let Some(client) = client {
+        if let Some(client) = client.filter(|client| !self.outlives(*client, upstream)) {
             self.client_failed(io, client, failure, reused && !answering);
         }
         self.fail_calls(io, upstream, waiting, failure);
@@ -482,17 +413,4 @@ impl Serving {
             false => Ok(()),
         }
     }
-}
-
-/// The TLS name: the endpoint's own, else what the request's host asks for, without the port.
-fn name_of(endpoint: &Endpoint, host: &[u8]) -> Option<ServerName<'static>> {
-    if !endpoint.name.is_empty() {
-        return ServerName::try_from(&*endpoint.name).ok().map(|name| name.to_owned());
-    }
-    let host = std::str::from_utf8(host).ok()?;
-    let bare = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next()?,
-        None => host.split(':').next()?,
-    };
-    ServerName::try_from(bare).ok().map(|name| name.to_owned())
 }

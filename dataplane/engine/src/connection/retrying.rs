@@ -16,6 +16,9 @@ impl Worker {
     /// After a failure that another attempt may mend: at once, after the cluster's interval, or not at all
     /// (Caddy: tryAgain).
     pub fn try_again<I: Io>(&mut self, io: &mut I, socket: SocketId, failure: Failure) {
+        if self.fall_back(socket) {
+            return;
+        }
         let now_ms = self.now_ms();
         let Some(down) = self.downstream(socket) else { return };
         let Some(host) = down.serving.host.as_ref() else { return };
@@ -79,7 +82,7 @@ impl Worker {
         let cluster = &host.proxy(serving.row).cluster;
         let state = cluster.state();
         let is_new = serving.ticket.is_none();
-        if state.retry_budget_percent > 0 && is_new {
+        if state.counts_requests() && is_new {
             cluster.load().count_request(now_ms);
         }
         let max = state.requests_under_way_max;

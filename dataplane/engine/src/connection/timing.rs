@@ -146,6 +146,10 @@ impl Worker {
         let (sent, pending) = (self.sent(io, socket), self.pending(io, socket));
         let Some(up) = self.upstream(socket) else { return };
         let Some(client) = up.client else { return };
+        if let Some(rest_ms) = up.hedge_rest_ms.take() {
+            self.set_upstream_deadline(socket, now_ms + rest_ms);
+            return self.hedge(io, client, socket);
+        }
         let moved = sent > up.sent_mark || pending == 0;
         up.sent_mark = sent;
         let request_done = self.downstream(client).is_none_or(|down| down.serving.upload_done());

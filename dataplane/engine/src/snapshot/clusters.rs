@@ -83,6 +83,9 @@ pub struct ClusterPolicy {
     pub queue_timeout_ms: u64,
     /// 0: retries are not budgeted.
     pub retry_budget_percent: u32,
+    /// 0: no second attempt beside a silent one.
+    pub hedge_after_ms: u64,
+    pub(super) hedge_budget_percent: u32,
     /// Body bytes read before an upstream is asked.
     pub request_buffer_bytes: usize,
     /// Bytes of an answer kept for a client that does not take them yet, above what every answer may have.
@@ -431,6 +434,8 @@ fn compile_policy(
         queue_max: cluster.queue_max,
         queue_timeout_ms: u64::from(cluster.queue_timeout_ms),
         retry_budget_percent: cluster.retry_budget_percent,
+        hedge_after_ms: u64::from(cluster.hedge_after_ms),
+        hedge_budget_percent: cluster.hedge_budget_percent,
         request_buffer_bytes: buffer_bytes(cluster.request_buffer_bytes, limits::REQUEST_BUFFER_BYTES_MAX),
         response_buffer_bytes: buffer_bytes(cluster.response_buffer_bytes, limits::RESPONSE_BUFFER_BYTES_MAX),
         fails: FailLimit { duration_ms: u64::from(passive.fail_duration_ms), fails_max: passive.fails_max },

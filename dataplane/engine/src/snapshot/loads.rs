@@ -2,8 +2,8 @@
 //!
 //! All workers share it. Rule: a cluster that bounds nothing pays nothing here.
 
-use super::clusters::Cluster;
-use crate::limits::{RETRIES_ALWAYS, RETRY_EPOCH_MS};
+use super::clusters::{Cluster, ClusterPolicy};
+use crate::limits::{HEDGE_BUDGET_PERCENT, RETRIES_ALWAYS, RETRY_EPOCH_MS};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -60,6 +60,20 @@ fn enter(count: &AtomicU32, max: u32) -> bool {
     }
     count.fetch_sub(1, Relaxed);
     false
+}
+
+impl ClusterPolicy {
+    /// Somebody asks how many requests there were.
+    pub fn counts_requests(&self) -> bool {
+        self.retry_budget_percent > 0 || self.hedge_after_ms > 0
+    }
+
+    /// The share of requests that may have a second attempt beside a silent one, within that of retries.
+    pub fn hedge_percent(&self) -> u32 {
+        let own =
+            if self.hedge_budget_percent == 0 { HEDGE_BUDGET_PERCENT } else { self.hedge_budget_percent };
+        if self.retry_budget_percent == 0 { own } else { own.min(self.retry_budget_percent) }
+    }
 }
 
 impl Load {

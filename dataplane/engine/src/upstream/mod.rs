@@ -63,6 +63,8 @@ pub struct Upstream {
     pub ended: Option<End>,
     pub deadline: Deadline,
     pub requested_ns: u64,
+    /// This deadline ends the time after which another is asked too; so much is left of its own.
+    pub hedge_rest_ms: Option<u64>,
     pub sent_mark: u64,
     /// A connection that speaks HTTP/2, shared by the requests of many clients.
     pub multiplex: Option<Box<Multiplex>>,
@@ -110,6 +112,7 @@ impl Upstream {
             ended: None,
             deadline: Deadline::default(),
             requested_ns: 0,
+            hedge_rest_ms: None,
             sent_mark: 0,
             multiplex: None,
             listed: false,
@@ -138,6 +141,7 @@ impl Upstream {
         self.persistent = false;
         self.requests += 1;
         self.requested_ns = now_ns;
+        self.hedge_rest_ms = None;
         self.sent_mark = sent;
     }
 

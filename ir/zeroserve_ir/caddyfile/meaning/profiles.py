@@ -105,7 +105,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "health_timeout health_status health_body health_method health_request_body "
         "health_follow_redirects health_headers fail_duration max_fails unhealthy_status unhealthy_latency "
         "unhealthy_request_count stream_timeout stream_close_delay health_protocol slow_start retry_budget "
-        "max_requests queue outlier_ejection mirror request_buffers response_buffers",
+        "hedge max_requests queue outlier_ejection mirror request_buffers response_buffers",
         "reverse_proxy ",
     ),
     **_rows(_OWNER, Kind.SUBDIRECTIVE, "dynamic health_upstream", "reverse_proxy "),

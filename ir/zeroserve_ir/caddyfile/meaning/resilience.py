@@ -22,9 +22,12 @@ from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import Mirror, OutlierEjection, Resilience
 
-RESILIENCE = frozenset(("slow_start", "retry_budget", "max_requests", "queue", "outlier_ejection", "mirror"))
+RESILIENCE = frozenset(
+    ("slow_start", "retry_budget", "hedge", "max_requests", "queue", "outlier_ejection", "mirror")
+)
 QUEUE_TIMEOUT_MS = 1_000
 """Of a queue that says none: a client waits that long without noticing."""
+HEDGE_MS_MIN, HEDGE_MS_MAX = 1, 3_600_000
 
 
 def read_resilience(resilience: Resilience, inner: Segment, tenancy: Tenancy | None) -> Resilience:
@@ -36,6 +39,8 @@ def read_resilience(resilience: Resilience, inner: Segment, tenancy: Tenancy | N
         case "retry_budget":
             share = read_percent(only_argument(inner, "retry_budget PERCENT"))
             return replace(resilience, retry_budget_percent=share)
+        case "hedge":
+            return _read_hedge(resilience, inner)
         case "max_requests":
             return replace(resilience, requests_max=_count(only_argument(inner, "max_requests NUMBER")))
         case "queue":
@@ -44,6 +49,17 @@ def read_resilience(resilience: Resilience, inner: Segment, tenancy: Tenancy | N
             return replace(resilience, mirrors=(*resilience.mirrors, *_read_mirrors(inner, tenancy)))
         case _:
             return replace(resilience, outliers=_read_outliers(inner))
+
+
+def _read_hedge(resilience: Resilience, inner: Segment) -> Resilience:
+    if len(inner.arguments) not in (1, 2):
+        raise wrong_count(inner, "hedge DURATION [PERCENT]")
+    after, *rest = inner.arguments
+    after_ms = duration_ms(after)
+    if not HEDGE_MS_MIN <= after_ms <= HEDGE_MS_MAX:
+        raise refusal(Code.ZS0103, f"hedge cannot wait {after.text}", after, "write 1ms to 1h")
+    share = read_percent(rest[0]) if rest else 0
+    return replace(resilience, hedge_after_ms=after_ms, hedge_budget_percent=share)
 
 
 def _read_queue(resilience: Resilience, inner: Segment) -> Resilience:

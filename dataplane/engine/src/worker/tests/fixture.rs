@@ -156,6 +156,7 @@ fn clusters(setup: &Setup) -> Vec<Change> {
             ..named(&message, "buffered")
         },
         protocol::Cluster { endpoints: "mirror".to_owned(), retries: 0, ..named(&message, "mirror") },
+        protocol::Cluster { hedge_after_ms: 40, hedge_budget_percent: 100, ..named(&message, "hedged") },
     ];
     let mut changes = vec![
         endpoints("shop", &setup.endpoints),
@@ -170,12 +171,13 @@ fn named(message: &protocol::Cluster, name: &str) -> protocol::Cluster {
 }
 
 /// Rows of the proxy calls.
-const CALLS: [&str; 6] = ["shop", "shop", "queued", "buffered", "shop", "mirror"];
+const CALLS: [&str; 7] = ["shop", "shop", "queued", "buffered", "shop", "mirror", "hedged"];
 const SEEN: u64 = 1;
 const QUEUED: u64 = 2;
 const BUFFERED: u64 = 3;
 const COPIED: u64 = 4;
 const MIRROR: u64 = 5;
+const HEDGED: u64 = 6;
 
 fn proxy_calls() -> Vec<protocol::ProxyCall> {
     let mut calls: Vec<_> = CALLS
@@ -189,6 +191,7 @@ fn proxy_calls() -> Vec<protocol::ProxyCall> {
 
 /// shop.example proxies, seen.example proxies and sees the answer before it passes it on, queued.example lets one request
 /// up at a time, buffered.example reads bodies and answers ahead, copied.example sends copies to the mirror,
+/// hedged.example asks a second endpoint where the first is silent,
 /// text.example answers "hello", abort.example closes, deny.example is closed by its owner.
 pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
     let (chain, key) = certificate();
@@ -223,6 +226,7 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         program("queued", abi::ACTION_PROXY, QUEUED),
         program("buffered", abi::ACTION_PROXY, BUFFERED),
         program("copied", abi::ACTION_PROXY, COPIED),
+        program("hedged", abi::ACTION_PROXY, HEDGED),
         program("respond", abi::ACTION_RESPOND, 0),
         program("abort", abi::ACTION_ABORT, 0),
         virtual_host("shop.example", "proxy"),
@@ -230,6 +234,7 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         virtual_host("queued.example", "queued"),
         virtual_host("buffered.example", "buffered"),
         virtual_host("copied.example", "copied"),
+        virtual_host("hedged.example", "hedged"),
         virtual_host("text.example", "respond"),
         virtual_host("abort.example", "abort"),
         virtual_host("deny.example", ""),
