@@ -1,5 +1,5 @@
 """The bench commands, `python -m bench`: compare, changes, ingresses, hosts, calls, shapes, neighbours,
-cluster, hitless, soak, idle, setup.
+limits, cluster, hitless, soak, idle, setup.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -25,6 +25,7 @@ from bench import (
     hitless,
     hosting,
     idling,
+    limiting,
     neighbours,
     shaping,
     soaking,
@@ -53,6 +54,7 @@ examples:
   make bench BENCH=calls                       nanoseconds of a call of a host of 20 routes
   make bench BENCH=shapes                      from the snapshot read to serving: known and new shapes
   make bench BENCH=neighbours                  a host's latency while others call hostile plugins
+  make bench BENCH="limits --engines 2,5,10"   what nodes that share a rate let through
   make bench BENCH="hitless --upgrades 100 --kills 100"
   make bench BENCH="soak --hours 24"           mixed traffic, changes and upgrades; what grows
   make bench BENCH=idle                        memory of 10,000 idle TLS connections of each protocol
@@ -154,6 +156,11 @@ def _add_last(
     idle = commands.add_parser("idle", parents=[common], help="memory of idle TLS connections")
     idling.add_arguments(idle)
     idle.set_defaults(run=run_idle)
+
+    limits = commands.add_parser("limits", parents=[common], help="rate limits that nodes share: how exact")
+    limiting.add_arguments(limits)
+    limits.set_defaults(run=lambda options: limiting.run(options, cache_directory(), say))
+
     setup = commands.add_parser("setup", parents=[common], help="fetch and build what the others need")
     setup.set_defaults(run=run_setup)
 

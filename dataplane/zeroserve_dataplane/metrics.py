@@ -186,7 +186,8 @@ class NodeCollector(Collector):
             yield _gauge("zeroserve_agent_token_store_up", "1 when the store answers", self._tokens.up)
             yield _counter("zeroserve_agent_token_store_failures", "Times it did not", counts.failures)
             yield _counter("zeroserve_agent_token_leases", "Leases of tokens, by key", counts.leases)
-            yield _counter("zeroserve_agent_token_lease_seconds", "Time that they took", counts.seconds)
+            yield _counter("zeroserve_agent_token_requests", "Requests to the store", counts.requests)
+            yield _counter("zeroserve_agent_token_request_seconds", "Time that they took", counts.seconds)
             yield _counter("zeroserve_agent_tokens_granted", "Tokens leased", counts.granted)
             yield _counter("zeroserve_agent_tokens_returned", "Tokens given back", counts.returned)
 

@@ -92,8 +92,11 @@ class Lease:
 class LeaseCounts:
     """For metrics."""
 
-    leases: int = 0
+    requests: int = 0
+    """To the store, each with leases of many keys."""
     seconds: float = 0.0
+    """That they took."""
+    leases: int = 0
     granted: int = 0
     returned: int = 0
     failures: int = 0
@@ -141,6 +144,7 @@ class Store:
             raise StoreAwayError(self._shown) from error
         leases = [Lease(int(answer[i]), int(answer[i + 1])) for i in range(0, len(answer), 2)]
         counts = self._counts
+        counts.requests += 1
         counts.leases += len(leases)
         counts.seconds += time.monotonic() - begun
         counts.granted += sum(lease.granted for lease in leases)

@@ -15,8 +15,11 @@ pub const PERIOD_MS: u64 = 50;
 pub const WAITERS_MAX: usize = 4096;
 /// What is asked for ahead is at most this part of the burst.
 const AHEAD_PART: u32 = 20;
-/// A bucket that is empty is asked for this often at most.
-const ASK_AGAIN_NS: u64 = 5_000_000;
+/// A bucket that is empty is asked again after this part of the time that it takes to fill, within bounds: what comes
+/// into it meanwhile is not lost.
+const ASK_AGAIN_PART: u64 = 64;
+const ASK_AGAIN_NS_MIN: u64 = 5_000_000;
+const ASK_AGAIN_NS_MAX: u64 = 100_000_000;
 /// A lease that takes longer is none; requests wait for so long at most, and for a period's end.
 const LEASE_NS_MAX: u64 = 300_000_000;
 /// A share that nobody used for so long is forgotten.
@@ -128,9 +131,14 @@ impl Share {
         self.spent = self.spent.saturating_add(served as u32);
         told.extend(self.waiters.drain(..served).map(|waiter| (waiter, Told::Allowed)));
         if wait_ns > 0 {
-            self.refused_until_ns = now_ns + wait_ns.max(ASK_AGAIN_NS);
+            self.refused_until_ns = now_ns + wait_ns.max(self.find_pause_ns());
             told.extend(self.waiters.drain(..).map(|waiter| (waiter, Told::Limited(wait_ns))));
         }
+    }
+
+    fn find_pause_ns(&self) -> u64 {
+        let full_ns = self.rate.map_or(0, |rate| rate.interval_ns.saturating_mul(u64::from(rate.burst)));
+        (full_ns / ASK_AGAIN_PART).clamp(ASK_AGAIN_NS_MIN, ASK_AGAIN_NS_MAX)
     }
 
     pub fn refuse(&mut self, told: &mut Vec<(Waiter, Told)>) {
