@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ async def nodes_running(
         workers=1,
         cache_directory=directory / "programs",
         limit_store=f"redis://{LOOPBACK}:{options.port}",
+        metrics_port=0,
     )
     async with contextlib.AsyncExitStack() as stack:
         nodes = []
@@ -155,9 +157,19 @@ async def nodes_running(
             await node.apply(draft_sites(configuration).draft)
             nodes.append(node)
         async with asyncio.timeout(PATIENCE_S):
-            while not all(node.tokens.up for node in nodes):
-                await asyncio.sleep(0.05)
+            for node in nodes:
+                while not await asyncio.to_thread(has_store, node):
+                    await asyncio.sleep(0.05)
         yield nodes
+
+
+def has_store(node: EmbeddedNode) -> bool:
+    """Whether the node's engine knows that its store is there."""
+    assert node.metrics is not None
+    with urllib.request.urlopen(
+        f"http://{LOOPBACK}:{node.metrics.port}/metrics", timeout=PATIENCE_S
+    ) as answer:
+        return b"zeroserve_engine_shared_limit_store_up 1.0" in answer.read()
 
 
 @contextlib.contextmanager

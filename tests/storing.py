@@ -5,10 +5,12 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
 START_TIMEOUT_S = 60
+NOTICE_TIMEOUT_S = 60
 
 
 class RunningStore:
@@ -46,3 +48,16 @@ class RunningStore:
         self._process.send_signal(signal.SIGCONT)
         self._process.kill()
         self._process.wait(timeout=20)
+
+
+def await_store(metrics_port, up):
+    """Return when the engine knows that its store is there, or away."""
+    deadline = time.monotonic() + NOTICE_TIMEOUT_S
+    line = f"zeroserve_engine_shared_limit_store_up {up:.1f}"
+    while True:
+        with contextlib.suppress(OSError):
+            url = f"http://127.0.0.1:{metrics_port}/metrics"
+            if line in urllib.request.urlopen(url, timeout=20).read().decode():
+                return
+        assert time.monotonic() < deadline, "the engine does not notice"
+        time.sleep(0.1)

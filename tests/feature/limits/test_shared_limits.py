@@ -3,18 +3,16 @@
 import asyncio
 import contextlib
 import http.client
-import time
-import urllib.request
 
 import pytest
 from ports import free_port
 from starting import apart, serving
+from storing import await_store
 from zeroserve_dataplane.agent.embedding import EmbeddedNode
 from zeroserve_dataplane.settings import EmbeddedSettings
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.drafting_sites import draft_sites
 
-PATIENCE_S = 60
 EVENTS = 10
 HEAD = """{
 	admin off
@@ -49,19 +47,6 @@ def ask(port, path="/", key="one"):
 
 def statuses(port, count, path="/", key="one"):
     return [ask(port, path, key)[0] for _ in range(count)]
-
-
-def await_store(metrics_port, up):
-    """Return when the engine knows that its store is there, or away."""
-    deadline = time.monotonic() + PATIENCE_S
-    line = f"zeroserve_engine_shared_limit_store_up {up:.1f}"
-    while True:
-        with contextlib.suppress(OSError):
-            url = f"http://127.0.0.1:{metrics_port}/metrics"
-            if line in urllib.request.urlopen(url, timeout=20).read().decode():
-                return
-        assert time.monotonic() < deadline, "the engine does not notice"
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager
@@ -126,12 +111,11 @@ def test_a_reload_keeps_what_was_counted(tmp_path, store):
         return draft_sites(read_configuration(text, environment={})[0]).draft
 
     async def run():
-        port, settings = free_port(), EmbeddedSettings(workers=1, limit_store=store.address)
+        port = free_port()
+        settings = EmbeddedSettings(workers=1, limit_store=store.address, metrics_port=0)
         async with EmbeddedNode(settings) as embedded:
             await embedded.apply(draft(port, "before"))
-            async with asyncio.timeout(PATIENCE_S):
-                while not embedded.tokens.up:
-                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(await_store, embedded.metrics.port, up=True)
             before = await asyncio.to_thread(statuses, port, EVENTS - 1)
             await embedded.apply(draft(port, "after"))
             return before, await asyncio.to_thread(statuses, port, 2)
