@@ -157,12 +157,7 @@ impl Style {
         }
         if !self.time_key.is_empty() {
             key(&self.time_key, out);
-            match &self.time {
-                TimeFormat::Layout(layout) => {
-                    push_string(format_time(record.unix_ms, layout).as_bytes(), out)
-                }
-                number => push_number(number.number(record.unix_ms), out),
-            }
+            self.push_time(record.unix_ms, out);
         }
         if !self.name_key.is_empty() {
             key(&self.name_key, out);
@@ -248,6 +243,13 @@ impl Style {
         out.push(b'}');
     }
 
+    fn push_time(&self, unix_ms: u64, out: &mut Vec<u8>) {
+        match &self.time {
+            TimeFormat::Layout(layout) => push_string(format_time(unix_ms, layout).as_bytes(), out),
+            number => push_number(number.number(unix_ms), out),
+        }
+    }
+
     fn push_value(&self, value: &Value, colon: &[u8], comma: &[u8], out: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
         match value {
@@ -264,6 +266,7 @@ impl Style {
             }
             Value::Integer(number) => drop(write!(out, "{number}")),
             Value::Double(number) => push_number(*number, out),
+            Value::Time(unix_ms) => self.push_time(*unix_ms, out),
             Value::Boolean(holds) => drop(write!(out, "{holds}")),
             Value::Null => out.extend_from_slice(b"null"),
             Value::Object(fields) => self.push_object(fields, colon, comma, out),

@@ -23,6 +23,7 @@ pub enum Value<'a> {
     Double(f64),
     Boolean(bool),
     DurationNs(u64),
+    Time(u64),
     Null,
     Object(Vec<Field<'a>>),
 }
@@ -70,6 +71,10 @@ pub fn record<'a>(
             LogValue::Double(number) => Value::Double(number),
             LogValue::Boolean(holds) => Value::Boolean(holds),
             LogValue::DurationNs(duration) => Value::DurationNs(duration),
+            LogValue::Texts(texts) => {
+                Value::Texts(texts.into_iter().map(|text| text.into_bytes().into()).collect())
+            }
+            LogValue::TimeMs(unix_ms) => Value::Time(unix_ms),
             LogValue::Null => Value::Null,
         },
     }));

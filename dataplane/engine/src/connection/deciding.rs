@@ -139,6 +139,7 @@ impl Worker {
         down.serving.reason = reason;
         if let Some(exchange) = down.exchange.as_mut() {
             exchange.forget_wrappers();
+            exchange.end_call(false);
         }
         let entry = down.serving.host.as_ref().map_or(0, |host| host.error_entry);
         if down.serving.in_error_routes {

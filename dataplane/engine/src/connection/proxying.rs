@@ -26,6 +26,9 @@ impl Worker {
     pub fn start_proxy<I: Io>(&mut self, io: &mut I, socket: SocketId, row: u32) {
         let now_ms = self.now_ms();
         let Some(down) = self.downstream(socket) else { return };
+        if let Some(exchange) = down.exchange.as_mut() {
+            exchange.attempts.begin_call();
+        }
         let serving = &mut down.serving;
         serving.row = row;
         // A route may proxy again after it saw another upstream's answer.

@@ -110,8 +110,8 @@ impl Exchange {
 
     /// Takes the kept upstream's answer into `scratch`, changed as the proxy call asks.
     pub fn take_upstream_answer(&mut self) {
+        // `{http.response.header.*}` is what was set before the upstream's fields come (Caddy: finalizeResponse).
         self.scratch.clone_from(&self.upstream_fields);
-        self.writing_answer = true;
         if let Some((tables, row)) = self.answering_call.clone() {
             let call = &tables.proxies[row as usize];
             let required = call.response_requirement();
@@ -124,7 +124,6 @@ impl Exchange {
         for field in upstream.iter() {
             self.scratch.push_checked(field.name, field.value);
         }
-        self.writing_answer = false;
     }
 
     /// Takes a file's fields into `scratch`: each replaces what was set before it.
@@ -192,6 +191,7 @@ impl Exchange {
     /// The program sees the kept upstream's answer next.
     pub fn hold_upstream_answer(&mut self) {
         (self.held, self.held_status) = (Held::Upstream, self.upstream_status);
+        self.attempts.answer_elsewhere();
     }
 
     /// The program sees the answer in `scratch` next, and may change its fields as those of any answer.
@@ -200,6 +200,7 @@ impl Exchange {
         self.answer = std::mem::take(&mut self.scratch);
         self.intercepted_fields.clone_from(&self.answer);
         self.intercepted_status = status;
+        self.end_call(true);
     }
 
     /// The program decided on the answer that it saw.
@@ -272,11 +273,11 @@ impl Exchange {
         let mut set: Vec<Vec<u8>> = Vec::new();
         for change in &row.headers {
             let (mut name, mut value) = (Vec::new(), Vec::new());
-            self.expand(&change.name, Unknown::Empty, &mut name);
-            self.expand(&change.value, Unknown::Empty, &mut value);
+            self.expand(&change.name, Unknown::Keep, &mut name);
+            self.expand(&change.value, Unknown::Keep, &mut value);
             name.make_ascii_lowercase();
             let mut shown = Vec::new();
-            self.expand(&change.name, Unknown::Empty, &mut shown);
+            self.expand(&change.name, Unknown::Keep, &mut shown);
             if set.contains(&name) {
                 self.scratch.add(&shown, &value);
             } else {

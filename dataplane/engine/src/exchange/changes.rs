@@ -29,9 +29,11 @@ impl Exchange {
     pub fn change_request(&mut self, changes: &[HeaderChange]) {
         let mut fields = std::mem::take(&mut self.request);
         for change in changes {
-            // Placeholders see the list as it is before this change.
+            // Placeholders see the list as it is before this change, and in it the host (Caddy: headers.go).
             std::mem::swap(&mut fields, &mut self.request);
+            self.request.set(b"Host", &self.authority);
             let (change, name, value) = self.expand_change(change);
+            self.request.remove(b"host");
             std::mem::swap(&mut fields, &mut self.request);
             if name.eq_ignore_ascii_case(b"host") {
                 self.change_host(&change, &value);

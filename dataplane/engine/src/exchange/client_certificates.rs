@@ -3,6 +3,8 @@
 //!
 //! Rule: the certificate is a stranger's; what cannot be read is empty.
 
+use super::Exchange;
+use super::logging::LogValue;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -69,6 +71,23 @@ impl ClientField {
         })
     }
 
+    /// What Caddy logs otherwise than as the text that it shows: bytes in Base64, lists, what is not in a list.
+    fn log(self, der: &[u8]) -> Option<LogValue> {
+        let certificate = X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate);
+        let found = |names| certificate.as_ref().map_or_else(Vec::new, |one| find_names(one, names));
+        match self {
+            Self::Pem => {
+                let mut pem = Vec::new();
+                push_pem(der, &mut pem);
+                Some(LogValue::Text(STANDARD.encode(pem).into_bytes()))
+            }
+            Self::List(Names::Uris) => None,
+            Self::List(names) => Some(LogValue::Texts(found(names))),
+            Self::Element(names, index) if found(names).len() <= index as usize => Some(LogValue::Null),
+            _ => None,
+        }
+    }
+
     /// Appends the value; `der` is empty where the client showed no certificate, which Go takes for an empty one.
     pub fn write(self, der: &[u8], out: &mut Vec<u8>) {
         let certificate = X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate);
@@ -93,6 +112,14 @@ impl ClientField {
                 }
             }
         }
+    }
+}
+
+impl Exchange {
+    /// The value of a client's certificate as a log has it, where that is not its text.
+    pub(super) fn client_value(&self, field: ClientField) -> Option<LogValue> {
+        let client = self.tls.as_ref()?.handshake.as_ref().and_then(|handshake| handshake.client.as_ref());
+        field.log(client.map_or(&[], |client| &client.leaf))
     }
 }
 

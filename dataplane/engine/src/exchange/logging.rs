@@ -29,6 +29,8 @@ pub enum LogValue {
     Double(f64),
     Boolean(bool),
     DurationNs(u64),
+    Texts(Vec<String>),
+    TimeMs(u64),
     Null,
 }
 
@@ -43,6 +45,8 @@ impl LogValue {
             LogValue::Double(number) => write!(out, "{number}"),
             LogValue::Boolean(holds) => write!(out, "{holds}"),
             LogValue::DurationNs(duration) => write!(out, "{}", *duration as f64 / 1e9),
+            LogValue::Texts(texts) => write!(out, "[{}]", texts.join(" ")),
+            LogValue::TimeMs(unix_ms) => write!(out, "{}", *unix_ms as f64 / 1000.0),
             LogValue::Null => Ok(()),
         };
     }
@@ -132,7 +136,16 @@ impl Exchange {
         if let Placeholder::Surrounding(Surrounding::Duration) = placeholder {
             return LogValue::DurationNs(self.running_ns());
         }
+        if let Placeholder::Surrounding(Surrounding::Now) = placeholder {
+            return LogValue::TimeMs(self.now.unix_ms);
+        }
+        if let Placeholder::Tls(TlsField::Client(field)) = placeholder
+            && let Some(value) = self.client_value(*field)
+        {
+            return value;
+        }
         if let Placeholder::Attempt(field) = placeholder
+            && !field.is_fraction()
             && let Some(duration_ns) = self.attempt_duration_ns(*field)
         {
             return LogValue::DurationNs(duration_ns);
@@ -157,7 +170,10 @@ impl Exchange {
             Placeholder::UserId => self.variables.get(super::texts::USER_VARIABLE).is_some(),
             Placeholder::ErrorStatus | Placeholder::ErrorText | Placeholder::ErrorId => self.status != 0,
             Placeholder::Attempt(field) => self.knows_attempt(*field),
-            Placeholder::UpstreamStatus => self.upstream_status != 0,
+            Placeholder::UpstreamStatus | Placeholder::UpstreamStatusText => self.upstream_status != 0,
+            Placeholder::UpstreamField(name) => self.upstream_fields.contains(name),
+            Placeholder::InterceptedStatus => self.intercepted_status != 0,
+            Placeholder::InterceptedField(name) => self.intercepted_fields.contains(name),
             Placeholder::TransportError => self.transport_error,
             Placeholder::UpstreamHost | Placeholder::UpstreamPort | Placeholder::UpstreamHostPort => {
                 self.upstream.is_some()
