@@ -17,6 +17,7 @@ from zeroserve_ir.caddyfile.adapting_logs import list_loggers, server_logs
 from zeroserve_ir.caddyfile.encoding import encode_route, encode_routes
 from zeroserve_ir.caddyfile.listening import ServedSite, Server, pair_sites
 from zeroserve_ir.caddyfile.meaning.authorities import DEFAULT_AUTHORITY
+from zeroserve_ir.caddyfile.meaning.files import MATCHED_FILE
 from zeroserve_ir.caddyfile.meaning.ordering import EXCLUSIVE, merge_routes
 from zeroserve_ir.caddyfile.meaning.securing import list_directives
 from zeroserve_ir.tree import (
@@ -33,6 +34,7 @@ from zeroserve_ir.tree import (
     Subroute,
 )
 from zeroserve_ir.tree_carried import CarriedHandler, Json
+from zeroserve_ir.tree_files import MatchFile
 
 _OWN_OPTIONS = ("plugins", "rate_limit_store")
 """Options that are ours: app `zeroserve`."""
@@ -75,7 +77,11 @@ class _Adapter:
         self.others: Json = configuration.options.others.value()
         self.named_routes = {one.name: one for one in configuration.named_routes}
         self.servers = pair_sites(self.sites)
-        self.groups = sum(_nested_groups(site.routes) + _nested_groups(site.errors) for site in self.sites)
+        self.groups = sum(
+            _nested_groups(routes) + len(_tried_groups(routes))
+            for site in self.sites
+            for routes in (site.routes, site.errors)
+        )
         self.directives = [list_directives(site.tls) for site in self.sites]
         self.tags = self._tag_certificates()
 
@@ -185,8 +191,9 @@ class _Adapter:
     def _numbered(self, routes: Sequence[Route]) -> tuple[Route, ...]:
         """Number a site's own groups as if it were built now: once for each server that it is in."""
         roles: dict[str, str] = {}
+        tried = _tried_groups(routes)
         for route in routes:
-            if route.group:
+            if route.group and route.group not in tried:
                 roles.setdefault(_exclusive_directive(route), route.group)
         rename: dict[str, str] = {}
         for directive in EXCLUSIVE:
@@ -309,6 +316,29 @@ def _nested_groups(routes: Sequence[Route]) -> int:
         for handler in route.handlers:
             if isinstance(handler, Subroute):
                 count += 1 + _nested_groups(handler.routes)
-                roles = {_exclusive_directive(one) for one in handler.routes if one.group}
-                count += len(roles - {"rewrite"})
+                tried = _tried_groups(handler.routes)
+                roles = {
+                    _exclusive_directive(one)
+                    for one in handler.routes
+                    if one.group and one.group not in tried
+                }
+                count += len(roles - {"rewrite"}) + len(tried)
     return count
+
+
+def _tried_groups(routes: Sequence[Route]) -> set[str]:
+    """Return the groups of `try_files` with several routes: Caddy numbers them as it reads the text."""
+    members: dict[str, list[Route]] = {}
+    for route in routes:
+        if route.group:
+            members.setdefault(route.group, []).append(route)
+    return {
+        group for group, grouped in members.items() if len(grouped) > 1 and all(map(_tries_files, grouped))
+    }
+
+
+def _tries_files(route: Route) -> bool:
+    handler = route.handlers[0]
+    if not isinstance(handler, Rewrite) or not (handler.uri or "").startswith(MATCHED_FILE):
+        return False
+    return any(isinstance(one, MatchFile) for sets in route.matchers for one in sets)

@@ -53,6 +53,7 @@ LINES = st.one_of(
     st.builds("error {0} 404".format, MATCHERS),
     st.builds("reverse_proxy {0} localhost:1".format, MATCHERS),
     st.builds("method {0} PUT".format, MATCHERS),
+    st.builds("try_files {0} {{path}} /index.php?{{query}}".format, MATCHERS.filter(bool)),
 )
 
 
@@ -75,6 +76,17 @@ def test_generated_sites_adapt_as_in_stock_caddy(first, second, stock_caddy):
         f"{address} {{\n{matchers}" + "\n".join(body) + "\n}\n"
         for address, body in (("http://a.example, https://a.example", first), ("*.example:8443", second))
     )
+    configuration, diagnostics = read_configuration(text, environment={})
+    assert diagnostics == ()
+    assert adapt_configuration(configuration) == stock_caddy.adapt(text)
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    ["a:80/", "a:80/b/", "a/b", "a:80-81/c", ":80/x", "tcp/a:80", "tcp/{x}", "{x}/y", "[::1]/x", "unix//a/b"],
+)
+def test_a_slash_in_an_upstream_ends_the_name_of_a_network(upstream, stock_caddy):
+    text = f":80 {{\n\treverse_proxy {upstream}\n}}\n"
     configuration, diagnostics = read_configuration(text, environment={})
     assert diagnostics == ()
     assert adapt_configuration(configuration) == stock_caddy.adapt(text)

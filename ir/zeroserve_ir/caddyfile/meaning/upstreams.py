@@ -55,6 +55,10 @@ def _read_unix(address: str) -> tuple[str, tuple[Upstream, ...]] | None:
 
 
 def _read_dial(address: str, scheme: str, token: Token) -> tuple[Upstream, ...]:
+    network, slash, rest = address.partition("/")
+    if slash:
+        # What stands before a slash is a network to Caddy, whatever it is (SplitNetworkAddress).
+        return tuple(Upstream(f"{network}/{one.dial}") for one in _read_dial(rest, scheme, token))
     host, ports = split_host_port(address)
     if not ports:
         if "{" in host:
