@@ -43,6 +43,8 @@ class Loaded:
     """What is served, for people."""
     limit_store: str = ""
     """Address of the store of shared rate limits, where the configuration names one."""
+    shows_metrics: bool = False
+    """A route answers this node's metrics."""
 
     @property
     def errors(self) -> int:
@@ -158,6 +160,8 @@ class _Server:
         """Serve a draft; False when the node refused all of it."""
         assert loaded.draft is not None
         await self.node.set_limit_store(loaded.limit_store)
+        if loaded.shows_metrics:
+            await self.node.show_metrics()
         outcome = await self.node.apply(loaded.draft)
         print_diagnostics(outcome.diagnostics)
         return bool(outcome.served.resources) or not loaded.draft.resources

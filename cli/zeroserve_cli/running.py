@@ -7,12 +7,14 @@ import contextlib
 import gc
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.loading import load_configuration
-from zeroserve_ir.caddyfile.metering import proxy_metrics
+from zeroserve_ir.caddyfile.metering import proxy_metrics, shows_metrics
 from zeroserve_ir.drafting_sites import draft_sites
 
 from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
@@ -38,13 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"zeroserve: {error}", file=sys.stderr)
         return EXIT_FAILED
     fingerprint = (lambda: _stamp(config)) if arguments.watch else None
-    return serve(make_settings(arguments), Source(lambda path: load(path or config, port, key), fingerprint))
+    with tempfile.TemporaryDirectory(prefix="zeroserve-metrics-") as folder:
+        socket = Path(folder) / "metrics.sock"
+        page = f"127.0.0.1:{port}" if port > 0 else f"unix/{socket}"
+        settings = replace(make_settings(arguments), metrics_socket=None if port > 0 else socket)
+        return serve(settings, Source(lambda path: load(path or config, page, key), fingerprint))
 
 
-def load(path: Path, metrics_port: int = -1, explain_key: bytes = b"") -> Loaded:
-    """Read a Caddyfile and draft its snapshot; `metrics` answers where a port is known to serve them."""
+def load(path: Path, metrics_page: str = "", explain_key: bytes = b"") -> Loaded:
+    """Read a Caddyfile and draft its snapshot; `metrics` answers where an address is known to serve them."""
     with _collection_paused():
-        return _load(path, metrics_port, explain_key)
+        return _load(path, metrics_page, explain_key)
 
 
 @contextlib.contextmanager
@@ -57,11 +63,12 @@ def _collection_paused() -> Iterator[None]:
         gc.enable()
 
 
-def _load(path: Path, metrics_port: int, explain_key: bytes) -> Loaded:
+def _load(path: Path, metrics_page: str, explain_key: bytes) -> Loaded:
     read = load_configuration(path, os.environ)
     configuration = read.configuration
-    if metrics_port > 0:
-        configuration = proxy_metrics(configuration, metrics_port)
+    shown = bool(metrics_page) and shows_metrics(configuration)
+    if shown:
+        configuration = proxy_metrics(configuration, metrics_page)
     known = (*read.diagnostics, *find_unsupported(configuration))
     loaded = Loaded(None, known, read.texts)
     if loaded.errors:
@@ -70,7 +77,7 @@ def _load(path: Path, metrics_port: int, explain_key: bytes) -> Loaded:
     findings = (*known, *drafted.diagnostics)
     served = f"{len(read.configuration.sites)} sites of {path}"
     store = configuration.options.others.value().get("rate_limit_store", "")
-    loaded = Loaded(drafted.draft, findings, read.texts, served, store)
+    loaded = Loaded(drafted.draft, findings, read.texts, served, store, shown)
     return loaded if not loaded.errors else Loaded(None, findings, read.texts)
 
 

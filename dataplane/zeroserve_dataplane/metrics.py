@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import mmap
 import socket
+import socketserver
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -195,16 +197,15 @@ class NodeCollector(Collector):
 class MetricsServer:
     """Serves metrics and probes from a thread."""
 
-    def __init__(self, address: str, port: int, collector: NodeCollector) -> None:
-        """Listen at once; "" is all addresses, port 0 any free one. OSError when the port is taken."""
+    def __init__(self, address: str | Path, port: int, collector: NodeCollector) -> None:
+        """Listen at once; "" is all addresses, port 0 any free one, a path a socket. OSError when taken."""
         registry = CollectorRegistry()
         registry.register(_Once(collector))
         self._collector = collector
         self._metrics = make_wsgi_app(registry)
         self._beat = time.monotonic()
-        server_class = _dual_stack_server() if not address and socket.has_dualstack_ipv6() else _Server
-        host = address or ("::" if server_class is not _Server else "0.0.0.0")
-        self._server = make_server(host, port, self._answer, server_class, _QuietHandler)
+        self._server = _listen(address, port)
+        self._server.set_app(self._answer)
         self.port = int(self._server.server_port)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
@@ -248,6 +249,28 @@ class _Server(ThreadingWSGIServer):
     """IPv4, or what the address says."""
 
     daemon_threads = True
+
+
+class _UnixServer(_Server):
+    """A socket of the file system."""
+
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        return self.socket.accept()[0], ("local", 0)
+
+
+def _listen(address: str | Path, port: int) -> _Server:
+    if isinstance(address, Path):
+        return _UnixServer(str(address), _QuietHandler)  # type: ignore[arg-type]
+    server_class = _dual_stack_server() if not address and socket.has_dualstack_ipv6() else _Server
+    host = address or ("::" if server_class is not _Server else "0.0.0.0")
+    return server_class((host, port), _QuietHandler)
 
 
 def _dual_stack_server() -> type[_Server]:

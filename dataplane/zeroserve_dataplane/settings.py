@@ -81,6 +81,8 @@ class EmbeddedSettings:
     metrics_address: str = "127.0.0.1"
     metrics_port: int = -1
     """0 is any free port, below 0 none."""
+    metrics_socket: Path | None = None
+    """Where `serve_metrics` listens."""
     drain_timeout_ms: int = 10_000
     limit_store: str = ""
     """As that of `AgentSettings`; a configuration's own (`rate_limit_store`) goes before it."""

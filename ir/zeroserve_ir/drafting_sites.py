@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.believing import add_trusts
-from zeroserve_ir.caddyfile.connecting import bound_listener, find_server_fields
+from zeroserve_ir.caddyfile.connecting import bound_listener, find_server_fields, make_listener
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.meaning.upstreams import split_host_port
@@ -166,16 +165,15 @@ class _Drafting:
     def _add_listener(self, listen: str, bind: str, port: int, scheme: tree.Scheme, site: tree.Site) -> None:
         if listen in self.listener_names:
             return
-        host = re.sub(r"^tcp[46]?/", "", bind).removeprefix("[").removesuffix("]")
-        if "/" in host:
-            message = f"cannot listen on {bind}"
-            self.diagnostics.append(Diagnostic(Code.ZS0110, message, site.span, help="write an IP address"))
+        try:
+            listener = make_listener(bind, port, scheme)
+        except ValueError as error:
+            cure = "write an IP address, or unix//PATH"
+            self.diagnostics.append(Diagnostic(Code.ZS0110, str(error), site.span, help=cure))
             return
-        host = {"localhost": "127.0.0.1", "0.0.0.0": "0.0.0.0"}.get(host, host)
-        name = f"{scheme.value}-{port}" + (f"-{host}" if host else "")
-        self.listener_names[listen] = name
-        listener = pb.Listener(name=name, address=host, port=port, tls=scheme is tree.Scheme.HTTPS)
-        listener.http2 = not listener.tls and bool(self.clear_http2 & {"", listen})
+        self.listener_names[listen] = listener.name
+        if not listener.tls and self.clear_http2 & {"", listen}:
+            listener.http2 = True
         bound_listener(listener, self.server_fields.get(listen, {}))
         self.resources.append(make_resource(listener))
 

@@ -47,7 +47,7 @@ class CarriedHandler:
 
 @dataclass(frozen=True, slots=True)
 class CarriedMatcher:
-    """A matcher of Caddy's that nothing here evaluates: its module's name and settings."""
+    """A matcher of Caddy's that is as its JSON says: its module's name and settings."""
 
     module: str
     settings: Carried = NOTHING_CARRIED

@@ -67,6 +67,7 @@ class EmbeddedNode:
         images = ImageStore(self._compiler, find_host_target())
         self.node = Node(self._directory / "engine.sock", find_version(), images, Resolver())
         self.metrics: MetricsServer | None = None
+        self._shown_metrics: MetricsServer | None = None
         self._logs = LogReceiver(self._directory / "log.sock")
         self.tokens = TokenServer(self._directory / "token.sock")
         self._child: asyncio.subprocess.Process | None = None
@@ -84,13 +85,7 @@ class EmbeddedNode:
             self._start(self.node.run(), "engine link")
             self._start(keep_up(self.node), "upkeep")
             if self._settings.metrics_port >= 0:
-                # Loaded for those who need it: Prometheus' client takes long.
-                from zeroserve_dataplane.metrics import MetricsServer, NodeCollector  # noqa: PLC0415
-
-                collector = NodeCollector(self.node, tokens=self.tokens)
-                self.metrics = MetricsServer(
-                    self._settings.metrics_address, self._settings.metrics_port, collector
-                )
+                self.metrics = self._open_metrics(self._settings.metrics_address, self._settings.metrics_port)
         except BaseException:
             await self.__aexit__()
             raise
@@ -98,8 +93,9 @@ class EmbeddedNode:
 
     async def __aexit__(self, *_: object) -> None:
         self._stopping = True
-        if self.metrics is not None:
-            self.metrics.close()
+        for server in (self.metrics, self._shown_metrics):
+            if server is not None:
+                server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -108,6 +104,18 @@ class EmbeddedNode:
         await asyncio.to_thread(self._logs.close)
         await self._compiler.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def show_metrics(self) -> None:
+        """Serve metrics at the settings' socket too, where routes find them."""
+        path = self._settings.metrics_socket
+        if path is not None and self._shown_metrics is None:
+            self._shown_metrics = await asyncio.to_thread(self._open_metrics, path, 0)
+
+    def _open_metrics(self, address: str | Path, port: int) -> MetricsServer:
+        # Loaded for those who need it: Prometheus' client takes long.
+        from zeroserve_dataplane.metrics import MetricsServer, NodeCollector  # noqa: PLC0415
+
+        return MetricsServer(address, port, NodeCollector(self.node, tokens=self.tokens))
 
     async def apply(self, draft: SnapshotDraft) -> Outcome:
         """Serve a draft; returns once it is served. EngineStartError when the engine does not start."""

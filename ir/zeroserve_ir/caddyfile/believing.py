@@ -20,8 +20,13 @@ FIELDS = (
     "client_ip_headers",
     "expected_underscore_headers",
     "expected_dot_headers",
+    "trusted_proxies_unix",
 )
 """Fields of Caddy's server that are read here."""
+
+
+UNIX_CLIENT = "0.0.0.0/32"
+"""Whoever comes by a Unix socket: the engine has no other address of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ def add_trusts(
 
 def _read_fields(server: Json, ranges: tuple[str, ...]) -> Believed:
     source = server.get("trusted_proxies", {}).get("ranges", ranges)
+    if server.get("trusted_proxies_unix"):
+        source = (*source, UNIX_CLIENT)
     headers = tuple(name.lower() for name in server.get("client_ip_headers", ()))
     return Believed(
         tuple(source),

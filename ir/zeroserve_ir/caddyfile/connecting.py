@@ -8,6 +8,7 @@ about what cannot be run. Who calls: `drafting_sites` and `judging`. Rule: wrapp
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -20,6 +21,8 @@ HEAD_SLACK_BYTES = 4096
 """What Go's server reads beyond MaxHeaderBytes (net/http initialReadLimitSize)."""
 HEAD_BYTES_MAX = 64 << 10
 """The engine's own bound of a head (limits.rs)."""
+_UNIX = re.compile(r"unix(\+h2c)?/(?P<path>/[^|]{1,106})(\|(?P<mode>.+))?")
+_UNIX_MODE = "0200"
 _MS_MAX = 2**32 - 1
 _KEEPALIVE_S = 15
 _KEEPALIVE_COUNT = 9
@@ -47,6 +50,30 @@ FIELDS = (
 )
 """Fields of Caddy's server that are read here, or hold whatever they say: the engine writes in pieces of its
 own, always reads while it writes, and takes no early data."""
+
+
+def make_listener(bind: str, port: int, scheme: Scheme) -> pb.Listener:
+    """Return the message of a place to listen at, without a server's fields. ValueError for no such place."""
+    tls = scheme is Scheme.HTTPS
+    if found := _UNIX.fullmatch(bind):
+        path, bits = found["path"], found["mode"] or _UNIX_MODE
+        if not re.fullmatch("0?[0-7]{3}", bits) or not int(bits, 8) & 0o200:
+            raise ValueError(f"{bits} is no permission of a socket that its owner may write to")
+        # Clients do not see where they are; `port` is that of the site's address.
+        return pb.Listener(
+            name=f"{scheme.value}-{path}",
+            unix_path=path,
+            unix_mode=int(bits, 8),
+            external_port=port,
+            tls=tls,
+            http2=not tls and "h2c" in bind.partition("/")[0],
+        )
+    host = re.sub(r"^tcp[46]?/", "", bind).removeprefix("[").removesuffix("]")
+    if "/" in host:
+        raise ValueError(f"cannot listen on {bind}")
+    host = {"localhost": "127.0.0.1"}.get(host, host)
+    name = f"{scheme.value}-{port}" + (f"-{host}" if host else "")
+    return pb.Listener(name=name, address=host, port=port, tls=tls)
 
 
 def find_server_fields(configuration: Configuration) -> Iterator[tuple[Server, Json]]:

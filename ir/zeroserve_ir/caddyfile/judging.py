@@ -17,10 +17,12 @@ from zeroserve_ir.tree import Configuration, MatchNot, Options, Route, SetVariab
 from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher, Json
 from zeroserve_ir.tree_logging import Logger
 
-_HARMLESS_HANDLERS = ("push",)
+_SERVED_MATCHERS = ("tls",)
+_HARMLESS_HANDLERS = ("push", "timeouts")
 """Handlers without which every answer is as right as with them."""
 
-_HANDLER_MESSAGES = {"metrics": "metrics is answered by `zeroserve run --metrics-port PORT` only"}
+_RUN_HANDLERS = ("metrics",)
+"""Those that `zeroserve run` answers itself (`caddyfile.metering`)."""
 
 _SERVER_ERRORS = ("packet_conn_wrappers",)
 """Fields of servers that decide who a client is, or what it says."""
@@ -154,10 +156,11 @@ def _judge_routes(routes: Sequence[Route]) -> list[Diagnostic]:
             match handler:
                 case Subroute(inner, errors):
                     found += _judge_routes((*inner, *errors))
-                case CarriedHandler(module, settings):
+                case CarriedHandler(module, settings) if module not in _RUN_HANDLERS:
                     harmless = module in _HARMLESS_HANDLERS
-                    message = _HANDLER_MESSAGES.get(module, f"{module} is not supported yet")
-                    found.append(_finding(message, settings.span, error=not harmless))
+                    found.append(
+                        _finding(f"{module} is not supported yet", settings.span, error=not harmless)
+                    )
                 case SetVariables(variables) if any(name == "fs" for name, _ in variables):
                     found.append(_finding("other file systems are not supported", route.span, error=True))
     return found
@@ -166,7 +169,7 @@ def _judge_routes(routes: Sequence[Route]) -> list[Diagnostic]:
 def _carried_matchers(sets: Iterable[Sequence[object]]) -> Iterable[tuple[str, Span]]:
     for one in sets:
         for matcher in one:
-            if isinstance(matcher, CarriedMatcher):
+            if isinstance(matcher, CarriedMatcher) and matcher.module not in _SERVED_MATCHERS:
                 yield matcher.module, matcher.settings.span
             elif isinstance(matcher, MatchNot):
                 yield from _carried_matchers(matcher.sets)

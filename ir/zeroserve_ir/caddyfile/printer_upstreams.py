@@ -187,5 +187,6 @@ def _print_tls(tls: UpstreamTls) -> list[str]:
         option, values = "pem_file", tls.trust_pool.files
         if tls.trust_pool.certificates:
             option, values = "trust_der", tls.trust_pool.certificates
-        lines += block(f"tls_trust_pool {tls.trust_pool.provider}", [line(option, *map(word, values))])
+        options = [line(option, *map(word, values))] if values else []
+        lines += block(f"tls_trust_pool {tls.trust_pool.provider}", options)
     return lines

@@ -23,6 +23,8 @@ def add_redirects(configuration: Configuration) -> Configuration:
         return configuration
     added: list[Site] = []
     for bind in dict.fromkeys(site.bind for site in configuration.sites):
+        if bind and all(one.startswith(("unix", "fd")) for one in bind):
+            continue  # Nobody comes by another port.
         added += _redirects([site for site in configuration.sites if site.bind == bind], bind, options)
     return replace(configuration, sites=configuration.sites + tuple(added))
 

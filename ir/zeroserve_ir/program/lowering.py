@@ -276,7 +276,7 @@ class _SiteLowering:
                 return True
             case _ if isinstance(handler, (*_ANSWERING, Shaping)):
                 return self._lower_answering(handler)
-            case CarriedHandler(module="push"):
+            case CarriedHandler(module="push" | "timeouts"):
                 pass  # Without it every answer is as right as with it (`caddyfile.judging` warns).
             case CarriedHandler(module=name) | tree.Invoke(name=name):
                 finding = Diagnostic(

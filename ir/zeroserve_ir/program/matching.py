@@ -92,9 +92,18 @@ class MatcherLowering:
             case tree.MatchVars(variables=variables):
                 rows = [self.tables.add_variable(subject, values) for subject, values in variables]
                 self._require_any([("match_variable", row) for row in rows], fail)
+            case CarriedMatcher("tls", settings):
+                self._lower_tls(settings.value(), fail)
             case _:
                 helper, row = self._add_row(matcher)
                 self._require(helper, row, fail)
+
+    def _lower_tls(self, settings: object, fail: str) -> None:
+        """Every request over TLS comes after its handshake (caddyhttp/matchers.go MatchTLS)."""
+        if isinstance(settings, dict) and settings.get("handshake_complete") is False:
+            self.emitter.jump(fail)
+        else:
+            self._require("match_protocol", self.tables.add_protocol(tree.MatchProtocol("https")), fail)
 
     def _add_row(self, matcher: tree.Matcher) -> tuple[str, int]:
         tables = self.tables

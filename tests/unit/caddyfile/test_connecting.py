@@ -4,13 +4,16 @@ import json
 
 import pytest
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.caddyfile.connecting import bound_listener, settle_server_fields
+from zeroserve_ir.caddyfile.connecting import bound_listener, make_listener, settle_server_fields
 from zeroserve_ir.caddyfile.decoding import decode_configuration
 from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.caddyfile.settling import settle_configuration
+from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.drafting_sites import draft_sites
+from zeroserve_ir.tree import Scheme
 
 OPTIONS = """{
 	servers :8080 {
@@ -116,3 +119,39 @@ def test_without_h2_among_the_protocols_tls_offers_only_http_1():
     draft = draft_sites(read(text)).draft
     hosts = [pb.VirtualHost.FromString(one.payload) for key, one in draft.resources.items() if key[0] == 9]
     assert {tuple(host.tls.protocols) for host in hosts if host.name.startswith("https")} == {("http/1.1",)}
+
+
+@pytest.mark.parametrize(
+    ("bind", "message"),
+    [
+        ("unix//run/a.sock", pb.Listener(unix_path="/run/a.sock", unix_mode=0o200)),
+        ("unix//run/a.sock|0222", pb.Listener(unix_path="/run/a.sock", unix_mode=0o222)),
+        ("unix+h2c//run/a.sock", pb.Listener(unix_path="/run/a.sock", unix_mode=0o200, http2=True)),
+    ],
+)
+def test_a_site_may_listen_at_a_socket_of_the_file_system(bind, message):
+    listener = make_listener(bind, 80, Scheme.HTTP)
+    message.name, message.external_port = "http-/run/a.sock", 80
+    assert listener == message
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        "unix//run/a.sock|0444",
+        "unix//run/a.sock|rw",
+        "unix/relative.sock",
+        "unix/@name",
+        "fd/3",
+        "udp/1.2.3.4",
+    ],
+)
+def test_other_places_are_refused_with_the_line(bind):
+    configuration = read(f"http://a.example {{\n\tbind {bind}\n}}\n")
+    errors = [one for one in draft_sites(configuration).diagnostics if one.severity is Severity.ERROR]
+    assert [(one.code, one.span.line > 0, bool(one.help)) for one in errors] == [(Code.ZS0110, True, True)]
+
+
+def test_nobody_is_redirected_from_a_port_to_a_socket():
+    configuration = read("a.example {\n\tbind unix//run/a.sock\n\ttls internal\n}\n")
+    assert add_redirects(configuration) == configuration

@@ -29,7 +29,7 @@ MISTAKES = [
     ("uri path_regexp ( x", Code.ZS0106),
     ("reverse_proxy {\n\t\tfrobnicate\n\t}", Code.ZS0109),
     ("reverse_proxy a:1 {\n\t\tlb_policy frobnicate\n\t}", Code.ZS0109),
-    ("timeouts", Code.ZS0110),
+    ("file_server {\n\t\tfs x\n\t}", Code.ZS0110),
     ("reverse_proxy a:99999", Code.ZS0103),
     ("reverse_proxy ws://a", Code.ZS0103),
     ("reverse_proxy http://a https://b", Code.ZS0103),
@@ -45,7 +45,6 @@ MISTAKES = [
     ("handle {\n\t\ttls internal\n\t}", Code.ZS0101),
     ("tls a", Code.ZS0102),
     ("tls {\n\t\tclient_auth {\n\t\t\tfrobnicate\n\t\t}\n\t}", Code.ZS0109),
-    ("timeouts", Code.ZS0110),
 ]
 
 

@@ -129,8 +129,7 @@ def read_error_statuses(segment: Segment) -> MatchErrorStatus | None:
 
 def read_intercept(segment: Segment, reading: Reading, read_routes: ReadRoutes) -> Intercept:
     """`intercept { @name … ; replace_status … ; handle_response … }`."""
-    if segment.arguments:
-        raise wrong_count(segment, "intercept [MATCHER] { … }")
+    reading.leave_out(segment.arguments, "intercept")
     handlers = ResponseHandlers(read_routes)
     for inner in segment.block or ():
         with reading.collect():

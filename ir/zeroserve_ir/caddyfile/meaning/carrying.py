@@ -1,4 +1,4 @@
-"""Directives that are adapted and not acted upon: push, acme_server, fs, metrics; and `invoke`.
+"""Directives that are adapted and not acted upon: push, acme_server, fs, metrics, timeouts; and `invoke`.
 
 In: the segment without its matcher. Out: carried values of the tree; whoever runs them decides
 (`caddyfile.judging`). Syntax: modules/caddyhttp/push/caddyfile.go, caddyhttp/urlpatternmatcher.go.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from zeroserve_ir.caddyfile.encoding import encode_operations
 from zeroserve_ir.caddyfile.meaning.authorities import read_acme_server
-from zeroserve_ir.caddyfile.meaning.blocks import Field, read_fields, read_flag
+from zeroserve_ir.caddyfile.meaning.blocks import Field, read_fields, read_flag, read_size
 from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
 from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
-from zeroserve_ir.caddyfile.meaning.reading import Reading, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import Reading, duration_ns, integer, texts, wrong_count
 from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.tree import Invoke, SetVariables
@@ -24,9 +24,8 @@ def _carry(module: str, settings: Json, segment: Segment) -> CarriedHandler:
 
 def read_push(segment: Segment, reading: Reading) -> CarriedHandler:
     """`push [<resource>] { [GET|HEAD] <resource> … headers { … } }`."""
-    if len(segment.arguments) > 1:
-        raise wrong_count(segment, "push [RESOURCE] { … }")
-    resources: list[Json] = [{"target": token.text} for token in segment.arguments]
+    reading.leave_out(segment.arguments[1:], "push")
+    resources: list[Json] = [{"target": token.text} for token in segment.arguments[:1]]
     headers = OperationsBuilder()
     for inner in segment.block or ():
         name = inner.name.text
@@ -36,16 +35,47 @@ def read_push(segment: Segment, reading: Reading) -> CarriedHandler:
                 if len(line.arguments) > 2:
                     raise wrong_count(line, "FIELD [VALUE [REPLACEMENT]]")
                 headers.read((line.name, *line.arguments), response=False)
-        elif name in ("GET", "HEAD"):
-            if len(inner.arguments) != 1:
-                raise wrong_count(inner, f"{name} RESOURCE")
-            resources.append({"method": name, "target": inner.arguments[0].text})
         else:
-            resources.append({"target": name})
+            resources += _read_resources(inner)
     settings: Json = {"resources": resources} if resources else {}
     if operations := encode_operations(headers.build()):
         settings["headers"] = operations
     return _carry("push", settings, segment)
+
+
+def _read_resources(line: Segment) -> list[Json]:
+    """Each word of a line is a resource; GET and HEAD say how the next one is asked for."""
+    resources: list[Json] = []
+    words = iter(texts((line.name, *line.arguments)))
+    for word in words:
+        if word not in ("GET", "HEAD"):
+            resources.append({"target": word})
+        elif target := next(words, ""):
+            resources.append({"method": word, "target": target})
+        else:
+            raise wrong_count(line, f"{word} RESOURCE")
+    return resources
+
+
+def read_timeouts(segment: Segment, reading: Reading) -> CarriedHandler:
+    """`timeouts { read_timeout DURATION [RATE]; write_timeout …; max_write_chunk SIZE }`."""
+    reading.leave_out(segment.arguments, "timeouts")
+    found: Json = {}
+    for inner in segment.block or ():
+        name = inner.name.text
+        if name in _RATED:
+            if len(inner.arguments) not in (1, 2):
+                raise wrong_count(inner, f"{name} DURATION [BYTES_A_SECOND]")
+            found[name] = duration_ns(inner.arguments[0])
+            if len(inner.arguments) == 2:
+                found[_RATED[name]] = integer(inner.arguments[1])
+        else:
+            read_fields((inner,), _TIMEOUTS, "timeouts", reading, found)
+    return _carry("timeouts", {name: value for name, value in found.items() if value}, segment)
+
+
+_RATED = {"read_timeout": "read_min_rate", "write_timeout": "write_min_rate"}
+_TIMEOUTS = {"max_write_chunk": Field("max_write_chunk", read_size)}
 
 
 def read_acme_directory(segment: Segment, reading: Reading) -> CarriedHandler:

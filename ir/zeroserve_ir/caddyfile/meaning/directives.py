@@ -24,6 +24,7 @@ from zeroserve_ir.caddyfile.meaning.carrying import (
     read_invoke,
     read_metrics,
     read_push,
+    read_timeouts,
 )
 from zeroserve_ir.caddyfile.meaning.encoders import read_encode
 from zeroserve_ir.caddyfile.meaning.fastcgi import read_php_fastcgi
@@ -184,6 +185,7 @@ _READERS: dict[str, Callable[[Segment, Reading], Handler]] = {
     "fs": read_fs,
     "invoke": read_invoke,
     "metrics": read_metrics,
+    "timeouts": read_timeouts,
     "push": read_push,
     "bandwidth": read_bandwidth,
     "basic_auth": read_basic_auth,

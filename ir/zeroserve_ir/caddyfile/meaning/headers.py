@@ -61,33 +61,35 @@ class OperationsBuilder:
         )
 
 
-def read_header(segment: Segment, _: Reading) -> list[Headers]:
+def read_header(segment: Segment, reading: Reading) -> list[Headers]:
     """`header [<field> …] { … }`: up to two handlers, those with `?` apart from the others."""
     plain, conditional = OperationsBuilder(), OperationsBuilder()
-    if len(segment.arguments) > 3:
-        raise wrong_count(segment, "header FIELD [VALUE [REPLACEMENT]]")
+    reading.leave_out(segment.arguments[3:], "header")
     if segment.arguments:
         (conditional if segment.arguments[0].text.startswith("?") else plain).read(
-            segment.arguments, response=True
+            segment.arguments[:3], response=True
         )
     deferred, require = False, None
     for inner in segment.block or ():
         name = inner.name.text
+        words = (inner.name, *inner.arguments)
         if name == "defer":
-            deferred = True
-            continue
+            deferred, words = True, inner.arguments
         if name == "match":
             require = read_response_match(inner)
             continue
-        if segment.arguments:
+        if words and segment.arguments:
             raise refusal(
                 Code.ZS0001, "fields both on the line and in the block", inner.name, "move all into the block"
             )
-        if len(inner.arguments) > 2:
-            raise wrong_count(inner, "FIELD [VALUE [REPLACEMENT]]")
         refuse_block(inner)
-        tokens = (inner.name.with_text(name.removesuffix(":")), *inner.arguments)
-        (conditional if name.startswith("?") else plain).read(tokens, response=True)
+        for at in range(0, len(words), 3):
+            field_name, *values = words[at : at + 3]
+            if field_name is not inner.name:
+                message = f"{field_name.text} is a field of its own, as in Caddy"
+                reading.warn(Code.ZS0102, message, field_name, "write it in a line of its own, or remove it")
+            bare = field_name.with_text(field_name.text.removesuffix(":"))
+            (conditional if bare.text.startswith("?") else plain).read((bare, *values), response=True)
     plain.deferred = plain.deferred or deferred
     return [
         Headers(response=builder.build(), deferred=builder.deferred, require=wanted)

@@ -88,12 +88,13 @@ def _read_mapping(line: Segment, count: int) -> Mapping:
     return Mapping(text, tuple(outputs), literals=literals)
 
 
-def read_log_append(segment: Segment, _: Reading) -> AppendLog:
+def read_log_append(segment: Segment, reading: Reading) -> AppendLog:
     """`log_append [<]<key> <value>`."""
-    if len(segment.arguments) != 2:
+    if len(segment.arguments) < 2:
         raise wrong_count(segment, "log_append [<]KEY VALUE")
+    reading.leave_out(segment.arguments[2:], "log_append")
     refuse_block(segment)
-    key, value = texts(segment.arguments)
+    key, value = texts(segment.arguments[:2])
     early = key.startswith("<") and len(key) > 1
     return AppendLog(key[1:] if early else key, value, early)
 

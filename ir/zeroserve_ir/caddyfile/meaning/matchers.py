@@ -28,6 +28,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     wrong_count,
 )
 from zeroserve_ir.caddyfile.meaning.url_patterns import read_url_pattern
+from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.expressions.checking import compile_expression, find_matchers, find_placeholders
@@ -53,6 +54,7 @@ from zeroserve_ir.tree import (
     MatchVars,
     MatchVarsRegexp,
 )
+from zeroserve_ir.tree_carried import Carried, CarriedMatcher
 from zeroserve_ir.tree_files import MatchFile
 
 MODULES: dict[type[Matcher], str] = {
@@ -146,6 +148,8 @@ def _read_module(
     match module:
         case "url_pattern":
             return [read_url_pattern(segments, reading)]
+        case "tls":
+            return [_read_tls(segments)]
         case "path":
             return [MatchPath(texts(arguments))]
         case "host":
@@ -229,6 +233,19 @@ def _read_protocol(segments: list[Segment]) -> MatchProtocol:
         cure = "write http, https, grpc, or http/1.0, http/1.1, http/2, http/3, with + for newer ones"
         raise refusal(Code.ZS0103, f"unknown protocol {token.text!r}", token, cure)
     return MatchProtocol(token.text)
+
+
+def _read_tls(segments: list[Segment]) -> CarriedMatcher:
+    """`tls [early_data]`: no request here comes before its handshake is over."""
+    settings = {}
+    for segment in segments:
+        words = texts(segment.arguments)
+        if words == ("early_data",):
+            settings = {"handshake_complete": False}
+        elif words:
+            cure = "write tls, or tls early_data"
+            raise refusal(Code.ZS0103, f"unknown option {words[0]!r} of tls", segment.arguments[0], cure)
+    return CarriedMatcher("tls", Carried.of(settings, written_form(segments), segments[0].span))
 
 
 def check_regexp(pattern: Token) -> str:

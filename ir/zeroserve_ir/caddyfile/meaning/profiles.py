@@ -83,12 +83,7 @@ ROWS: dict[tuple[Kind, str], Row] = {
         "bind file_server invoke log log_append log_name log_skip php_fastcgi root skip_log templates tls "
         "try_files",
     ),
-    **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs metrics push"),
-    **_rows(
-        _LATER,
-        Kind.DIRECTIVE,
-        "timeouts",
-    ),
+    **_rows(_CARRIED_OWNER, Kind.DIRECTIVE, "acme_server fs metrics push timeouts"),
     **_rows(
         _BOTH,
         Kind.SUBDIRECTIVE,
@@ -184,9 +179,8 @@ ROWS: dict[tuple[Kind, str], Row] = {
         _BOTH,
         Kind.MATCHER,
         "client_ip expression header header_regexp host method not path path_regexp protocol query "
-        "remote_ip vars vars_regexp",
+        "remote_ip tls vars vars_regexp",
     ),
-    **_rows(_LATER, Kind.MATCHER, "tls"),
     **_rows(_CARRIED_OWNER, Kind.MATCHER, "url_pattern"),
     **_rows(_OWNER, Kind.MATCHER, "file"),
     **_rows(

@@ -85,6 +85,12 @@ class Reading:
         except RefusedError as refused:
             self.diagnostics.append(refused.diagnostic)
 
+    def leave_out(self, tokens: Sequence[Token], owner: str) -> None:
+        """Record that Caddy reads over arguments at the end of a line, and so is done here."""
+        if tokens:
+            message = f"{owner}: {' '.join(texts(tokens))} is left out, as in Caddy"
+            self.warn(Code.ZS0102, message, tokens[0], "remove it")
+
     def warn(self, code: Code, message: str, token: Token, cure: str = "") -> None:
         """Record a finding that withholds nothing."""
         self.diagnostics.append(Diagnostic(code, message, token.span, help=cure, severity=Severity.WARNING))

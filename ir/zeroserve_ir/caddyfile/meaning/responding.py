@@ -235,8 +235,7 @@ def read_root(segment: Segment, _: Reading) -> SetVariables:
 
 def read_request_body(segment: Segment, reading: Reading) -> RequestBody:
     """`request_body { max_size <size> ; set <text> }`."""
-    if segment.arguments:
-        raise wrong_count(segment, "request_body { max_size SIZE }")
+    reading.leave_out(segment.arguments, "request_body")
     size, content = 0, ""
     for inner in segment.block or ():
         check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "request_body")

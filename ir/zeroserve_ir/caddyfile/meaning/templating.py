@@ -24,10 +24,12 @@ from zeroserve_ir.tree_templates import Templates
 
 def read_templates(segment: Segment, reading: Reading) -> Templates:
     """`templates { mime <types…>; between <open> <close>; root <path> }`."""
-    if segment.arguments:
-        raise wrong_count(segment, "templates [MATCHER] { … }")
+    reading.leave_out(segment.arguments, "templates")
     templates = Templates()
     for inner in segment.block or ():
+        if inner.name.text not in _SUBDIRECTIVES:
+            reading.leave_out((inner.name, *inner.arguments), "templates")
+            continue
         with reading.collect():
             check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "templates")
             match inner.name.text:
@@ -42,6 +44,9 @@ def read_templates(segment: Segment, reading: Reading) -> Templates:
                 case _:
                     _refuse_extensions(inner)
     return templates
+
+
+_SUBDIRECTIVES = ("mime", "between", "root", "extensions")
 
 
 def _refuse_extensions(inner: Segment) -> None:

@@ -15,6 +15,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     no_arguments,
     only_argument,
     refusal,
+    refuse_block,
     size_bytes,
     some_arguments,
     texts,
@@ -162,12 +163,15 @@ def _read_trust_pool(inner: Segment) -> TrustPool:
     provider, *rest = inner.arguments
     lines = inner.block or ()
     match provider.text:
+        case "system":
+            refuse_block(inner)
+            return TrustPool("system")
         case "inline":
             option = "trust_der"
         case "file":
             option = "pem_file"
         case _:
-            cure = "write tls_trust_pool file or tls_trust_pool inline"
+            cure = "write tls_trust_pool file, inline or system"
             raise refusal(Code.ZS0110, f"trust pool {provider.text} is not supported", provider, cure)
     values = [] if option == "trust_der" else [token.text for token in rest]
     for line in lines:

@@ -1,0 +1,121 @@
+"""`bind unix/…`: sites at sockets of the file system, as stock Caddy serves them."""
+
+import contextlib
+import os
+import socket
+import ssl
+import stat
+
+import pytest
+from asking import read_answer
+from ports import free_ports
+from starting import BIN, apart, started
+
+TEXT = """{
+	admin off
+	auto_https off
+	servers unix/{$FOLDER}/believing.sock|0222 {
+		trusted_proxies_unix
+	}
+	servers unix/{$FOLDER}/behind.sock {
+		listener_wrappers {
+			proxy_protocol
+		}
+	}
+}
+http://:{$PORT} {
+	reverse_proxy unix/{$FOLDER}/plain.sock
+}
+http://a.example {
+	bind unix/{$FOLDER}/plain.sock
+	respond "plain {host} {scheme} {uri}"
+}
+http://b.example {
+	bind unix/{$FOLDER}/believing.sock|0222
+	@client client_ip 192.0.2.0/24
+	respond @client "client"
+	respond "nobody"
+}
+http://c.example {
+	bind unix/{$FOLDER}/behind.sock
+	respond "behind {remote_host} {client_ip}"
+}
+https://d.example {
+	bind unix/{$FOLDER}/secured.sock
+	tls {$CERTIFICATE} {$KEY}
+	respond "secured {scheme} {http.request.tls.server_name}"
+}
+"""
+HEAD = "HTTP/1.1\r\nConnection: close\r\nHost: "
+V1 = "PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n"
+EXCHANGES = [
+    ("plain", "", "a.example", "", None),
+    ("plain", "", "elsewhere.example", "", None),
+    ("believing", "", "b.example", "", None),
+    ("believing", "", "b.example", "X-Forwarded-For: 192.0.2.1\r\n", None),
+    ("plain", "", "a.example", "X-Forwarded-For: 192.0.2.1\r\n", None),
+    ("behind", V1, "c.example", "", None),
+    ("secured", "", "d.example", "", "d.example"),
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, variables):
+    """Return where stock Caddy's sockets are, and ours; each with its plain port."""
+    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
+    ours = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "2"]
+    found = []
+    with contextlib.ExitStack() as stack:
+        for name, command in (("caddy", caddy), ("zeroserve", ours)):
+            folder = tmp_path_factory.mktemp(name)
+            (port,) = free_ports(1)
+            text = TEXT
+            for word, value in {**variables, "FOLDER": folder, "PORT": port}.items():
+                text = text.replace(f"{{${word}}}", str(value))
+            (folder / "Caddyfile").write_text(text)
+            environment = apart(folder)
+            stack.enter_context(started(command, folder, port, environment=environment))
+            found.append((folder, port))
+        yield found
+
+
+def ask(connection, before, payload, sni):
+    with contextlib.closing(connection):
+        connection.sendall(before.encode())
+        if sni is not None:
+            connection = ssl._create_unverified_context().wrap_socket(connection, server_hostname=sni)
+        connection.sendall(payload)
+        answer = read_answer(b"".join(iter(lambda: connection.recv(65536), b"")), payload)
+        connection.close()
+    return answer.lines()
+
+
+def open_unix(path):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(20)
+    connection.connect(str(path))
+    return connection
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: " ".join(map(repr, exchange)))
+def test_a_site_answers_at_its_socket(folders, exchange):
+    name, before, host, fields, sni = exchange
+    payload = f"GET /a?b {HEAD}{host}\r\n{fields}\r\n".encode()
+    caddy, ours = (ask(open_unix(folder / f"{name}.sock"), before, payload, sni) for folder, _ in folders)
+    assert ours == caddy
+
+
+def test_a_proxy_reaches_it(folders):
+    payload = f"GET /a?b {HEAD}a.example\r\n\r\n".encode()
+    caddy, ours = (
+        ask(socket.create_connection(("127.0.0.1", port), timeout=20), "", payload, None)
+        for _, port in folders
+    )
+    assert ours == caddy
+    assert "plain a.example http /a?b" in ours
+
+
+def test_its_file_has_the_permissions_that_bind_says(folders):
+    for name in ("plain", "believing"):
+        caddy, ours = (stat.S_IMODE(os.stat(folder / f"{name}.sock").st_mode) for folder, _ in folders)
+        assert ours == caddy
