@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from zeroserve_dataplane.jit.inspecting import ExecutionError, execute
+from zeroserve_dataplane.marking import mark_loads
 from zeroserve_dataplane.verifier import Refused, verify
 from zeroserve_engine import find_binary
 from zeroserve_ir import tree
@@ -121,13 +122,14 @@ def _load_plugins(
     for plugin in drafted.values():
         found = {item.type: item.payload for item in plugin.resources}
         program = resources_pb2.Program.FromString(found[resources_pb2.PROGRAM])
-        if isinstance(verify(program.code, 0), Refused):
+        verdict = verify(program.code, 0)
+        if isinstance(verdict, Refused):
             continue
         image = resources_pb2.Image(name=program.name, abi=abi.ABI_VERSION, target="ebpf")
         message = resources_pb2.Plugin.FromString(found[resources_pb2.PLUGIN])
         # Nothing is sent anywhere: requests of plugins get no answer.
         del message.upstreams[:]
-        loaded.append(execution_pb2.ExecutedPlugin(plugin=message, image=image, code=program.code))
+        loaded.append(execution_pb2.ExecutedPlugin(plugin=message, image=image, code=mark_loads(verdict)))
     print_diagnostics(findings, {})
     return replace(site, routes=routes, errors=errors), loaded
 

@@ -14,6 +14,7 @@ from zeroserve_dataplane.interpreter import Interpreter, Memory, Outcome
 from zeroserve_dataplane.jit import emitting, translating
 from zeroserve_dataplane.jit.inspecting import execute
 from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
+from zeroserve_dataplane.marking import mark_loads
 from zeroserve_dataplane.verifier import Verified
 from zeroserve_engine import find_binary
 from zeroserve_ir._pb import execution_pb2, resources_pb2
@@ -111,7 +112,7 @@ def run_native(cases, tier):
 
 def describe_interpreted(cases):
     """Return what has the engine interpret the cases."""
-    return [_execution(case, case.program.code, 0, "ebpf") for case in cases]
+    return [_execution(case, mark_loads(case.program), 0, "ebpf") for case in cases]
 
 
 def describe_native(cases, tier):

@@ -19,6 +19,7 @@ from zeroserve_dataplane.jit.emitting import emit
 from zeroserve_dataplane.jit.inspecting import execute
 from zeroserve_dataplane.jit.targets import Tier, find_host_target
 from zeroserve_dataplane.jit.translating import translate
+from zeroserve_dataplane.marking import mark_loads
 from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_engine import find_binary
 from zeroserve_ir import tree
@@ -250,7 +251,7 @@ def _compile(name: str, module: PluginModule) -> tuple[resources_pb2.Image, byte
     assert isinstance(verified, Verified), "`build` has verified it"
     target = find_host_target()
     if target is None:
-        return _image(name, 0), module.code
+        return _image(name, 0), mark_loads(verified)
     made = emit(translate(verified), target, Tier.OPTIMISED)
     image = resources_pb2.Image(
         name=name,

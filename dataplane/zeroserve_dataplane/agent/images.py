@@ -24,7 +24,8 @@ from zeroserve_ir.program.isa import CallHelper
 
 from zeroserve_dataplane.jit.compiling import Compiled, Compiler, Defective
 from zeroserve_dataplane.jit.targets import Target, Tier
-from zeroserve_dataplane.verifier import Refused
+from zeroserve_dataplane.marking import mark_loads
+from zeroserve_dataplane.verifier import Refused, Verified, verify
 from zeroserve_dataplane.verifier.refusals import diagnose
 
 logger = logging.getLogger(__name__)
@@ -171,16 +172,19 @@ def _make_native(program: pb.Program, made: Compiled) -> ProgramImage:
 
 
 def _make_interpreted(program: pb.Program) -> ProgramImage:
+    verified = verify(program.code, program.constants_bytes)
+    assert isinstance(verified, Verified), "a worker has verified it"
+    code = mark_loads(verified)
     image = pb.Image(
         name=program.name,
         abi=program.abi,
         target=INTERPRETED,
-        code_bytes=len(program.code),
-        code_digest=hashlib.sha256(program.code).digest(),
+        code_bytes=len(code),
+        code_digest=hashlib.sha256(code).digest(),
         constants_bytes=program.constants_bytes,
         helper_max=_find_helper_max(program.code),
     )
-    return ProgramImage(make_resource(image), program.code, None)
+    return ProgramImage(make_resource(image), code, None)
 
 
 def _find_helper_max(code: bytes) -> int:

@@ -23,6 +23,7 @@ from zeroserve_dataplane.interpreter import Helpers, Interpreter, Memory, Outcom
 from zeroserve_dataplane.jit.emitting import emit, emit_assembly
 from zeroserve_dataplane.jit.targets import Target, Tier
 from zeroserve_dataplane.jit.translating import translate
+from zeroserve_dataplane.marking import mark_loads
 from zeroserve_dataplane.verifier import Refused, Verified, diagnose, verify
 
 Lines = Sequence[tuple[int, Span | str]]
@@ -85,7 +86,7 @@ def run_on_engine(
     engine: Path, program: Verified, run: Run, *, target: Target | None, tier: Tier = Tier.OPTIMISED
 ) -> execution_pb2.Outcome:
     """Run a program in the engine, interpreted where there is no target; raises ExecutionError."""
-    code, entry, name = program.code, 0, "ebpf"
+    code, entry, name = mark_loads(program), 0, "ebpf"
     if target is not None:
         made = emit(translate(program), target, tier)
         code, entry, name = made.text, made.entry, target.value

@@ -7,6 +7,7 @@ memory. Called by `analysing` for each instruction of a block.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.isa import (
@@ -53,6 +54,9 @@ from zeroserve_dataplane.verifier.values import (
     negate,
 )
 
+_WRITES: Final = frozenset({abi.Argument.WRITE, abi.Argument.DIGEST})
+"""Arguments that a helper writes to: what is known of the frame may not hold afterwards."""
+
 
 @dataclass(slots=True)
 class Stepper:
@@ -77,7 +81,7 @@ class Stepper:
                 helper = abi.BY_NUMBER[number]
                 for refusal in check_arguments(slot, helper, state, self.constants_bytes):
                     self._refuse(refusal)
-                if abi.Argument.WRITE in helper.arguments:
+                if not _WRITES.isdisjoint(helper.arguments):
                     state.forget_spills()
                 _return_from_call(state)
             case CallLocal():

@@ -54,6 +54,9 @@ HEAP_BYTES = 0x1_0000
 CONSTANTS = 0x1_0000_0000
 WINDOW_BYTES = 0x1_0000_0000
 
+LOAD_OF_WINDOW = 1
+"""The immediate, else 0, of loads that the verifier knows not to be of the constants, in byte code for the
+engine's interpreter: it must not take a number for a pointer to them, as native code does not."""
 INSTRUCTIONS_MAX = 4096
 CONSTANTS_BYTES_MAX = 1 << 20
 TABLE_ROWS_MAX = 1 << 16

@@ -19,6 +19,7 @@ from zeroserve_dataplane.jit.emitting import emit
 from zeroserve_dataplane.jit.inspecting import execute
 from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
 from zeroserve_dataplane.jit.translating import translate
+from zeroserve_dataplane.marking import mark_loads
 from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_engine import find_binary
 from zeroserve_ir._pb import execution_pb2, resources_pb2
@@ -83,7 +84,7 @@ class Case:
         return outcome, memory.read(abi.CONTEXT, len(self.memory))
 
     def encode(self, target, tier):
-        code, entry, name = self.program.code, 0, "ebpf"
+        code, entry, name = mark_loads(self.program), 0, "ebpf"
         if tier is not None:
             made = emit(translate(self.program), target, tier)
             code, entry, name = made.text, made.entry, target.value

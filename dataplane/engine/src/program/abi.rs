@@ -12,6 +12,7 @@ pub const HEAP: u64 = 0x30000;
 pub const HEAP_BYTES: u64 = 0x10000;
 pub const CONSTANTS: u64 = 0x100000000;
 pub const WINDOW_BYTES: u64 = 0x100000000;
+pub const LOAD_OF_WINDOW: u64 = 0x1;
 pub const INSTRUCTIONS_MAX: u64 = 0x1000;
 pub const CONSTANTS_BYTES_MAX: u64 = 0x100000;
 pub const TABLE_ROWS_MAX: u64 = 0x10000;

@@ -298,7 +298,8 @@ fn access(
     let (mode, class) = (instruction.opcode & 0xe0, instruction.opcode & 7);
     let (destination, source) = (usize::from(instruction.destination), usize::from(instruction.source));
     if class == 1 {
-        let value = load(vm, registers[source], instruction.offset, size)?;
+        let marked = instruction.immediate == abi::LOAD_OF_WINDOW as i32;
+        let value = load(vm, registers[source], instruction.offset, size, !marked)?;
         registers[destination] = match (mode, size) {
             (0x60, _) => value,
             (0x80, 1) => i64::from(value as i8) as u64,
@@ -322,11 +323,13 @@ fn access(
     }
 }
 
-/// Base register cut to 32 bits, then the displacement: as native code computes it. Constants are read in place.
-fn load(vm: &mut Vm, base: u64, offset: i16, size: usize) -> Result<u64, Trap> {
+/// Base register cut to 32 bits, then the displacement: as native code computes it. Constants are read in place,
+/// but by loads that the agent marked: those the verifier knows to be of the window, whatever their address.
+fn load(vm: &mut Vm, base: u64, offset: i16, size: usize, constants: bool) -> Result<u64, Trap> {
     let mut bytes = [0; 8];
     let constant = base.wrapping_add(offset as u64).wrapping_sub(abi::CONSTANTS);
-    if let Some(found) = vm.constants().get(constant as usize..).and_then(|rest| rest.get(..size)) {
+    let found = vm.constants().get(constant as usize..).and_then(|rest| rest.get(..size));
+    if let Some(found) = found.filter(|_| constants) {
         bytes[..size].copy_from_slice(found);
         return Ok(u64::from_le_bytes(bytes));
     }
