@@ -1,8 +1,8 @@
 """Byte code for the engine's interpreter: loads tell what the verifier knows of them.
 
 In: a verified program. Out: its code, with `abi.LOAD_OF_WINDOW` in each load that is not of the constants.
-Called by whoever hands byte code to an engine. Rule: the interpreter sees values only, and a number that looks
-like a pointer to the constants must mean to it what it means to native code: an address of the window.
+Called by whoever hands byte code to an engine. Rule: the interpreter sees values only, and a number that
+looks like a pointer to the constants must mean to it what it means to native code: an address of the window.
 """
 
 from __future__ import annotations

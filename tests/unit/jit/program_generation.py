@@ -113,6 +113,7 @@ class _Generator:
             self._helper,
             self._memory_helper,
         ] * 2
+        kinds += [self._kept_address, self._forged]
         for _ in range(count):
             choice = self.random.random()
             if choice < 0.08:
@@ -241,6 +242,24 @@ class _Generator:
         self.assembler.mov(R1, R6)
         self.assembler.call_local(f"subprogram{self.random.randrange(first_callee, self.subprograms)}")
         self._fill(_SCRATCH[1:])
+
+    def _kept_address(self):
+        """Keep an address in the frame while something else may overwrite it, and use it."""
+        place = -8 * self.random.randint(1, abi.FRAME_BYTES // 8)
+        self.assembler.load_immediate(R9, self.random.choice((abi.CONTEXT, abi.HEAP)) + 64)
+        self.assembler.store(R10, place, R9, 8)
+        if self.random.random() < 0.8:
+            self.random.choice((self._stack, self._caged, self._atomic, self._helper, self._memory_helper))()
+        self.assembler.load(R9, R10, place, 8)
+        self._access(R9, -64, 64)
+
+    def _forged(self):
+        """Make a number that looks like a pointer to the constants, and use it: mostly a trap."""
+        self.assembler.load(R9, R6, self.random.randrange(MEMORY_BYTES - 8), 8)
+        self.assembler.alu("and", R9, 0x3F)
+        self.assembler.load_immediate(R4, abi.CONSTANTS + self.random.choice((0, 0, abi.CONTEXT, -32)))
+        self.assembler.alu("add", R9, R4)
+        self._access(R9, -64, 64)
 
     def _wild(self):
         """Use whatever a register holds as a pointer: mostly a trap."""

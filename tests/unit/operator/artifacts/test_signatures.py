@@ -120,3 +120,12 @@ def test_what_cosign_wrote_counts():
     payload = (files / "payload.json").read_bytes()
     assert is_signed(payload, signature, digest, [key])
     assert not is_signed(payload, signature, digest, [PUBLIC])
+
+
+def test_a_bundle_that_cosign_wrote_counts():
+    """As a registry gave it after `cosign sign --key --tlog-upload=false` (3.1.3) of a pushed plugin."""
+    files = Path(__file__).parent / "cosign3"
+    digest = "sha256:" + hashlib.sha256((files / "manifest.json").read_bytes()).hexdigest()
+    bundle = (files / "bundle.json").read_bytes()
+    assert is_bundle_signed(bundle, digest, [read_public_key((files / "cosign.pub").read_bytes())])
+    assert not is_bundle_signed(bundle, digest, [PUBLIC])
