@@ -15,6 +15,7 @@ from zeroserve_operator.settings import ListenerSettings
 
 from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
 from zeroserve_cli.signing import add_key_argument, take_explain_key
+from zeroserve_cli.streaming import add_stream_arguments, read_streams
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--http-port", type=int, default=8080, help="port of plain HTTP")
     parser.add_argument("--https-port", type=int, default=8443, help="port of HTTPS")
     parser.add_argument("--access-log", action="store_true", help="print a line for each request")
+    add_stream_arguments(parser)
     add_key_argument(parser)
     add_serving_arguments(parser)
 
@@ -37,9 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
         _listener("http", arguments.http_port, arguments, tls=False),
         _listener("https", arguments.https_port, arguments, tls=True),
     )
+    streams = read_streams(arguments, listeners, local=True)
     settings = replace(
         DEV_SETTINGS,
         listeners=listeners,
+        streams=tuple(replace(one, address=arguments.bind) for one in streams),
         access_log=arguments.access_log,
         explain_key=take_explain_key(arguments),
     )

@@ -16,9 +16,10 @@ from zeroserve_operator.artifacts.registries import RegistryPolicy
 from zeroserve_operator.artifacts.signatures import PublicKey, read_public_key
 from zeroserve_operator.cluster_client import ClusterClient
 from zeroserve_operator.hosting import HostingSettings, host_operator
-from zeroserve_operator.settings import BuildSettings, OperatorSettings
+from zeroserve_operator.settings import DEFAULT_BUILD, BuildSettings, OperatorSettings
 
 from zeroserve_cli.signing import add_key_argument, take_explain_key
+from zeroserve_cli.streaming import add_stream_arguments, read_streams
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plugin-registry-ca", type=Path, help="PEM file of further authorities that registries are known by"
     )
+    add_stream_arguments(parser)
     add_key_argument(parser)
     parser.add_argument("--listen", default="[::]:9443", help="address of the discovery service")
     parser.add_argument(
@@ -88,6 +90,7 @@ def make_settings(arguments: argparse.Namespace) -> OperatorSettings:
         honour_restrictions=not arguments.serve_unhonoured_restrictions_open,
         default_certificate=arguments.default_certificate,
         trusted_proxies=tuple(arguments.trusted_proxy),
+        streams=read_streams(arguments, DEFAULT_BUILD.listeners),
         access_log=not arguments.no_access_log,
         explain_key=take_explain_key(arguments),
     )

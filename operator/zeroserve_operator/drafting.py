@@ -93,13 +93,14 @@ def draft_settings(
 
 def _draft_site(site: tree.Site, lowered: LoweredSite, settings: BuildSettings) -> list[pb.Resource]:
     host = _name_host(site, settings)
-    resources = _draft_host(host, lowered)
+    resources = draft_lowered(host, lowered)
     if settings.explain_key and (explained := lower_explained(site)):
-        resources += _draft_host(make_explained_host(host), explained)
+        resources += draft_lowered(make_explained_host(host), explained)
     return resources
 
 
-def _draft_host(host: pb.VirtualHost, lowered: LoweredSite) -> list[pb.Resource]:
+def draft_lowered(host: pb.VirtualHost, lowered: LoweredSite) -> list[pb.Resource]:
+    """Return the host with its program and tables, and the clusters they name."""
     program = pb.Program(
         name=hashlib.sha256(lowered.code).hexdigest(),
         code=lowered.code,

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from zeroserve_ir.tree import ServiceReference
+
 from zeroserve_operator.artifacts.registries import RegistryPolicy
 
 CONTROLLER = "zeroserve.dev/ingress-controller"
@@ -26,6 +28,29 @@ class ListenerSettings:
     tls: bool
     proxy_protocol: bool = False
     address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """A port of the data plane whose connections, or datagrams, go to a Service unread."""
+
+    port: int
+    """What clients see."""
+    service: ServiceReference
+    """Its port ends with `/UDP` where datagrams are passed."""
+    bound_port: int
+    """What the engine listens on, which holds no capability for low ports in a cluster."""
+    datagrams: bool = False
+    address: str = ""
+    reads_header: bool = False
+    """Connections begin with a PROXY header, from trusted proxies only."""
+    writes_header: bool = False
+    """The Service gets one (version 1)."""
+
+    @property
+    def name(self) -> str:
+        """The listener's, and that of the Pod's port."""
+        return f"{'udp' if self.datagrams else 'tcp'}-{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +75,8 @@ class BuildSettings:
         ListenerSettings("http", 8080, 80, tls=False),
         ListenerSettings("https", 8443, 443, tls=True),
     )
+    streams: tuple[StreamSettings, ...] = ()
+    """Ports beside those of HTTP."""
     access_log: bool = True
     request_body_bytes_max: int = 0
     drain_timeout_ms: int = 0

@@ -93,7 +93,8 @@ def _take_slice(
     found: dict[tuple[str, int], EndpointAddress],
     problems: dict[Problem, None],
 ) -> None:
-    numbers = [number for name, number in item.ports if name == port.name]
+    wanted = (port.name, port.protocol)
+    numbers = [number for name, number, protocol in item.ports if (name, protocol) == wanted]
     for endpoint in item.endpoints:
         draining = not endpoint.ready and endpoint.serving and endpoint.terminating
         if not endpoint.ready and not draining:
@@ -114,9 +115,12 @@ def _take_slice(
 
 
 def _find_port(service: Service, wanted: str) -> ServicePort | None:
-    if wanted.isdecimal():
-        return next((port for port in service.ports if port.number == int(wanted)), None)
-    return next((port for port in service.ports if port.name == wanted), None)
+    """Find a port by number or name; `/UDP` behind it asks for one of UDP."""
+    text, _, protocol = wanted.partition("/")
+    ports = [port for port in service.ports if port.protocol == (protocol or "TCP")]
+    if text.isdecimal():
+        return next((port for port in ports if port.number == int(text)), None)
+    return next((port for port in ports if port.name == text), None)
 
 
 def _missing_port(service: Service, reference: ServiceReference, name: str) -> Problem:

@@ -28,6 +28,7 @@ from zeroserve_operator.building.endpoints import Problem, ServiceEndpoints, fin
 from zeroserve_operator.building.planning import HostPart, Plan, plan_ingress, plan_route
 from zeroserve_operator.building.plugins import BuiltPlugin, build_plugin, inputs_of, names_in
 from zeroserve_operator.building.site_bodies import read_body
+from zeroserve_operator.building.streams import draft_stream
 from zeroserve_operator.building.virtual_hosts import BuiltHost, build_host, secrets_of
 from zeroserve_operator.drafting import DraftedHost, draft_endpoints, draft_host, draft_settings
 from zeroserve_operator.rendering import render_host
@@ -141,6 +142,8 @@ class Builder:
             self._take_object(key, store, touched)
         for host in sorted(touched.hosts):
             self._take_host(host, store, before.hosts.get(host), touched)
+        if whole:
+            self._take_streams(touched)
         for name in sorted(touched.sources):
             self._take_source(name, store, touched)
         if self.settings.default_certificate and whole:
@@ -263,6 +266,16 @@ class Builder:
         if new is not None:
             known.hosts[host] = new
 
+    def _take_streams(self, touched: _Touched) -> None:
+        """Draft the ports of the settings, which never change; their Services do."""
+        for stream in self.settings.streams:
+            drafted = draft_stream(stream)
+            self._resources.count(drafted.resources, 1)
+            for source in drafted.endpoints:
+                self._known.sources[source.name] = source
+                _link(self._known.hosts_of_source, source.name, stream.name, 1)
+                touched.sources.add(source.name)
+
     def _build_host(
         self, host: str, parts: list[HostPart], store: Store, before: HostEntry | None
     ) -> HostEntry:
@@ -331,6 +344,10 @@ class Builder:
         if before is None or before.addresses != after.addresses:
             self._resources.put((int(pb.ENDPOINTS), name), draft_endpoints(name, after.addresses))
         if before is None or before.problems != after.problems:
+            for stream in self.settings.streams:
+                if stream.name in hosts:
+                    told = "; ".join(problem.message for problem in after.problems)
+                    logger.warning("port %s: %s", stream.name, told or "its Service is there")
             for host in hosts:
                 touched.objects.update(known.parts.get(host, ()))
             for plugin in plugins:

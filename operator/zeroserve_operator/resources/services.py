@@ -25,6 +25,7 @@ class ServicePort:
 
     name: str
     number: int
+    protocol: str = "TCP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class EndpointSlice:
     """Label `kubernetes.io/service-name`; "" without one."""
     owned: bool
     """Whether an ownerReference names that Service."""
-    ports: tuple[tuple[str, int], ...]
+    ports: tuple[tuple[str, int, str], ...]
+    """Name, number and protocol."""
     endpoints: tuple[SliceEndpoint, ...]
 
 
@@ -75,10 +77,10 @@ def parse_service(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[Service]:
         if number is None and port.raw.get("port") is None:
             port.complain("port", "is required")
         if number is not None:
-            ports.append(ServicePort(port.text("name"), number))
+            ports.append(ServicePort(port.text("name"), number, port.text("protocol", "TCP")))
     kind = spec.text("type", "ClusterIP")
     addresses = tuple(entry.text("ip") or entry.text("hostname") for entry in status)
-    digest = digest_raw(kind, [(port.name, port.number) for port in ports])
+    digest = digest_raw(kind, [(port.name, port.number, port.protocol) for port in ports])
     return Parsed(
         Service(read_meta(Kind.SERVICE, reader, digest), kind, tuple(ports), addresses), tuple(findings)
     )
@@ -94,8 +96,8 @@ def parse_endpoint_slice(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[Endpo
     ports = []
     for port in reader.items("ports"):
         number = port.number("port", 1, 65535)
-        if number is not None and port.text("protocol", "TCP") == "TCP":
-            ports.append((port.text("name"), number))
+        if number is not None:
+            ports.append((port.text("name"), number, port.text("protocol", "TCP")))
     endpoints = tuple(_parse_endpoint(entry) for entry in reader.items("endpoints"))
     owned = ("Service", service) in owners
     digest = digest_raw(service, owned, ports, [_digest_endpoint(endpoint) for endpoint in endpoints])

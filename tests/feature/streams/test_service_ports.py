@@ -1,0 +1,121 @@
+"""Ports that lead to Kubernetes Services over real sockets, by `zeroserve dev` and manifests.
+
+Needs the engine's binary (`make setup`, or ZEROSERVE_ENGINE); without it these tests fail.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+from ports import free_ports
+from starting import ZEROSERVE, apart, started
+
+PATIENCE_S = 30
+ATTEMPT_S = 0.5
+SERVICE = """apiVersion: v1
+kind: Service
+metadata: {{name: echo, namespace: default}}
+spec:
+  ports:
+    - {{name: both, port: 7, protocol: TCP}}
+    - {{name: both-udp, port: 7, protocol: UDP}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: echo-1
+  namespace: default
+  labels: {{kubernetes.io/service-name: echo}}
+addressType: IPv4
+ports:
+  - {{name: both, port: {tcp}, protocol: TCP}}
+  - {{name: both-udp, port: {udp}, protocol: UDP}}
+endpoints:
+  - addresses: ["127.0.0.1"]
+"""
+
+
+def answer_streams(server):
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"tcp " + connection.recv(1000))
+
+
+def answer_datagrams(server):
+    with contextlib.suppress(OSError):
+        while True:
+            data, address = server.recvfrom(1000)
+            server.sendto(b"udp " + data, address)
+
+
+@pytest.fixture(scope="module")
+def backend():
+    """Yield the ports of a server of both protocols."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as stream,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+    ):
+        datagrams.bind(("127.0.0.1", 0))
+        threading.Thread(target=answer_streams, args=(stream,), daemon=True).start()
+        threading.Thread(target=answer_datagrams, args=(datagrams,), daemon=True).start()
+        yield stream.getsockname()[1], datagrams.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, backend):
+    """Yield the ports of TCP and UDP, and the folder of manifests."""
+    folder = tmp_path_factory.mktemp("services")
+    (folder / "manifests").mkdir()
+    (folder / "manifests" / "echo.yaml").write_text(SERVICE.format(tcp=backend[0], udp=backend[1]))
+    tcp, udp, http, https = free_ports(4)
+    command = [ZEROSERVE, "dev", "manifests", "--bind", "127.0.0.1", "--workers", "1"]
+    command += ["--http-port", str(http), "--https-port", str(https), "--admin", "off"]
+    command += [f"--tcp-service={tcp}=default/echo:7", f"--udp-service={udp}=default/echo:both-udp"]
+    with started(command, folder, http, tcp, environment=apart(folder)):
+        yield tcp, udp, folder / "manifests"
+
+
+def ask_stream(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        connection.sendall(b"hello")
+        return connection.recv(1000)
+
+
+def ask_datagram(port, timeout_s=PATIENCE_S):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(timeout_s)
+        client.connect(("127.0.0.1", port))
+        client.send(b"hello")
+        return client.recv(1000)
+
+
+def test_a_port_leads_to_the_service_s_port_of_its_protocol(served):
+    tcp, udp, _ = served
+    assert ask_stream(tcp) == b"tcp hello"
+    assert ask_datagram(udp) == b"udp hello"
+
+
+def test_endpoints_that_come_later_are_dialled(served, backend):
+    tcp, udp, manifests = served
+    text = SERVICE.format(tcp=backend[0], udp=backend[1])
+    (manifests / "echo.yaml").write_text(text.partition("---")[0])
+    deadline = time.monotonic() + PATIENCE_S
+    while is_answered(udp):
+        assert time.monotonic() < deadline
+    with contextlib.suppress(ConnectionResetError):
+        assert ask_stream(tcp) == b"", "without endpoints a connection is closed"
+    (manifests / "echo.yaml").write_text(text)
+    while not is_answered(udp):
+        assert time.monotonic() < deadline
+    assert ask_stream(tcp) == b"tcp hello"
+
+
+def is_answered(port):
+    try:
+        return ask_datagram(port, ATTEMPT_S) == b"udp hello"
+    except (TimeoutError, ConnectionRefusedError):
+        return False
