@@ -285,6 +285,7 @@ class _Drafting:
             drain_timeout_ms=options.grace_period_ms,
             explain_key=self.explain_key,
             as_caddy=True,
+            exports_spans=True,
             ocsp_off="ocsp_stapling" in options.others.value(),
         )
         add_loggers(settings, self.written, self.listener_names)

@@ -196,6 +196,7 @@ pub mod rewriting;
 pub mod statuses;
 pub mod surroundings;
 pub mod texts;
+pub mod tracing;
 mod writing;
 
 #[cfg(test)]

@@ -158,6 +158,7 @@ class EmbeddedNode:
                 "io": state.engine.hello.io,
             },
             "images": dict(self.node.images.tiers),
+            "spans": {"exported": self._logs.spans.exported, "dropped": self._logs.spans.dropped},
         }
 
     def _start(self, work: Any, name: str) -> None:

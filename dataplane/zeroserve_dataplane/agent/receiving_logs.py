@@ -25,6 +25,7 @@ from typing import Any
 
 from zeroserve_ir._pb import resources_pb2 as pb
 
+from zeroserve_dataplane.agent import exporting_spans
 from zeroserve_dataplane.agent.rolling import RollingFile, RollingSettings
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class LogReceiver:
         self._lock = threading.Lock()
         self._sinks: dict[str, tuple[str, Sink]] = {}
         self._former: set[str] = set()
+        self.spans = exporting_spans.SpanSink()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
         path.chmod(0o600)
@@ -160,6 +162,7 @@ class LogReceiver:
             for _, sink in self._sinks.values():
                 sink.close()
             self._sinks = {}
+        self.spans.close(timeout_s)
 
     def _accept(self) -> None:
         while not self._closed:
@@ -189,6 +192,9 @@ class LogReceiver:
                 self._write(*frame)
 
     def _write(self, name: str, lines: bytes) -> None:
+        if name == exporting_spans.SINK:
+            self.spans.write(lines)
+            return
         with self._lock:
             found = self._sinks.get(name)
             if found is None:

@@ -434,6 +434,7 @@ class Settings(_message.Message):
     CLIENT_IP_STRICT_FIELD_NUMBER: _builtins.int
     SERVER_TRUSTS_FIELD_NUMBER: _builtins.int
     AS_CADDY_FIELD_NUMBER: _builtins.int
+    EXPORTS_SPANS_FIELD_NUMBER: _builtins.int
     default_certificate: _builtins.str
     """Certificate name for unknown or missing SNI"""
     access_log: _builtins.bool
@@ -453,6 +454,8 @@ class Settings(_message.Message):
     """as_caddy: the last address that is no trusted proxy, not the first of all"""
     as_caddy: _builtins.bool
     """a Caddyfile is served: Host, forwarding fields and unknown hosts as Caddy has them"""
+    exports_spans: _builtins.bool
+    """spans of `tracing` go to the agent, by the log socket"""
     @_builtins.property
     def trusted_proxies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """CIDRs whose forwarding headers are believed"""
@@ -503,10 +506,11 @@ class Settings(_message.Message):
         client_ip_strict: _builtins.bool = ...,
         server_trusts: _abc.Iterable[Global___ServerTrust] | None = ...,
         as_caddy: _builtins.bool = ...,
+        exports_spans: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "ocsp_off", b"ocsp_off", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "server_trusts", b"server_trusts", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "exports_spans", b"exports_spans", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "ocsp_off", b"ocsp_off", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "server_trusts", b"server_trusts", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3356,20 +3360,47 @@ class Trace(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SPAN_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def span(self) -> Global___Text: ...
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceAttribute]: ...
     def __init__(
         self,
         *,
         span: Global___Text | None = ...,
+        attributes: _abc.Iterable[Global___TraceAttribute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "span", b"span"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Trace: _TypeAlias = Trace  # noqa: Y015
+
+@_typing.final
+class TraceAttribute(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def value(self) -> Global___Text: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: Global___Text | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceAttribute: _TypeAlias = TraceAttribute  # noqa: Y015
 
 @_typing.final
 class Expression(_message.Message):

@@ -103,5 +103,7 @@ def add_log_field(tables: pb.Tables, handler: tree.AppendLog) -> int:
 
 def add_trace(tables: pb.Tables, handler: tree.Trace) -> int:
     """Add a trace."""
-    tables.traces.add(span=parse_text(handler.span or "handler"))
+    row = tables.traces.add(span=parse_text(handler.span or "handler"))
+    for name, value in handler.attributes:
+        row.attributes.add(name=name, value=parse_text(value))
     return len(tables.traces) - 1

@@ -9,6 +9,7 @@ mod encoding;
 mod filters;
 pub mod loggers;
 mod records;
+mod spans;
 pub mod writing;
 
 use crate::calendar::civil_from_days;
@@ -97,6 +98,17 @@ impl AccessLog {
                 logger.encoder.encode(&record, name, exchange, self.buffer(sink));
             }
         });
+        self.flush_full();
+    }
+
+    /// Buffers the spans of a request for the agent, which exports them.
+    pub fn spans(&mut self, exchange: &Exchange, outcome: &Outcome) {
+        if self.writers.is_none() {
+            return;
+        }
+        for span in exchange.spans.iter().filter(|span| span.is_sampled) {
+            spans::push_span(span, exchange, outcome, self.buffer(&Sink::Agent(spans::SINK.into())));
+        }
         self.flush_full();
     }
 

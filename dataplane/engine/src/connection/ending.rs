@@ -72,8 +72,12 @@ impl Worker {
         if serving.is_copy {
             return self.give_exchange(exchange);
         }
-        // The turn's clock is enough for metrics; Caddy's lines tell how long it really took.
-        let now_ns = if exchange.is_logged() { read_clock().monotonic_ns } else { now_ns };
+        // The turn's clock is enough for metrics; Caddy's lines and spans tell how long it really took.
+        let now_ns = if exchange.is_logged() || !exchange.spans.is_empty() {
+            read_clock().monotonic_ns
+        } else {
+            now_ns
+        };
         let duration_ns = now_ns.saturating_sub(serving.started_ns);
         let (host, marker) =
             serving.host.as_ref().map_or(("", ""), |host| (host.name.as_ref(), host.marker.as_ref()));
@@ -97,6 +101,9 @@ impl Worker {
         let settings = self.snapshot.settings();
         if settings.access_log {
             self.access_log.line(&exchange, &outcome);
+        }
+        if settings.exports_spans && !exchange.spans.is_empty() {
+            self.access_log.spans(&exchange, &outcome);
         }
         if exchange.is_logged()
             && let (Some(loggers), Some(listener)) =

@@ -8,6 +8,7 @@ use super::filtering::{AnswerLength, FilterChoice};
 use super::kinds::Kind;
 use super::logging::{LogValue, Sent};
 use super::randomness::fill_random_hex;
+use super::tracing::Span;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::cache::WantedCache;
 use crate::limits;
@@ -99,6 +100,8 @@ pub struct Exchange {
     /// Fields of the log line, and rows of such that are evaluated when it is written.
     pub(crate) log_values: Vec<(Vec<u8>, LogValue)>,
     pub(crate) log_rows: Vec<(Arc<Tables>, u32)>,
+    /// Spans of `tracing`, the outermost handler's first.
+    pub(crate) spans: Vec<Span>,
     /// The request as it came, where it is logged as Caddy does.
     pub(crate) sent: Option<Box<Sent>>,
     /// The request's UUID was asked for: Caddy logs it then.
@@ -183,6 +186,7 @@ impl Exchange {
             maps: Vec::new(),
             log_values: Vec::new(),
             log_rows: Vec::new(),
+            spans: Vec::new(),
             sent: None,
             shows_uuid: Cell::new(false),
             steps: None,
@@ -299,6 +303,7 @@ impl Exchange {
         self.explanation.clear();
         self.log_values.clear();
         self.log_rows.clear();
+        self.spans.clear();
         self.sent = None;
         self.shows_uuid.set(false);
         self.writing_answer = false;

@@ -1,9 +1,7 @@
-//! Placeholders of `map`, evaluated where they are used (Caddy: map.go); traces.
+//! Placeholders of `map`, evaluated where they are used (Caddy: map.go).
 
 use super::Exchange;
 use super::expanding::Unknown;
-use super::logging::LogValue;
-use super::random;
 use crate::patterns::Readable;
 use crate::snapshot::{MapInput, MapOutput, Tables, ValueKind, ValueMap};
 use std::cell::Cell;
@@ -73,83 +71,5 @@ impl Exchange {
             self.variable_kinds.push((name.clone(), kind));
         }
         self.variables.push(name, value);
-    }
-
-    /// Goes on with the client's W3C trace, or begins one: a span of our own towards the upstream.
-    pub(crate) fn trace(&mut self) {
-        let parent = self.request.get(b"traceparent").and_then(parse_traceparent);
-        let (trace, sampled) = match parent {
-            Some((trace, flags)) => (trace, flags & 1),
-            None => (format!("{:016x}{:016x}", random() | 1, random()).into_bytes(), 1),
-        };
-        let span = format!("{:016x}", random() | 1).into_bytes();
-        let mut header = b"00-".to_vec();
-        header.extend_from_slice(&trace);
-        header.push(b'-');
-        header.extend_from_slice(&span);
-        header.extend_from_slice(if sampled == 1 { b"-01" } else { b"-00" });
-        self.request.set(b"Traceparent", &header);
-        self.log_values.push((b"traceID".to_vec(), LogValue::Text(trace.clone())));
-        self.log_values.push((b"spanID".to_vec(), LogValue::Text(span.clone())));
-        self.variables.push(b"trace_id".to_vec(), trace);
-        self.variables.push(b"span_id".to_vec(), span);
-    }
-}
-
-/// Trace id and flags of a well-formed field (W3C Trace Context, 3.2).
-fn parse_traceparent(value: &[u8]) -> Option<(Vec<u8>, u8)> {
-    let hex = |text: &[u8]| text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let zero = |text: &[u8]| text.iter().all(|&byte| byte == b'0');
-    let (version, rest) = (value.get(..2)?, value.get(2..)?);
-    let (trace, span, flags) = (rest.get(1..33)?, rest.get(34..50)?, rest.get(51..53)?);
-    let dashes = rest[0] == b'-' && rest[33] == b'-' && rest[50] == b'-';
-    let length_fits = match version {
-        b"00" => rest.len() == 53,
-        b"ff" => false,
-        _ => rest.len() == 53 || rest[53] == b'-',
-    };
-    let well_formed = dashes && length_fits && hex(version) && hex(trace) && hex(span) && hex(flags);
-    if !well_formed || zero(trace) || zero(span) {
-        return None;
-    }
-    let flags = u8::from_str_radix(std::str::from_utf8(flags).ok()?, 16).ok()?;
-    Some((trace.to_vec(), flags))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_parent_is_taken_only_when_it_is_well_formed() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        for (value, expected) in [
-            (format!("00-{trace}-00f067aa0ba902b7-01"), Some(1)),
-            (format!("00-{trace}-00f067aa0ba902b7-00"), Some(0)),
-            (format!("cc-{trace}-00f067aa0ba902b7-01-later"), Some(1)),
-            (format!("00-{trace}-00f067aa0ba902b7-01-more"), None),
-            (format!("ff-{trace}-00f067aa0ba902b7-01"), None),
-            (format!("00-{trace}-0000000000000000-01"), None),
-            (format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()), None),
-            ("00-0-0-0".into(), None),
-            (String::new(), None),
-        ] {
-            let found = parse_traceparent(value.as_bytes());
-            assert_eq!(found.map(|(_, flags)| flags), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_trace_goes_on_with_a_span_of_its_own() {
-        let mut exchange = Exchange::new();
-        exchange.request.set(b"Traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
-        exchange.trace();
-        let sent = exchange.request.get(b"traceparent").unwrap().to_vec();
-        assert!(sent.starts_with(b"00-4bf92f3577b34da6a3ce929d0e0e4736-") && sent.ends_with(b"-00"));
-        assert_ne!(&sent[36..52], b"00f067aa0ba902b7");
-        assert_eq!(exchange.variables.get(b"span_id"), Some(&sent[36..52]));
-        let mut fresh = Exchange::new();
-        fresh.trace();
-        assert!(fresh.request.get(b"traceparent").unwrap().ends_with(b"-01"));
     }
 }

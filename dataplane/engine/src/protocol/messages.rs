@@ -50,6 +50,8 @@ pub struct Settings {
     pub server_trusts: ::prost::alloc::vec::Vec<ServerTrust>,
     #[prost(bool, tag = "40")]
     pub as_caddy: bool,
+    #[prost(bool, tag = "90")]
+    pub exports_spans: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServerTrust {
@@ -1211,6 +1213,15 @@ pub struct LogField {
 pub struct Trace {
     #[prost(message, optional, tag = "1")]
     pub span: ::core::option::Option<Text>,
+    #[prost(message, repeated, tag = "2")]
+    pub attributes: ::prost::alloc::vec::Vec<TraceAttribute>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TraceAttribute {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub value: ::core::option::Option<Text>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Expression {

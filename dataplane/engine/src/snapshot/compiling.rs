@@ -98,7 +98,7 @@ impl Compiler {
             file_matches: message.file_matches.iter().map(super::files::compile_match).collect(),
             maps: message.maps.iter().map(|row| requests::compile_map(self, row)).collect::<Compiled<_>>()?,
             log_fields: message.log_fields.iter().map(requests::compile_log_field).collect(),
-            traces: message.traces.len(),
+            traces: message.traces.iter().map(requests::compile_trace).collect(),
             rate_limits: message
                 .rate_limits
                 .iter()

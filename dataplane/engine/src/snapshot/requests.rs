@@ -3,6 +3,7 @@
 use super::compiling::Compiler;
 use super::tables::{Alternatives, Assignment, BandwidthRow, ConcurrencyRow, FaultRow, VariableMatch};
 use crate::exchange::texts::Text;
+use crate::exchange::tracing::TraceRow;
 use crate::exchange::{Exchange, Unknown};
 use crate::protocol::{self, StoreDown};
 use crate::rates::Rate;
@@ -164,6 +165,15 @@ pub(super) fn compile_log_field(row: &protocol::LogField) -> LogField {
         value: Text::compile(row.value.as_ref()),
         early: row.early,
         variable: row.variable.as_bytes().into(),
+    }
+}
+
+pub(super) fn compile_trace(row: &protocol::Trace) -> TraceRow {
+    let attribute =
+        |one: &protocol::TraceAttribute| (one.name.as_str().into(), Text::compile(one.value.as_ref()));
+    TraceRow {
+        span: Text::compile(row.span.as_ref()),
+        attributes: row.attributes.iter().map(attribute).collect(),
     }
 }
 

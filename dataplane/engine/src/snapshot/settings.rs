@@ -18,6 +18,8 @@ pub struct Settings {
     pub access_log: bool,
     /// Of a Caddyfile; None where it logs no requests.
     pub loggers: Option<Arc<Loggers>>,
+    /// Spans of `tracing` go to the agent.
+    pub exports_spans: bool,
     /// Signs debug headers; None: no request is explained.
     pub explain_key: Option<hmac::Key>,
     pub handshake_timeout_ms: u64,
@@ -62,6 +64,7 @@ impl Settings {
             default_certificate: message.default_certificate.as_str().into(),
             access_log: message.access_log,
             loggers: Loggers::compile(message)?,
+            exports_spans: message.exports_spans,
             explain_key: (!message.explain_key.is_empty())
                 .then(|| hmac::Key::new(hmac::HMAC_SHA256, &message.explain_key)),
             handshake_timeout_ms: or(message.handshake_timeout_ms, limits::HANDSHAKE_TIMEOUT_MS),
@@ -90,6 +93,7 @@ impl Default for Settings {
             default_certificate: "".into(),
             access_log: false,
             loggers: None,
+            exports_spans: false,
             explain_key: None,
             handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
             request_head_timeout_ms: limits::REQUEST_HEAD_TIMEOUT_MS,

@@ -10,6 +10,7 @@ use crate::encoding::EncodingRow;
 use crate::exchange::HeaderChange;
 use crate::exchange::rewriting::Rewrite;
 use crate::exchange::texts::Text;
+use crate::exchange::tracing::TraceRow;
 use crate::expressions::Expression;
 use crate::fastcgi::FastCgi;
 use crate::plugins::PluginCall;
@@ -69,8 +70,7 @@ pub struct Rows {
     pub log_fields: Box<[LogField]>,
     pub rate_limits: Box<[RateLimit]>,
     pub expressions: Box<[Expression]>,
-    /// How many rows Tables.traces has: they say nothing but that there is one.
-    pub traces: usize,
+    pub traces: Box<[TraceRow]>,
     pub encodings: Box<[EncodingRow]>,
     pub templates: Box<[TemplateRow]>,
     pub texts: Box<[Text]>,

@@ -112,7 +112,7 @@ def read_log_name(segment: Segment, _: Reading) -> NameLoggers:
 
 
 def read_tracing(segment: Segment, reading: Reading) -> Trace:
-    """`tracing { span NAME; span_attributes { NAME VALUE } }`; spans are not exported."""
+    """`tracing { span NAME; span_attributes { NAME VALUE } }`."""
     if segment.arguments:
         raise wrong_count(segment, "tracing { span NAME }")
     span = ""
@@ -126,9 +126,4 @@ def read_tracing(segment: Segment, reading: Reading) -> Trace:
         else:
             message = f"unknown subdirective {inner.name.text} of tracing"
             raise refusal(Code.ZS0109, message, inner.name, "write span or span_attributes")
-    if span or attributes:
-        # Without either nothing is lost but the export, which docs/compatibility.md states.
-        message = "spans of tracing are not exported: the trace context is passed on, logged and shown only"
-        cure = "collect spans from the backends, or trace ids from the access log"
-        reading.warn(Code.ZS0110, message, segment.name, cure)
     return Trace(span, tuple(sorted(attributes.items())))

@@ -184,10 +184,8 @@ pub fn limit_bandwidth(vm: &mut Vm, index: u64) -> HelperResult {
 }
 
 pub fn trace_request(vm: &mut Vm, index: u64) -> HelperResult {
-    if index >= vm.tables().traces as u64 {
-        return Err("no such row");
-    }
-    vm.exchange().trace();
+    let trace = row(&vm.tables().traces, index)?;
+    vm.exchange().trace(trace);
     Ok(0)
 }
 

@@ -1,0 +1,212 @@
+"""Spans that the running product and stock Caddy send to a collector: names, kinds, parents, attributes."""
+
+import http.client
+import http.server
+import threading
+from concurrent import futures
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
+from opentelemetry.proto.trace.v1 import trace_pb2 as trace
+from ports import free_ports
+from starting import BIN, apart, serving, started
+
+PATIENCE_S = 60
+SITE = """{
+	admin off
+	auto_https off
+}
+http://127.0.0.1:{$PORT} {
+	handle /named/* {
+		tracing {
+			span "{method} {path}"
+			span_attributes {
+				"own.name" "is {method}"
+				early "{http.response.status}"
+			}
+		}
+		respond "named"
+	}
+	handle /twice {
+		route {
+			tracing
+			tracing {
+				span inner
+			}
+			respond "twice"
+		}
+	}
+	handle /rewritten {
+		route {
+			rewrite /elsewhere
+			tracing
+			respond "gone" 404
+		}
+	}
+	handle /failing {
+		tracing
+		respond "failing" 503
+	}
+	handle {
+		tracing
+		respond "{header.Traceparent}"
+	}
+}
+"""
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"
+REQUESTS = {
+    "/plain?q=1": ("GET", {"User-Agent": "agent"}),
+    "/parent": ("GET", {"Traceparent": PARENT + "1", "Tracestate": "a=b,c=d"}),
+    "/unsampled": ("GET", {"Traceparent": PARENT + "0"}),
+    "/malformed": ("GET", {"Traceparent": "00-x-y-01"}),
+    "/named/a%20b": ("POST", {}),
+    "/twice": ("GET", {}),
+    "/rewritten": ("GET", {}),
+    "/failing": ("GET", {}),
+    "/odd": ("ODD", {}),
+}
+SPANS = len(REQUESTS)
+"""One of each, none of the unsampled one, two of `/twice`."""
+
+
+class Collector:
+    """Keeps the spans that come by gRPC or HTTP, with their resource."""
+
+    def __init__(self, protocol):
+        self.received = []
+        self.fields = {}
+        self._changed = threading.Condition()
+        if protocol == "grpc":
+            self._server = grpc.server(futures.ThreadPoolExecutor(2))
+            name = "opentelemetry.proto.collector.trace.v1.TraceService"
+            method = grpc.unary_unary_rpc_method_handler(
+                self._export,
+                request_deserializer=service.ExportTraceServiceRequest.FromString,
+                response_serializer=service.ExportTraceServiceResponse.SerializeToString,
+            )
+            handler = grpc.method_handlers_generic_handler(name, {"Export": method})
+            self._server.add_generic_rpc_handlers((handler,))
+            self.port = self._server.add_insecure_port("127.0.0.1:0")
+            self._server.start()
+            self.close = lambda: self._server.stop(None).wait()
+        else:
+            self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
+            self.port = self._server.server_address[1]
+            threading.Thread(target=self._server.serve_forever, daemon=True).start()
+            self.close = self._server.shutdown
+
+    def wait(self, count):
+        """Return spans by name and path, once so many are here; each with its resource's attributes."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.received) >= count, PATIENCE_S), self.received
+            return list(self.received)
+
+    def _export(self, request, context):
+        self._take(request, {item.key: item.value for item in context.invocation_metadata()})
+        return service.ExportTraceServiceResponse()
+
+    def _take(self, request, fields):
+        with self._changed:
+            self.fields = fields
+            for group in request.resource_spans:
+                resource = read_attributes(group.resource.attributes)
+                self.received += [(span, resource) for scope in group.scope_spans for span in scope.spans]
+            self._changed.notify_all()
+
+    def _make_handler(self):
+        collector = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                assert self.path == "/v1/traces"
+                fields = {name.lower(): value for name, value in self.headers.items()}
+                collector._take(service.ExportTraceServiceRequest.FromString(body), fields)
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        return Handler
+
+
+def read_attributes(attributes):
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
+
+
+def ask(port, target):
+    method, fields = REQUESTS[target]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection.request(method, target, headers=fields)
+    answer = connection.getresponse().read()
+    connection.close()
+    return answer
+
+
+def collect(tmp_path, name, protocol):
+    """Return the collector of a server that was asked everything."""
+    folder = tmp_path / name
+    folder.mkdir()
+    collector = Collector(protocol)
+    (port,) = free_ports(1)
+    (folder / "Caddyfile").write_text(SITE.replace("{$PORT}", str(port)))
+    environment = apart(
+        folder,
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.port}",
+        OTEL_EXPORTER_OTLP_HEADERS="x-key=some%20value",
+        OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=test",
+        OTEL_SERVICE_NAME="edge",
+        OTEL_BSP_SCHEDULE_DELAY="100",
+        **({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol} if protocol == "grpc" else {}),
+    )
+    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
+    run = started(caddy, folder, port, environment=environment) if name == "caddy" else None
+    with run or serving(folder, port, environment=environment):
+        for target in REQUESTS:
+            ask(port, target)
+        collector.wait(SPANS)
+    collector.close()
+    return collector
+
+
+VARYING = {"server.port", "network.peer.port"}
+
+
+def show(span):
+    """Return what both servers' spans have alike, as text that names differences."""
+    attributes = read_attributes(span.attributes)
+    assert attributes.keys() >= VARYING
+    flags = trace.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | trace.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+    return [
+        f"name {span.name}",
+        f"kind {trace.Span.SpanKind.Name(span.kind)}",
+        f"parent {bool(span.parent_span_id)} remote {span.flags & flags}",
+        f"state {span.trace_state}",
+        f"status {span.status.code}",
+        *(f"{name} {value!r}" for name, value in sorted(attributes.items()) if name not in VARYING),
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_spans_are_those_of_caddy(tmp_path, protocol):
+    caddy, ours = (collect(tmp_path, name, protocol) for name in ("caddy", "zeroserve"))
+    shown = [sorted(show(span) for span, _ in one.received) for one in (caddy, ours)]
+    assert shown[1] == shown[0]
+    for collector in (caddy, ours):
+        assert collector.fields["x-key"] == "some value"
+        spans = {
+            (span.name, read_attributes(span.attributes)["url.path"]): span for span, _ in collector.received
+        }
+        outer, inner = spans["handler", "/twice"], spans["inner", "/twice"]
+        assert (inner.parent_span_id, inner.trace_id) == (outer.span_id, outer.trace_id)
+        parent = spans["handler", "/parent"]
+        assert parent.trace_id.hex() == "4bf92f3577b34da6a3ce929d0e0e4736"
+        assert parent.parent_span_id.hex() == "00f067aa0ba902b7"
+        assert all(span.start_time_unix_nano < span.end_time_unix_nano for span in spans.values())
+        assert all(
+            resource["service.name"] == "edge" and resource["deployment.environment.name"] == "test"
+            for _, resource in collector.received
+        )
