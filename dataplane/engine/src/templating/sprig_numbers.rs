@@ -121,7 +121,7 @@ fn random_text(evaluation: &mut Evaluation, arguments: &[Value], fits: fn(&u8) -
     let mut text = String::with_capacity(count);
     while text.len() < count {
         let block = evaluation.inclusions.random::<32>()?;
-        let fitting = block.iter().map(|byte| byte & 0x7f).filter(|byte| fits(byte));
+        let fitting = block.iter().map(|byte| byte & 0x7f).filter(fits);
         text.extend(fitting.take(count - text.len()).map(char::from));
     }
     Ok(text.into())
