@@ -74,6 +74,8 @@ class SiteAddress:
     host: str
     port: int
     path: str = ""
+    bare: bool = field(default=False, compare=False)
+    """Written as `https://`: its port is not a site's own, so Caddy makes no policy for it when it starts."""
 
 
 # Matchers (Caddy: modules http.matchers.*)

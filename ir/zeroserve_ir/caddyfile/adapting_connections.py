@@ -91,9 +91,10 @@ class _Building:
         qualifies, automatic = False, True
         for address in served.addresses:
             named = bool(address.host) or has_tls or address.port != options.https_port
-            qualifies = qualifies or (address.scheme is Scheme.HTTPS and named)
+            qualifies = qualifies or (address.scheme is Scheme.HTTPS and (named or address.bare))
+            on_own = address.port == options.https_port and not address.bare
             on_other = address.port != options.http_port and bool(address.host)
-            automatic = automatic and (address.port == options.https_port or on_other)
+            automatic = automatic and (on_own or on_other)
         return qualifies, automatic
 
     def shield(self) -> None:

@@ -152,6 +152,8 @@ def _address(address: SiteAddress, options: Options) -> str:
     if address.port == other:
         # The scheme and this port contradict each other in an address; the port alone means the scheme.
         return f"{host}:{address.port}{address.path}"
+    if address.bare:
+        return f"https://{address.path}"
     if host and address.port == default:
         return f"{'' if https else 'http://'}{host}{address.path}"
     return f"{address.scheme.value}://{host}:{address.port}{address.path}"

@@ -90,3 +90,23 @@ def test_a_slash_in_an_upstream_ends_the_name_of_a_network(upstream, stock_caddy
     configuration, diagnostics = read_configuration(text, environment={})
     assert diagnostics == ()
     assert adapt_configuration(configuration) == stock_caddy.adapt(text)
+
+
+@pytest.mark.parametrize("body", ["respond x", "tls internal", "tls {\n\t\ton_demand\n\t}"])
+@pytest.mark.parametrize(
+    "address", ["https://", "https://, a.example", "https://:8443", ":443", "https:///x"]
+)
+@pytest.mark.parametrize("options", ["", "{\n\tauto_https off\n}\n", "{\n\tdefault_sni a.example\n}\n"])
+def test_policies_of_sites_without_a_name_are_as_in_stock_caddy(options, address, body, stock_caddy):
+    text = f"{options}{address} {{\n\t{body}\n}}\n"
+    configuration, _ = read_configuration(text, environment={})
+    assert adapt_configuration(configuration) == stock_caddy.adapt(text)
+
+
+def test_an_empty_file_is_refused_and_one_of_comments_is_not(stock_caddy):
+    _, (finding,) = read_configuration("", environment={})
+    assert finding.help
+    assert stock_caddy.refuses("")
+    configuration, findings = read_configuration("# nothing\n", environment={})
+    assert findings == ()
+    assert adapt_configuration(configuration) == stock_caddy.adapt("# nothing\n")

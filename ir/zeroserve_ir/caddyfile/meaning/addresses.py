@@ -82,4 +82,5 @@ def resolve_address(written: WrittenAddress, token: Token, options: Options, *, 
         scheme = Scheme.HTTPS
     else:
         scheme = Scheme.HTTP
-    return SiteAddress(scheme, written.host, port, written.path)
+    bare = written.scheme == "https" and not (written.host or written.port)
+    return SiteAddress(scheme, written.host, port, written.path, bare)

@@ -52,7 +52,7 @@ def _read_provider(segment: Segment, reading: Reading) -> Json | None:
 def _read_account(segment: Segment, reading: Reading) -> Json:
     no_more_arguments(segment)
     fields = {"key_id": Field("key_id", read_text), "mac_key": Field("mac_key", read_text)}
-    return read_fields(segment.block or (), fields, "acme_eab", reading)
+    return {"key_id": "", "mac_key": ""} | read_fields(segment.block or (), fields, "acme_eab", reading)
 
 
 def _read_off(segment: Segment, _: Reading) -> str:

@@ -72,6 +72,9 @@ def read_configuration_with_texts(
             finding = Diagnostic(Code.ZS0111, message, Span(file, 0, 0, 0), help="name a readable Caddyfile")
             return ReadConfiguration(Configuration(()), (finding,))
     assert isinstance(text, str)
+    if not text:
+        finding = Diagnostic(Code.ZS0001, f"{file} is empty", Span(file, 1, 1, 1), help="write a site")
+        return ReadConfiguration(Configuration(()), (finding,), {file: text})
     tree, diagnostics = parse(text, file, os.environ if environment is None else environment)
     reading = Reading(Profile.LOCAL, list(DIRECTIVE_ORDER), diagnostics=diagnostics)
     options = read_options(tuple(expand_segment(segment) for segment in tree.options), reading)
