@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
@@ -33,6 +34,8 @@ from zeroserve_ir.sources import Span
 from zeroserve_cli.main import EXIT_FAILED
 
 BYTES_SUFFIX = ".bin"
+FUEL_MAX = 1 << 40
+"""Hours: nobody waits for more."""
 
 
 class Execution(Enum):
@@ -67,31 +70,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=summary, epilog=f"example: zeroserve bpf {name} p.asm")
         action.add_argument("file", type=Path)
-        action.add_argument("--constants", default="", help="constants, in hex")
+        action.add_argument(
+            "--constants", type=_hex(abi.CONSTANTS_BYTES_MAX), default=b"", help="constants, in hex"
+        )
         if name == "run":
             action.add_argument("--on", choices=[one.value for one in Execution], default="native")
-            action.add_argument("--mem", default="", help="memory that r1 points to and r2 counts, in hex")
             action.add_argument(
-                "--fuel", type=int, default=abi.FUEL_DEFAULT, help="instructions on back edges"
+                "--mem",
+                type=_hex(abi.CONTEXT_BYTES),
+                default=b"",
+                help="memory that r1 points to and r2 counts, in hex",
+            )
+            action.add_argument(
+                "--fuel", type=_read_fuel, default=abi.FUEL_DEFAULT, help="instructions on back edges"
             )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the action; what is wrong with the program is raised as diagnostics."""
-    code, lines = _read(arguments.file)
+    try:
+        code, lines = _read(arguments.file)
+    except UnicodeDecodeError:
+        print(f"zeroserve: {arguments.file} is no text: bytes need a name in {BYTES_SUFFIX}", file=sys.stderr)
+        return EXIT_FAILED
     if arguments.action == "asm":
         return _write(code, arguments.output)
     if arguments.action == "dis":
         print(disassemble(code), end="")
         return 0
-    constants = bytes.fromhex(arguments.constants)
+    constants: bytes = arguments.constants
     verified = verify_source(code, len(constants), lines)
     if arguments.action == "verify":
         print(f"sound: {len(verified.slots)} slots, {len(verified.subprograms)} subprograms")
         return 0
     verified = verify_source(_replace_row_calls(verified), len(constants), lines)
-    given = Run(constants, bytes.fromhex(arguments.mem), arguments.fuel)
+    given = Run(constants, arguments.mem, arguments.fuel)
     return _execute(verified, given, Execution(arguments.on))
+
+
+def _hex(bytes_max: int) -> Callable[[str], bytes]:
+    """Return a reader of so many bytes in hex."""
+
+    def read(text: str) -> bytes:
+        try:
+            content = bytes.fromhex(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(
+                f"{text[:20]!r} is no hex: write two digits a byte, as in 00ff"
+            ) from error
+        if len(content) > bytes_max:
+            raise argparse.ArgumentTypeError(f"{len(content)} bytes, at most {bytes_max}")
+        return content
+
+    return read
+
+
+def _read_fuel(text: str) -> int:
+    if not text.isdecimal() or len(text) > len(str(FUEL_MAX)) or not 0 < int(text) <= FUEL_MAX:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} must be a number from 1 to {FUEL_MAX}")
+    return int(text)
 
 
 def _replace_row_calls(program: Verified) -> bytes:

@@ -2,6 +2,7 @@
 
 import pytest
 from zeroserve_cli.main import main
+from zeroserve_ir.program import abi
 
 EXECUTIONS = ("reference", "engine", "native")
 SUM = "mov %r0, 0\nldxb %r3, [%r1]\nloop:\nadd %r0, %r3\nsub %r3, 1\njne %r3, 0, loop\nexit\n"
@@ -59,3 +60,29 @@ def test_bytes_are_read_back(bpf, tmp_path, capsys):
     assert main(["bpf", "dis", str(file)]) == 0
     again = capsys.readouterr().out
     assert bpf("asm", again)[1] == file.read_bytes().hex() + "\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--mem", "zz"), "'zz' is no hex"),
+        (("--mem", "0"), "'0' is no hex"),
+        (("--mem", "00" * (abi.CONTEXT_BYTES + 1)), f"at most {abi.CONTEXT_BYTES}"),
+        (("--constants", "0x00"), "'0x00' is no hex"),
+        (("--fuel", "-1"), "'-1' must be a number"),
+        (("--fuel", "0"), "'0' must be a number"),
+        (("--fuel", "9" * 30), "must be a number from 1 to"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(bpf, capsys, more, said):
+    with pytest.raises(SystemExit):
+        bpf("run", SUM, *more)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["asm", "dis", "verify", "run"])
+def test_bytes_that_are_no_text_want_another_name(tmp_path, capsys, action):
+    file = tmp_path / "program.asm"
+    file.write_bytes(b"\xff\xfe")
+    assert main(["bpf", action, str(file)]) == 1
+    assert "bytes need a name in .bin" in capsys.readouterr().err
