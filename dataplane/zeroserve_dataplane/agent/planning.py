@@ -35,6 +35,14 @@ class References:
 
 
 @dataclass(frozen=True, slots=True)
+class _Closure:
+    """All that a host without a fault needed, and in which version what decides about the rest."""
+
+    keys: frozenset[ResourceKey]
+    versions: tuple[tuple[ResourceKey, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A wanted resource that is not served, by which version it came, and why."""
 
@@ -52,10 +60,11 @@ class Plan:
 
 
 class Planner:
-    """Plans, remembering what each resource version refers to."""
+    """Plans, remembering what each resource version refers to, and what each host without a fault needed."""
 
     def __init__(self) -> None:
         self._references: dict[str, References] = {}
+        self._closures: dict[str, _Closure] = {}
 
     def plan(self, wanted: Resources, good: Resources, refused: Mapping[ResourceKey, Diagnostic]) -> Plan:
         """Return what to serve; `refused` are keys of `wanted` that verifier or engine did not take."""
@@ -109,6 +118,9 @@ class Planner:
         self, host: pb.Resource, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]
     ) -> Diagnostic | None:
         """Return why a virtual host cannot be served with these resources, None when it can."""
+        known = self._closures.get(host.version)
+        if known is not None and _is_there(known, serving, refused):
+            return None
         references = self._refer(host)
         if references.malformed:
             return Diagnostic(Code.ZS0702, f"virtual host {host.name} is malformed")
@@ -129,7 +141,17 @@ class Planner:
                         f"virtual host {host.name} has {references.constants_bytes} bytes of constants, "
                         f"its program reads {needed}",
                     )
+        self._remember_closure(host, serving)
         return None
+
+    def _remember_closure(self, host: pb.Resource, serving: Resources) -> None:
+        """A change of one host asks about all others again: what they need is found once for each version."""
+        if len(self._closures) >= _REFERENCES_KEPT_MAX:
+            self._closures.clear()
+        keys = frozenset(self._walk(self._refer(host), serving))
+        deciding = (key for key in keys if key[0] != pb.CLUSTER)
+        versions = tuple((key, serving[key].version) for key in deciding)
+        self._closures[host.version] = _Closure(keys, versions)
 
     def _keep_former(
         self,
@@ -168,6 +190,14 @@ class Planner:
                 self._references.clear()
             known = self._references[resource.version] = find_references(resource)
         return known
+
+
+def _is_there(closure: _Closure, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]) -> bool:
+    return (
+        serving.keys() >= closure.keys
+        and closure.keys.isdisjoint(refused)
+        and all(serving[key].version == version for key, version in closure.versions)
+    )
 
 
 def find_references(resource: pb.Resource) -> References:
