@@ -41,6 +41,9 @@ impl Cage {
     }
 
     /// Runs an image with the context as it is in the window. `constants` are as long as it was verified to read.
+    ///
+    /// Inlined, so that `run` lies in registers: written by halves and read whole, it cost more than all the rest.
+    #[inline(always)]
     pub fn enter(&mut self, image: &Image, run: Run<'_>, entry: u32) -> Result<Outcome, Trap> {
         let Self { window, vm, recovery } = self;
         let constants = run.constants.as_ptr();

@@ -53,6 +53,7 @@ impl Code {
         self.starts.get(next).copied().unwrap_or(self.slots.len()).saturating_sub(start)
     }
 
+    #[inline(never)]
     pub fn run(&self, vm: &mut Vm, entry: u32) -> Result<u64, Trap> {
         let mut frame = Frame { registers: [0; 11], pc: 0 };
         frame.registers[1] = abi::CONTEXT;

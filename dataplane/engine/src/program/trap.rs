@@ -36,6 +36,7 @@ impl Recovery {
     /// # Safety
     /// `code` is a route program that follows the ABI, mapped for the whole call, inside `range`; `vm` begins with fuel
     /// and helpers; `constants` is readable as far as the program was verified to read.
+    #[inline(always)]
     pub unsafe fn enter(
         &mut self,
         window: &mut Window,

@@ -129,19 +129,28 @@ impl Window {
         self.write_u32(abi::FIELD_FOLDED_LENGTH, 0);
     }
 
-    /// Places the beginning and the end of the folded path, which may have any length.
+    /// Places the beginning and the end of a path that is folded but for the case of ASCII; it may have any length.
     pub fn write_folded(&mut self, path: &[u8]) {
         const END: usize = abi::FOLDED_END_BYTES as usize;
         let begin = path.len().min(abi::FOLDED_BYTES_MAX as usize);
-        let end = path.len().min(END);
-        self.forget_folded();
-        // SAFETY: both fields lie in the context, which is always writable, and neither copy exceeds its field.
-        unsafe {
+        let mut end = [0; END];
+        let taken = path.len().min(END);
+        end[END - taken..].copy_from_slice(&path[path.len() - taken..]);
+        end.make_ascii_lowercase();
+        // SAFETY: both fields lie in the context, which is always writable, and nobody else looks at it now.
+        let content = unsafe {
             let context = self.base.add(abi::CONTEXT as usize);
-            let at = context.add(abi::FIELD_FOLDED_BYTES);
-            ptr::copy_nonoverlapping(path.as_ptr(), at, begin);
-            let at = context.add(abi::FIELD_FOLDED_END);
-            ptr::copy_nonoverlapping(path.as_ptr().add(path.len() - end), at.add(END - end), end);
+            context.add(abi::FIELD_FOLDED_END).cast::<[u8; END]>().write_unaligned(end);
+            std::slice::from_raw_parts_mut(
+                context.add(abi::FIELD_FOLDED_BYTES),
+                abi::FOLDED_BYTES_MAX as usize,
+            )
+        };
+        for (to, from) in content.iter_mut().zip(path) {
+            *to = from.to_ascii_lowercase();
+        }
+        if begin < self.folded_bytes {
+            content[begin..self.folded_bytes].fill(0);
         }
         self.folded_bytes = begin;
         self.write_u32(abi::FIELD_FOLDED_LENGTH, path.len() as u32);

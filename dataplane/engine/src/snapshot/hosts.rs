@@ -14,11 +14,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A host name's routes: code of a shape, the constants and tables of this host.
+///
+/// What each request looks at comes first: among many hosts every line of memory is waited for.
 #[derive(Clone)]
+#[repr(C)]
 pub struct VirtualHost {
-    pub name: Arc<str>,
-    /// Lower case: exact, "*.suffix", "" for any.
-    pub hosts: Box<[Box<str>]>,
     pub listeners: Arc<[ListenerId]>,
     pub image: Arc<Image>,
     /// As the program addresses them from CONSTANTS on.
@@ -27,15 +27,18 @@ pub struct VirtualHost {
     pub fuel: u32,
     /// Entry of the error routes; 0 is none.
     pub error_entry: u32,
-    /// Version of this host's configuration, for the access log.
-    pub marker: Box<str>,
-    pub deny: Option<Box<str>>,
-    /// None: the engine's own policy.
-    pub tls: Option<Arc<TlsPolicy>>,
-    pub strict_sni_host: bool,
     pub stream: Stream,
+    pub strict_sni_host: bool,
     /// The program chooses the proxy call of a stream.
     pub judges_streams: bool,
+    /// None: the engine's own policy.
+    pub tls: Option<Arc<TlsPolicy>>,
+    pub deny: Option<Box<str>>,
+    pub name: Arc<str>,
+    /// Lower case: exact, "*.suffix", "" for any.
+    pub hosts: Box<[Box<str>]>,
+    /// Version of this host's configuration, for the access log.
+    pub marker: Box<str>,
 }
 
 impl VirtualHost {

@@ -82,6 +82,7 @@ impl Vm {
         }
     }
 
+    #[inline(always)]
     pub fn begin(&mut self, window: &mut Window, run: Run<'_>) {
         self.fuel = run.fuel;
         self.host = run.host;
@@ -95,6 +96,7 @@ impl Vm {
     }
 
     /// Fuel left, and the helper that refused. No pointer is left behind.
+    #[inline(always)]
     pub fn end(&mut self) -> (i64, Option<(u32, &'static str)>) {
         self.exchange = ptr::null_mut();
         self.host = ptr::null();
@@ -156,6 +158,11 @@ impl Vm {
         unsafe { &mut *self.exchange }
     }
 
+    fn window_and_exchange(&mut self) -> (&mut Window, &Exchange) {
+        // SAFETY: as `exchange` and `window`: two distinct objects, borrowed for as long as `self` is.
+        unsafe { (&mut *self.window, &*self.exchange) }
+    }
+
     /// Readable guest memory: window or constants.
     fn read(&mut self, guest: u64, length: u64) -> Option<Vec<u8>> {
         if let Some(offset) = guest.checked_sub(abi::CONSTANTS) {
@@ -176,8 +183,8 @@ impl Vm {
     /// After a rewrite the window's path is the exchange's again.
     fn publish_path(&mut self) {
         self.folded.valid = false;
-        // SAFETY: as `exchange` and `window`: two distinct objects.
-        unsafe { (*self.window).write_path((*self.exchange).matched_path()) };
+        let (window, exchange) = self.window_and_exchange();
+        window.write_path(exchange.matched_path());
     }
 }
 
