@@ -164,7 +164,13 @@ def _is_installed(package: str) -> bool:
 
 
 def make_certificate(directory: Path) -> Certificate:
-    """A fresh self-signed ECDSA P-256 certificate for the hosts of the comparison."""
+    """A self-signed ECDSA P-256 certificate for the hosts of the comparison.
+
+    One that is there is kept until its last day: another measurement may be serving it.
+    """
+    files = Certificate(directory / "certificate.pem", directory / "key.pem")
+    if _is_usable(files):
+        return files
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DOMAIN)])
     now = datetime.datetime.now(datetime.UTC)
@@ -182,7 +188,6 @@ def make_certificate(directory: Path) -> Certificate:
         .sign(key, hashes.SHA256())
     )
     directory.mkdir(parents=True, exist_ok=True)
-    files = Certificate(directory / "certificate.pem", directory / "key.pem")
     files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files.key.touch(mode=0o600)
     files.key.write_bytes(
@@ -191,6 +196,16 @@ def make_certificate(directory: Path) -> Certificate:
         )
     )
     return files
+
+
+def _is_usable(files: Certificate) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+    except (OSError, ValueError):
+        return False
+    last_day = certificate.not_valid_after_utc - datetime.timedelta(days=1)
+    return certificate.public_key() == key.public_key() and datetime.datetime.now(datetime.UTC) < last_day
 
 
 def _run(command: Sequence[str], failure: str, directory: Path | None = None) -> None:

@@ -37,6 +37,8 @@ JOBS_MAX: Final = 500
 JOB_TIMEOUT_S: Final = 30.0
 """3,400 slots took 2.6 s on a busy machine of two cores; about ten times that."""
 START_TIMEOUT_S: Final = 60.0
+IDLE_S: Final = 60.0
+"""A worker without a job for so long ends: it holds some 40 MiB, the next takes half a second to start."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class _Worker:
     jobs: int = 0
     is_replaced: bool = False
     """A successor is warm: this one ends after the job that it has."""
+    ending: asyncio.TimerHandle | None = None
 
     async def receive(self, timeout_s: float) -> Reply:
         """Read one frame; raises WorkerError."""
@@ -96,6 +99,7 @@ class Workers:
     size: int
     job_timeout_s: float = JOB_TIMEOUT_S
     jobs_max: int = JOBS_MAX
+    idle_s: float = IDLE_S
     _idle: list[_Worker] = field(default_factory=list)
     _busy: int = 0
     _waiting: list[tuple[int, int, asyncio.Future[None]]] = field(default_factory=list)
@@ -104,7 +108,9 @@ class Workers:
 
     async def start(self) -> None:
         """Start the workers ahead of the first job; raises WorkerError."""
-        self._idle += await asyncio.gather(*(_start_worker() for _ in range(self.size - len(self._idle))))
+        missing = range(self.size - len(self._idle))
+        for worker in await asyncio.gather(*(_start_worker() for _ in missing)):
+            self._rest(worker)
 
     async def run(self, job: Job) -> Made | Refused | Failed:
         """Have a job done; raises WorkerError when its worker fails."""
@@ -114,8 +120,8 @@ class Workers:
     async def stop(self) -> None:
         """End all workers."""
         await asyncio.gather(*self._tasks)
-        while self._idle:
-            await self._idle.pop().stop()
+        while worker := self._wake():
+            await worker.stop()
 
     @property
     def process_ids(self) -> tuple[int, ...]:
@@ -127,7 +133,7 @@ class Workers:
         await self._wait_for_turn(tier)
         worker: _Worker | None = None
         try:
-            worker = self._idle.pop() if self._idle else await _start_worker()
+            worker = self._wake() or await _start_worker()
             yield worker
         except BaseException:
             # Dead, hung, or cancelled in the middle of a job: its next frame would be another job's.
@@ -138,7 +144,7 @@ class Workers:
             if worker.is_replaced:
                 self._retire(worker)
             else:
-                self._idle.append(worker)
+                self._rest(worker)
                 if worker.jobs == self.jobs_max:
                     self._keep(asyncio.create_task(self._replace(worker)))
         finally:
@@ -173,11 +179,30 @@ class Workers:
             _log.warning("compile worker has no successor: %s", error)
             old.jobs = 0
             return
-        self._idle.append(new)
+        self._rest(new)
         old.is_replaced = True
         if old in self._idle:
             self._idle.remove(old)
             await old.stop()
+
+    def _rest(self, worker: _Worker) -> None:
+        """Have a worker wait for a job, for a while."""
+        self._idle.append(worker)
+        worker.ending = asyncio.get_running_loop().call_later(self.idle_s, self._end_idle, worker)
+
+    def _wake(self) -> _Worker | None:
+        """The worker that rested last; None where none does."""
+        if not self._idle:
+            return None
+        worker = self._idle.pop()
+        if worker.ending:
+            worker.ending.cancel()
+        return worker
+
+    def _end_idle(self, worker: _Worker) -> None:
+        if worker in self._idle:
+            self._idle.remove(worker)
+            self._retire(worker)
 
     def _retire(self, worker: _Worker) -> None:
         self._keep(asyncio.create_task(worker.stop()))

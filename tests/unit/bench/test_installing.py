@@ -5,7 +5,7 @@ from cryptography import x509
 
 from bench.changing import ChangeReport
 from bench.cli import main
-from bench.installing import BENCH, parse_libraries
+from bench.installing import BENCH, make_certificate, parse_libraries
 from bench.proxies import PROXIES
 from bench.workloads import WORKLOADS, workload_named
 
@@ -33,6 +33,14 @@ def test_certificate_names_the_hosts_and_its_key_is_private(certificate):
     names = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "*.bench.test" in names.get_values_for_type(x509.DNSName)
     assert stat.S_IMODE(certificate.key.stat().st_mode) == 0o600
+
+
+def test_a_certificate_that_is_served_elsewhere_stays_and_half_a_pair_does_not(tmp_path):
+    first = make_certificate(tmp_path)
+    written = first.certificate.read_bytes()
+    assert make_certificate(tmp_path).certificate.read_bytes() == written
+    first.key.write_bytes(make_certificate(tmp_path / "other").key.read_bytes())
+    assert make_certificate(tmp_path).certificate.read_bytes() != written
 
 
 def test_requirements_pin_the_versions_that_the_proxies_name():

@@ -8,6 +8,7 @@ import pytest
 from zeroserve_dataplane.jit import Compiled, Compiler, Defective, Target, Tier, compiling
 from zeroserve_dataplane.jit.caching import Cache, make_key
 from zeroserve_dataplane.jit.messages import Failed, Job, Made, ProtocolError, decode_length, decode_reply
+from zeroserve_dataplane.jit.workers import Workers
 from zeroserve_dataplane.verifier import Refused, Rule
 from zeroserve_ir.program.assembly import assemble
 
@@ -270,3 +271,19 @@ def test_nonsense_of_a_worker_is_a_protocol_error(content):
 def test_frame_without_bound_is_a_protocol_error():
     with pytest.raises(ProtocolError):
         decode_length(b"\xff\xff\xff\xff")
+
+
+def test_a_worker_without_a_job_ends_and_the_next_job_starts_another():
+    async def work():
+        workers = Workers(1, idle_s=0.01)
+        try:
+            made = [await workers.run(Job(code_of(1), 0, Target.X86_64, Tier.FAST))]
+            async with asyncio.timeout(30):
+                while workers.process_ids:
+                    await asyncio.sleep(0.01)
+            made.append(await workers.run(Job(code_of(2), 0, Target.X86_64, Tier.FAST)))
+            return made
+        finally:
+            await workers.stop()
+
+    assert all(isinstance(outcome, Made) for outcome in asyncio.run(work()))
