@@ -19,7 +19,8 @@ from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import ResourceKey, make_resource
 
 Resources = Mapping[ResourceKey, pb.Resource]
-_REFERENCES_KEPT_MAX = 200_000
+REFERENCES_SPARE = 1_000
+"""Of versions that are gone: looked through when there are more of them than of those that are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Planner:
             if key not in refused:
                 refusals.append(Refusal(key, resource.version, why))
             self._keep_former(key, resource, serving, good, why)
+        self._forget(wanted, good)
         return Plan(serving, tuple(refusals))
 
     def depends(self, resource: pb.Resource, resources: Resources, keys: Collection[ResourceKey]) -> bool:
@@ -183,11 +185,16 @@ class Planner:
         if endpoints and references.endpoints:
             yield int(pb.ENDPOINTS), references.endpoints
 
+    def _forget(self, *snapshots: Resources) -> None:
+        """Let go of versions that nobody wants any more, now and then."""
+        if len(self._references) <= REFERENCES_SPARE + 2 * sum(map(len, snapshots)):
+            return
+        kept = {resource.version for snapshot in snapshots for resource in snapshot.values()}
+        self._references = {version: one for version, one in self._references.items() if version in kept}
+
     def _refer(self, resource: pb.Resource) -> References:
         known = self._references.get(resource.version)
         if known is None:
-            if len(self._references) >= _REFERENCES_KEPT_MAX:
-                self._references.clear()
             known = self._references[resource.version] = find_references(resource)
         return known
 
