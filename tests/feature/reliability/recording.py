@@ -41,6 +41,8 @@ class Recorder:
     strangers: list[bytes] = field(default_factory=list)
     answers: dict[str, bytes] = field(default_factory=dict)
     closing: set[str] = field(default_factory=set)
+    cut: list[str] = field(default_factory=list)
+    """Paths whose answer nobody took whole."""
 
     def __post_init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -56,6 +58,7 @@ class Recorder:
         self.strangers.clear()
         self.answers.clear()
         self.closing.clear()
+        self.cut.clear()
 
     def _accept(self):
         with contextlib.suppress(OSError):
@@ -67,7 +70,11 @@ class Recorder:
             while request := self._read(reader):
                 self.requests.append(request)
                 path = request.target.partition("?")[0]
-                connection.sendall(self.answers.get(path, ANSWER))
+                try:
+                    connection.sendall(self.answers.get(path, ANSWER))
+                except OSError:
+                    self.cut.append(path)
+                    return
                 if path in self.closing:
                     return
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 
 from conftest import statuses
 
@@ -31,6 +32,8 @@ KINDS = {
         b"",
     ),
 }
+LONG = b"x" * (32 << 20)
+"""More than buffers of ours and of two kernels hold."""
 
 
 def wait_for_end(site, first, piece, left):
@@ -62,3 +65,21 @@ def test_every_way_to_stall_ends_and_nobody_else_waits(site):
         clients[0].join(0.2)
         clients = [client for client in clients if client.is_alive()] or clients[:1]
     assert {kind: len(rest) for kind, rest in left.items()} == dict.fromkeys(KINDS, 0)
+
+
+def test_a_client_that_does_not_read_its_answer_is_ended(site):
+    site.recorder.answers["/long"] = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LONG) + LONG
+    with contextlib.closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE_S)
+        connection.connect(("127.0.0.1", site.port))
+        connection.sendall(b"GET /long HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        deadline = time.monotonic() + PATIENCE_S
+        while not site.recorder.cut:
+            assert time.monotonic() < deadline, "nobody ended it"
+            time.sleep(0.1)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while data := connection.recv(1 << 20):
+                received += len(data)
+    assert received < len(LONG)

@@ -4,12 +4,12 @@
 //! Rule: no timer of its own: the entry of a deadline that has moved on fires in vain sooner or later, and looks here.
 
 use super::{Phase, Serving};
-use crate::ring::{Io, SocketId};
+use crate::ring::SocketId;
 use crate::worker::Worker;
 
 impl Worker {
     /// A deadline's entry of this client fired before its time.
-    pub fn rest<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+    pub fn rest(&mut self, socket: SocketId) {
         let Some(down) = self.downstream(socket) else { return };
         if !down.idle || !down.input.is_empty() || !matches!(down.phase, Phase::Head | Phase::Multiplex) {
             return;
@@ -18,12 +18,6 @@ impl Worker {
         down.serving.rest();
         if let Some(multiplex) = down.multiplex.as_deref_mut() {
             multiplex.rest();
-        }
-        if let Some(session) = down.session.as_mut()
-            && session.rests_smaller()
-            && session.rest(io.out(socket)).is_err()
-        {
-            self.abort(io, socket);
         }
     }
 }

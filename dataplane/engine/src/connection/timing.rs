@@ -22,7 +22,7 @@ impl Worker {
             return;
         }
         if !down.deadline.is_due(wheel, entry, now_ms) {
-            return self.rest(io, socket);
+            return self.rest(socket);
         }
         match down.phase {
             Phase::ProxyHeader(policy) if policy != ProxyPolicy::Require => {

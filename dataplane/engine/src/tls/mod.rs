@@ -153,16 +153,6 @@ impl Session {
         Ok(())
     }
 
-    /// rustls' state of an established connection is larger than our own.
-    pub fn rests_smaller(&self) -> bool {
-        self.established && self.written.is_some()
-    }
-
-    /// Nothing will be said for a while: the keys are taken over where that can be.
-    pub fn rest(&mut self, out: &mut Vec<u8>) -> Result<(), TlsFailure> {
-        self.take_over(out)
-    }
-
     /// Appends a close_notify alert.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         match &mut self.side {

@@ -21,8 +21,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// After the handshake.
-    fn established() -> Pair {
+    /// After the handshake, and an answer that made the server take over.
+    fn taken_over() -> Pair {
         let (server, client) = configs();
         let name = ServerName::try_from("shop.example").unwrap();
         let mut pair = Pair {
@@ -34,12 +34,6 @@ impl Pair {
         pair.pass_up(usize::MAX).unwrap();
         pair.pass_up(usize::MAX).unwrap();
         assert!(pair.server.is_established());
-        pair
-    }
-
-    /// After an answer that made the server take over.
-    fn taken_over() -> Pair {
-        let mut pair = Pair::established();
         pair.answer(&[b'm'; MUCH]);
         assert!(std::mem::take(&mut pair.client_plain) == [b'm'; MUCH]);
         assert!(matches!(pair.server.side, Side::Own(Some(_))));
@@ -97,22 +91,6 @@ fn data_passes_both_ways_whatever_the_size_of_the_pieces() {
             assert!(std::mem::take(&mut pair.client_plain) == vec![b'a'; length], "{length} by {step}");
         }
     }
-}
-
-#[test]
-fn a_session_that_rests_takes_over_and_goes_on() {
-    let mut pair = Pair::established();
-    assert!(pair.server.rests_smaller());
-    let mut wire = Vec::new();
-    pair.server.rest(&mut wire).unwrap();
-    pair.pass_down(&wire);
-    assert!(matches!(pair.server.side, Side::Own(Some(_))));
-    assert!(!pair.server.rests_smaller());
-    pair.client.writer().write_all(b"question").unwrap();
-    pair.pass_up(3).unwrap();
-    assert_eq!(pair.server_plain, b"question");
-    pair.answer(b"answer");
-    assert_eq!(pair.client_plain, b"answer");
 }
 
 #[test]
