@@ -148,8 +148,6 @@ class Planner:
 
     def _remember_closure(self, host: pb.Resource, serving: Resources) -> None:
         """A change of one host asks about all others again: what they need is found once for each version."""
-        if len(self._closures) >= _REFERENCES_KEPT_MAX:
-            self._closures.clear()
         keys = frozenset(self._walk(self._refer(host), serving))
         deciding = (key for key in keys if key[0] != pb.CLUSTER)
         versions = tuple((key, serving[key].version) for key in deciding)
@@ -187,10 +185,12 @@ class Planner:
 
     def _forget(self, *snapshots: Resources) -> None:
         """Let go of versions that nobody wants any more, now and then."""
-        if len(self._references) <= REFERENCES_SPARE + 2 * sum(map(len, snapshots)):
+        kept_max = REFERENCES_SPARE + 2 * sum(map(len, snapshots))
+        if max(len(self._references), len(self._closures)) <= kept_max:
             return
         kept = {resource.version for snapshot in snapshots for resource in snapshot.values()}
         self._references = {version: one for version, one in self._references.items() if version in kept}
+        self._closures = {version: one for version, one in self._closures.items() if version in kept}
 
     def _refer(self, resource: pb.Resource) -> References:
         known = self._references.get(resource.version)
