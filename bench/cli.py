@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import (
+    beginning,
     calling,
     changing,
     clustering,
@@ -32,7 +33,7 @@ from bench import (
 )
 from bench.comparing import Comparison, Plan
 from bench.guarding import GuardError, exclusive, require_free_port
-from bench.installing import SetupError, cache_directory, install, make_certificate
+from bench.installing import ZEROSERVE, SetupError, cache_directory, install, make_certificate
 from bench.loading import LoadError, LoadTool
 from bench.pinning import choose_cores, stopping
 from bench.proxies import OURS, PROXIES, Proxy, Tools, proxy_named
@@ -161,6 +162,9 @@ def _add_last(
     limiting.add_arguments(limits)
     limits.set_defaults(run=lambda options: limiting.run(options, cache_directory(), say))
 
+    starts = commands.add_parser("starts", parents=[common], help="`zeroserve run` to its first answer")
+    beginning.add_arguments(starts)
+    starts.set_defaults(run=lambda options: beginning.run(options, ZEROSERVE, say))
     setup = commands.add_parser("setup", parents=[common], help="fetch and build what the others need")
     setup.set_defaults(run=run_setup)
 

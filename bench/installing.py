@@ -26,6 +26,7 @@ from bench.scenes import Certificate
 
 BENCH = Path(__file__).resolve().parent
 REPOSITORY = BENCH.parent
+ZEROSERVE = REPOSITORY / ".venv/bin/zeroserve"
 CACHE_VARIABLE = "ZEROSERVE_BENCH_CACHE"
 DEBIAN_PEERS = ("nginx", "haproxy")
 # Libraries of the running system that must not come twice into one process.
@@ -61,7 +62,7 @@ def install(say: Say, peers: Sequence[str]) -> Tools:
         unpack_wheels(wheels, say)
     return Tools(
         load=load,
-        zeroserve=REPOSITORY / ".venv/bin/zeroserve",
+        zeroserve=ZEROSERVE,
         nginx=nginx,
         haproxy=haproxy,
         caddy=wheels / "bin/caddy",
