@@ -307,13 +307,24 @@ impl Worker {
     fn end_request_body<I: Io>(&mut self, io: &mut I, client: SocketId) {
         let Some(down) = self.downstream(client) else { return };
         let serving = &mut down.serving;
-        if serving.waiting != Waiting::Answer || serving.blocked {
-            return;
+        match serving.waiting {
+            Waiting::Answer if !serving.blocked => {
+                serving.body = BodyDecoder::Empty;
+                let Some(upstream) = serving.upstream else { return };
+                self.end_upstream_body(io, upstream);
+                self.request_sent(upstream);
+            }
+            // Who reads it ahead has all of it.
+            Waiting::Body => {
+                serving.body = BodyDecoder::Empty;
+                self.buffer_body(io, client, &[]);
+            }
+            Waiting::ReadBody(entry) => {
+                serving.body = BodyDecoder::Empty;
+                self.keep_body(io, client, entry, &[]);
+            }
+            _ => {}
         }
-        serving.body = BodyDecoder::Empty;
-        let Some(upstream) = serving.upstream else { return };
-        self.end_upstream_body(io, upstream);
-        self.request_sent(upstream);
     }
 
     /// Deadlines of a connection: for a head that is under way, between requests, and of progress while it serves.
