@@ -1,12 +1,16 @@
 """Programs of real sites with some of their bytes changed.
 
-Their helper calls become calls of a helper that needs no table, so that what follows a match is reached.
+Their helper calls become calls of a helper that needs no table, or 0 where nothing is given to them, so that
+what follows a match is reached.
 """
 
 from functools import cache
 
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.program import abi
+from zeroserve_ir.program.abi import Argument
+from zeroserve_ir.program.encoding import encode
+from zeroserve_ir.program.isa import R0, Binary, Operator
 from zeroserve_ir.program.lowering import lower_site
 
 _SLOT = 8
@@ -75,7 +79,11 @@ def _replace_calls(code):
     changed = bytearray(code)
     for slot in range(0, len(code), _SLOT):
         if code[slot] == _CALL and code[slot + 1] >> 4 == 0:
-            changed[slot + 4 : slot + 8] = number.to_bytes(4, "little")
+            called = abi.BY_NUMBER[int.from_bytes(code[slot + 4 : slot + 8], "little")]
+            if any(argument is not Argument.NONE for argument in called.arguments):
+                changed[slot + 4 : slot + 8] = number.to_bytes(4, "little")
+            else:
+                changed[slot : slot + 8] = encode(Binary(Operator.MOV, 64, R0, 0))
     return bytes(changed)
 
 
