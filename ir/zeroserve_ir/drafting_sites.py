@@ -436,6 +436,13 @@ class _Drafting:
             self.diagnostics.append(Diagnostic(Code.ZS0111, message, route.span))
             # Without its authority nothing may be trusted: the handler fails closed.
             return tree.RaiseError("502", "the upstream's authority cannot be read")
+        pool = tls.trust_pool
+        if pool is not None and pool.provider != "system" and not (pool.certificates or tls.trusted_ca_pem):
+            # Caddy's JSON names pools that a Caddyfile here cannot; the system's roots are not what is meant.
+            message = f"trust pool {pool.provider} gives no certificate"
+            cure = "write tls_trust_pool file, inline or system"
+            self.diagnostics.append(Diagnostic(Code.ZS0110, message, route.span, help=cure))
+            return tree.RaiseError("502", "the upstream's authority is not known")
         return replace(handler, transport=replace(handler.transport, tls=tls))
 
 

@@ -1,12 +1,15 @@
 """Sites of a Caddyfile as resources: listeners, hosts, certificates, upstreams."""
 
 import datetime
+import json
 
 import pytest
 from cryptography import x509
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.authorities import Authority
+from zeroserve_ir.caddyfile.decoding import decode_configuration
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.caddyfile.settling import settle_configuration
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.drafting import TYPE_OF_MESSAGE
@@ -235,3 +238,16 @@ def test_variables_of_the_environment_are_filled_in(certificates):
     (tables,) = messages(drafted, pb.TABLES).values()
     (value,) = [change.value for row in tables.header_changes for change in row.changes]
     assert [part.literal for part in value.parts] == ["{method}"]
+
+
+@pytest.mark.parametrize("provider", ["pki_root", "pki_intermediate", "inline", "file", "http", "no-such"])
+def test_an_upstream_whose_trust_pool_gives_no_certificate_is_not_believed(provider):
+    tls = {"protocol": "http", "tls": {"ca": {"provider": provider}}}
+    proxy = {"handler": "reverse_proxy", "transport": tls, "upstreams": [{"dial": "127.0.0.1:9"}]}
+    server = {"listen": [":8080"], "routes": [{"handle": [proxy]}]}
+    adapted, findings = decode_configuration(json.dumps({"apps": {"http": {"servers": {"a": server}}}}), "a")
+    assert not findings
+    configuration, _ = settle_configuration(adapted)
+    drafted = draft_sites(configuration, lambda path: b"", None, NOW)
+    assert [one.code for one in drafted.diagnostics] == [Code.ZS0110]
+    assert not messages(drafted, pb.CLUSTER)
