@@ -66,6 +66,8 @@ pub struct Multiplex {
     pub(super) uncredited: u32,
     /// The highest stream that our GOAWAY promised; above it requests are ignored.
     pub goaway: Option<u32>,
+    /// The highest stream that came after it: known, and ignored with all its frames (RFC 9113 6.8).
+    pub(super) ignored: u32,
     /// The number of the next stream that we open (client).
     pub(super) next_id: u32,
     /// Owners of streams whose queue fell below the mark or ended, for the owner's turn.
@@ -98,6 +100,7 @@ impl Multiplex {
             receive_window: i64::from(HTTP2_CONNECTION_WINDOW_BYTES),
             uncredited: 0,
             goaway: None,
+            ignored: 0,
             next_id: 1,
             drained: Vec::new(),
             ping_pending: false,

@@ -78,7 +78,7 @@ impl Multiplex {
     /// True where the peer cannot have used this number yet.
     fn is_idle(&self, id: u32) -> bool {
         match self.role {
-            Role::Server => id > self.streams.last || id.is_multiple_of(2),
+            Role::Server => id > self.streams.last.max(self.ignored) || id.is_multiple_of(2),
             Role::Client => id >= self.next_id || id.is_multiple_of(2),
         }
     }
@@ -118,6 +118,7 @@ impl Multiplex {
                 Some(Gone::ResetByPeer) => self.fail(head.stream, Code::StreamClosed),
                 // A stream of ours that ended too long ago to remember: we may have reset it.
                 None if self.role == Role::Client => Ok(Taken::Nothing),
+                None if head.stream > self.streams.last => Ok(Taken::Nothing),
                 _ => Err(Violation::new(Code::StreamClosed, "DATA on a closed stream")),
             };
         };
@@ -235,7 +236,8 @@ impl Multiplex {
             return Err(Violation::protocol("stream number went down"));
         }
         if self.goaway.is_some_and(|last| id > last) {
-            return Ok(Taken::Nothing);
+            self.ignored = self.ignored.max(id);
+            return self.budget.spend(1).map(|()| Taken::Nothing);
         }
         self.streams.last = id;
         if self.block.self_dependent {

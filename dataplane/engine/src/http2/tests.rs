@@ -371,6 +371,27 @@ fn after_the_first_goaway_streams_are_served_and_after_the_second_none() {
 }
 
 #[test]
+fn frames_of_a_stream_that_crossed_our_goaway_are_ignored_and_harm_no_other() {
+    let mut server = server();
+    events(&mut server, &headers(1, GET, 0)).unwrap();
+    server.end(Code::None);
+    let window = server.receive_window;
+    let crossed = [
+        headers(3, GET, 0),
+        frame(frames::DATA, 0, 3, &[0; 9_000]),
+        frame(frames::WINDOW_UPDATE, 0, 3, &[0, 0, 0, 1]),
+        headers(3, GET, 1),
+        headers(5, GET, 0),
+        frame(frames::RST_STREAM, 0, 5, &[0, 0, 0, 8]),
+    ];
+    assert_eq!(events(&mut server, &crossed.concat()).unwrap(), []);
+    assert_eq!(server.receive_window + i64::from(server.uncredited), window);
+    // A stream that was never there is an error of the connection as before.
+    assert!(events(&mut server, &frame(frames::RST_STREAM, 0, 7, &[0, 0, 0, 8])).is_err());
+    assert_eq!(server.streams.get(1).map(|stream| stream.remote_done), Some(false));
+}
+
+#[test]
 fn an_early_answer_leaves_the_rest_of_its_request_unwanted() {
     let mut server = server();
     events(&mut server, &headers(1, GET, 0)).unwrap();
