@@ -37,7 +37,7 @@ JOBS_MAX: Final = 500
 JOB_TIMEOUT_S: Final = 30.0
 """3,400 slots took 2.6 s on a busy machine of two cores; about ten times that."""
 START_TIMEOUT_S: Final = 60.0
-IDLE_S: Final = 60.0
+IDLE_S: Final = 600.0
 """A worker without a job for so long ends: it holds some 40 MiB, the next takes half a second to start."""
 
 _log = logging.getLogger(__name__)
