@@ -10,7 +10,7 @@ use super::{Event, Multiplex, Role, Violation};
 use crate::limits::*;
 use proptest::prelude::*;
 
-const GET: &[(&str, &str)] =
+pub(super) const GET: &[(&str, &str)] =
     &[(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "shop.example")];
 
 fn block(fields: &[(&str, &str)]) -> Vec<u8> {
@@ -37,7 +37,7 @@ pub(super) fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A server after the client's preface and empty SETTINGS.
-fn server() -> Multiplex {
+pub(super) fn server() -> Multiplex {
     let mut server = Multiplex::new(Role::Server, 0);
     let begin = [frames::PREFACE, &frame(frames::SETTINGS, 0, 0, &[])].concat();
     assert_eq!(events(&mut server, &begin), Ok(vec![Event::Ready]));
@@ -353,42 +353,6 @@ fn useful_work_and_time_earn_the_budget_back() {
         server.budget.fill(second * 1_000);
         events(&mut server, &frame(frames::PING, 0, 0, &[0; 8])).unwrap();
     }
-}
-
-#[test]
-fn after_the_first_goaway_streams_are_served_and_after_the_second_none() {
-    let mut server = server();
-    server.announce_end();
-    assert_eq!(events(&mut server, &headers(1, GET, 1)).unwrap(), [Event::Head { id: 1, end: true }]);
-    server.end(Code::None);
-    assert_eq!(events(&mut server, &headers(3, GET, 1)).unwrap(), []);
-    assert!(!server.is_over());
-    server.send_head(1, &[0x88], true);
-    assert!(server.is_over());
-    let lasts: Vec<Vec<u8>> =
-        sent(&mut server).into_iter().filter(|(kind, ..)| *kind == frames::GOAWAY).map(|f| f.2).collect();
-    assert_eq!(lasts, [[0x7f, 255, 255, 255, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0]]);
-}
-
-#[test]
-fn frames_of_a_stream_that_crossed_our_goaway_are_ignored_and_harm_no_other() {
-    let mut server = server();
-    events(&mut server, &headers(1, GET, 0)).unwrap();
-    server.end(Code::None);
-    let window = server.receive_window;
-    let crossed = [
-        headers(3, GET, 0),
-        frame(frames::DATA, 0, 3, &[0; 9_000]),
-        frame(frames::WINDOW_UPDATE, 0, 3, &[0, 0, 0, 1]),
-        headers(3, GET, 1),
-        headers(5, GET, 0),
-        frame(frames::RST_STREAM, 0, 5, &[0, 0, 0, 8]),
-    ];
-    assert_eq!(events(&mut server, &crossed.concat()).unwrap(), []);
-    assert_eq!(server.receive_window + i64::from(server.uncredited), window);
-    // A stream that was never there is an error of the connection as before.
-    assert!(events(&mut server, &frame(frames::RST_STREAM, 0, 7, &[0, 0, 0, 8])).is_err());
-    assert_eq!(server.streams.get(1).map(|stream| stream.remote_done), Some(false));
 }
 
 #[test]
