@@ -104,22 +104,17 @@ def make_settings(arguments: argparse.Namespace) -> EmbeddedSettings:
 
 def serve(settings: EmbeddedSettings, source: Source) -> int:
     """Serve until a signal; returns the exit code."""
-    loaded = source.load(None)
-    print_diagnostics(loaded.diagnostics, loaded.texts)
-    if loaded.draft is None:
-        return EXIT_FAILED
     try:
-        return asyncio.run(_Server(settings, source, loaded).run())
+        return asyncio.run(_Server(settings, source).run())
     except EngineStartError as error:
         print(f"zeroserve: {error}", file=sys.stderr)
         return EXIT_FAILED
 
 
 class _Server:
-    def __init__(self, settings: EmbeddedSettings, source: Source, loaded: Loaded) -> None:
+    def __init__(self, settings: EmbeddedSettings, source: Source) -> None:
         self.settings = settings
         self.source = source
-        self.loaded = loaded
         self.stopping = asyncio.Event()
         self.applying = asyncio.Lock()
 
@@ -128,11 +123,15 @@ class _Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stopping.set)
         async with contextlib.AsyncExitStack() as stack:
-            self.node = await stack.enter_async_context(EmbeddedNode(self.settings))
             seen = self.source.fingerprint() if self.source.fingerprint else None
-            if not await self._apply(self.loaded):
+            # Read while the engine and the compiler start.
+            loading = asyncio.create_task(asyncio.to_thread(self.source.load, None))
+            self.node = await stack.enter_async_context(EmbeddedNode(self.settings))
+            loaded = await loading
+            print_diagnostics(loaded.diagnostics, loaded.texts)
+            if loaded.draft is None or not await self._apply(loaded):
                 return EXIT_FAILED
-            print(f"zeroserve: serving {self.loaded.served}", file=sys.stderr, flush=True)
+            print(f"zeroserve: serving {loaded.served}", file=sys.stderr, flush=True)
             await self._listen_for_commands(stack)
             if self.source.fingerprint is not None:
                 watching = asyncio.create_task(self._watch(self.source.fingerprint, seen))

@@ -78,6 +78,7 @@ class EmbeddedNode:
     async def __aenter__(self) -> EmbeddedNode:
         try:
             self._failed = asyncio.get_running_loop().create_future()
+            self._compiler.warm()
             await self.tokens.__aenter__()
             await self.set_limit_store("")
             self._child = await self._spawn()

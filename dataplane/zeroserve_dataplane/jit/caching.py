@@ -43,6 +43,10 @@ class Cache:
     def __post_init__(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def is_empty(self) -> bool:
+        """Whether there is no image at all: every program will have to be compiled."""
+        return next(self.directory.glob(f"*{_SUFFIX}"), None) is None
+
     def load(self, job: Job) -> Made | None:
         """Return the image of a job, if it is there and whole."""
         path = self._path(job)

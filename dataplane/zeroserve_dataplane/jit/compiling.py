@@ -71,6 +71,7 @@ class Compiler:
     _cache: Cache | None = None
     _pool: Workers = field(init=False)
     _running: dict[Job, asyncio.Task[Outcome]] = field(default_factory=dict)
+    _warming: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self._pool = Workers(self.workers, self.job_timeout_s, self.jobs_max)
@@ -84,8 +85,15 @@ class Compiler:
         except (WorkerError, OSError) as error:
             _log.error("compile workers do not start: %s", error)
 
+    def warm(self) -> None:
+        """Warm the workers beside whatever else begins, where nothing is cached; jobs wait for that."""
+        if self._cache is None or self._cache.is_empty():
+            self._warming = asyncio.create_task(self.start())
+
     async def close(self) -> None:
         """End the workers; jobs that run are cancelled."""
+        if self._warming is not None:
+            await self._warming
         for task in tuple(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
@@ -108,6 +116,8 @@ class Compiler:
         cached = self._cache.load(job) if self._cache else None
         if cached is not None:
             return Compiled(job.target, job.tier, cached.text, cached.entry, from_cache=True)
+        if self._warming is not None:
+            await asyncio.shield(self._warming)
         reply = await self._try(job)
         match reply:
             case Made(text, entry):
