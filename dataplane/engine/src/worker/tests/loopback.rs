@@ -420,7 +420,8 @@ fn a_stale_pooled_connection_is_replaced_without_the_client_noticing() {
 
 #[test]
 fn refused_endpoints_are_passed_over() {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // An address of this test alone: another test may be given the port as soon as it is free.
+    let dead = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
     each_backend(
         || Setup { endpoints: vec![dead, backend(echo)], ..Setup::default() },
         |engine| {
