@@ -23,7 +23,5 @@ def test_hosts_are_measured_on_each_path():
     ]
     assert all(one.call_ns >= one.call_least_ns > 0 for one in reports)
     assert all(one.run_ns >= one.run_least_ns > 0 for one in reports)
-    assert reports[0].slots > reports[2].slots, (
-        "prefixes are compared in the program, Caddy's paths by a helper"
-    )
+    assert all(one.slots > 20 * 10 for one in reports), "paths are compared in the program, route by route"
     assert "/none" in render(reports)
