@@ -58,4 +58,6 @@ def _comparable(name, value):
     pattern = VARYING.get(name)
     if pattern is None:
         return value
+    if isinstance(value, int | float):
+        return "a number"
     return re.sub(pattern, "…", value) if isinstance(value, str) else type(value)
