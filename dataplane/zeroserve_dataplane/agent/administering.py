@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from zeroserve_dataplane.agent.private_sockets import start_private_server
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +41,7 @@ class AdminServer:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if await _is_answered(self._path):
             raise AdminError(f"{self._path}: another zeroserve runs there")
-        self._path.unlink(missing_ok=True)
-        before = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_BYTES_MAX)
-        finally:
-            os.umask(before)
+        self._server = await start_private_server(self._path, self._serve, limit=LINE_BYTES_MAX)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -57,8 +51,6 @@ class AdminServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if find_peer_uid(writer) not in {os.geteuid(), 0}:
-                return
             while line := await reader.readline():
                 writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
                 await writer.drain()
@@ -107,10 +99,3 @@ async def _is_answered(path: Path) -> bool:
         return False
     writer.close()
     return True
-
-
-def find_peer_uid(writer: asyncio.StreamWriter) -> int:
-    """Return the user of the process at the other end of a Unix socket."""
-    peer = writer.get_extra_info("socket")
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])

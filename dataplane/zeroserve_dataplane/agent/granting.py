@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zeroserve_ir._pb import control_pb2 as control
 
-from zeroserve_dataplane.agent.administering import find_peer_uid
+from zeroserve_dataplane.agent.private_sockets import start_private_server
 from zeroserve_dataplane.enginelink.frames import FrameDecoder, FrameError, encode_frame
 
 if TYPE_CHECKING:
@@ -52,12 +51,7 @@ class TokenServer:
         return self._store is not None and self._store.up
 
     async def __aenter__(self) -> TokenServer:
-        self.path.unlink(missing_ok=True)
-        before = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(self._accept, self.path)
-        finally:
-            os.umask(before)
+        self._server = await start_private_server(self.path, self._accept)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -104,8 +98,6 @@ class TokenServer:
         assert task is not None
         self._connections.add(task)
         try:
-            if find_peer_uid(writer) not in {os.geteuid(), 0}:
-                return
             writer.write(self._state())
             self._writers.add(writer)
             await self._serve(reader, writer)

@@ -1,0 +1,42 @@
+"""Unix sockets that only this user's processes may speak to.
+
+In: a path. Out: a server whose socket has mode 0600 from its first moment, and whose connections come from
+this process's user or root. Who calls: the admin socket and the token socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+READ_LIMIT_BYTES = 64 << 10
+"""asyncio's own."""
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def start_private_server(path: Path, serve: Serve, *, limit: int = READ_LIMIT_BYTES) -> asyncio.Server:
+    """Listen at a path, in place of what was there. Another user's connection is closed unheard."""
+
+    async def serve_same_user(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if _find_peer_uid(writer) in {os.geteuid(), 0}:
+            await serve(reader, writer)
+        else:
+            writer.close()
+
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(serve_same_user, path, limit=limit)
+    finally:
+        os.umask(before)
+
+
+def _find_peer_uid(writer: asyncio.StreamWriter) -> int:
+    """Return the user of the process at the other end of a Unix socket."""
+    peer = writer.get_extra_info("socket")
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
