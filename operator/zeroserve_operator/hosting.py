@@ -7,7 +7,6 @@ TokenReview, over TLS from the operator's own authority, which is looked after w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import logging
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from zeroserve_operator.reviewing import TokenReviewer
 from zeroserve_operator.running import Operator, run_operator
 from zeroserve_operator.settings import OperatorSettings
 from zeroserve_operator.trust_keeping import TrustKeeper
+from zeroserve_operator.waiting import wait_at_most
 
 logger = logging.getLogger(__name__)
 
@@ -103,9 +103,7 @@ async def _refresh_until_done(keeper: TrustKeeper, stop: asyncio.Event) -> Trust
             return await asyncio.to_thread(keeper.refresh, _now())
         except ClusterError as error:
             logger.warning("the certificate authority cannot be read yet: %s", error)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RETRY_S):
-                await stop.wait()
+        await wait_at_most(stop, RETRY_S)
     return None
 
 

@@ -9,7 +9,6 @@ watch of its kind once it is made, so a look from time to time is enough.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 from zeroserve_operator.cluster_client import ClusterError
 from zeroserve_operator.kinds import NAMED_KINDS
 from zeroserve_operator.resources.objects import ObjectKey
+from zeroserve_operator.waiting import wait_at_most
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +73,7 @@ class NamedSecrets:
         """Read when references change, and from time to time, until cancelled."""
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(refresh_s):
-                        await self._wanted.wait()
+                if await wait_at_most(self._wanted, refresh_s):
                     await asyncio.sleep(holdoff_s)
                 self._wanted.clear()
                 try:

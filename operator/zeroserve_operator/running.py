@@ -46,6 +46,7 @@ from zeroserve_operator.resyncing import find_differences, list_all, read_missed
 from zeroserve_operator.settings import OperatorSettings
 from zeroserve_operator.statuses import NodeCount
 from zeroserve_operator.store import Change, Effect, Store
+from zeroserve_operator.waiting import wait_at_most
 
 logger = logging.getLogger(__name__)
 
@@ -246,9 +247,7 @@ class Operator:
             if due is None or due > now:
                 wait_s = 5.0 if due is None else due - now
                 self._woken.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await self._woken.wait()
+                await wait_at_most(self._woken, wait_s)
                 continue
             await self._build(now)
 

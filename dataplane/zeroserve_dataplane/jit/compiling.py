@@ -92,11 +92,10 @@ class Compiler:
 
     async def close(self) -> None:
         """End the workers; jobs that run are cancelled."""
-        if self._warming is not None:
-            await self._warming
-        for task in tuple(self._running.values()):
+        ending = [*self._running.values(), *filter(None, [self._warming])]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         await self._pool.stop()
 
     async def compile(

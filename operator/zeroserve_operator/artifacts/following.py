@@ -9,7 +9,6 @@ counts as pulled.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from zeroserve_operator.artifacts.signatures import read_public_key
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 from zeroserve_operator.resources.plugins import ArtifactSource, PluginFile
 from zeroserve_operator.resources.secrets import Secret
+from zeroserve_operator.waiting import wait_at_most
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +109,7 @@ class ArtifactFollower:
         while True:
             due_s = min((known.due_s for known in self._known.values()), default=float("inf"))
             wait_s = max(0.0, due_s - self._clock())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if wait_s == float("inf") else wait_s):
-                    await self._changed.wait()
+            await wait_at_most(self._changed, None if wait_s == float("inf") else wait_s)
             self._changed.clear()
             await self.follow()
 

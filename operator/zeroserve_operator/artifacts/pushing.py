@@ -13,12 +13,7 @@ from zeroserve_operator.artifacts.answers import digest_of
 from zeroserve_operator.artifacts.faults import cannot_pull
 from zeroserve_operator.artifacts.pulling import PLUGIN_TYPE
 from zeroserve_operator.artifacts.references import AllowedRegistry, Reference
-from zeroserve_operator.artifacts.registries import (
-    MANIFEST_TYPE,
-    Credentials,
-    Registry,
-    RegistryPolicy,
-)
+from zeroserve_operator.artifacts.registries import MANIFEST_TYPE, Credentials, Registry, RegistryPolicy
 
 EMPTY = b"{}"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"

@@ -8,7 +8,6 @@ slow holder gets the newest state and no queue; credentials are read anew for ea
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_operator.publishing.acknowledgements import Acknowledgements
 from zeroserve_operator.publishing.telling import Teller
 from zeroserve_operator.publishing.trusting import SERVER_NAME
+from zeroserve_operator.waiting import wait_at_most
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +107,7 @@ class Forwarder:
                     if not isinstance(taken, discovery.AnswersTaken):
                         return
                     continue
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(HOLDER_POLL_S):
-                        await self._changed.wait()
+                await wait_at_most(self._changed, HOLDER_POLL_S)
                 if call.done():
                     return
 
