@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import dataclasses
-import json
 import resource
 import socket
 import ssl
@@ -28,6 +26,7 @@ from bench.answering import answering
 from bench.clients import FRAME_HEAD_BYTES, PREFACE
 from bench.guarding import require_free_port
 from bench.nodes import Node, running
+from bench.recording import write_json
 from bench.scenes import LOOPBACK, Certificate, host_names
 
 PROTOCOLS = {"h1": "http/1.1", "h2": "h2"}
@@ -81,8 +80,7 @@ def run(
     measure = _measure(options, cache / "run" / "idle", certificate, say)
     reports = asyncio.run(measure)
     print(render(reports))
-    if options.json:
-        options.json.write_text(json.dumps([dataclasses.asdict(one) for one in reports], indent=1) + "\n")
+    write_json(options.json, reports)
     return 0 if all(one.kib_each() <= KIB_MAX for one in reports) else 1
 
 

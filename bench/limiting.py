@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import shutil
 import subprocess
 import time
@@ -27,6 +26,7 @@ from zeroserve_ir.drafting_sites import draft_sites
 
 from bench.guarding import require_free_port
 from bench.installing import SetupError
+from bench.processes import tree_cpu_s
 from bench.recording import write_json
 from bench.scenes import LOOPBACK
 
@@ -82,13 +82,13 @@ async def measure(count: int, options: argparse.Namespace, directory: Path) -> L
     ports = range(options.port + 1, options.port + 1 + count)
     with store_running(directory, options.port) as store:
         async with nodes_running(options, ports, directory) as nodes:
-            cpu_s, begun = find_cpu_seconds(store.pid), time.monotonic()
+            cpu_s, begun = tree_cpu_s(store.pid), time.monotonic()
             deadline = begun + options.windows * options.window_ms / 1000
             answers = await asyncio.gather(
                 *(load(port, pause_s, deadline) for port, pause_s in spread(ports))
             )
             seconds = time.monotonic() - begun
-            cpu_s = find_cpu_seconds(store.pid) - cpu_s
+            cpu_s = tree_cpu_s(store.pid) - cpu_s
             counts = [node.tokens.counts for node in nodes if node.tokens.counts is not None]
     leases = sum(one.leases for one in counts)
     passed = [at - begun for one in answers for at, status in one if status == PASSED]
@@ -186,12 +186,6 @@ def store_running(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes
     finally:
         process.terminate()
         process.wait()
-
-
-def find_cpu_seconds(pid: int) -> float:
-    """Return user and system time of a process (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def render(reports: Sequence[LimitReport]) -> str:

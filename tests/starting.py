@@ -19,14 +19,40 @@ BIN = Path(sys.executable).parent
 ZEROSERVE = BIN / "zeroserve"
 START_TIMEOUT_S = 120
 END_TIMEOUT_S = 60
+STOCK_CADDY = (BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile")
+
+
+def ours(config="Caddyfile", workers=1):
+    """Return the command that serves a configuration of the folder it is started in."""
+    return (ZEROSERVE, "run", "--config", config, "--admin", "off", "--workers", str(workers))
 
 
 @contextlib.contextmanager
 def serving(folder, *ports, options=(), **more):
     """Run the Caddyfile of a folder with one worker; yields the process when the ports are open."""
-    command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1", *options]
-    with started(command, folder, *ports, **more) as process:
+    with started([*ours(), *options], folder, *ports, **more) as process:
         yield process
+
+
+@contextlib.contextmanager
+def side_by_side(tmp_path_factory, text, make_values, waited, workers=1):
+    """Serve a text by stock Caddy and by ours, each in a folder of its own; yields the values of both.
+
+    `make_values(folder)` says what stands for each `{$NAME}`; ports of the names in `waited` are waited for.
+    """
+    found = []
+    with contextlib.ExitStack() as stack:
+        for name, command in (("caddy", STOCK_CADDY), ("zeroserve", ours(workers=workers))):
+            folder = tmp_path_factory.mktemp(name)
+            values = make_values(folder)
+            written = text
+            for variable, value in values.items():
+                written = written.replace(f"{{${variable}}}", str(value))
+            (folder / "Caddyfile").write_text(written)
+            ports = [values[one] for one in waited]
+            stack.enter_context(started(command, folder, *ports, environment=apart(folder)))
+            found.append(values)
+        yield found
 
 
 @contextlib.contextmanager

@@ -3,8 +3,9 @@
 import contextlib
 import http.server
 import socketserver
-import threading
 import time
+
+from threads import served
 
 VARYING = {"via", "accept-encoding", "connection"}
 """Fields that exactly one of the two proxies adds (docs/compatibility.md), and the connection's own."""
@@ -100,12 +101,5 @@ def closing_backend():
 
 @contextlib.contextmanager
 def _serve(server, find_port):
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with served(server):
         yield find_port()
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

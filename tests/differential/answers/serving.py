@@ -3,7 +3,7 @@
 import contextlib
 
 from ports import free_ports
-from starting import BIN, apart, started
+from starting import STOCK_CADDY, apart, ours, started
 from tables import CASES, case_names
 
 HEAD = "{\n\tadmin off\n\tauto_https off\n}\n"
@@ -45,11 +45,9 @@ class Server:
 @contextlib.contextmanager
 def serving(tmp_path_factory, variables, **options):
     """Start both servers, stock Caddy and ours, with the options of `Server`; end them."""
-    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
-    ours = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
     servers = []
     with contextlib.ExitStack() as stack:
-        for name, command in (("caddy", caddy), ("zeroserve", ours)):
+        for name, command in (("caddy", STOCK_CADDY), ("zeroserve", ours())):
             server = Server(name, tmp_path_factory.mktemp(name), variables, **options)
             ports = [plain for plain, _ in server.ports.values()]
             stack.enter_context(started(command, server.folder, *ports, environment=server.environment))

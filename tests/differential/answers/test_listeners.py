@@ -1,13 +1,12 @@
 """Options of `servers` about connections, as stock Caddy has them: PROXY headers, redirects, sizes."""
 
-import contextlib
 import socket
 import ssl
 
 import pytest
 from asking import Answer, read_answer
 from ports import free_ports
-from starting import BIN, apart, started
+from starting import side_by_side
 
 NAMES = ("allowed", "denied", "required", "ignored", "skipped", "redirected", "secured", "small", "plain")
 TEXT = """{
@@ -114,20 +113,11 @@ PAYLOADS = {
 @pytest.fixture(scope="module")
 def listening(tmp_path_factory, variables):
     """Return (stock Caddy's ports, ours)."""
-    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
-    ours = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
-    found = []
-    with contextlib.ExitStack() as stack:
-        for name, command in (("caddy", caddy), ("zeroserve", ours)):
-            folder = tmp_path_factory.mktemp(name)
-            ports = dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
-            text = TEXT
-            for word, value in {**ports, **variables}.items():
-                text = text.replace(f"{{${word}}}", str(value))
-            (folder / "Caddyfile").write_text(text)
-            environment = apart(folder)
-            stack.enter_context(started(command, folder, ports["plain"], environment=environment))
-            found.append(ports)
+
+    def make_values(_):
+        return dict(zip(NAMES, free_ports(len(NAMES)), strict=True)) | variables
+
+    with side_by_side(tmp_path_factory, TEXT, make_values, ["plain"]) as found:
         yield found
 
 

@@ -8,8 +8,8 @@ import stat
 
 import pytest
 from asking import read_answer
-from ports import free_ports
-from starting import BIN, apart, started
+from ports import free_port
+from starting import side_by_side
 
 TEXT = """{
 	admin off
@@ -62,21 +62,12 @@ EXCHANGES = [
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, variables):
     """Return where stock Caddy's sockets are, and ours; each with its plain port."""
-    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
-    ours = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "2"]
-    found = []
-    with contextlib.ExitStack() as stack:
-        for name, command in (("caddy", caddy), ("zeroserve", ours)):
-            folder = tmp_path_factory.mktemp(name)
-            (port,) = free_ports(1)
-            text = TEXT
-            for word, value in {**variables, "FOLDER": folder, "PORT": port}.items():
-                text = text.replace(f"{{${word}}}", str(value))
-            (folder / "Caddyfile").write_text(text)
-            environment = apart(folder)
-            stack.enter_context(started(command, folder, port, environment=environment))
-            found.append((folder, port))
-        yield found
+
+    def make_values(folder):
+        return {**variables, "FOLDER": folder, "PORT": free_port()}
+
+    with side_by_side(tmp_path_factory, TEXT, make_values, ["PORT"], workers=2) as found:
+        yield [(values["FOLDER"], values["PORT"]) for values in found]
 
 
 def ask(connection, before, payload, sni):

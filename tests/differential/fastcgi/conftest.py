@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
-from starting import BIN, started
+from starting import side_by_side, started
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -94,19 +94,12 @@ def raw():
 def servers(tmp_path_factory, site, fpm, raw):
     """Ports of (stock Caddy, ours), for each site of the Caddyfile in order."""
     text = (HERE / "Caddyfile").read_text()
-    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
-    ours = [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"]
-    with contextlib.ExitStack() as stack:
-        serving = []
-        for name, command in (("caddy", caddy), ("zeroserve", ours)):
-            folder = tmp_path_factory.mktemp(name)
-            ports = {f"SITE{index}": free_port() for index in range(text.count("{$SITE"))}
-            values = {**ports, "TCP": fpm[0], "UNIX": fpm[1], "ROOT": site / "site"}
-            values |= {"RAW": raw.port, "LINK": site / "link"}
-            written = text
-            for variable, value in values.items():
-                written = written.replace(f"{{${variable}}}", str(value))
-            (folder / "Caddyfile").write_text(written)
-            stack.enter_context(started(command, folder, *ports.values()))
-            serving.append([*ports.values()])
-        yield serving
+    sites = [f"SITE{index}" for index in range(text.count("{$SITE"))]
+
+    def make_values(_):
+        values = {"TCP": fpm[0], "UNIX": fpm[1], "ROOT": site / "site"}
+        values |= {"RAW": raw.port, "LINK": site / "link"}
+        return values | {name: free_port() for name in sites}
+
+    with side_by_side(tmp_path_factory, text, make_values, sites) as found:
+        yield [[values[name] for name in sites] for values in found]

@@ -15,7 +15,7 @@ import bcrypt
 import pytest
 from ports import free_ports
 from signing import write_self_signed
-from starting import apart, started
+from starting import STOCK_CADDY, apart, ours, started
 
 BIN = Path(sys.executable).parent
 WAIT_S = 60
@@ -175,15 +175,13 @@ def collect_logs(folder, command):
 
 @pytest.fixture(scope="module")
 def logged_by_caddy(tmp_path_factory):
-    command = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
-    return collect_logs(tmp_path_factory.mktemp("caddy"), command)
+    return collect_logs(tmp_path_factory.mktemp("caddy"), STOCK_CADDY)
 
 
 @pytest.fixture(scope="module", params=["Caddyfile", "caddy.json"])
 def logged(request, logged_by_caddy, tmp_path_factory):
     """What both wrote: by log, the lines of Caddy and ours, from the Caddyfile or what it adapts to."""
-    command = [BIN / "zeroserve", "run", "--config", request.param, "--admin", "off", "--workers", "1"]
-    return logged_by_caddy, collect_logs(tmp_path_factory.mktemp("zeroserve"), command)
+    return logged_by_caddy, collect_logs(tmp_path_factory.mktemp("zeroserve"), ours(request.param))
 
 
 @pytest.mark.parametrize("log", JSON_LOGS)

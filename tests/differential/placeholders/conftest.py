@@ -8,7 +8,6 @@ import re
 import socket
 import ssl
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -16,17 +15,14 @@ import bcrypt
 import pytest
 from ports import free_ports
 from signing import write_certificates
-from starting import BIN, apart, started
+from starting import STOCK_CADDY, apart, ours, started
+from threads import served
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from documented_placeholders import NAMES
 from placeholder_scenes import PLACES, SITUATIONS, host_of, write_caddyfile
 
-COMMANDS = {
-    "caddy": [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"],
-    "zeroserve": [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "1"],
-}
 LOG_PATIENCE_S = 30
 
 
@@ -52,16 +48,8 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def backend():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)) as server:
         yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +81,7 @@ def servers(tmp_path_factory, certificates, variables):
     for name, value in names.items():
         text = text.replace(f"{{${name}}}", str(value))
     (folder / "Caddyfile").write_text(text)
-    return [_collect(folder, ports, command, certificates) for command in COMMANDS.values()]
+    return [_collect(folder, ports, command, certificates) for command in (STOCK_CADDY, ours())]
 
 
 def _collect(folder, ports, command, certificates):

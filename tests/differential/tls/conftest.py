@@ -1,28 +1,18 @@
 """One Caddyfile of TLS policies, served by stock Caddy and by us."""
 
-import contextlib
 from pathlib import Path
 
 import pytest
 from ports import free_ports
 from signing import write_certificates
-from starting import BIN, apart, started
+from starting import side_by_side
 
 CADDYFILE = Path(__file__).with_name("Caddyfile")
-COMMANDS = {
-    "caddy": [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"],
-    "zeroserve": [BIN / "zeroserve", "run", "--config", "Caddyfile", "--admin", "off", "--workers", "2"],
-}
 
 
 class Server:
-    def __init__(self, folder, certificates):
-        self.folder = folder
-        self.port, self.policies = free_ports(2)
-        text = CADDYFILE.read_text()
-        for variable, value in {"PORT": self.port, "POLICIES": self.policies, "FOLDER": certificates}.items():
-            text = text.replace(f"{{${variable}}}", str(value))
-        (folder / "Caddyfile").write_text(text)
+    def __init__(self, values):
+        self.port, self.policies = values["PORT"], values["POLICIES"]
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +25,11 @@ def certificates(tmp_path_factory):
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory, certificates):
     """Both servers, serving, by name."""
-    found = {}
-    with contextlib.ExitStack() as stack:
-        for name, command in COMMANDS.items():
-            server = found[name] = Server(tmp_path_factory.mktemp(name), certificates)
-            ports = server.port, server.policies
-            stack.enter_context(started(command, server.folder, *ports, environment=apart(server.folder)))
-        yield found
+
+    def make_values(_):
+        port, policies = free_ports(2)
+        return {"PORT": port, "POLICIES": policies, "FOLDER": certificates}
+
+    text, waited = CADDYFILE.read_text(), ["PORT", "POLICIES"]
+    with side_by_side(tmp_path_factory, text, make_values, waited, workers=2) as found:
+        yield dict(zip(("caddy", "zeroserve"), map(Server, found), strict=True))

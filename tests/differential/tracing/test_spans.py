@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 from ports import free_ports
-from starting import BIN, apart, serving, started
+from starting import STOCK_CADDY, apart, ours, started
 
 PATIENCE_S = 60
 SITE = """{
@@ -162,9 +162,8 @@ def collect(tmp_path, name, protocol):
         OTEL_BSP_SCHEDULE_DELAY="100",
         **({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol} if protocol == "grpc" else {}),
     )
-    caddy = [BIN / "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile"]
-    run = started(caddy, folder, port, environment=environment) if name == "caddy" else None
-    with run or serving(folder, port, environment=environment):
+    command = STOCK_CADDY if name == "caddy" else ours()
+    with started(command, folder, port, environment=environment):
         for target in REQUESTS:
             ask(port, target)
         collector.wait(SPANS)

@@ -12,9 +12,9 @@ import http.server
 import re
 import socket
 import ssl
-import threading
 
 from expecting import annotations_of, passes_through, rules_of
+from threads import served
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 
 USER, PASSWORD = "probe", "open sesame"
@@ -53,14 +53,8 @@ def path_backend(certificate=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with served(server):
         yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def backends_of(raw):

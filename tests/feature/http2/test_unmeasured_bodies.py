@@ -1,13 +1,13 @@
 """Bodies of HTTP/2 whose length nobody tells, read before an upstream, or the route, is asked."""
 
 import http.server
-import threading
 
 import pytest
 from framing import DATA, END_HEADERS, END_STREAM, HEADERS, Client, block, frame
 from ports import free_ports
 from signing import write_self_signed
 from starting import serving
+from threads import served
 
 BODY = b"0123456789" * 300
 SITE = """{{
@@ -57,14 +57,11 @@ def port(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unmeasured")
     write_self_signed(folder, "localhost", "127.0.0.1")
     chosen, ready = free_ports(2)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo) as backend:
-        backend.daemon_threads = True
-        threading.Thread(target=backend.serve_forever, args=(0.05,), daemon=True).start()
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)) as backend:
         text = SITE.format(port=chosen, ready=ready, backend=backend.server_port)
         (folder / "Caddyfile").write_text(text)
         with serving(folder, ready, chosen):
             yield chosen
-        backend.shutdown()
 
 
 @pytest.mark.parametrize("path", ["/buffered", "/mirrored", "/shown", "/streamed"])

@@ -3,9 +3,9 @@
 import hashlib
 import hmac
 import http.server
-import threading
 
 import pytest
+from threads import served
 
 from .nodes import serve
 
@@ -213,13 +213,11 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend) as backend:
-        threading.Thread(target=backend.serve_forever, daemon=True).start()
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)) as backend:
         port = backend.server_address[1]
         site = SITE % port
         with serve(tmp_path_factory.mktemp("helpers"), OPTIONS % port, site, {"store.s": PLUGIN}) as node:
             yield node
-        backend.shutdown()
 
 
 @pytest.mark.parametrize("body", ["", "hello", "x" * 64])

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ports import free_ports
 from signing import Authority, key_pem, name_of, pem
 from starting import apart, serving
+from threads import served
 
 PATIENCE_S = 60
 LARGE = 3 << 20
@@ -97,10 +98,8 @@ class Server(socketserver.ThreadingTCPServer):
 
 @contextlib.contextmanager
 def listening(handler):
-    with Server(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(Server(("127.0.0.1", 0), handler)) as server:
         yield server.server_address[1]
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

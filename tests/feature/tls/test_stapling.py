@@ -10,11 +10,11 @@ import os
 import socket
 import struct
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
+import threads
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -87,11 +87,9 @@ def responder(authority):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with threads.served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         found.url = f"http://127.0.0.1:{server.server_address[1]}/ocsp"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield found
-        server.shutdown()
 
 
 def make_certificate(authority, url):

@@ -1,6 +1,5 @@
 """A node that serves a Caddyfile before an origin that says what a test wants."""
 
-import threading
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -9,17 +8,14 @@ import pytest
 from origins import Node, Origin, OriginHandler, Told
 from ports import free_port
 from starting import ZEROSERVE, started
+from threads import served
 
 
 @pytest.fixture(scope="module")
 def origin():
     handler = type("Handler", (OriginHandler,), {"origin": Origin(free_port(), [Told()])})
-    server = ThreadingHTTPServer(("127.0.0.1", handler.origin.port), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield handler.origin
-    server.shutdown()
-    server.server_close()
+    with served(ThreadingHTTPServer(("127.0.0.1", handler.origin.port), handler)):
+        yield handler.origin
 
 
 @contextmanager

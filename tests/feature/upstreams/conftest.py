@@ -8,6 +8,7 @@ import threading
 import pytest
 from ports import free_port
 from starting import serving
+from threads import served
 
 ANSWER_TIMEOUT_S = 20
 HEAD = "{\n\tadmin off\n\tauto_https off\n}\n"
@@ -55,14 +56,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def backends():
     """Two of them."""
-    started = [Backend("one"), Backend("two")]
-    for backend in started:
-        threading.Thread(target=backend.serve_forever, args=(0.05,), daemon=True).start()
-    yield started
-    for backend in started:
-        backend.release.set()
-        backend.shutdown()
-        backend.server_close()
+    with served(Backend("one")) as one, served(Backend("two")) as two:
+        yield [one, two]
+        for backend in (one, two):
+            backend.release.set()
 
 
 @pytest.fixture

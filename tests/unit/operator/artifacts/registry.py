@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import http.server
 import json
-import threading
 
+import threads
 from ports import free_port
 
 from .signing import make_bundle, make_payload, sign
@@ -102,10 +102,5 @@ def serve_pages(pages):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", served.port), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
+    with threads.served(http.server.ThreadingHTTPServer(("127.0.0.1", served.port), Handler)):
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
