@@ -7,15 +7,14 @@ error. Who calls: the subcommands that change a server without starting one.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zeroserve_dataplane.agent.administering import AdminError, send_command
+from zeroserve_dataplane.agent.commanding import AdminError, send_command
 
-from zeroserve_cli.embedding import find_admin_socket
+from zeroserve_cli.admin_sockets import find_admin_socket
 from zeroserve_cli.main import EXIT_FAILED
 
 
@@ -35,7 +34,7 @@ def ask_server(
     A refusal that is a diagnostic has a form of its own: `refusal_prefix` is "" for those.
     """
     try:
-        answer = asyncio.run(send_command(socket, dict(command)))
+        answer = send_command(socket, command)
     except AdminError as error:
         print(f"zeroserve: {error}", file=sys.stderr)
         return EXIT_FAILED

@@ -9,27 +9,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zeroserve_dataplane.agent.administering import AdminError, AdminServer
+from zeroserve_dataplane.agent.administering import AdminServer
+from zeroserve_dataplane.agent.commanding import AdminError
 from zeroserve_dataplane.agent.embedding import EmbeddedNode, EngineStartError
 from zeroserve_dataplane.settings import EmbeddedSettings
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import SnapshotDraft
 
+from zeroserve_cli.admin_sockets import ADMIN_OFF, find_admin_socket
 from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.reporting import print_diagnostics
 from zeroserve_cli.stores import add_store_argument
 
 POLL_S = 0.25
-ADMIN_OFF = Path("off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +79,6 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics-port", type=int, default=-1, help="serve /metrics on this port of 127.0.0.1"
     )
     add_store_argument(parser)
-
-
-def find_admin_socket() -> Path:
-    """Return the default admin socket of this user."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    directory = (
-        Path(base) / "zeroserve" if base else Path(tempfile.gettempdir()) / f"zeroserve-{os.geteuid()}"
-    )
-    return directory / "admin.sock"
 
 
 def make_settings(arguments: argparse.Namespace) -> EmbeddedSettings:

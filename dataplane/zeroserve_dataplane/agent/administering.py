@@ -8,13 +8,13 @@ who may speak; nothing here is reachable by network.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from zeroserve_dataplane.agent.commanding import AdminError
 from zeroserve_dataplane.agent.private_sockets import start_private_server
 
 logger = logging.getLogger(__name__)
@@ -22,10 +22,6 @@ logger = logging.getLogger(__name__)
 LINE_BYTES_MAX = 1 << 20
 """A command names a file; a reply may list all diagnostics."""
 Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
-
-
-class AdminError(Exception):
-    """Nobody listens, or the answer is no answer."""
 
 
 class AdminServer:
@@ -70,26 +66,6 @@ class AdminServer:
         except Exception as error:
             logger.exception("admin command failed")
             return {"ok": False, "error": str(error) or type(error).__name__}
-
-
-async def send_command(path: Path, command: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Send one command and return the answer. Raises AdminError when nobody answers."""
-    try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES_MAX)
-    except OSError as error:
-        raise AdminError(f"{path}: no zeroserve answers there ({error.strerror})") from error
-    try:
-        writer.write(json.dumps(command).encode() + b"\n")
-        answer = json.loads(await reader.readline())
-    except (ValueError, OSError) as error:
-        raise AdminError(f"{path}: no answer") from error
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-    if not isinstance(answer, dict):
-        raise AdminError(f"{path}: no answer")
-    return answer
 
 
 async def _is_answered(path: Path) -> bool:

@@ -4,7 +4,8 @@ import asyncio
 import json
 
 import pytest
-from zeroserve_dataplane.agent.administering import AdminError, AdminServer, send_command
+from zeroserve_dataplane.agent.administering import AdminServer
+from zeroserve_dataplane.agent.commanding import AdminError, send_command
 
 
 async def status(command):
@@ -18,6 +19,10 @@ async def fail(command):
 HANDLERS = {"status": status, "reload": fail}
 
 
+async def ask(socket, command):
+    return await asyncio.to_thread(send_command, socket, command)
+
+
 def run(scenario):
     asyncio.run(asyncio.wait_for(scenario, 10))
 
@@ -25,7 +30,9 @@ def run(scenario):
 def test_a_command_is_answered(tmp_path):
     async def scenario():
         async with AdminServer(tmp_path / "admin.sock", HANDLERS):
-            answer = await send_command(tmp_path / "admin.sock", {"command": "status", "x": 1})
+            answer = await asyncio.to_thread(
+                send_command, tmp_path / "admin.sock", {"command": "status", "x": 1}
+            )
         assert answer == {"ok": True, "asked": {"command": "status", "x": 1}}
 
     run(scenario())
@@ -35,7 +42,7 @@ def test_a_command_that_fails_says_why_and_the_server_goes_on(tmp_path):
     async def scenario():
         async with AdminServer(tmp_path / "admin.sock", HANDLERS):
             for _ in range(2):
-                answer = await send_command(tmp_path / "admin.sock", {"command": "reload"})
+                answer = await ask(tmp_path / "admin.sock", {"command": "reload"})
                 assert answer == {"ok": False, "error": "line 3 is wrong"}
 
     run(scenario())
@@ -71,7 +78,7 @@ def test_a_second_server_leaves_the_first_one_alone(tmp_path):
             with pytest.raises(AdminError, match="another zeroserve"):
                 async with AdminServer(tmp_path / "admin.sock", HANDLERS):
                     pass
-            assert (await send_command(tmp_path / "admin.sock", {"command": "status"}))["ok"]
+            assert (await ask(tmp_path / "admin.sock", {"command": "status"}))["ok"]
 
     run(scenario())
 
@@ -83,7 +90,7 @@ def test_a_socket_left_by_a_killed_server_is_replaced(tmp_path):
         server.close()
         path.touch()
         async with AdminServer(path, HANDLERS):
-            assert (await send_command(path, {"command": "status"}))["ok"]
+            assert (await ask(path, {"command": "status"}))["ok"]
 
     run(scenario())
 
@@ -91,6 +98,6 @@ def test_a_socket_left_by_a_killed_server_is_replaced(tmp_path):
 def test_nobody_there_is_said_so(tmp_path):
     async def scenario():
         with pytest.raises(AdminError, match="no zeroserve answers"):
-            await send_command(tmp_path / "admin.sock", {"command": "status"})
+            await ask(tmp_path / "admin.sock", {"command": "status"})
 
     run(scenario())
