@@ -29,6 +29,8 @@ pub struct Setup {
     pub upstream_ca: Option<Vec<u8>>,
     /// Where copies of requests for copied.example go.
     pub mirror: Option<SocketAddr>,
+    /// Endpoints of spoken.example, which speak HTTP/2 from the first byte.
+    pub spoken: Vec<SocketAddr>,
 }
 
 /// Certificate and key (DER) for shop.example and 127.0.0.1.
@@ -156,10 +158,12 @@ fn clusters(setup: &Setup) -> Vec<Change> {
             ..named(&message, "buffered")
         },
         protocol::Cluster { endpoints: "mirror".to_owned(), retries: 0, ..named(&message, "mirror") },
+        protocol::Cluster { endpoints: "spoken".to_owned(), http2: true, ..named(&message, "spoken") },
         protocol::Cluster { hedge_after_ms: 40, hedge_budget_percent: 100, ..named(&message, "hedged") },
     ];
     let mut changes = vec![
         endpoints("shop", &setup.endpoints),
+        endpoints("spoken", &setup.spoken),
         endpoints("mirror", &setup.mirror.into_iter().collect::<Vec<_>>()),
     ];
     changes.extend(variants.iter().map(|one| put(ResourceType::Cluster, &one.name, one)));
@@ -171,13 +175,14 @@ fn named(message: &protocol::Cluster, name: &str) -> protocol::Cluster {
 }
 
 /// Rows of the proxy calls.
-const CALLS: [&str; 7] = ["shop", "shop", "queued", "buffered", "shop", "mirror", "hedged"];
+const CALLS: [&str; 8] = ["shop", "shop", "queued", "buffered", "shop", "mirror", "hedged", "spoken"];
 const SEEN: u64 = 1;
 const QUEUED: u64 = 2;
 const BUFFERED: u64 = 3;
 const COPIED: u64 = 4;
 const MIRROR: u64 = 5;
 const HEDGED: u64 = 6;
+const SPOKEN: u64 = 7;
 
 fn proxy_calls() -> Vec<protocol::ProxyCall> {
     let mut calls: Vec<_> = CALLS
@@ -191,7 +196,7 @@ fn proxy_calls() -> Vec<protocol::ProxyCall> {
 
 /// shop.example proxies, seen.example proxies and sees the answer before it passes it on, queued.example lets one request
 /// up at a time, buffered.example reads bodies and answers ahead, copied.example sends copies to the mirror,
-/// hedged.example asks a second endpoint where the first is silent,
+/// hedged.example asks a second endpoint where the first is silent, spoken.example has upstreams of HTTP/2,
 /// text.example answers "hello", abort.example closes, deny.example is closed by its owner.
 pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
     let (chain, key) = certificate();
@@ -227,6 +232,7 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         program("buffered", abi::ACTION_PROXY, BUFFERED),
         program("copied", abi::ACTION_PROXY, COPIED),
         program("hedged", abi::ACTION_PROXY, HEDGED),
+        program("spoken", abi::ACTION_PROXY, SPOKEN),
         program("respond", abi::ACTION_RESPOND, 0),
         program("abort", abi::ACTION_ABORT, 0),
         virtual_host("shop.example", "proxy"),
@@ -235,6 +241,7 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         virtual_host("buffered.example", "buffered"),
         virtual_host("copied.example", "copied"),
         virtual_host("hedged.example", "hedged"),
+        virtual_host("spoken.example", "spoken"),
         virtual_host("text.example", "respond"),
         virtual_host("abort.example", "abort"),
         virtual_host("deny.example", ""),

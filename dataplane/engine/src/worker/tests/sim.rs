@@ -59,7 +59,7 @@ fn nothing_is_lost_mixed_up_or_leaked_whatever_the_seed() {
     assert!(whole > 0, "no answer was checked: the simulation tests nothing");
 }
 
-fn choose_seeds() -> std::ops::Range<u64> {
+pub(super) fn choose_seeds() -> std::ops::Range<u64> {
     let read = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = read("ZEROSERVE_SIM_SEED") {
         return seed..seed + 1;
@@ -416,7 +416,7 @@ fn count_answers(mut bytes: &[u8]) -> usize {
 }
 
 /// A forgiving reader of our own, independent of the engine's: (head, body, bytes used) of one whole message.
-fn parse(bytes: &[u8]) -> Option<(String, Vec<u8>, usize)> {
+pub(super) fn parse(bytes: &[u8]) -> Option<(String, Vec<u8>, usize)> {
     let end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let field = |name: &str| {
