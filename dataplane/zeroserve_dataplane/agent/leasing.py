@@ -18,10 +18,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import redis.asyncio as redis
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from zeroserve_ir._pb import control_pb2 as control
+
+from zeroserve_dataplane.agent.encrypting import EncryptedConnection
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ SOCKET_TIMEOUT_S = 0.2
 LEASE_TIMEOUT_S = 0.25
 """Below the engine's own patience (sharing.rs, LEASE_NS_MAX): it hears that the store is away."""
 CONNECT_TIMEOUT_S = 1.0
+_FAILURES = (RedisError, OSError, UnicodeError)
+"""The last one: a host that is no name."""
 BEAT_S = 1.0
 """Between two signs of life; each also counts the nodes."""
 RETRY_S = 0.25
@@ -113,16 +118,19 @@ class Store:
         self._on_change = on_change
         self._counts = counts
         self._identity = uuid.uuid4().hex
-        self._client = redis.Redis.from_url(
+        pool = redis.ConnectionPool.from_url(
             address,
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
+        if pool.connection_class is SSLConnection:
+            pool.connection_class = EncryptedConnection
+        self._client = redis.Redis.from_pool(pool)
         self._lease = self._client.register_script(_LEASE)
         self._beat = self._client.register_script(_BEAT)
-        arguments = self._client.connection_pool.connection_kwargs
+        arguments = pool.connection_kwargs
         self._shown = f"{arguments.get('host')}:{arguments.get('port', 6379)}"
 
     async def lease(self, needs: Sequence[control.TokenNeed]) -> list[Lease]:
@@ -139,7 +147,7 @@ class Store:
         try:
             async with asyncio.timeout(LEASE_TIMEOUT_S):
                 answer = await self._lease(keys=keys, args=numbers)
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             self._note_failure(error)
             raise StoreAwayError(self._shown) from error
         leases = [Lease(int(answer[i]), int(answer[i + 1])) for i in range(0, len(answer), 2)]
@@ -168,7 +176,7 @@ class Store:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S + LEASE_TIMEOUT_S):
                 nodes = int(await self._beat(keys=[f"{PREFIX}nodes"], args=[self._identity, _NODE_LIFE_S]))
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             self._note_failure(error)
             return
         if not self.up:

@@ -73,12 +73,34 @@ def test_distributed_shares_all_zones():
 
 
 @pytest.mark.parametrize(
-    "address", ["10.0.0.5:6379", "http://a", "redis://", "redis://a/b", "redis://a:b", "redis://a?db=1"]
+    "address",
+    [
+        "10.0.0.5:6379",
+        "http://a",
+        "redis://",
+        "redis://a/b",
+        "redis://a:b",
+        "redis://a?db=1",
+        "redis://a?ssl_ca_certs=/ca.crt",
+        "rediss://a?ssl_cert_reqs=none",
+        "rediss://a?ssl_ca_certs=",
+        "rediss://a?ssl_ca_certs",
+        "rediss://a?ssl_ca_certs=/one&ssl_ca_certs=/two",
+        "rediss://a?ssl_certfile=/tls.crt",
+    ],
 )
 def test_what_is_no_address_of_a_store_is_refused_without_being_shown(address):
     _, diagnostics = read_configuration(f"{{\nrate_limit_store {address}\n}}\n", environment={})
     assert [one.code for one in diagnostics] == [Code.ZS0103]
     assert address not in diagnostics[0].message
+
+
+def test_a_store_behind_tls_may_name_files_and_the_server():
+    parameters = "ssl_ca_certs=/ca.crt&ssl_certfile=/tls.crt&ssl_keyfile=/tls.key&ssl_server_name=a.example"
+    address = f"rediss://user:p%40ss@[2001:db8::1]:6380/3?{parameters}"
+    configuration, diagnostics = read_configuration(f"{{\nrate_limit_store {address}\n}}\n", environment={})
+    assert not diagnostics
+    assert adapt_configuration(configuration)["apps"]["zeroserve"] == {"rate_limit_store": address}
 
 
 def test_tenants_name_no_store():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.reading import (
@@ -28,6 +28,8 @@ NUMBER_MAX = (1 << 32) - 1
 _RATE = re.compile(r"(\d{1,9})(?:r?/(s|m|h))?")
 _WINDOWS = {"s": 1000, "m": 60_000, "h": 3_600_000}
 _CLIENT = "{http.vars.client_ip}"
+STORE_PARAMETERS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_server_name")
+"""Of a store's address; the first three are files."""
 
 
 def read_rate_limit(segment: Segment, reading: Reading) -> LimitRate:
@@ -81,8 +83,24 @@ def judge_store(address: str) -> str:
         return "has no host"
     if not re.fullmatch(r"/?\d{0,4}", parts.path) or parts.fragment:
         return "names no database by its number"
-    if parts.query and not re.fullmatch(r"ssl_ca_certs=[^&]+", parts.query):
-        return "has other parameters than ssl_ca_certs"
+    return _judge_parameters(parts.scheme, parts.query) if parts.query else ""
+
+
+def _judge_parameters(scheme: str, query: str) -> str:
+    """As `judge_store`: what follows the question mark, for TLS alone."""
+    if scheme != "rediss":
+        return "has parameters, which belong to rediss://"
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        return "has parameters that are none"
+    found = dict(pairs)
+    if not found.keys() <= set(STORE_PARAMETERS):
+        return f"has other parameters than {', '.join(STORE_PARAMETERS)}"
+    if len(found) < len(pairs) or not all(found.values()):
+        return "has an empty parameter, or one of them twice"
+    if ("ssl_certfile" in found) != ("ssl_keyfile" in found):
+        return "names one of ssl_certfile and ssl_keyfile alone"
     return ""
 
 
