@@ -59,7 +59,8 @@ class Places:
         """Yield a warning for each key that a mapping has twice."""
         for path, span in self._repeats:
             if path.startswith(self._prefix):
-                message = f"{path.removeprefix(self._prefix)} is set twice; the later one is used"
+                used = "both are" if _is_merged(path) else "the later one is"
+                message = f"{path.removeprefix(self._prefix)} is set twice; {used} used"
                 yield Diagnostic(Code.ZS0301, message, span, severity=Severity.WARNING)
 
 
@@ -128,7 +129,7 @@ class _Reading:
         self.blocks[path] = self.first_line + begins + 1, len(first) - len(first.lstrip(" "))
 
     def _convert_mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[Hashable, Any]:
-        self.loader.flatten_mapping(node)
+        self._flatten(node)
         values: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
             key = (
@@ -142,8 +143,20 @@ class _Reading:
             if key in values:
                 self.repeats.append((here, span))
             self.spans[here] = span
-            values[key] = self.convert(value_node, here, depth + 1)
+            value = self.convert(value_node, here, depth + 1)
+            values[key] = _merge(values.get(key), value) if _is_merged(here) else value
         return values
+
+    def _flatten(self, node: yaml.MappingNode) -> None:
+        """Take in what `<<` names; a key that the mapping has itself goes before."""
+        written = [key_node for key_node, _ in node.value]
+        self.loader.flatten_mapping(node)
+        if len(node.value) >= len(written):
+            names = {str(key_node.value) for key_node in written}
+            own = {id(key_node) for key_node in written}
+            node.value = [
+                pair for pair in node.value if id(pair[0]) in own or str(pair[0].value) not in names
+            ]
 
     def _convert_scalar(self, node: yaml.Node) -> Any:
         if node.tag in _LITERAL_TAGS or not isinstance(node, yaml.ScalarNode):
@@ -152,6 +165,22 @@ class _Reading:
             return self.loader.construct_object(node)
         except (ValueError, KeyError, IndexError, OverflowError):
             return node.value
+
+
+def _is_merged(path: str) -> bool:
+    """Tell whether a mapping written twice counts as one: a restriction must not get lost."""
+    return path.endswith(("metadata", "metadata.annotations"))
+
+
+def _merge(first: Any, second: Any) -> Any:
+    if first is None or second is None:
+        return second if first is None else first
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return first if isinstance(second, dict) else second
+    merged = {**first, **second}
+    if isinstance(first.get("annotations"), dict):
+        merged["annotations"] = _merge(first["annotations"], second.get("annotations"))
+    return merged
 
 
 def _is_map_of_names(path: str) -> bool:

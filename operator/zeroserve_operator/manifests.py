@@ -28,6 +28,16 @@ FILE_BYTES_MAX = 8 << 20
 """Larger files are no manifests written by hand; the limit keeps `dev` from reading dumps."""
 FILES_MAX = 10_000
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)[^\n]*\n?", re.MULTILINE)
+_DIRECTIVES = re.compile(r"\s*(?:[%#][^\n]*(?:\n\s*|\Z))+")
+"""What may stand before a `---`: `%YAML 1.2`, `%TAG …` and comments."""
+_CURES = {
+    "did not find expected alphabetic or numeric character": 'write it in quotes: "*.example.com"',
+    "found character that cannot start any token": (
+        "indent with spaces, not tabs; put a value that begins with `@`, `%` or a backtick in quotes"
+    ),
+    "mapping values are not allowed in this context": "put a value that holds `: ` in quotes",
+}
+"""By what the YAML reader says."""
 _TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
@@ -110,6 +120,8 @@ def _split(name: str, text: str) -> Iterator[Document | Diagnostic]:
     ends = [*(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
     for start, end in zip(starts, ends, strict=True):
         chunk = text[start:end]
+        if _DIRECTIVES.fullmatch(chunk):
+            continue
         first_line = text.count("\n", 0, start)
         try:
             document = read_document(chunk, name, first_line)
@@ -130,9 +142,10 @@ def _broken(name: str, chunk: str, first_line: int, error: yaml.YAMLError) -> Di
     line = first_line + (mark.line if mark else 0) + 1
     column = (mark.column if mark else 0) + 1
     problem = getattr(error, "problem", None) or str(error).split("\n", 1)[0]
-    template = "render it first, with `helm template`" if _TEMPLATE.search(chunk) else ""
-    what = "document is a template, not YAML" if template else "document is not YAML"
-    return Diagnostic(Code.ZS0301, f"{what}: {problem}", Span(name, line, column, column + 1), help=template)
+    what, cure = "document is not YAML", _CURES.get(problem, "")
+    if _TEMPLATE.search(chunk):
+        what, cure = "document is a template, not YAML", "render it first, with `helm template`"
+    return Diagnostic(Code.ZS0301, f"{what}: {problem}", Span(name, line, column, column + 1), help=cure)
 
 
 def _open_lists(raw: Any, path: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,8 @@
 """Names of annotations: which are honoured, and which restrict access.
 
-In: keys of `metadata.annotations`. Out: what they are called without their prefix, and their class.
+In: keys of `metadata.annotations` with their values. Out: what they are called without their prefix, and what
+becomes of them. Rule: a name that may restrict access closes, whatever its case, spelling or prefix: of two
+mistakes, an answer of 503 is seen and an open door is not.
 """
 
 from __future__ import annotations
@@ -8,10 +10,13 @@ from __future__ import annotations
 import difflib
 import re
 from enum import Enum
+from functools import lru_cache
 
+NAMES_CACHED_MAX = 1024
+PREFIX_RATIO_MIN = 0.93
+"""How alike a prefix is that was meant to be ours; those of other controllers are at most 0.86."""
 PREFIX = "nginx.ingress.kubernetes.io/"
-OLD_PREFIX = "ingress.kubernetes.io/"
-"""ingress-nginx before 0.9; honoured by nothing, but what restricted access there still does."""
+PLUGINS = "zeroserve.dev/plugins"
 
 SUPPORTED = (
     "allowlist-source-range",
@@ -39,40 +44,149 @@ SUPPORTED = (
     "whitelist-source-range",
 )
 _SUPPORTED = frozenset(SUPPORTED)
+_RESTRICTIONS = (
+    "allowlist-source-range",
+    "auth-secret",
+    "auth-signin",
+    "auth-tls-secret",
+    "auth-tls-verify-client",
+    "auth-type",
+    "auth-url",
+    "blacklist-source-range",
+    "configuration-snippet",
+    "denylist-source-range",
+    "enable-modsecurity",
+    "modsecurity-snippet",
+    "satisfy",
+    "server-snippet",
+    "stream-snippet",
+    "whitelist-source-range",
+)
+"""What restricts access in ingress-nginx, under whatever prefix: it has `--annotations-prefix`."""
 
-_TRAFFIC = re.compile(r"^(global-)?(rate-)?limit-|^rate-limit")
-"""Limits traffic, not access; `limit-whitelist` exempts from it."""
+_HARMLESS = re.compile(
+    r"^(global-)?(rate-)?limit-|^rate-limit|^cors-allow-(origin|methods|headers|credentials)$"
+)
+"""Limits traffic, not access (`limit-whitelist` exempts from it), or tells browsers what to share."""
 _RESTRICTING = re.compile(
-    r"^auth-|^enable-global-auth$|allow|deny|whitelist|blacklist|^satisfy$|modsecurity|owasp|-waf|-snippets?$"
+    r"auth|allow|den(?:y|ied)|(?:white|black|block)-?list|block-|satisfy|modsec|owasp|snipp?ets?$"
+    r"|source-range|cidr|client-cert|restrict|forbid|firewall|app-protect|access-control$|geo-?ip|password|passwd"
+    r"|(?:^|-)(?:waf|acls?|jwt|oidc|saml|sso|mtls|ldap)(?:$|-)"
 )
 _OFF = frozenset({"", "false", "off", "0", "f", "no"})
 _SWITCHES = re.compile(r"^enable-|^auth-always-set-cookie$|^lua-resty-waf$")
+
+_CONTROLLERS = re.compile(
+    r"ingress|nginx|haproxy|traefik|konghq|contour|ambassador|apisix|skipper|zalando|openshift|pomerium"
+    r"|f5\.com|higress|caddy"
+)
+"""Prefixes of ingress controllers; among others a restriction has the very name that ingress-nginx has."""
+_REFERENCES = frozenset(
+    {
+        "router-middlewares",
+        "router-tls-options",
+        "middlewares",
+        "plugins",
+        "policies",
+        "plugin-config-name",
+        "skipper-filter",
+    }
+)
+"""Of other controllers: what they name may restrict access, and is not read."""
+_HARMLESS_REFERENCES = re.compile(
+    r"redirect|https|headers?|compress|gzip|strip|prefix|cors|rewrite|retry|buffering|rate-?limit|www"
+)
+_SEPARATORS = re.compile(r"[\s,]+")
+_EVERYONE = frozenset({"0.0.0.0/0", "::/0"})
 
 
 class Effect(Enum):
     """What becomes of an annotation."""
 
     HONOURED = "honoured"
+    FOREIGN = "means nothing here"
     UNSUPPORTED = "not supported"
     UNSUPPORTED_RESTRICTION = "restricts access and is not supported"
 
 
 def classify(name: str, value: str) -> Effect:
-    """Tell what becomes of an annotation, by its name without the prefix and its value."""
+    """Tell what becomes of an annotation of ingress-nginx, by its name without the prefix and its value."""
     if name in _SUPPORTED:
         return Effect.HONOURED
-    if name == "satisfy" and value.strip() == "all":
+    folded = _fold(name)
+    if folded == "satisfy" and value.strip() == "all":
         return Effect.HONOURED
-    if _TRAFFIC.search(name) or not _RESTRICTING.search(name):
+    if not _may_restrict(folded):
         return Effect.UNSUPPORTED
     # An empty value, or a switch that is off, restricts nothing in ingress-nginx either.
     text = value.strip().lower()
-    if not text or (text in _OFF and _SWITCHES.search(name)):
+    if not text or (text in _OFF and _SWITCHES.search(folded)):
         return Effect.UNSUPPORTED
     return Effect.UNSUPPORTED_RESTRICTION
 
 
+def classify_other(key: str, value: str) -> Effect:
+    """Tell what becomes of an annotation under another prefix than ingress-nginx', or under none."""
+    prefix, _, name = key.rpartition("/")
+    folded, ours = _fold(name), is_misspelt(prefix)
+    if "zeroserve" in prefix.lower():
+        restricts = find_meant(key) == PLUGINS
+    elif ours or _CONTROLLERS.search(prefix.lower()):
+        restricts = _may_restrict(folded) or (folded in _REFERENCES and not _is_harmless(value))
+    else:
+        restricts = folded in _RESTRICTIONS
+    if restricts and not _is_open(value):
+        return Effect.UNSUPPORTED_RESTRICTION
+    return Effect.UNSUPPORTED if ours else Effect.FOREIGN
+
+
+@lru_cache(NAMES_CACHED_MAX)
+def is_misspelt(prefix: str) -> bool:
+    """Tell whether a prefix was meant for us: that of ingress-nginx, of old or misspelt."""
+    folded = prefix.lower()
+    if "zeroserve" in folded or folded == "ingress.kubernetes.io":
+        return True
+    if "nginx" in folded and "kubernetes" in folded:
+        return True
+    return difflib.SequenceMatcher(None, folded, PREFIX[:-1]).ratio() >= PREFIX_RATIO_MIN
+
+
 def suggest(name: str) -> str:
     """Return a supported name that a misspelt one may have meant, or ""."""
-    close = difflib.get_close_matches(name, SUPPORTED, n=1, cutoff=0.85)
+    close = difflib.get_close_matches(_fold(name), SUPPORTED, n=1, cutoff=0.85)
     return close[0] if close else ""
+
+
+def find_meant(key: str) -> str:
+    """Return the key that one under a misspelt prefix may have meant, or ""."""
+    prefix, _, name = key.rpartition("/")
+    if "zeroserve" in prefix.lower():
+        return PLUGINS if difflib.get_close_matches(_fold(name), ["plugins"], cutoff=0.75) else ""
+    meant = suggest(name) if is_misspelt(prefix) else ""
+    return PREFIX + meant if meant else ""
+
+
+def _fold(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(".", "-")
+
+
+@lru_cache(NAMES_CACHED_MAX)
+def _may_restrict(folded: str) -> bool:
+    if _HARMLESS.search(folded):
+        return False
+    misspelt = difflib.get_close_matches(folded, _RESTRICTIONS, n=1, cutoff=0.85)
+    return bool(misspelt) or _RESTRICTING.search(folded) is not None
+
+
+def _is_open(value: str) -> bool:
+    """Tell whether a restriction is switched off, or lets everyone in."""
+    text = value.strip().lower()
+    return text in _OFF or text in ("none", "all") or _EVERYONE.issuperset(_SEPARATORS.split(text))
+
+
+def _is_harmless(references: str) -> bool:
+    """Tell whether all that is named says by its name that it restricts nothing."""
+    return all(
+        _HARMLESS_REFERENCES.search(item) and not _RESTRICTING.search(item)
+        for item in _SEPARATORS.split(references.strip().lower())
+    )

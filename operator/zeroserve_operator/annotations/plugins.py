@@ -15,16 +15,16 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.tree import AttachPlugin
 
+from zeroserve_operator.annotations.names import PLUGINS
 from zeroserve_operator.resources.objects import Meta
 
-ANNOTATION: Final = "zeroserve.dev/plugins"
 PLUGINS_MAX: Final = 16
 _NAME: Final = re.compile(r"(?:[a-z0-9-]{1,63}/)?[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 def read_plugins(meta: Meta) -> tuple[tuple[AttachPlugin, ...], Diagnostic | None]:
     """Read names with commas, or a JSON array of names and of {"name", "config"}; or say what is wrong."""
-    text = next((value for key, value in meta.annotations if key == ANNOTATION), "").strip()
+    text = next((value for key, value in meta.annotations if key == PLUGINS), "").strip()
     if not text:
         return (), None
     try:
@@ -32,8 +32,8 @@ def read_plugins(meta: Meta) -> tuple[tuple[AttachPlugin, ...], Diagnostic | Non
         if len(found) > PLUGINS_MAX:
             raise ValueError(f"names more than {PLUGINS_MAX} plugins")
     except (ValueError, RecursionError) as error:
-        origin = meta.key.origin.at(f"metadata.annotations[{ANNOTATION}]")
-        message = f"{ANNOTATION} {error}: its routes answer 503"
+        origin = meta.key.origin.at(f"metadata.annotations[{PLUGINS}]")
+        message = f"{PLUGINS} {error}: its routes answer 503"
         cure = 'write `hello, bot-filter` or `[{"name": "hello", "config": {"greeting": "hi"}}]`'
         return (), Diagnostic(Code.ZS0403, message, origin=origin, help=cure)
     return found, None

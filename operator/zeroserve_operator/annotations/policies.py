@@ -23,9 +23,17 @@ from zeroserve_ir.model import (
 )
 from zeroserve_ir.tree import AttachPlugin
 
-from zeroserve_operator.annotations.names import OLD_PREFIX, PREFIX, Effect, classify, suggest
+from zeroserve_operator.annotations.names import (
+    PLUGINS,
+    PREFIX,
+    Effect,
+    classify,
+    classify_other,
+    find_meant,
+    suggest,
+)
 from zeroserve_operator.annotations.plugins import read_plugins
-from zeroserve_operator.annotations.values import Annotations
+from zeroserve_operator.annotations.values import TRUE, Annotations
 from zeroserve_operator.resources.objects import LABEL_PATTERN, NAME_PATTERN, Meta
 
 _REWRITE = re.compile(r"[/$][-._~a-zA-Z0-9/:$]*")
@@ -42,6 +50,7 @@ _CORS_HEADERS = (
     "Authorization"
 )
 _CORS_AGE_S = 1728000
+_EFFECTS = {"canary": "is not supported: the other Ingresses of its hosts keep all requests"}
 _OTHER_PROTOCOLS = frozenset({"GRPC", "GRPCS", "FCGI", "AUTO_HTTP", "AJP"})
 RANGES_MAX = 4096
 """CIDRs of one list; ingress-nginx has no bound, an annotation has at most 256 KiB."""
@@ -78,6 +87,8 @@ class Policy:
     passwords: PasswordRequest | None = None
     cross_origin: CrossOrigin | None = None
     passthrough: bool = False
+    canary: bool = False
+    """`canary`: it stands beside the Ingress that serves its host, which keeps all requests."""
     plugins: tuple[AttachPlugin, ...] = ()
     denial: Denial | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -91,7 +102,7 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
     values = {key.removeprefix(PREFIX): text for key, text in meta.annotations if key.startswith(PREFIX)}
     annotations = Annotations(values, meta.key.origin, honour_restrictions)
     _name_unsupported(annotations)
-    _name_old(annotations, meta)
+    _name_others(annotations, meta)
     policy = Policy(
         redirect=_read_redirect(annotations),
         use_regex=annotations.flag("use-regex", False),
@@ -107,6 +118,7 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         passwords=_read_passwords(annotations, meta.key.namespace),
         cross_origin=_read_cross_origin(annotations),
         passthrough=annotations.flag("ssl-passthrough", False),
+        canary=annotations.text("canary") in TRUE,
     )
     if policy.passthrough and (policy.allowed or policy.passwords):
         cure = "let the backend restrict access"
@@ -114,6 +126,8 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         annotations.close("ssl-passthrough", message, Code.ZS0402, cure)
     plugins, fault = read_plugins(meta)
     denial, found = annotations.denial, annotations.diagnostics
+    if meta.annotations_lost:
+        denial = denial or Denial("ZS0301: metadata.annotations is no mapping")
     if fault is not None:
         denial = denial or Denial(f"{fault.code.name}: {fault.message}")
         found = [*found, fault]
@@ -137,30 +151,31 @@ def _name_unsupported(annotations: Annotations) -> None:
             case Effect.UNSUPPORTED:
                 meant = suggest(name)
                 cure = f"did you mean {PREFIX}{meant}?" if meant else ""
-                annotations.warn(name, "is not supported and has no effect", Code.ZS0401, cure)
+                annotations.warn(
+                    name, _EFFECTS.get(name, "is not supported and has no effect"), Code.ZS0401, cure
+                )
 
 
-def _name_old(annotations: Annotations, meta: Meta) -> None:
-    """Close routes whose access was restricted under the prefix that ingress-nginx once had."""
+def _name_others(annotations: Annotations, meta: Meta) -> None:
+    """Close routes that a foreign annotation was to restrict; name those under a misspelt prefix."""
     for key, value in meta.annotations:
-        if not key.startswith(OLD_PREFIX):
+        if key.startswith(PREFIX) or key == PLUGINS:
             continue
-        name = key.removeprefix(OLD_PREFIX)
-        restricting = classify(name, value) is Effect.UNSUPPORTED_RESTRICTION or name in _OLD_RESTRICTIONS
+        effect = classify_other(key, value)
+        if effect is Effect.FOREIGN:
+            continue
+        restricting = effect is Effect.UNSUPPORTED_RESTRICTION
         closes = restricting and annotations.honour_restrictions
         code = Code.ZS0402 if restricting else Code.ZS0401
         message = f"{key} is not honoured" + (": its routes answer 503" if closes else " and has no effect")
         severity = Severity.ERROR if closes else Severity.WARNING
         origin = annotations.origin.at(f"metadata.annotations[{key}]")
-        cure = f"write {PREFIX}{name}"
+        cure = "remove it, or see docs/annotations.md for what is honoured"
+        if wanted := find_meant(key):
+            cure = f"write {wanted}"
         annotations.diagnostics.append(Diagnostic(code, message, origin=origin, help=cure, severity=severity))
         if closes and annotations.denial is None:
             annotations.denial = Denial(f"{code.name}: {message}")
-
-
-_OLD_RESTRICTIONS = frozenset(
-    {"auth-type", "auth-secret", "whitelist-source-range", "allowlist-source-range"}
-)
 
 
 def _read_redirect(annotations: Annotations) -> HttpsRedirect:
@@ -213,7 +228,7 @@ def _read_allowed(annotations: Annotations) -> tuple[tuple[str, ...], ...]:
         if not annotations.has(name):
             continue
         ranges, wrong = [], []
-        for item in annotations.text(name).split(","):
+        for item in annotations.text(name).rstrip(", \n").split(","):
             try:
                 ranges.append(str(ipaddress.ip_network(item.strip(), strict=False)))
             except ValueError:

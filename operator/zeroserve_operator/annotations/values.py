@@ -18,7 +18,7 @@ from zeroserve_ir.sources import Origin
 from zeroserve_operator.annotations.names import PREFIX
 
 # Go's strconv.ParseBool
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _SIZE = re.compile(r"(\d{1,15})([bkmg]?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -50,8 +50,8 @@ class Annotations:
         if name not in self.values:
             return default
         value = self.values[name]
-        if value in _TRUE or value in _FALSE:
-            return value in _TRUE
+        if value in TRUE or value in _FALSE:
+            return value in TRUE
         shown = "true" if default else "false"
         self.warn(name, f'is `{value}`, not "true" or "false"; it counts as {shown}')
         return default

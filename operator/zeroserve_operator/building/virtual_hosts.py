@@ -19,8 +19,7 @@ from zeroserve_ir.sources import Origin
 from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.annotations.accounts import read_accounts
-from zeroserve_operator.annotations.names import PREFIX
-from zeroserve_operator.annotations.plugins import ANNOTATION
+from zeroserve_operator.annotations.names import PLUGINS, PREFIX
 from zeroserve_operator.building.paths import (
     PathError,
     looks_like_pattern,
@@ -81,7 +80,9 @@ class _HostBuilding:
         find_plugin: FindPlugin,
     ) -> None:
         self.host = host
-        self.parts = parts
+        # A canary has no access control of its own: beside the Ingress that has, it must own no path.
+        mains = [part for part in parts if not part.policy.canary]
+        self.parts = mains or parts
         self.find_secret = find_secret
         self.settings = settings
         self.find_plugin = find_plugin
@@ -133,6 +134,8 @@ class _HostBuilding:
     def _add_path(self, part: HostPart, path: IngressPath, template: PathRoute) -> None:
         origin = part.meta.key.origin.at(f"{path.field}.path")
         try:
+            if path.problem:
+                raise PathError(path.problem)
             rule = make_rule(path.path, path.path_type, self.by_regexp)
         except PathError as error:
             self._add_unusable(part, path, template, str(error))
@@ -166,10 +169,11 @@ class _HostBuilding:
 
     def _add_unusable(self, part: HostPart, path: IngressPath, template: PathRoute, problem: str) -> None:
         """Withhold a path; with access control, close what it may have covered instead."""
-        restricted = template.denial or template.allowed or template.passwords
+        restricted = template.denial or template.allowed or template.passwords or template.plugins
         origin = part.meta.key.origin.at(f"{path.field}.path")
         closed = ": what it may cover answers 503" if restricted else ""
-        self.findings.append(Diagnostic(Code.ZS0306, problem + closed, origin=origin))
+        if restricted or not path.problem:
+            self.findings.append(Diagnostic(Code.ZS0306, problem + closed, origin=origin))
         if restricted:
             rule = make_covering_rule(path.path)
             route = replace(
@@ -212,7 +216,7 @@ class _HostBuilding:
 
     def _attach_plugins(self, part: HostPart) -> tuple[tree.Handler, ...]:
         space = part.meta.key.namespace
-        origin = part.meta.key.origin.at(f"metadata.annotations[{ANNOTATION}]")
+        origin = part.meta.key.origin.at(f"metadata.annotations[{PLUGINS}]")
         for finding in check_calls(part.policy.plugins, space, origin, self.find_plugin):
             self._note_once(finding)
         return resolve_calls(part.policy.plugins, space, self.find_plugin)
@@ -278,7 +282,9 @@ class _HostBuilding:
 def _asks_for_regexp(part: HostPart) -> bool:
     """location.go, needsRewrite: a rewrite to the path itself is none, and asks for no expressions."""
     policy = part.policy
-    return policy.use_regex or any(_is_rewritten(policy.rewrite, path.path) for path in part.paths)
+    return policy.use_regex or any(
+        _is_rewritten(policy.rewrite, path.path) for path in part.paths if not path.problem
+    )
 
 
 def _is_rewritten(target: str | None, path: str) -> bool:

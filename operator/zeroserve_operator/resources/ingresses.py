@@ -38,12 +38,16 @@ class BackendReference:
 
 @dataclass(frozen=True, slots=True)
 class IngressPath:
-    """One path; `backend` is None where it is malformed, which the path answers with 503."""
+    """One path; `backend` is None where it is malformed, which the path answers with 503.
+
+    With a `problem`, it is not known how it compares.
+    """
 
     path: str
     path_type: PathType
     backend: BackendReference | None
     field: str
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +102,12 @@ def parse_ingress(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[Ingress]:
         metadata.raw.get("annotations"), metadata.raw.get("creationTimestamp"), raw.get("spec")
     )
     default = spec.child("defaultBackend")
+    if isinstance(raw.get("spec"), Mapping) and not default.present and not spec.raw.get("rules"):
+        spec.complain("rules", "is required where there is no defaultBackend: nothing is served")
     ingress = Ingress(
         meta=read_meta(Kind.INGRESS, reader, digest),
         class_name=spec.text("ingressClassName") or None,
-        rules=tuple(_parse_rule(rule) for rule in spec.items("rules")),
+        rules=tuple(parsed for rule in spec.items("rules") if (parsed := _parse_rule(rule)) is not None),
         tls=tuple(
             IngressTls(entry.texts("hosts"), entry.text("secretName"), entry.origin.field)
             for entry in spec.items("tls")
@@ -123,7 +129,11 @@ def parse_ingress_class(key: ObjectKey, raw: Mapping[str, Any]) -> Parsed[Ingres
     return Parsed(view, tuple(findings))
 
 
-def _parse_rule(rule: Reader) -> IngressRule:
+def _parse_rule(rule: Reader) -> IngressRule | None:
+    """Parse one rule; None for a host that is no text, as one without a host is for all of them."""
+    if not isinstance(rule.raw.get("host") or "", str):
+        rule.text("host")
+        return None
     paths = [
         parsed for path in rule.child("http").items("paths") if (parsed := _parse_path(path)) is not None
     ]
@@ -131,21 +141,22 @@ def _parse_rule(rule: Reader) -> IngressRule:
 
 
 def _parse_path(path: Reader) -> IngressPath | None:
-    """Parse one path; None where it is not known which requests it is for."""
     raw_type = path.text("pathType")
     known = {kind.value: kind for kind in PathType}
     if raw_type not in known:
         names = ", ".join(known)
         path.complain("pathType", f"must be one of {names}, not {describe(path.raw.get('pathType'))}")
+    problem = ""
     if raw_type not in known and path.raw.get("pathType") is not None:
-        return None
+        problem = "pathType is unknown"
     before = len(path.findings)
     text = path.text("path")
     if len(path.findings) > before:
         return None
     # ingress-nginx and the API before v1 treated a path without a type so; the finding above says it.
     path_type = known.get(raw_type, PathType.IMPLEMENTATION_SPECIFIC)
-    return IngressPath(text, path_type, _parse_backend(path.child("backend")), path.origin.field)
+    backend = _parse_backend(path.child("backend"))
+    return IngressPath(text, path_type, backend, path.origin.field, problem)
 
 
 def _parse_backend(backend: Reader) -> BackendReference | None:

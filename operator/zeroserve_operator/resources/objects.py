@@ -82,6 +82,8 @@ class Meta:
     created: str = ""
     """RFC 3339, UTC, as the API server writes it; "" for manifests, which count as equally old."""
     annotations: tuple[tuple[str, str], ...] = ()
+    annotations_lost: bool = False
+    """`metadata.annotations` is no mapping: what it was to restrict is not known."""
     generation: int = field(default=0, compare=False)
     uid: str = field(default="", compare=False)
 
@@ -103,11 +105,13 @@ def read_meta(kind: Kind, reader: Reader, digest: str) -> Meta:
     """Read metadata; the object's name was checked by `identify`."""
     meta = reader.child("metadata")
     generation = meta.number("generation", 0, 1 << 62) or 0
+    annotations = meta.raw.get("annotations")
     return Meta(
         key=ObjectKey(kind, reader.origin.namespace, reader.origin.name),
         digest=digest,
         created=meta.text("creationTimestamp") if isinstance(meta.raw.get("creationTimestamp"), str) else "",
         annotations=meta.pairs("annotations"),
+        annotations_lost=annotations is not None and not isinstance(annotations, Mapping),
         generation=generation,
         uid=meta.text("uid"),
     )

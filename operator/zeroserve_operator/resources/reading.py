@@ -106,13 +106,15 @@ class Reader:
         return tuple(values)
 
     def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
-        """Return a mapping of strings, sorted; other scalars are kept as text, with a finding.
+        """Return a mapping of strings, sorted; other values are kept as text, with a finding.
 
         The API server refuses them, but an annotation that restricts access must not vanish with its quotes.
         """
         child = self.child(key)
         found = {}
         for name, value in child.raw.items():
+            if not isinstance(name, str):
+                self.complain(f"{key}[{name}]", "must have a string as its key", f"write {quote(name)}")
             if isinstance(value, str):
                 found[str(name)] = value
             elif isinstance(value, bool | int | float):
@@ -123,7 +125,8 @@ class Reader:
                     f"write it in quotes: {quote(value)}",
                 )
             elif value is not None:
-                found[str(name)] = ""
+                # A list of addresses still means that somebody is to be kept out.
+                found[str(name)] = json.dumps(value, default=str, skipkeys=True)
                 self.complain(f"{key}[{name}]", f"must be a string, not {describe(value)}")
         return tuple(sorted(found.items()))
 
@@ -167,5 +170,21 @@ def quote(value: Any) -> str:
 
 def digest_raw(*parts: Any) -> str:
     """Return the hex SHA-256 of raw values in a canonical form."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str, skipkeys=True)
+    try:
+        text = _dump(parts)
+    except TypeError:
+        # Keys of several types, which only a manifest can hold, have no order.
+        text = _dump(_with_text_keys(parts))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, skipkeys=True)
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {f"{type(key).__name__} {key}": _with_text_keys(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_text_keys(item) for item in value]
+    return value

@@ -26,6 +26,60 @@ RESTRICTING = [
     ("satisfy", "any"),
     ("enable-global-auth", "true"),
     ("some-new-allow-list", "10.0.0.0/8"),
+    # Written wrongly, they still say that somebody is to be kept out.
+    ("Whitelist-Source-Range", "10.0.0.0/8"),
+    ("white-list-source-range", "10.0.0.0/8"),
+    ("whitlist-source-range", "10.0.0.0/8"),
+    ("source-range", "10.0.0.0/8"),
+    ("AUTH-URL", "http://auth.example"),
+    ("auth_type", "basic"),
+    ("authtype", "basic"),
+    ("basic-auth-secret", "users"),
+    ("external-auth-url", "http://auth.example"),
+    ("configuration-snipet", "deny all;"),
+    ("Satisfy", "any"),
+    ("block-cidrs", "10.0.0.0/8"),
+    ("jwt", "key"),
+    ("require-client-cert", "true"),
+]
+OTHER_PREFIXES = [
+    "ingress.kubernetes.io/auth-url",
+    "Nginx.ingress.kubernetes.io/auth-url",
+    "nginx.ingress.kuberntes.io/auth-url",
+    "nginx.kubernetes.io/whitelist-source-range",
+    "custom.ingress.kubernetes.io/auth-type",
+    "edge.example.com/whitelist-source-range",
+    "auth-url",
+    "nginx.org/basic-auth-secret",
+    "nginx.org/policies",
+    "nginx.org/location-snippets",
+    "nginx.com/jwt-key",
+    "appprotect.f5.com/app-protect-enable",
+    "haproxy.org/allow-list",
+    "haproxy.org/auth-type",
+    "haproxy.router.openshift.io/ip_whitelist",
+    "haproxy-ingress.github.io/auth-url",
+    "traefik.ingress.kubernetes.io/router.middlewares",
+    "traefik.ingress.kubernetes.io/router.tls.options",
+    "alb.ingress.kubernetes.io/inbound-cidrs",
+    "alb.ingress.kubernetes.io/auth-type",
+    "konghq.com/plugins",
+    "projectcontour.io/auth-virtual-host",
+    "zeroserve.dev/plugin",
+    "zeroserve.dev/Plugins",
+]
+OTHER_HARMLESS = [
+    ("cert-manager.io/cluster-issuer", "letsencrypt"),
+    ("kubernetes.io/ingress.class", "nginx"),
+    ("kubernetes.io/ingress.allow-http", "false"),
+    ("argocd.argoproj.io/sync-wave", "1"),
+    ("alb.ingress.kubernetes.io/auth-type", "none"),
+    ("alb.ingress.kubernetes.io/inbound-cidrs", "0.0.0.0/0, ::/0"),
+    ("haproxy.org/cors-allow-origin", "*"),
+    ("haproxy.org/rate-limit-requests", "5"),
+    ("traefik.ingress.kubernetes.io/router.entrypoints", "websecure"),
+    ("traefik.ingress.kubernetes.io/router.middlewares", "web-redirect-https@kubernetescrd"),
+    ("konghq.com/plugins", "add-headers, cors"),
 ]
 HARMLESS = [
     ("limit-rps", "5"),
@@ -61,6 +115,31 @@ def test_what_restricts_no_access_is_named_and_serves(build, ingress, name, valu
     (found,) = [item for item in loaded.diagnostics if item.code.name == "ZS0401"]
     assert found.severity.value == "warning"
     assert f"nginx.ingress.kubernetes.io/{name}" in found.message
+
+
+@pytest.mark.parametrize("key", OTHER_PREFIXES)
+def test_a_restriction_under_another_prefix_closes_too(build, ingress, key):
+    loaded = build(ingress().replace("spec:", f"  annotations: {{{key}: internal}}\nspec:", 1))
+    answers = handlers(loaded)
+    assert answers and all(getattr(item, "status", "") == "503" for item in answers)
+    (found,) = [item for item in loaded.diagnostics if item.code.name == "ZS0402"]
+    assert key in found.message and found.span.line == 6
+
+
+@pytest.mark.parametrize(("key", "value"), OTHER_HARMLESS)
+def test_what_others_read_and_restricts_nothing_is_passed_over(build, ingress, key, value):
+    loaded = build(ingress(annotations={key: value}))
+    assert all(isinstance(item, tree.ReverseProxy) for item in handlers(loaded))
+    assert not [item for item in loaded.diagnostics if item.code.name.startswith("ZS04")]
+
+
+def test_what_was_meant_for_us_is_named_with_its_cure(build, ingress):
+    (found,) = [
+        item
+        for item in build(ingress(annotations={"nginx.kubernetes.io/proxy-bodysize": "8m"})).diagnostics
+        if item.code.name == "ZS0401"
+    ]
+    assert found.help == "write nginx.ingress.kubernetes.io/proxy-body-size"
 
 
 def test_only_the_routes_of_the_ingress_are_closed(build, ingress):
@@ -156,6 +235,46 @@ def test_an_unquoted_restriction_does_not_vanish(build, ingress):
     loaded = build(text)
     assert {"ZS0301", "ZS0402"} <= {item.code.name for item in loaded.diagnostics}
     assert all(item.status == "503" for item in handlers(loaded))
+
+
+MALFORMED = [
+    "annotations: [nginx.ingress.kubernetes.io/auth-url]",
+    "annotations: nginx.ingress.kubernetes.io/auth-url",
+    "annotations: {nginx.ingress.kubernetes.io/auth-url: [a, b]}",
+    "annotations: {nginx.ingress.kubernetes.io/auth-url: {a: b}}",
+    "annotations: {nginx.ingress.kubernetes.io/auth-url: a}\n  annotations: {team: shop}",
+    "annotations: {nginx.ingress.kubernetes.io/auth-url: a}\n  annotations:",
+    "annotations: [a]\n  annotations: {team: shop}",
+    "annotations: {nginx.ingress.kubernetes.io/auth-url: a}\nmetadata: {labels: {team: shop}}",
+]
+
+
+@pytest.mark.parametrize("lines", MALFORMED)
+def test_a_restriction_does_not_get_lost_in_a_malformed_object(build, ingress, lines):
+    loaded = build(ingress().replace("spec:", f"  {lines}\nspec:", 1))
+    answers = handlers(loaded)
+    assert answers and all(getattr(item, "status", "") == "503" for item in answers)
+    assert {"ZS0301"} <= {item.code.name for item in loaded.diagnostics}
+
+
+def test_a_path_of_unknown_type_with_access_control_does_not_fall_to_an_open_one(build, ingress):
+    admin = ingress(
+        "admin", paths=(("/admin", "Prefix"),), annotations={"whitelist-source-range": "10.0.0.0/8"}
+    )
+    loaded = build(admin.replace("Type: Prefix", "Type: prefix") + "---\n" + ingress("shop"))
+    first = loaded.sites[0].routes[0]
+    assert first.handlers[0].status == "503"
+    assert "ZS0301" in {item.code.name for item in loaded.diagnostics}
+
+
+def test_a_canary_owns_no_path_beside_the_ingress_that_guards_its_host(build, ingress):
+    guard = {"whitelist-source-range": "10.0.0.0/8"}
+    older = {"annotations": {"canary": "true"}, "created": "2020-01-01T00:00:00Z"}
+    canary = ingress("canary", paths=(("/", "Prefix"), ("/new", "Prefix")), **older)
+    loaded = build(f"{canary}---\n{ingress('shop', annotations=guard)}")
+    (route,) = loaded.sites[0].routes
+    assert isinstance(route.handlers[0], tree.Subroute)
+    assert "nginx.ingress.kubernetes.io/canary" in "".join(item.message for item in loaded.diagnostics)
 
 
 @pytest.mark.parametrize("name", SUPPORTED)

@@ -182,3 +182,43 @@ def test_a_template_in_a_place_of_text_is_named_as_one(tmp_path):
     (tmp_path / "x.yaml").write_text(INGRESS.replace("shop.example", "{{ .Values.host }}"))
     (found,) = Pipeline().load_directory(tmp_path).diagnostics
     assert "helm template" in found.help and "Node" not in found.render_short()
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("host: *.example.com\n", 'write it in quotes: "*.example.com"'),
+        ("spec:\n\trules: []\n", "indent with spaces"),
+        ("title: shop: staging\n", "holds `: ` in quotes"),
+    ],
+)
+def test_common_mistakes_of_yaml_are_told_with_their_cure(text, cure):
+    (found,) = load_texts({"x.yaml": text}).diagnostics
+    assert found.code.name == "ZS0301" and cure in found.help
+
+
+def test_directives_before_a_document_are_no_document():
+    found = load_texts({"x.yaml": f"%YAML 1.2\n# head\n---\n{INGRESS}...\n"})
+    assert len(found.objects) == 1 and not found.diagnostics
+
+
+def test_a_merged_key_may_be_written_again():
+    text = INGRESS.replace("name: shop", "name: shop\n  annotations: {<<: {a/b: c, d/e: f}, a/b: g}")
+    found = load_texts({"x.yaml": text})
+    ((_, raw),) = found.objects.items()
+    assert raw["metadata"]["annotations"] == {"a/b": "g", "d/e": "f"}
+    assert not found.diagnostics
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("name: shop", "name: shop\n  annotations: {5: a, true: b, null: c, 1.5: d}"),
+        ("- host: shop.example", "- host: [a.example, b.example]"),
+        ("rules:\n  - host: shop.example", "{}"),
+    ],
+)
+def test_what_the_api_server_would_refuse_is_a_diagnostic(before, after):
+    loaded = Pipeline().load(load_texts({"x.yaml": INGRESS.replace(before, after)}))
+    assert {item.code.name for item in loaded.diagnostics} == {"ZS0301"}
+    assert not loaded.sites
