@@ -23,6 +23,7 @@ pub mod http1;
 pub mod http2;
 pub mod landlock;
 pub mod limits;
+pub mod locks;
 pub mod memory;
 pub mod metrics;
 pub mod occupancy;

@@ -2,12 +2,13 @@
 
 use crate::control::{WorkerMessage, WorkerSender};
 use crate::exchange::Exchange;
+use crate::locks::lock;
 use crate::snapshot::VirtualHost;
 use aws_lc_rs::{digest, hmac};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 /// Checks that may wait: at bcrypt's 50 ms a longer queue only answers clients that have given up.
@@ -81,7 +82,7 @@ impl Passwords {
 
 fn work(receiver: &Mutex<Receiver<Check>>, waiting: &AtomicUsize) {
     loop {
-        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = lock(receiver).recv();
         let Ok(check) = next else { return };
         // The same password may have been checked while this one waited.
         let known = cache().find(&check.hash, &check.password);
@@ -189,12 +190,12 @@ pub fn cache() -> &'static Cache {
 impl Cache {
     pub fn find(&self, hash: &str, password: &[u8]) -> Option<bool> {
         let tag = self.tag(hash, password);
-        self.results.lock().unwrap_or_else(PoisonError::into_inner).get(&tag).copied()
+        lock(&self.results).get(&tag).copied()
     }
 
     fn insert(&self, hash: &str, password: &[u8], right: bool) {
         let tag = self.tag(hash, password);
-        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut results = lock(&self.results);
         if results.len() >= CACHE_ENTRIES_MAX {
             // Wrong guesses go first: they are what fills it.
             results.retain(|_, right| *right);

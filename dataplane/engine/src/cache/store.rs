@@ -7,11 +7,12 @@
 use super::kept::Kept;
 use crate::exchange::HeaderSpan;
 use crate::limits::{CACHE_BYTES_MAX, CACHE_SHARDS};
+use crate::locks::lock;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 pub type Key = Arc<[u8]>;
 /// A key begins with host, cluster and proxy call.
@@ -66,7 +67,7 @@ pub struct Fetch(Key);
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        let mut fetched = STORE.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fetched = lock(&STORE.fetched);
         fetched.remove(&self.0);
     }
 }
@@ -181,13 +182,13 @@ impl Store {
     }
 
     pub fn is_fetched(&self, key: &Key) -> bool {
-        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+        lock(&self.fetched).contains(key)
     }
 }
 
 /// Begins to fetch a key. None: somebody else does.
 pub fn begin_fetch(key: &Key) -> Option<Fetch> {
-    let mut fetched = STORE.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut fetched = lock(&STORE.fetched);
     fetched.insert(key.clone()).then(|| Fetch(key.clone()))
 }
 

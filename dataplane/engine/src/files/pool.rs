@@ -5,11 +5,12 @@ use super::opening::{Patience, read};
 use super::{finding, matching};
 use crate::control::{WorkerMessage, WorkerSender};
 use crate::limits::FILE_THREAD_STACK_BYTES;
+use crate::locks::lock;
 use crate::templating;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Questions that may wait: at a disk's 10 ms for each, a longer queue only answers clients that have given up.
@@ -79,7 +80,7 @@ impl Files {
 
 fn work(receiver: &Mutex<Receiver<Job>>) {
     loop {
-        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = lock(receiver).recv();
         let Ok(job) = next else { return };
         let done = perform(job.task);
         job.reply.send(WorkerMessage::FileDone { ticket: job.ticket, done });

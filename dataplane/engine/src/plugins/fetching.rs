@@ -12,13 +12,14 @@ use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
 use crate::http1::{request, response};
 use crate::limits::{INTERIM_RESPONSES_MAX, RESPONSE_HEAD_BYTES_MAX};
+use crate::locks::lock;
 use crate::ring::unix_paths;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,7 @@ impl Fetches {
 
 fn work(receiver: &Mutex<Receiver<Job>>) {
     loop {
-        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = lock(receiver).recv();
         let Ok(job) = next else { return };
         let fetched = fetch(&job.outbound, &job.route).unwrap_or_default();
         job.reply.send(WorkerMessage::Fetched { ticket: job.ticket, fetched: Box::new(fetched) });

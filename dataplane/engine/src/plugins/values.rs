@@ -1,7 +1,8 @@
 //! Values that plugins keep between requests: by plugin, on this node, until their time is over; bounded.
 
+use crate::locks::lock;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 const ENTRIES_MAX: u32 = 4096;
 const BYTES_MAX: u64 = 1 << 20;
@@ -12,7 +13,7 @@ static ALL: LazyLock<Mutex<HashMap<Box<str>, Arc<Values>>>> = LazyLock::new(Mute
 
 /// The values of a plugin: they outlive its versions. 0 is the default of a bound.
 pub fn of_plugin(name: &str, entries_max: u32, bytes_max: u64) -> Arc<Values> {
-    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = lock(&ALL);
     let values = all.entry(name.into()).or_default().clone();
     let mut kept = values.lock();
     kept.entries_max = if entries_max == 0 { ENTRIES_MAX } else { entries_max } as usize;
@@ -23,7 +24,7 @@ pub fn of_plugin(name: &str, entries_max: u32, bytes_max: u64) -> Arc<Values> {
 
 /// The plugin is gone for good.
 pub fn forget(name: &str) {
-    ALL.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    lock(&ALL).remove(name);
 }
 
 #[derive(Default)]
@@ -45,7 +46,7 @@ struct Entry {
 
 impl Values {
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub fn read(&self, key: &[u8], now_s: u64) -> Option<Box<[u8]>> {

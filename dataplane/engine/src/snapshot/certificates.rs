@@ -2,6 +2,7 @@
 
 use super::sharded::{Few, Sharded};
 use crate::limits::LOADED_CERTIFICATES_MAX;
+use crate::locks::lock;
 use crate::protocol;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -11,7 +12,7 @@ use rustls_pki_types::{
 };
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// A certificate that rustls accepted, with the names that it is served for. Its key is kept as bytes until a
 /// handshake asks for it: a parsed key takes several times their memory, and most names of many are rarely asked for.
@@ -75,7 +76,7 @@ impl LoadedCertificate {
         }
         let key = Arc::new(self.parse().ok()?);
         self.parsed.store(Some(key.clone()));
-        let mut queue = parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = lock(parsed);
         queue.push_back(Arc::downgrade(self));
         while queue.len() > LOADED_CERTIFICATES_MAX {
             if let Some(oldest) = queue.pop_front().and_then(|weak| weak.upgrade()) {

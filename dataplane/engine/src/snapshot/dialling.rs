@@ -9,11 +9,12 @@ use crate::addresses::AddressSet;
 use crate::exchange::texts::Text;
 use crate::exchange::{Exchange, Unknown};
 use crate::limits::REQUESTED_ENDPOINTS_MAX;
+use crate::locks::lock;
 use crate::protocol;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// The upstreams of a cluster as they were written.
 pub struct Dials {
@@ -77,7 +78,7 @@ impl Dials {
 
 impl RequestedEndpoints {
     fn get(&self, address: SocketAddr, name: &str, plain: bool) -> EndpointRef {
-        let mut endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = lock(&self.0);
         if endpoints.len() >= REQUESTED_ENDPOINTS_MAX {
             endpoints.clear();
         }

@@ -3,9 +3,10 @@
 //!
 //! Rule: reading is a few relaxed loads; the lock is taken where something failed, and then for a few instructions.
 
+use crate::locks::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Failures remembered of one endpoint; with more, it is unhealthy under any sensible limit.
 const FAILS_KEPT_MAX: usize = 256;
@@ -44,7 +45,7 @@ impl Standing {
 
     /// Counted failures that are not forgotten yet.
     pub fn fails(&self, now_ms: u64) -> usize {
-        let fails = self.fails.lock().unwrap_or_else(PoisonError::into_inner);
+        let fails = lock(&self.fails);
         fails.iter().filter(|forgotten_ms| **forgotten_ms > now_ms).count()
     }
 
@@ -61,7 +62,7 @@ impl Standing {
         if limit.duration_ms == 0 || limit.fails_max == 0 {
             return;
         }
-        let mut fails = self.fails.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fails = lock(&self.fails);
         while fails.front().is_some_and(|forgotten_ms| *forgotten_ms <= now_ms) {
             fails.pop_front();
         }

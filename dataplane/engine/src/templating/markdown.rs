@@ -1,13 +1,14 @@
 //! `markdown`: CommonMark with the extensions of GFM and footnotes, as Caddy sets goldmark up; raw HTML passes.
 
 use super::Failure;
+use crate::locks::lock;
 use comrak::adapters::{HeadingAdapter, HeadingMeta};
 use comrak::nodes::{NodeValue, Sourcepos};
 use comrak::options::Plugins;
 use comrak::{Arena, Options, create_formatter, parse_document};
 use std::collections::HashSet;
 use std::fmt::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 create_formatter!(Page, {
     NodeValue::LineBreak => |context, entering| {
@@ -51,7 +52,7 @@ struct Headings {
 
 impl HeadingAdapter for Headings {
     fn enter(&self, out: &mut dyn Write, heading: &HeadingMeta, _: Option<Sourcepos>) -> fmt::Result {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let base = slug(&heading.content);
         let mut id = base.clone();
         let mut count = 0;

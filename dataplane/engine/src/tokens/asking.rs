@@ -7,6 +7,7 @@ use super::{Notice, Table};
 use crate::access_log::log;
 use crate::digests::Digest;
 use crate::frames::{self, FrameReader};
+use crate::locks::lock;
 use crate::metrics::{Counter, WorkerMetrics};
 use crate::protocol::{TokenNeed, TokenRequest, frame};
 use crate::ring::addresses::read_clock;
@@ -17,7 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ type SharedLink = Arc<Mutex<Link>>;
 
 /// Starts both threads, before the process gives up its rights. `socket`: the agent's; without, no tokens can be had.
 pub fn start(table: &'static Table, socket: Option<PathBuf>, metrics: WorkerMetrics) -> io::Result<()> {
-    let taken = table.noticed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let taken = lock(&table.noticed).take();
     let (Some(noticed), link) = (taken, SharedLink::default()) else {
         return Err(io::Error::other("tokens are asked for already"));
     };
@@ -112,10 +113,6 @@ fn disconnect(table: &Table, link: &SharedLink, error: Option<io::Error>) {
     }
     requests.values().flatten().flatten().for_each(|bucket| table.refuse(bucket));
     let _ = table.notices.send(Notice::Answered);
-}
-
-fn lock(link: &SharedLink) -> MutexGuard<'_, Link> {
-    link.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Asking {

@@ -10,6 +10,7 @@ mod sharing;
 
 use crate::control::{WorkerMessage, WorkerSender};
 use crate::digests::{Digest, digest};
+use crate::locks::lock;
 use crate::protocol::{StoreDown, TokenNeed};
 use crate::rates::{self, Rate, Verdict};
 use crate::snapshot::RateLimit;
@@ -17,7 +18,7 @@ use sharing::{Share, Waiter};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard};
 
 /// Each is locked for less than a worker may wait.
 const SHARDS: usize = 64;
@@ -173,7 +174,7 @@ impl Table {
 
     fn shard(&self, bucket: &Digest) -> MutexGuard<'_, Shard> {
         let shard = &self.shards[usize::from(bucket[0]) % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(shard)
     }
 
     /// What to ask for; None: nothing any more.
@@ -215,7 +216,7 @@ impl Table {
         if !up {
             for shard in &self.shards {
                 let mut told = Vec::new();
-                let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut shard = lock(shard);
                 shard.shares.values_mut().for_each(|share| share.refuse(&mut told));
                 drop(shard);
                 tell(told);
@@ -228,7 +229,7 @@ impl Table {
     fn sweep(&self, now_ns: u64, returned: &mut Vec<TokenNeed>) -> bool {
         let (up, mut overdue) = (self.up.load(Ordering::Relaxed), false);
         for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shard = lock(shard);
             shard.shares.retain(|bucket, share| {
                 overdue |= share.is_overdue(now_ns);
                 returned.extend(share.end_period(bucket, up));
@@ -243,16 +244,13 @@ impl Table {
     }
 
     fn keys(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).shares.len())
-            .sum()
+        self.shards.iter().map(|shard| lock(shard).shares.len()).sum()
     }
 
     fn take_tally(&self) -> (Tally, u64) {
         let mut sum = Tally::default();
         for shard in &self.shards {
-            let tally = std::mem::take(&mut shard.lock().unwrap_or_else(PoisonError::into_inner).tally);
+            let tally = std::mem::take(&mut lock(shard).tally);
             sum.allowed += tally.allowed;
             sum.limited += tally.limited;
             sum.waited += tally.waited;
