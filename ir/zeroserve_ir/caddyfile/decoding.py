@@ -24,7 +24,7 @@ def decode_configuration(text: str, file: str) -> tuple[AdaptedConfiguration, li
     """Decode a whole configuration; with an error among the findings it is not whole."""
     decoder = _Decoder(file)
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_without_id)
     except json.JSONDecodeError as error:
         span = Span(file, error.lineno, error.colno, error.colno + 1)
         return AdaptedConfiguration(()), [Diagnostic(Code.ZS0001, f"no JSON: {error.msg.lower()}", span)]
@@ -57,6 +57,11 @@ def _encode_server(server: AdaptedServer) -> Json:
     if server.named_routes:
         encoded["named_routes"] = {one.name: encode_route(one.routes[0]) for one in server.named_routes}
     return encoded
+
+
+def _without_id(pairs: list[tuple[str, Any]]) -> Json:
+    """Leave out an object's name for Caddy's admin API (Caddy: RemoveMetaFields)."""
+    return {key: value for key, value in pairs if key != "@id" or type(value) not in (str, int, float)}
 
 
 class _Decoder:

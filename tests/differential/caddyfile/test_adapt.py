@@ -81,6 +81,22 @@ def test_generated_sites_adapt_as_in_stock_caddy(first, second, stock_caddy):
     assert adapt_configuration(configuration) == stock_caddy.adapt(text)
 
 
+LONG = st.lists(
+    st.sampled_from(["/a", "/bb*", "*.ccc", "*.dddd", "/eeeee/*", "@two", "@get", "@not", ""]), min_size=21
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(paths=LONG)
+def test_many_directives_of_a_kind_are_sorted_as_in_stock_caddy(paths, stock_caddy):
+    """Beyond 20 Go's stable sort merges, and the comparison of paths is no order: the merge shows."""
+    lines = "\n".join(f"\theader {path} X-At {at}" for at, path in enumerate(paths))
+    text = f":80 {{\n\t@get method GET\n\t@not not path /n\n\t@two path /x /y\n{lines}\n}}\n"
+    configuration, diagnostics = read_configuration(text, environment={})
+    assert diagnostics == ()
+    assert adapt_configuration(configuration) == stock_caddy.adapt(text)
+
+
 @pytest.mark.parametrize(
     "upstream",
     ["a:80/", "a:80/b/", "a/b", "a:80-81/c", ":80/x", "tcp/a:80", "tcp/{x}", "{x}/y", "[::1]/x", "unix//a/b"],

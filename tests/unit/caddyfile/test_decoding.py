@@ -139,6 +139,14 @@ def test_settings_that_are_not_known_keep_a_handler_from_being_run():
     assert "apps.http.servers.s.routes[0].handle[0]" in found.render_short()
 
 
+def test_names_for_the_admin_api_are_left_out():
+    route = {"@id": "one", "match": [{"@id": 2, "path": ["/a"]}], "handle": [{"handler": "static_response"}]}
+    text = json.dumps({"apps": {"http": {"servers": {"s": {"@id": "s", "routes": [route]}}}}})
+    adapted, findings = decode_configuration(text, "x.json")
+    assert findings == []
+    assert "@id" not in json.dumps(encode_configuration(adapted))
+
+
 MISTAKES = [
     ("[]", "", Code.ZS0103),
     ('{"apps": []}', "apps", Code.ZS0103),

@@ -89,27 +89,48 @@ def stable_sort(items: Iterable[_Item], less: Callable[[_Item, _Item], bool]) ->
                 data[at - 1], data[at] = data[at], data[at - 1]
                 at -= 1
 
-    def merge(start: int, middle: int, end: int) -> None:
-        # A stable merge; equal to Go's in-place one wherever `less` orders the two halves.
-        left, right, merged = data[start:middle], data[middle:end], []
-        at = other = 0
-        while at < len(left) and other < len(right):
-            if less(right[other], left[at]):
-                merged.append(right[other])
-                other += 1
-            else:
-                merged.append(left[at])
-                at += 1
-        data[start:end] = merged + left[at:] + right[other:]
-
     for start in range(0, len(data), _BLOCK):
         insertion(start, min(start + _BLOCK, len(data)))
     width = _BLOCK
     while width < len(data):
         for start in range(0, len(data) - width, 2 * width):
-            merge(start, start + width, min(start + 2 * width, len(data)))
+            _merge(data, less, start, start + width, min(start + 2 * width, len(data)))
         width *= 2
     return data
+
+
+def _merge(
+    data: list[_Item], less: Callable[[_Item, _Item], bool], start: int, middle: int, end: int
+) -> None:
+    """Merge two sorted runs in place by symmetric comparisons (Go: sort.symMerge; Kim and Kutzner 2004)."""
+    if middle - start == 1:
+        first = data[start]
+        at = _first_where(middle, end, lambda index: not less(data[index], first))
+        data[start:at] = [*data[middle:at], first]
+        return
+    if end - middle == 1:
+        last = data[middle]
+        at = _first_where(start, middle, lambda index: less(last, data[index]))
+        data[at:end] = [last, *data[at:middle]]
+        return
+    half = (start + end) // 2
+    whole = half + middle
+    low, high = (whole - end, half) if middle > half else (start, middle)
+    left = _first_where(low, high, lambda index: less(data[whole - 1 - index], data[index]))
+    right = whole - left
+    data[left:right] = [*data[middle:right], *data[left:middle]]
+    if start < left < half:
+        _merge(data, less, start, left, half)
+    if half < right < end:
+        _merge(data, less, half, right, end)
+
+
+def _first_where(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """Return the first index of [low, high) from which on `holds` is true, or `high` (binary search)."""
+    while low < high:
+        index = (low + high) // 2
+        low, high = (low, index) if holds(index) else (index + 1, high)
+    return low
 
 
 def group_routes(placed: list[Placed], next_group: Callable[[], str]) -> tuple[Route, ...]:
