@@ -19,7 +19,7 @@ from types import MappingProxyType
 import grpc
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, digest_payload, digest_snapshot
+from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, SortedVersions, digest_payload
 from zeroserve_ir.program.abi import ABI_VERSION
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Subscriber:
             self.state.reconnects += 1
 
     async def _follow_stream(self) -> None:
-        draft = self._held()
+        merger = Merger(self._held())
         async with self._open_channel() as channel:
             open_stream = channel.stream_stream(
                 "/zeroserve.v1.Discovery/Stream",
@@ -116,10 +116,10 @@ class Subscriber:
                 response_deserializer=discovery.DiscoveryResponse.FromString,
             )
             call = open_stream(None, metadata=self._make_metadata())
-            await call.write(discovery.DiscoveryRequest(subscribe=self._make_subscribe(draft)))
+            await call.write(discovery.DiscoveryRequest(subscribe=self._make_subscribe(merger.draft)))
             async for change in _collect_changes(call):
                 self.state.connected = True
-                draft = merge_change(draft, change)
+                draft = merger.merge(change)
                 refusals = await self._apply(draft)
                 answer = discovery.Acknowledge(nonce=change.nonce, snapshot=draft.version, refusals=refusals)
                 await call.write(discovery.DiscoveryRequest(acknowledge=answer))
@@ -180,14 +180,26 @@ async def _collect_changes(parts: AsyncIterable[discovery.DiscoveryResponse]) ->
             resources, removed, nonce = {}, set(), 0
 
 
-def merge_change(base: SnapshotDraft, change: Change) -> SnapshotDraft:
-    """Return the snapshot that a change leads to. Raises ProtocolError when digests do not fit."""
-    for resource in change.resources.values():
-        if digest_payload(resource.payload) != resource.version:
-            raise ProtocolError(f"resource {resource.name} is not of its version")
-    merged = {key: resource for key, resource in base.resources.items() if key not in change.removed}
-    merged.update(change.resources)
-    version = digest_snapshot(merged)
-    if version != change.snapshot:
-        raise ProtocolError(f"the change leads to {version[:12]}, not to {change.snapshot[:12]}")
-    return SnapshotDraft(MappingProxyType(merged), version)
+class Merger:
+    """The snapshot of one stream, change by change."""
+
+    def __init__(self, draft: SnapshotDraft) -> None:
+        self.draft = draft
+        self._versions = SortedVersions(draft.resources)
+
+    def merge(self, change: Change) -> SnapshotDraft:
+        """Return the snapshot that a change leads to. ProtocolError, after which it is of no use."""
+        merged = dict(self.draft.resources)
+        for key in change.removed:
+            merged.pop(key, None)
+            self._versions.remove(key)
+        for key, resource in change.resources.items():
+            if digest_payload(resource.payload) != resource.version:
+                raise ProtocolError(f"resource {resource.name} is not of its version")
+            merged[key] = resource
+            self._versions.put(key, resource.version)
+        version = self._versions.digest()
+        if version != change.snapshot:
+            raise ProtocolError(f"the change leads to {version[:12]}, not to {change.snapshot[:12]}")
+        self.draft = SnapshotDraft(MappingProxyType(merged), version)
+        return self.draft

@@ -23,8 +23,9 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, digest_snapshot
 
+from zeroserve_dataplane.agent.differing import Difference, ServedWhole
 from zeroserve_dataplane.agent.images import ImageStore
-from zeroserve_dataplane.agent.planning import Plan, Planner, Refusal
+from zeroserve_dataplane.agent.planning import Plan, Planner, Refusal, Resources
 from zeroserve_dataplane.agent.probing import Prober
 from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_dataplane.agent.slots import PluginSlots
@@ -100,6 +101,8 @@ class Node:
         self._stapler = Stapler()
         self.slots = PluginSlots()
         self._planner = Planner()
+        self._whole: ServedWhole | None = None
+        """None where something is refused, or the link is new."""
         self._wanted: SnapshotDraft | None = None
         self._refused: dict[ResourceKey, tuple[str, Diagnostic]] = {}
         self._held: dict[ResourceKey, str] = {}
@@ -130,9 +133,11 @@ class Node:
         async with self._working:
             begin = time.monotonic()
             self._wanted = draft
-            await self._resolver.ensure(_select(draft, pb.ENDPOINTS))
-            await self.images.ensure(_select(draft, pb.PROGRAM))
-            outcome = await self._commit_until_served(draft)
+            change = self._whole.compare(draft.resources) if self._whole else None
+            select = change.select if change else lambda kind: _select(draft, kind)
+            await self._resolver.ensure(select(pb.ENDPOINTS))
+            await self.images.ensure(select(pb.PROGRAM))
+            outcome = await self._commit_until_served(draft, change)
             self.state.apply_seconds = time.monotonic() - begin
         return outcome
 
@@ -219,24 +224,46 @@ class Node:
             if self._wanted is not None:
                 await self._commit_until_served(self._wanted)
 
-    async def _commit_until_served(self, draft: SnapshotDraft) -> Outcome:
+    async def _commit_until_served(self, draft: SnapshotDraft, change: Difference | None = None) -> Outcome:
         while True:
             await self._linked.wait()
             assert self._link is not None
             try:
-                return await self._commit_rounds(self._link, draft)
+                return await self._commit_rounds(self._link, draft, change)
             except EngineLinkLostError as error:
                 logger.warning("engine link lost during a commit: %s", error)
                 self._linked.clear()
+                change = None
 
-    async def _commit_rounds(self, link: EngineLink, draft: SnapshotDraft) -> Outcome:
+    async def _commit_rounds(
+        self, link: EngineLink, draft: SnapshotDraft, change: Difference | None
+    ) -> Outcome:
         for _ in range(ROUNDS_MAX):
-            plan = self._planner.plan(draft.resources, self.good.resources, self._find_refused(draft))
-            refused = await self._commit(link, plan, draft.version)
+            if change is not None and not self._is_served_whole(draft, change):
+                change = None
+            # Until it is served, nothing is known to be served whole.
+            whole, self._whole = self._whole, None
+            if change is None:
+                whole = None
+                refused_before = self._find_refused(draft)
+                plan = self._planner.plan(draft.resources, self.good.resources, refused_before)
+            else:
+                plan = Plan(draft.resources, ())
+            refused = await self._commit(link, plan, draft.version, change)
             if not refused:
-                return self._note_served(draft, plan)
+                self._whole = whole
+                return self._note_served(draft, plan, change)
             self._note_refused(draft, plan, refused)
+            change = None
         return self._give_up(draft)
+
+    def _is_served_whole(self, draft: SnapshotDraft, change: Difference) -> bool:
+        """Whether all of a small change can be served as it is."""
+        if self._refused or self._whole is None:
+            return False
+        if any(self.images.find_refusal(program) for program in change.select(pb.PROGRAM)):
+            return False
+        return self._whole.take(draft.resources, change)
 
     def _find_refused(self, draft: SnapshotDraft) -> dict[ResourceKey, Diagnostic]:
         """Return what of a draft is refused: by the verifier, or by the engine at this version."""
@@ -252,33 +279,34 @@ class Node:
         return refused
 
     async def _commit(
-        self, link: EngineLink, plan: Plan, snapshot: str
+        self, link: EngineLink, plan: Plan, snapshot: str, change: Difference | None
     ) -> Mapping[ResourceKey, control.RefusedResource]:
-        target = self._render(plan)
-        puts = [put for key, put in target.items() if self._held.get(key) != put.resource.version]
-        removes = [key for key in self._held if key not in target]
+        target = self._render(plan.resources if change is None else change.put)
+        puts = {key: put for key, put in target.items() if self._held.get(key) != put.resource.version}
+        if change is None:
+            removes = [key for key in self._held if key not in target]
+        else:
+            removes = [key for key in map(_find_held_key, change.removed) if key in self._held]
         if not puts and not removes and self.state.served_version:
             return {}
-        former = dict(self._held)
-        answer = await link.commit(puts, removes, snapshot, start=False)
+        answer = await link.commit(puts.values(), removes, snapshot, start=False)
+        if self._link is not link:
+            raise EngineLinkLostError("another link took its place")
         self.state.commits += 1
         refused = {(int(item.type), item.name): item for item in answer.refused}
         if len(refused) == len(puts) > 0:
             # All of it, as when engines die over a change: then nothing was removed either.
-            self._held = former
             return refused
-        self._held = {key: put.resource.version for key, put in target.items()}
-        for key in refused:
-            self._held.pop(key, None)
-            if key in former:
-                self._held[key] = former[key]
+        for key in removes:
+            del self._held[key]
+        self._held |= {key: put.resource.version for key, put in puts.items() if key not in refused}
         return refused
 
-    def _render(self, plan: Plan) -> dict[ResourceKey, StagedPut]:
+    def _render(self, resources: Resources) -> dict[ResourceKey, StagedPut]:
         """Return what the engine shall hold: images for programs, literals for names."""
         target: dict[ResourceKey, StagedPut] = {}
-        plugins = frozenset(name for kind, name in plan.resources if kind == pb.PLUGIN)
-        for key, resource in plan.resources.items():
+        plugins = frozenset(name for kind, name in resources if kind == pb.PLUGIN)
+        for key, resource in resources.items():
             if key[0] == pb.PROGRAM:
                 image = self.images.find(resource)
                 if image is not None:
@@ -316,12 +344,18 @@ class Node:
                 why = Diagnostic(Code.ZS0702, f"{name}: {item.reason}")
                 self._refused[key] = (wanted.version, why)
 
-    def _note_served(self, draft: SnapshotDraft, plan: Plan) -> Outcome:
-        served = SnapshotDraft(MappingProxyType(plan.resources), digest_snapshot(plan.resources))
+    def _note_served(self, draft: SnapshotDraft, plan: Plan, change: Difference | None) -> Outcome:
+        served = draft
+        if plan.refusals:
+            served = SnapshotDraft(MappingProxyType(dict(plan.resources)), digest_snapshot(plan.resources))
+        elif change is None:
+            self._whole = ServedWhole(self._planner, draft.resources)
         changed = served.version != self.good.version
         self.good = served
-        self._watch_health(served)
-        self.images.retain([*_select(served, pb.PROGRAM), *_select(draft, pb.PROGRAM)])
+        if change is None or self.prober.concerns(change.select(pb.CLUSTER)):
+            self._watch_health(served)
+        if change is None or change.touches(pb.PROGRAM):
+            self.images.retain([*_select(served, pb.PROGRAM), *_select(draft, pb.PROGRAM)])
         self.state.served_version = draft.version
         self.state.served_at = time.time()
         self._refused = {
@@ -344,6 +378,7 @@ class Node:
     async def _keep_link(self, link: EngineLink) -> None:
         self._link = link
         self._held = dict(link.retained)
+        self._whole = None
         self.state.linked = True
         self._linked.set()
         if self._wanted is not None:
@@ -385,6 +420,11 @@ class Node:
 
     def _take_counters(self, counters: SharedCounters) -> None:
         self.counters = counters
+
+
+def _find_held_key(key: ResourceKey) -> ResourceKey:
+    """Under which key the engine holds a resource."""
+    return (int(pb.IMAGE), key[1]) if key[0] == pb.PROGRAM else key
 
 
 def _select(draft: SnapshotDraft, kind: int) -> list[pb.Resource]:

@@ -56,8 +56,9 @@ class Refusal:
 class Plan:
     """What to serve."""
 
-    resources: dict[ResourceKey, pb.Resource]
+    resources: Resources
     refusals: tuple[Refusal, ...]
+    """Without any, everything that is wanted is served as it is."""
 
 
 class Planner:
@@ -79,14 +80,27 @@ class Planner:
         for key, resource in wanted.items():
             if key[0] != pb.VIRTUAL_HOST:
                 continue
-            why = refused.get(key) or self._find_fault(resource, serving, refused)
+            why = refused.get(key)
+            if why is None and self._is_known(resource, serving, refused):
+                continue
+            why = why or self._find_fault(resource, serving, refused)
             if why is None:
+                if good:
+                    self._remember_closure(resource, serving)
                 continue
             if key not in refused:
                 refusals.append(Refusal(key, resource.version, why))
             self._keep_former(key, resource, serving, good, why)
-        self._forget(wanted, good)
+        self.forget(wanted, good)
         return Plan(serving, tuple(refusals))
+
+    def find_needed(self, resource: pb.Resource) -> tuple[ResourceKey, ...]:
+        """Return what a resource refers to and is not served without."""
+        return self._refer(resource).needed
+
+    def is_sound(self, host: pb.Resource, resources: Resources) -> bool:
+        """Whether a virtual host can be served with these resources."""
+        return self._find_fault(host, resources, {}) is None
 
     def depends(self, resource: pb.Resource, resources: Resources, keys: Collection[ResourceKey]) -> bool:
         """Whether a resource needs one of `keys`."""
@@ -120,9 +134,6 @@ class Planner:
         self, host: pb.Resource, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]
     ) -> Diagnostic | None:
         """Return why a virtual host cannot be served with these resources, None when it can."""
-        known = self._closures.get(host.version)
-        if known is not None and _is_there(known, serving, refused):
-            return None
         references = self._refer(host)
         if references.malformed:
             return Diagnostic(Code.ZS0702, f"virtual host {host.name} is malformed")
@@ -143,11 +154,17 @@ class Planner:
                         f"virtual host {host.name} has {references.constants_bytes} bytes of constants, "
                         f"its program reads {needed}",
                     )
-        self._remember_closure(host, serving)
         return None
 
+    def _is_known(
+        self, host: pb.Resource, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]
+    ) -> bool:
+        """Whether a host was without a fault before, and all that it needed is there as it was."""
+        known = self._closures.get(host.version)
+        return known is not None and _is_there(known, serving, refused)
+
     def _remember_closure(self, host: pb.Resource, serving: Resources) -> None:
-        """A change of one host asks about all others again: what they need is found once for each version."""
+        """Planned again, a host is asked about again: what it needs is found once for each version."""
         keys = frozenset(self._walk(self._refer(host), serving))
         deciding = (key for key in keys if key[0] != pb.CLUSTER)
         versions = tuple((key, serving[key].version) for key in deciding)
@@ -183,7 +200,7 @@ class Planner:
         if endpoints and references.endpoints:
             yield int(pb.ENDPOINTS), references.endpoints
 
-    def _forget(self, *snapshots: Resources) -> None:
+    def forget(self, *snapshots: Resources) -> None:
         """Let go of versions that nobody wants any more, now and then."""
         kept_max = REFERENCES_SPARE + 2 * sum(map(len, snapshots))
         if max(len(self._references), len(self._closures)) <= kept_max:

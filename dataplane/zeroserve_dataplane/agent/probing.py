@@ -64,18 +64,19 @@ class Prober:
         self._down: dict[str, set[str]] = {}
         self._without: set[str] = set()
 
+    def concerns(self, clusters: Iterable[pb.Resource]) -> bool:
+        """Whether a change of these clusters, or of any endpoints, changes what is probed."""
+        return bool(self._records) or any(self._has_probes(resource) for resource in clusters)
+
     def watch(
         self, clusters: Iterable[pb.Resource], find_endpoints: Callable[[str], pb.Resource | None]
     ) -> None:
         """Probe the endpoints of these clusters, and no others."""
         wanted: dict[Target, pb.ActiveHealth] = {}
         for resource in clusters:
-            if resource.version in self._without:
+            if not self._has_probes(resource):
                 continue
             cluster = pb.Cluster.FromString(resource.payload)
-            if not cluster.HasField("active_health"):
-                self._remember_without(resource.version)
-                continue
             for target in self._find_targets(cluster, find_endpoints(cluster.endpoints)):
                 wanted[target] = cluster.active_health
         if len(wanted) > TARGETS_MAX:
@@ -102,6 +103,14 @@ class Prober:
         for record in self._records.values():
             record.task.cancel()
         self._records.clear()
+
+    def _has_probes(self, resource: pb.Resource) -> bool:
+        if resource.version in self._without:
+            return False
+        if pb.Cluster.FromString(resource.payload).HasField("active_health"):
+            return True
+        self._remember_without(resource.version)
+        return False
 
     def _remember_without(self, version: str) -> None:
         if len(self._without) >= VERSIONS_KEPT_MAX:
