@@ -285,3 +285,53 @@ def test_another_abi_ends_the_node_with_an_error(supervisor, open_node, socket_p
                 await node.run()
 
     run(scenario())
+
+
+def hosts_of(count):
+    return [host_of(f"host{number}", GOOD) for number in range(count)]
+
+
+def test_one_change_among_many_hosts_is_sent_alone_and_judged(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            await node.apply(draft_of(LISTENER, GOOD, *hosts_of(40)))
+            supervisor.puts.clear()
+            added = draft_of(LISTENER, GOOD, *hosts_of(41))
+            assert (await node.apply(added)).served is added
+            assert supervisor.puts == [(pb.VIRTUAL_HOST, "http://host40")]
+            missing = host_of("host41", GOOD, tables="missing")
+            outcome = await node.apply(draft_of(LISTENER, GOOD, *hosts_of(41), missing))
+            assert [refusal.key[1] for refusal in outcome.refusals] == ["http://host41"]
+            assert (await node.apply(draft_of(LISTENER, GOOD, *hosts_of(39)))).refusals == ()
+            assert len(supervisor.held) == 39 + 2
+
+    run(scenario())
+
+
+def test_one_change_among_many_hosts_that_the_engine_refuses_keeps_the_former_version(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            former = draft_of(LISTENER, GOOD, *hosts_of(40))
+            await node.apply(former)
+            key = (int(pb.VIRTUAL_HOST), "http://host7")
+            supervisor.refuse[key] = "no"
+            hosts = [*hosts_of(7), host_of("host7", GOOD, marker="2"), *hosts_of(40)[8:]]
+            outcome = await node.apply(draft_of(LISTENER, GOOD, *hosts))
+            assert [refusal.key for refusal in outcome.refusals] == [key]
+            assert supervisor.held[key] == former.resources[key].version
+
+    run(scenario())
+
+
+def test_a_change_after_the_link_was_lost_brings_everything_again(supervisor, open_node):
+    async def scenario():
+        async with supervisor, open_node() as node:
+            await node.apply(draft_of(LISTENER, GOOD, *hosts_of(40)))
+            supervisor.held.clear()
+            supervisor.disconnect()
+            await node.apply(draft_of(LISTENER, GOOD, *hosts_of(41)))
+            async with asyncio.timeout(20):
+                while len(supervisor.held) < 41 + 2:
+                    await asyncio.sleep(0.01)
+
+    run(scenario())
