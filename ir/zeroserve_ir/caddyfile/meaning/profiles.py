@@ -275,7 +275,8 @@ def check_placeholders(reading: Reading, segment: Segment) -> None:
 def check_placeholder(reading: Reading, name: str, token: Token) -> None:
     """Refuse a placeholder that the profile does not allow."""
     row_name = placeholder_row(name)
-    if name in reading.defined:
+    # A name that `map` defines hides no other one from tenants: `map {env.HOME} {x}` would define both.
+    if name in reading.defined and (row_name is None or reading.profile is not Profile.TENANT):
         return
     if row_name is not None:
         check(reading, Kind.PLACEHOLDER, row_name, token)
