@@ -16,6 +16,12 @@ RESTRICTING = re.compile(
     r"auth-(url|signin|snippet|method|tls-.*|response-headers)|.*-snippet|enable-modsecurity|modsecurity-.*"
     r"|denylist-source-range|satisfy|enable-owasp-core-rules"
 )
+FOREIGN = re.compile(
+    r"traefik\.ingress\.kubernetes\.io/router\.(middlewares|tls\.options)|konghq\.com/plugins|nginx\.org/policies"
+    r"|((nginx|haproxy)\.(org|com)|.*ingress.*)/.*(auth|allow-?list|white-?list|deny|snippet).*"
+)
+"""Annotations of other controllers that restrict access, or name what may."""
+FOREIGN_OPEN = re.compile(r"[\w-]*(redirect|headers|compress|strip|cors)[\w-]*(@kubernetescrd)?")
 OFF = ("", "false", "off", "all")
 REGEX_SIGNS = re.compile(r"[(|*+?\[\\^$]")
 
@@ -43,10 +49,21 @@ def annotations_of(raw):
 
 def is_restricted(raw):
     """Say whether an annotation restricts access that is not honoured."""
+    given = (raw.get("metadata") or {}).get("annotations") or {}
+    if any(
+        not key.startswith(PREFIX) and FOREIGN.fullmatch(key) and _means_somebody(str(value))
+        for key, value in given.items()
+    ):
+        return True
     return any(
         RESTRICTING.fullmatch(key) and value.strip().lower() not in OFF
         for key, value in annotations_of(raw).items()
     )
+
+
+def _means_somebody(value):
+    names = [one.strip() for one in value.split(",") if one.strip()]
+    return any(one not in (*OFF, "none") and not FOREIGN_OPEN.fullmatch(one) for one in names)
 
 
 def rules_of(raw):
