@@ -20,8 +20,8 @@
 {{/* Selector labels; called with (list $ "component"). They never change, as selectors are immutable. */}}
 {{- define "zeroserve.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "zeroserve.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ include "zeroserve.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
@@ -67,7 +67,7 @@ capabilities: {drop: [ALL]}
 {{- with .Values.images.pullSecrets -}}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -93,4 +93,27 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels: {{- include "zeroserve.selector" (list (index . 0) (index . 1)) | nindent 8 }}
 {{- end }}
+{{- end -}}
+
+{{/* Values that the schema cannot judge; ends the rendering with what is wrong. */}}
+{{- define "zeroserve.check" -}}
+{{- range $protocol := list "tcp" "udp" -}}
+{{- range $port, $_ := index $.Values $protocol -}}
+{{- $number := int $port -}}
+{{- if gt $number 65535 -}}{{- fail (printf "%s.%s: ports end at 65535" $protocol $port) -}}{{- end -}}
+{{- if and (gt $number 20000) (lt $number 21024) -}}
+{{- fail (printf "%s.%s: 20001 to 21023 stand for the ports below 1024 in Pods: choose another one" $protocol $port) -}}
+{{- end -}}
+{{- if and (eq $protocol "tcp") (has $number (list 80 443 8080 8443 9181)) -}}
+{{- fail (printf "tcp.%s: the data plane has 80, 443, 8080, 8443 and 9181 itself: choose another port" $port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $part := list "operator" "dataplane" -}}
+{{- range $label, $_ := (index $.Values $part).podLabels -}}
+{{- if has $label (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component") -}}
+{{- fail (printf "%s.podLabels: %s is the chart's own, by which it finds its Pods" $part $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
