@@ -13,7 +13,9 @@ from zeroserve_cli.reporting import print_result
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the path of the Caddyfile."""
-    parser.add_argument("-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to read")
+    parser.add_argument(
+        "-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to read; - for standard input"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

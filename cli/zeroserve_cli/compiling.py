@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the Caddyfile, the stage, and for machine code the target."""
     targets = [target.value for target in Target]
     host = find_host_target()
-    parser.add_argument("-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to read")
+    parser.add_argument(
+        "-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to read; - for standard input"
+    )
     parser.add_argument(
         "--emit", choices=[stage.value for stage in Stage], default="bpf", help="what to print"
     )

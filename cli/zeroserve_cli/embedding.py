@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from zeroserve_dataplane.agent.administering import AdminServer
+from zeroserve_dataplane.agent.applying import Outcome
 from zeroserve_dataplane.agent.commanding import AdminError
 from zeroserve_dataplane.agent.embedding import EmbeddedNode, EngineStartError
 from zeroserve_dataplane.settings import EmbeddedSettings
+from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import SnapshotDraft
 
@@ -29,6 +31,13 @@ from zeroserve_cli.reporting import print_diagnostics
 from zeroserve_cli.stores import add_store_argument
 
 POLL_S = 0.25
+SETTLE_S = 0.05
+"""Files that changed are read when they are as they were so long before: editors write in several steps."""
+SETTLES_MAX = 20
+"""A directory that never rests is read all the same."""
+BIND_RETRIES = 6
+BIND_RETRY_S = 0.5
+"""A server that was killed a moment ago may hold its ports for so long in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,7 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
         help="Unix socket for `zeroserve reload`; off for none",
     )
     parser.add_argument(
-        "--metrics-port", type=int, default=-1, help="serve /metrics on this port of 127.0.0.1"
+        "--metrics-port", type=int, default=-1, help="serve /metrics on this port of 127.0.0.1; -1 for none"
     )
     add_store_argument(parser)
 
@@ -107,11 +116,14 @@ class _Server:
         self.source = source
         self.stopping = asyncio.Event()
         self.applying = asyncio.Lock()
+        self.reloading: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stopping.set)
+        # As for Caddy: a terminal that goes away ends no server.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         async with contextlib.AsyncExitStack() as stack:
             seen = self.source.fingerprint() if self.source.fingerprint else None
             # Read while the engine and the compiler start.
@@ -119,8 +131,9 @@ class _Server:
             self.node = await stack.enter_async_context(EmbeddedNode(self.settings))
             loaded = await loading
             print_diagnostics(loaded.diagnostics, loaded.texts)
-            if loaded.draft is None or not await self._apply(loaded):
+            if loaded.draft is None or not await self._begin(loaded):
                 return EXIT_FAILED
+            loop.add_signal_handler(signal.SIGUSR1, self._reload_soon)
             print(f"zeroserve: serving {loaded.served}", file=sys.stderr, flush=True)
             await self._listen_for_commands(stack)
             if self.source.fingerprint is not None:
@@ -145,38 +158,63 @@ class _Server:
         except (AdminError, OSError) as error:
             print(f"zeroserve: no admin socket: {error}; `--admin` names another", file=sys.stderr)
 
-    async def _apply(self, loaded: Loaded) -> bool:
-        """Serve a draft; False when the node refused all of it."""
+    async def _begin(self, loaded: Loaded) -> bool:
+        """Serve the first draft; False when the node refused all of it or, as for Caddy, any address."""
+        assert loaded.draft is not None
+        outcome = await self._apply(loaded)
+        for _ in range(BIND_RETRIES):
+            if not _misses_listener(outcome) or self.stopping.is_set():
+                break
+            await asyncio.sleep(BIND_RETRY_S)
+            await self.node.node.retry_refused()
+            outcome = await self.node.apply(loaded.draft)
+        print_diagnostics(outcome.diagnostics)
+        return not _misses_listener(outcome) and bool(outcome.served.resources or not loaded.draft.resources)
+
+    async def _apply(self, loaded: Loaded) -> Outcome:
+        """Give a draft to the node."""
         assert loaded.draft is not None
         await self.node.set_limit_store(loaded.limit_store)
         if loaded.shows_metrics:
             await self.node.show_metrics()
-        outcome = await self.node.apply(loaded.draft)
-        print_diagnostics(outcome.diagnostics)
-        return bool(outcome.served.resources) or not loaded.draft.resources
+        return await self.node.apply(loaded.draft)
 
-    async def _load_and_apply(self, path: Path | None) -> Loaded:
+    async def _load_and_apply(self, path: Path | None) -> tuple[Loaded, tuple[Diagnostic, ...]]:
+        """Serve what is there now; also returns what the node refused of it."""
         async with self.applying:
             loaded = await asyncio.to_thread(self.source.load, path)
             print_diagnostics(loaded.diagnostics, loaded.texts)
-            if loaded.draft is not None:
-                await self._apply(loaded)
-            return loaded
+            if loaded.draft is None:
+                print("zeroserve: serving what was served before", file=sys.stderr, flush=True)
+                return loaded, ()
+            refused = (await self._apply(loaded)).diagnostics
+            print_diagnostics(refused)
+            kept = ", but for what was refused" if refused else ""
+            print(f"zeroserve: serving {loaded.served}{kept}", file=sys.stderr, flush=True)
+            return loaded, refused
 
     async def _watch(self, fingerprint: Callable[[], object], seen: object) -> None:
         while True:
             await asyncio.sleep(POLL_S)
             found = await asyncio.to_thread(fingerprint)
             if found != seen:
-                seen = found
-                loaded = await self._load_and_apply(None)
-                state = "serving the change" if loaded.draft is not None else "serving what was served before"
-                print(f"zeroserve: {state}", file=sys.stderr, flush=True)
+                seen = await _settle(fingerprint, found)
+                await self._load_and_apply(None)
+
+    def _reload_soon(self) -> None:
+        """SIGUSR1, as for Caddy; one that comes while files are read is one with it."""
+        if self.reloading is None or self.reloading.done():
+            self.reloading = asyncio.create_task(self._reload_by_signal())
+
+    async def _reload_by_signal(self) -> None:
+        await self._load_and_apply(None)
 
     async def _reload(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
-        loaded = await self._load_and_apply(Path(command["config"]) if command.get("config") else None)
-        if loaded.draft is None:
-            raise AdminError("\n".join(one.render(loaded.texts) for one in loaded.diagnostics))
+        path = Path(command["config"]) if command.get("config") else None
+        loaded, refused = await self._load_and_apply(path)
+        if loaded.draft is None or refused:
+            findings = refused if loaded.draft is not None else loaded.diagnostics
+            raise AdminError("\n".join(one.render(loaded.texts) for one in findings))
         return {"served": loaded.served, "findings": [one.render_short() for one in loaded.diagnostics]}
 
     async def _describe(self, _command: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -193,3 +231,17 @@ class _Server:
     async def _stop(self, _command: Mapping[str, Any]) -> Mapping[str, Any]:
         self.stopping.set()
         return {}
+
+
+async def _settle(fingerprint: Callable[[], object], found: object) -> object:
+    """Wait until files rest; returns their last fingerprint."""
+    for _ in range(SETTLES_MAX):
+        await asyncio.sleep(SETTLE_S)
+        before, found = found, await asyncio.to_thread(fingerprint)
+        if found == before:
+            break
+    return found
+
+
+def _misses_listener(outcome: Outcome) -> bool:
+    return any(refusal.key[0] == pb.LISTENER for refusal in outcome.refusals)

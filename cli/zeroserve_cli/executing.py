@@ -31,6 +31,7 @@ from zeroserve_ir.program.encoding import encode
 from zeroserve_ir.program.isa import R0, Binary, CallHelper, Operator
 from zeroserve_ir.sources import Span
 
+from zeroserve_cli.helping import add_action
 from zeroserve_cli.main import EXIT_FAILED
 
 BYTES_SUFFIX = ".bin"
@@ -57,18 +58,16 @@ class NoHelpers:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the four actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    asm = actions.add_parser(
-        "asm", help="assemble text to bytes", epilog="example: zeroserve bpf asm p.asm -o p.bin"
-    )
+    asm = add_action(actions, "asm", "assemble text to bytes", "zeroserve bpf asm p.asm -o p.bin")
     asm.add_argument("file", type=Path)
     asm.add_argument("-o", "--output", type=Path, help="file for the bytes; default: hex on standard output")
-    dis = actions.add_parser("dis", help="print bytes as assembly", epilog="example: zeroserve bpf dis p.bin")
+    dis = add_action(actions, "dis", "print bytes as assembly", "zeroserve bpf dis p.bin")
     dis.add_argument("file", type=Path)
     for name, summary in (
         ("verify", "judge a program"),
         ("run", "verify and run a program, print r0 in hex"),
     ):
-        action = actions.add_parser(name, help=summary, epilog=f"example: zeroserve bpf {name} p.asm")
+        action = add_action(actions, name, summary, f"zeroserve bpf {name} p.asm")
         action.add_argument("file", type=Path)
         action.add_argument(
             "--constants", type=_hex(abi.CONSTANTS_BYTES_MAX), default=b"", help="constants, in hex"

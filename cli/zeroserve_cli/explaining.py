@@ -21,8 +21,8 @@ from zeroserve_dataplane.verifier import Refused, verify
 from zeroserve_engine import find_binary
 from zeroserve_ir import tree
 from zeroserve_ir._pb import execution_pb2, resources_pb2
-from zeroserve_ir.caddyfile.meaning.sites import read_configuration_with_texts
-from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.caddyfile.loading import load_configuration
+from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, resolve_plugin
 from zeroserve_ir.drafting_sites import find_site
 from zeroserve_ir.plugins.attaching import find_attachments, replace_calls, watch_errors
@@ -79,8 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(request, str):
         print(f"zeroserve: {request}", file=sys.stderr)
         return EXIT_FAILED
-    read = read_configuration_with_texts(arguments.config, environment=os.environ)
+    read = load_configuration(arguments.config, os.environ)
     print_diagnostics(read.diagnostics, read.texts)
+    if any(one.severity is Severity.ERROR for one in read.diagnostics):
+        return EXIT_FAILED
     print(f"{request.method} {request.scheme}://{request.authority}{request.target}\n")
     host = request.authority.rpartition(":")[0] or request.authority
     host = host if request.authority.endswith(f":{request.port}") else request.authority

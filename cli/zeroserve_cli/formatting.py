@@ -12,7 +12,13 @@ from zeroserve_cli.reporting import print_result
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the path and what to do with the formatted text."""
-    parser.add_argument("path", type=Path, nargs="?", default=Path("Caddyfile"), help="Caddyfile to format")
+    parser.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        default=Path("Caddyfile"),
+        help="Caddyfile to format; - for standard input",
+    )
     parser.add_argument("-w", "--overwrite", action="store_true", help="write the formatted text back")
     parser.add_argument("-d", "--diff", action="store_true", help="print the lines that change")
 

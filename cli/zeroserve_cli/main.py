@@ -7,6 +7,7 @@ Each command lives in a module of its own, imported when it is called, so that `
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,10 @@ from importlib import import_module
 
 from zeroserve_ir.diagnostics import DiagnosticError
 
+from zeroserve_cli.helping import EXAMPLE, HelpFormatter
+
 EXIT_FAILED = 1
+EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -110,7 +114,8 @@ def build_parser(chosen: Command | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zeroserve",
         description="Ingress controller and web server: Caddyfiles and Kubernetes objects, compiled to eBPF.",
-        epilog="example: zeroserve run --config Caddyfile",
+        epilog=f"{EXAMPLE}zeroserve run --config Caddyfile",
+        formatter_class=HelpFormatter,
     )
     if chosen is None:
         parser.add_argument("--version", action="version", version=_read_version())
@@ -120,8 +125,8 @@ def build_parser(chosen: Command | None = None) -> argparse.ArgumentParser:
             command.name,
             help=command.summary,
             description=command.summary[0].upper() + command.summary[1:] + ".",
-            epilog=f"example: {command.example}",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            epilog=f"{EXAMPLE}{command.example}",
+            formatter_class=HelpFormatter,
         )
         if command is chosen:
             module = import_module(f"zeroserve_cli.{command.module}")
@@ -139,7 +144,11 @@ def _read_version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    _fill_closed_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:
+        build_parser().print_help(sys.stderr)
+        return EXIT_MISUSED
     chosen = next((command for command in COMMANDS if given and command.name == given[0]), None)
     parsed = build_parser(chosen).parse_args(given)
     return _guard(parsed.run, parsed)
@@ -148,18 +157,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _guard(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command; what the user can mend is printed, never raised."""
     try:
-        return run(arguments)
+        code = run(arguments)
+        sys.stdout.flush()
+        return code
     except DiagnosticError as error:
         print("\n".join(diagnostic.render() for diagnostic in error.diagnostics), file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return EXIT_FAILED
     except OSError as error:
-        print(f"zeroserve: {error}", file=sys.stderr)
+        print(f"zeroserve: {_describe(error)}", file=sys.stderr)
+        if error.errno == errno.ENOSPC:
+            _discard_output()
         return EXIT_FAILED
+
+
+def _describe(error: OSError) -> str:
+    """Return what went wrong and with which file, as other commands say it."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+
+
+def _fill_closed_streams() -> None:
+    """Point closed standard streams (`>&-`) to nowhere, before a socket of ours gets their number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  # lives as long as we do
+
+
+def _discard_output() -> None:
+    """Drop what is still to be written: the interpreter would try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,11 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str
         print(diagnostic.render(texts) + "\n", file=sys.stderr)
     errors = sum(diagnostic.severity is Severity.ERROR for diagnostic in found)
     if found:
-        print(f"{errors} errors, {len(found) - errors} warnings", file=sys.stderr)
+        print(f"{_count(errors, 'error')}, {_count(len(found) - errors, 'warning')}", file=sys.stderr)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def print_result(result: CommandResult) -> int:

@@ -18,6 +18,7 @@ from zeroserve_ir.plugins.modules import PluginModule
 from zeroserve_ir.plugins.reading import read_confined
 from zeroserve_ir.sources import Span
 
+from zeroserve_cli.helping import add_action
 from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.plugins.building import BuildError, compile_c, find_compiler
 from zeroserve_cli.plugins.building_rust import compile_rust
@@ -30,36 +31,35 @@ from zeroserve_cli.plugins.scaffolding import write_project
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    new = actions.add_parser(
-        "new",
-        help="write a plugin that builds and answers",
-        epilog="example: zeroserve plugin new hello",
-    )
+    new = add_action(actions, "new", "write a plugin that builds and answers", "zeroserve plugin new hello")
     new.add_argument(
         "directory", type=Path, metavar="NAME", help="directory to make; its name is the plugin's"
     )
     new.add_argument("--language", choices=LANGUAGES, default="c")
-    build = actions.add_parser(
-        "build", help="compile, verify and describe a plugin", epilog="example: zeroserve plugin build hello"
+    build = add_action(
+        actions, "build", "compile, verify and describe a plugin", "zeroserve plugin build hello"
     )
     build.add_argument(
         "-o", "--output", type=Path, help="object file to write; default: NAME.o beside plugin.toml"
     )
-    test = actions.add_parser(
+    test = add_action(
+        actions,
         "test",
-        help="send the requests of *.test files through the engine's code",
-        epilog="example: zeroserve plugin test hello",
+        "send the requests of *.test files through the engine's code",
+        "zeroserve plugin test hello",
     )
-    bench = actions.add_parser(
+    bench = add_action(
+        actions,
         "bench",
-        help="measure time and fuel of a call, with the first request of each function",
-        epilog="example: zeroserve plugin bench hello",
+        "measure time and fuel of a call, with the first request of each function",
+        "zeroserve plugin bench hello",
     )
     add_push_arguments(
-        actions.add_parser(
+        add_action(
+            actions,
             "push",
-            help="push a built plugin to a registry, and print its digest",
-            epilog="example: zeroserve plugin push hello/hello.o registry.example/team/hello:1",
+            "push a built plugin to a registry, and print its digest",
+            "zeroserve plugin push hello/hello.o registry.example/team/hello:1",
         )
     )
     bench.add_argument("--requests", type=int, default=2000, help="requests to measure")

@@ -63,6 +63,8 @@ class AdminServer:
             return {"ok": False, "error": f"commands are {', '.join(sorted(self._handlers))}"}
         try:
             return {"ok": True, **await handler(command)}
+        except AdminError as error:
+            return {"ok": False, "error": str(error)}
         except Exception as error:
             logger.exception("admin command failed")
             return {"ok": False, "error": str(error) or type(error).__name__}

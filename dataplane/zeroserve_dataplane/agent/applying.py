@@ -341,7 +341,7 @@ class Node:
             wanted = draft.resources.get(key)
             logger.error("the engine refused %s %s: %s", pb.ResourceType.Name(item.type), name, item.reason)
             if wanted is not None:
-                why = Diagnostic(Code.ZS0702, f"{name}: {item.reason}")
+                why = Diagnostic(Code.ZS0702, f"{name}: {item.reason}", help=_find_cure(item))
                 self._refused[key] = (wanted.version, why)
 
     def _note_served(self, draft: SnapshotDraft, plan: Plan, change: Difference | None) -> Outcome:
@@ -429,3 +429,14 @@ def _find_held_key(key: ResourceKey) -> ResourceKey:
 
 def _select(draft: SnapshotDraft, kind: int) -> list[pb.Resource]:
     return [resource for key, resource in draft.resources.items() if key[0] == kind]
+
+
+def _find_cure(refused: control.RefusedResource) -> str:
+    """Return what helps against what the engine says, where that is always the same."""
+    if refused.type != pb.LISTENER:
+        return ""
+    if "in use" in refused.reason:
+        return "end the process that has the port (`ss -tulpn` names it), or listen at another"
+    if "denied" in refused.reason:
+        return "listen at a port above 1023, or run with CAP_NET_BIND_SERVICE"
+    return ""

@@ -16,7 +16,7 @@ from typing import Any
 
 
 class AdminError(Exception):
-    """Nobody listens, or the answer is no answer."""
+    """Nobody listens, the answer is no answer, or a handler refuses the command."""
 
 
 def send_command(path: Path, command: Mapping[str, Any]) -> Mapping[str, Any]:

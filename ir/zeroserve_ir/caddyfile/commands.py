@@ -15,6 +15,7 @@ from pathlib import Path
 from zeroserve_ir.caddyfile.formatter import format_text
 from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.loading import load_adapted, load_configuration
+from zeroserve_ir.caddyfile.opening import STANDARD_INPUT, read_source
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Span
@@ -58,12 +59,14 @@ def validate(path: Path, environment: Mapping[str, str] | None = None) -> Comman
 def fmt(path: Path, *, overwrite: bool = False, diff: bool = False) -> CommandResult:
     """Return the formatted text of `path`, or the lines that change; `overwrite` writes it in place."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_source(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the text is not UTF-8"
         return _unreadable(path, f"cannot read {path}: {reason}")
     formatted = format_text(text)
     changed = formatted != text
+    if path == STANDARD_INPUT:
+        return CommandResult(_mark_changes(text, formatted) if diff else formatted)
     if overwrite and changed:
         try:
             path.write_bytes(formatted.encode())

@@ -45,7 +45,7 @@ def load_adapted(
 
 def _decode(path: Path) -> tuple[AdaptedConfiguration, tuple[Diagnostic, ...], str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the text is not UTF-8"
         finding = Diagnostic(

@@ -31,6 +31,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
 from zeroserve_ir.caddyfile.meaning.securing import read_tls
 from zeroserve_ir.caddyfile.meaning.sharing import KeyedSite, find_mixed_schemes, find_unsignable_hosts
 from zeroserve_ir.caddyfile.meaning.shorthands import expand_segment
+from zeroserve_ir.caddyfile.opening import read_source
 from zeroserve_ir.caddyfile.parser import parse
 from zeroserve_ir.caddyfile.syntax import Segment, SiteBlock
 from zeroserve_ir.codes import Code
@@ -66,7 +67,7 @@ def read_configuration_with_texts(
     if isinstance(source, Path):
         file = str(source)
         try:
-            text = source.read_bytes().decode("utf-8", errors="replace")
+            text = read_source(source).decode("utf-8", errors="replace")
         except OSError as error:
             message = f"cannot read {file}: {error.strerror}"
             finding = Diagnostic(Code.ZS0111, message, Span(file, 0, 0, 0), help="name a readable Caddyfile")
