@@ -50,6 +50,24 @@ class Manifests:
     texts: Mapping[str, str]
     """File name to text, for the quoted line of a diagnostic."""
     places: Mapping[ObjectKey, Places] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
+    """Files of which a part could not be read."""
+
+    def keep_former(self, former: Manifests) -> Manifests:
+        """Return these with the objects that a broken file held before, as an API server would keep them."""
+        kept = [
+            key
+            for key, places in former.places.items()
+            if places.file in self.broken and key not in self.objects
+        ]
+        if not kept:
+            return self
+        return dataclasses.replace(
+            self,
+            diagnostics=(*self.diagnostics, *map(_kept, sorted({former.places[key].file for key in kept}))),
+            objects={**self.objects, **{key: former.objects[key] for key in kept}},
+            places={**self.places, **{key: former.places[key] for key in kept}},
+        )
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
         """Return the diagnostic with the place of its field, where the object came from a file."""
@@ -104,14 +122,16 @@ def load_files(paths: Iterable[Path]) -> Manifests:
 def load_texts(texts: Mapping[str, str], diagnostics: Iterable[Diagnostic] = ()) -> Manifests:
     """Load the texts of files, by name."""
     loading = _Loading(list(diagnostics))
+    broken = {one.span.file for one in loading.findings}
     for name, text in texts.items():
         for document in _split(name, text):
             if isinstance(document, Diagnostic):
                 loading.findings.append(document)
+                broken.add(name)
                 continue
             for path, raw in _open_lists(document.value):
                 loading.take(document.places.below(path), raw)
-    return Manifests(loading.objects, tuple(loading.findings), dict(texts), loading.places)
+    return Manifests(loading.objects, tuple(loading.findings), dict(texts), loading.places, frozenset(broken))
 
 
 def _split(name: str, text: str) -> Iterator[Document | Diagnostic]:
@@ -215,6 +235,11 @@ def _nameless(kind: Kind, raw: Mapping[str, Any]) -> Origin:
 def _key_of(origin: Origin) -> ObjectKey | None:
     kind = next((kind for kind in Kind if kind.value == origin.kind), None)
     return ObjectKey(kind, origin.namespace, origin.name) if kind else None
+
+
+def _kept(file: str) -> Diagnostic:
+    message = "what this file held before goes on being served"
+    return Diagnostic(Code.ZS0301, message, Span(file, 1, 1, 2), severity=Severity.WARNING)
 
 
 def _unreadable(path: Path, problem: str) -> Diagnostic:

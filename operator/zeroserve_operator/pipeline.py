@@ -44,12 +44,17 @@ class Pipeline:
         self, settings: BuildSettings = DEV_SETTINGS, now: Callable[[], datetime] | None = None
     ) -> None:
         self.settings = settings
+        self._former = Manifests({}, (), {})
         self._now = now or (lambda: datetime.now(UTC))
         self._builder = Builder(settings, to_message(make_default_certificate(self._now())))
 
     def load_directory(self, directory: Path) -> Loaded:
-        """Load all manifests below a directory, or one file."""
-        return self.load(load_files(find_files(directory)))
+        """Load all manifests below a directory, or one file.
+
+        What a file held before it was broken stays until it is mended or gone.
+        """
+        self._former = load_files(find_files(directory)).keep_former(self._former)
+        return self.load(self._former)
 
     def load(self, manifests: Manifests) -> Loaded:
         """Build the objects of manifests."""

@@ -50,6 +50,7 @@ def test_a_taken_address_ends_the_start_with_the_cure(tmp_path, taken):
         cwd=tmp_path,
         env=apart(tmp_path),
         capture_output=True,
+        check=False,
         text=True,
         timeout=PATIENCE_S * 2,
     )
@@ -58,27 +59,6 @@ def test_a_taken_address_ends_the_start_with_the_cure(tmp_path, taken):
     assert f"127.0.0.1:{taken}: Address already in use" in ended.stderr
     assert "= help: end the process that has the port" in ended.stderr
     assert "zeroserve: serving" not in ended.stderr
-
-
-def test_an_address_that_is_freed_while_the_server_starts_is_served(tmp_path):
-    port = free_port()
-    (tmp_path / "Caddyfile").write_text(site(port, "mine"))
-    with contextlib.ExitStack() as stack:
-        former = socket.socket()
-        former.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        former.bind(("127.0.0.1", port))
-        stack.callback(former.close)
-        process = stack.enter_context(started([ZEROSERVE, "run", "--admin", "off"], tmp_path))
-        log = tmp_path / "log"
-        deadline = time.monotonic() + PATIENCE_S
-        while "Address already in use" not in log.read_text():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        former.close()
-        while "zeroserve: serving" not in log.read_text():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        assert ask(port) == "mine"
 
 
 def test_reload_says_which_address_is_taken_and_goes_on_serving(tmp_path, taken):
@@ -92,7 +72,11 @@ def test_reload_says_which_address_is_taken_and_goes_on_serving(tmp_path, taken)
             time.sleep(0.02)
         (tmp_path / "Caddyfile").write_text(site(port, "before") + site(taken, "after"))
         asked = subprocess.run(
-            [ZEROSERVE, "reload", "--admin", admin], capture_output=True, text=True, timeout=PATIENCE_S
+            [ZEROSERVE, "reload", "--admin", admin],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=PATIENCE_S,
         )
         assert asked.returncode == 1
         assert "Address already in use" in asked.stderr

@@ -21,6 +21,7 @@ def zeroserve(*arguments, text="", cwd=None, columns=80, **more):
         cwd=cwd,
         input=text,
         capture_output=True,
+        check=False,
         text=True,
         timeout=PATIENCE_S,
         env={**os.environ, "COLUMNS": str(columns)},
@@ -33,6 +34,7 @@ def shell(line, cwd):
         ["bash", "-c", line.replace("zeroserve", str(ZEROSERVE))],
         cwd=cwd,
         capture_output=True,
+        check=False,
         text=True,
         timeout=PATIENCE_S,
     )
