@@ -1,4 +1,4 @@
-"""The first draft of a server: an address that is taken is asked for again for some seconds, then the start fails."""
+"""The first draft of a server: an address that is taken is asked for again for seconds, then the start fails."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 
-LISTENER = make_resource(pb.LISTENER, "http-80", pb.Listener(name="http-80"))
+LISTENER = make_resource(pb.Listener(name="http-80"))
 DRAFT = SnapshotDraft({(int(pb.LISTENER), "http-80"): LISTENER}, "version")
 
 
