@@ -1,4 +1,4 @@
-"""The first draft of a server: an address that is taken is asked for again for seconds, then the start fails."""
+"""The first draft of a server: an address that is taken is asked for again, then the start fails."""
 
 import asyncio
 
