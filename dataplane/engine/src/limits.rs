@@ -223,6 +223,8 @@ pub const TIMER_TICK_MS: u64 = 16;
 pub const CACHE_BYTES_MAX: usize = 64 << 20;
 /// Locks of that memory: more than cores wait for; one shard must hold the largest answer.
 pub const CACHE_SHARDS: usize = 8;
+/// Tenants that have a part of it for themselves: looking through all parts takes some 10 us.
+pub const CACHE_TENANTS_MAX: usize = 256;
 /// Body bytes of one kept answer where the route does not say, and whatever it says.
 pub const CACHED_BODY_BYTES_DEFAULT: usize = 1 << 20;
 pub const CACHED_BODY_BYTES_MAX: usize = 4 << 20;

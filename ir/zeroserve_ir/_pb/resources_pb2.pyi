@@ -2155,10 +2155,13 @@ class Cache(_message.Message):
     STALE_MS_FIELD_NUMBER: _builtins.int
     BODY_BYTES_MAX_FIELD_NUMBER: _builtins.int
     PURGERS_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     stale_ms: _builtins.int
     """of answers that say nothing about being served stale"""
     body_bytes_max: _builtins.int
     """0 is the engine's default"""
+    tenant: _builtins.str
+    """namespace whose part of the cache it fills; "" where there is no cluster"""
     @_builtins.property
     def key(self) -> Global___Text:
         """absent: scheme, host and URI as they are when the call begins"""
@@ -2179,10 +2182,11 @@ class Cache(_message.Message):
         stale_ms: _builtins.int = ...,
         body_bytes_max: _builtins.int = ...,
         purgers: _abc.Iterable[_builtins.str] | None = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes_max", b"body_bytes_max", "key", b"key", "purgers", b"purgers", "stale_ms", b"stale_ms", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes_max", b"body_bytes_max", "key", b"key", "purgers", b"purgers", "stale_ms", b"stale_ms", "tenant", b"tenant", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -288,7 +288,9 @@ class _SiteLowering:
     def _lower_answering(self, handler: tree.Handler) -> bool:
         match handler:
             case _ if isinstance(handler, Shaping):
-                lower_shaping(self.emitter, self.tables.tables, handler, self._add_resume)
+                lower_shaping(
+                    self.emitter, self.tables.tables, handler, self._find_tenant(), self._add_resume
+                )
             case tree.CallPlugin() | tree.AttachPlugin():
                 lower_plugin_call(self.emitter, self.tables, handler, self._add_resume)
             case tree.ReverseProxy():
@@ -425,8 +427,12 @@ class _SiteLowering:
     def _find_owner(self) -> str:
         """Return host and namespace: what others there share nothing with."""
         site = self.site.addresses[0].host if self.site.addresses else ""
+        return f"{tenant}/{site}" if (tenant := self._find_tenant()) else site
+
+    def _find_tenant(self) -> str:
+        """Return the namespace that the handler comes from, "" where there is no cluster."""
         origin = self.emitter.span.origin if self.emitter.span else None
-        return f"{origin.namespace}/{site}" if origin is not None else site
+        return origin.namespace if origin is not None else ""
 
     def _lower_basic_auth(self, handler: tree.BasicAuth) -> None:
         """Check at once where the answer is cached, else suspend until the password was hashed."""

@@ -21,12 +21,13 @@ def lower_shaping(
     emitter: Emitter,
     tables: pb.Tables,
     handler: Shaping,
+    tenant: str,
     add_resume: Callable[[str], int],
 ) -> None:
     """Write one of the handlers."""
     match handler:
         case KeepAnswers():
-            emitter.call_row("use_cache", _add_cache(tables, handler))
+            emitter.call_row("use_cache", _add_cache(tables, handler, tenant))
         case LimitConcurrency(requests_max, key):
             tables.concurrencies.add(requests_max=requests_max, key=parse_text(key))
             emitter.call_row("limit_concurrency", len(tables.concurrencies) - 1)
@@ -69,9 +70,12 @@ def _lower_fault(
     emitter.place(after)
 
 
-def _add_cache(tables: pb.Tables, handler: KeepAnswers) -> int:
+def _add_cache(tables: pb.Tables, handler: KeepAnswers, tenant: str) -> int:
     row = tables.caches.add(
-        stale_ms=handler.stale_ms, body_bytes_max=handler.body_bytes_max, purgers=handler.purgers
+        stale_ms=handler.stale_ms,
+        body_bytes_max=handler.body_bytes_max,
+        purgers=handler.purgers,
+        tenant=tenant,
     )
     if handler.key:
         row.key.CopyFrom(parse_text(handler.key))

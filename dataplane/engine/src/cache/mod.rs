@@ -1,16 +1,17 @@
 //! Kept answers of upstreams (`cache`; RFC 9111): a shared cache of this node, bounded in bytes, in memory only.
 //!
-//! `directives` and `freshness` judge, `kept` is an answer, `store` has them all, `filling` makes one of an answer on its
+//! `directives` and `freshness` judge, `kept` is an answer, `store` has them all, in `shares` of tenants, `filling` makes one of an answer on its
 //! way; `connection::caching` asks and tells. It stands between a proxy call and its upstream: routes, access control and
 //! limits have been passed by every request, whoever answers it.
 //!
-//! Rule: a key begins with the virtual host and the cluster, which belong to one tenant; nothing of a request gets into
+//! Rule: a key begins with the tenant, the virtual host and the cluster; nothing of a request gets into
 //! another key than its own, and what the key does not say is said by Vary.
 
 pub mod directives;
 pub mod filling;
 pub mod freshness;
 pub mod kept;
+mod shares;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,8 @@ const TIMED_STATUSES: [u32; 3] = [200, 301, 308];
 
 /// A row of Tables.caches.
 pub struct CacheRow {
+    /// Whose part of the cache it fills.
+    pub tenant: Box<[u8]>,
     pub key: Option<Text>,
     pub defaults: Defaults,
     pub body_bytes_max: usize,
@@ -60,6 +63,7 @@ impl CacheRow {
         });
         let wanted = usize::try_from(row.body_bytes_max).unwrap_or(usize::MAX);
         Ok(Self {
+            tenant: row.tenant.as_bytes().into(),
             key: row.key.as_ref().map(|key| Text::compile(Some(key))),
             defaults: Defaults { times: times.collect(), stale_ms: row.stale_ms },
             body_bytes_max: match wanted {

@@ -5,18 +5,17 @@
 //! read lock of one shard for some 100 ns; nothing is parsed, written or freed under a lock that others wait for.
 
 use super::kept::Kept;
+use super::shares::Shares;
 use crate::exchange::HeaderSpan;
-use crate::limits::{CACHE_BYTES_MAX, CACHE_SHARDS};
+use crate::limits::CACHE_BYTES_MAX;
 use crate::locks::lock;
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 pub type Key = Arc<[u8]>;
-/// A key begins with host, cluster and proxy call.
-const TEXTS_BEFORE: usize = 3;
+/// A key begins with tenant, host, cluster and proxy call.
+const TEXTS_BEFORE: usize = 4;
 
 /// What a key leads to.
 #[derive(Clone)]
@@ -28,24 +27,8 @@ pub enum Slot {
     Passing(u64),
 }
 
-#[derive(Clone)]
-struct SlotWeight;
-
-impl Weighter<Key, Slot> for SlotWeight {
-    fn weight(&self, key: &Key, slot: &Slot) -> u64 {
-        let content = match slot {
-            Slot::Kept(kept) => kept.weight(),
-            Slot::Varies(names, _) => names.iter().map(|name| name.len() + 16).sum(),
-            Slot::Passing(_) => 0,
-        };
-        (key.len() + content + 128) as u64
-    }
-}
-
-type Slots = Cache<Key, Slot, SlotWeight, ahash::RandomState, DefaultLifecycle<Key, Slot>>;
-
 pub struct Store {
-    slots: Slots,
+    slots: Shares,
     fetched: Mutex<HashSet<Key, ahash::RandomState>>,
     numbers: AtomicU64,
     purges: AtomicU64,
@@ -81,19 +64,9 @@ pub fn store() -> &'static Store {
 
 impl Store {
     pub fn new(bytes_max: u64) -> Self {
-        let hasher = ahash::RandomState::new;
-        let options = OptionsBuilder::new()
-            .shards(CACHE_SHARDS)
-            .estimated_items_capacity(1024)
-            .weight_capacity(bytes_max)
-            .build();
-        let slots = match options {
-            Ok(options) => Cache::with_options(options, SlotWeight, hasher(), DefaultLifecycle::default()),
-            Err(_) => unreachable!("all that the options need is given"),
-        };
         Self {
-            slots,
-            fetched: Mutex::new(HashSet::with_hasher(hasher())),
+            slots: Shares::new(bytes_max),
+            fetched: Mutex::default(),
             numbers: AtomicU64::new(1),
             purges: AtomicU64::new(0),
         }
@@ -171,7 +144,7 @@ impl Store {
             let text = target_of(key);
             text == begin || (rest && text.starts_with(begin))
         };
-        let doomed: Vec<Key> = self.slots.iter().map(|(key, _)| key).filter(fits).collect();
+        let doomed = self.slots.find_keys(fits);
         let forget = |key: &Key| matches!(self.slots.remove(key), Some((_, Slot::Kept(_))));
         doomed.iter().filter(|key| forget(key)).count() as u64
     }
@@ -179,6 +152,11 @@ impl Store {
     /// Bytes that are kept, about.
     pub fn weight(&self) -> u64 {
         self.slots.weight()
+    }
+
+    #[cfg(test)]
+    pub fn tenants(&self) -> usize {
+        self.slots.tenants()
     }
 
     pub fn is_fetched(&self, key: &Key) -> bool {

@@ -5,6 +5,7 @@ use super::freshness::{Asked, Defaults, Lifetime, Received, Unkept, Use, judge};
 use super::kept::{Kept, keep_fields};
 use super::store::{Found, Key, Store, begin_fetch};
 use crate::exchange::HeaderSpan;
+use crate::limits::CACHE_TENANTS_MAX;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -95,6 +96,72 @@ fn the_store_never_weighs_more_than_its_bound() {
     assert_eq!(store.weight(), 0);
 }
 
+fn key_of_tenant(tenant: &str, number: usize) -> Key {
+    let text = format!("{number}");
+    let part = |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    [part(tenant), part(&text)].concat().into()
+}
+
+/// Keeps `count` answers of some 1 KiB; the weight of one.
+fn fill(store: &Store, tenant: &str, count: usize) -> u64 {
+    (0..count).for_each(|number| insert(store, &key_of_tenant(tenant, number), &[], "", &[0; 1000]));
+    let alone = Store::new(8 << 20);
+    insert(&alone, &key_of_tenant(tenant, 0), &[], "", &[0; 1000]);
+    alone.weight()
+}
+
+fn count_kept(store: &Store, tenant: &str, count: usize) -> usize {
+    (0..count).filter(|&number| find(store, &key_of_tenant(tenant, number), "").is_some()).count()
+}
+
+const QUIET: [&str; 4] = ["a", "b", "c", "d"];
+
+#[test]
+fn a_tenant_that_floods_the_cache_evicts_nothing_of_others_within_their_equal_parts() {
+    let store = Store::new(4 << 20);
+    let _ = QUIET.map(|tenant| fill(&store, tenant, 500));
+    for _ in 0..3 {
+        let weight = fill(&store, "flood", 10_000);
+        assert!(store.weight() <= 4 << 20);
+        let own = count_kept(&store, "flood", 10_000) as u64 * weight;
+        assert!(own > 1 << 20, "what nobody else uses is had: {own}");
+        assert_eq!(QUIET.map(|tenant| count_kept(&store, tenant, 500)), [500; 4]);
+    }
+}
+
+#[test]
+fn whoever_had_all_gives_a_newcomer_its_equal_part() {
+    let store = Store::new(4 << 20);
+    let weight = fill(&store, "first", 10_000);
+    assert!(count_kept(&store, "first", 10_000) as u64 * weight > 3 << 20);
+    fill(&store, "second", 10_000);
+    assert!(store.weight() <= 4 << 20);
+    for tenant in ["first", "second"] {
+        let kept = count_kept(&store, tenant, 10_000) as u64 * weight;
+        assert!(((18 << 20) / 10..=2 << 20).contains(&kept), "{tenant}: {kept}");
+    }
+    assert!(store.purge(b"") > 0);
+    assert_eq!(store.weight(), 0);
+    fill(&store, "first", 10_000);
+    assert!(count_kept(&store, "first", 10_000) as u64 * weight > 3 << 20);
+}
+
+#[test]
+fn tenants_are_bounded_and_those_beyond_share_one_part() {
+    let store = Store::new(4 << 20);
+    for number in 0..2 * CACHE_TENANTS_MAX {
+        fill(&store, &format!("tenant {number}"), 1);
+    }
+    assert_eq!(store.tenants(), CACHE_TENANTS_MAX + 1);
+    let last = format!("tenant {}", 2 * CACHE_TENANTS_MAX - 1);
+    assert_eq!([count_kept(&store, "tenant 0", 1), count_kept(&store, &last, 1)], [1, 1]);
+    fill(&store, &last, 2_000);
+    assert!(store.weight() <= 4 << 20);
+    assert_eq!(count_kept(&store, "tenant 0", 1), 1);
+    assert!(store.purge(b"") > 0);
+    assert_eq!(store.weight(), 0);
+}
+
 #[test]
 fn an_answer_larger_than_a_shard_is_not_kept() {
     let store = Store::new(1 << 20);
@@ -116,7 +183,7 @@ fn a_key_is_fetched_by_one_until_its_fetch_ends() {
 fn people_purge_by_what_they_see() {
     let store = Store::new(8 << 20);
     let built = |texts: &[&str]| -> Key {
-        let texts = ["host", "cluster", "\0\0\0\0"].iter().chain(texts);
+        let texts = ["tenant", "host", "cluster", "\0\0\0\0"].iter().chain(texts);
         let parts = texts.map(|text| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat());
         parts.collect::<Vec<_>>().concat().into()
     };

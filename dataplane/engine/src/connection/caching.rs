@@ -428,6 +428,7 @@ fn key_of(exchange: &Exchange, host: &VirtualHost, row: u32, wanted: &WantedCach
         key.extend_from_slice(&(text.len() as u32).to_le_bytes());
         key.extend_from_slice(text);
     };
+    push(&wanted.row().tenant);
     push(host.name.as_bytes());
     push(host.proxy(row).cluster.name.as_bytes());
     push(&row.to_le_bytes());

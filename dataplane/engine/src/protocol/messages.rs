@@ -812,6 +812,8 @@ pub struct Cache {
     pub body_bytes_max: u64,
     #[prost(string, repeated, tag = "5")]
     pub purgers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "6")]
+    pub tenant: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CacheTime {

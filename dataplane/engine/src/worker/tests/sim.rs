@@ -123,6 +123,10 @@ impl Run {
             let states = [Reachability::Accepts, Reachability::Refuses, Reachability::Silent];
             sim.reach(endpoint(1), states[random.below(3)]);
         }
+        if faulty && random.chance(15) {
+            // Requests find no socket to their endpoint, clients none to us.
+            sim.sockets_max = 2 + random.below(6) as u32;
+        }
         sim.reach(endpoint(MIRROR), Reachability::Accepts);
         let keys = [fixture::PLAIN, fixture::TLS].map(|name| fixture::listener_key(&snapshot, name));
         let (context, sender, _reports) = fixture::context(IoChoice::Epoll, snapshot);

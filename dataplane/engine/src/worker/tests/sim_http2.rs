@@ -2,14 +2,15 @@
 //!
 //! Here is how it works. Clients open numbered requests as streams of one connection, in any order; they reset streams, hold
 //! windows back and stop reading. Endpoints of HTTP/2 answer in pieces, refuse and reset streams, go away in the middle, or
-//! are silent; those of HTTP/1.1 answer one at a time. Whatever happens: what the worker sends is valid, no stream gets
+//! are silent; connections that many streams share are reset, sockets run out, the snapshot is swapped; endpoints of
+//! HTTP/1.1 answer one at a time. Whatever happens: what the worker sends is valid, no stream gets
 //! another one's answer, a request that must not be repeated reaches endpoints at most once, in a run without faults all are
 //! answered, and in the end nothing is left open. Seeds are those of `sim`.
 
 use super::fixture::{self, Setup};
 use super::frame_peer::{Peer, Seen};
 use super::sim::{choose_seeds, parse};
-use crate::control::WorkerMessage;
+use crate::control::{Acknowledgement, WorkerMessage, WorkerSender};
 use crate::http2::Role;
 use crate::http2::frames::Code;
 use crate::http2::hpack::encoder;
@@ -44,14 +45,14 @@ fn speaks_http2(address: SocketAddr) -> bool {
 
 #[test]
 fn streams_are_answered_reset_or_refused_each_for_itself_whatever_the_seed() {
-    let snapshot = fixture::snapshot(&Setup {
-        endpoints: vec![endpoint(1), endpoint(2)],
-        spoken: vec![endpoint(4), endpoint(5)],
-        ..Setup::default()
+    let snapshots = [[1, 2], [2, 1]].map(|order| {
+        let endpoints = order.map(endpoint).to_vec();
+        let spoken = order.map(|number| endpoint(number + 3)).to_vec();
+        fixture::snapshot(&Setup { endpoints, spoken, ..Setup::default() })
     });
     let mut whole = 0;
     for seed in choose_seeds() {
-        match catch_unwind(AssertUnwindSafe(|| Run::new(seed, snapshot.clone()).play())) {
+        match catch_unwind(AssertUnwindSafe(|| Run::new(seed, snapshots.clone()).play())) {
             Ok(answers) => whole += answers,
             Err(panic) => {
                 eprintln!("failing seed: ZEROSERVE_SIM_SEED={seed}");
@@ -161,6 +162,8 @@ struct Backend {
 }
 
 struct Run {
+    /// Swapped in some time.
+    next: Option<Arc<Snapshot>>,
     sim: Sim,
     worker: Worker,
     random: Random,
@@ -168,11 +171,11 @@ struct Run {
     clients: Vec<Client>,
     backends: BTreeMap<Remote, Backend>,
     arrivals: HashMap<usize, usize>,
-    sender: crate::control::WorkerSender,
+    sender: WorkerSender,
 }
 
 impl Run {
-    fn new(seed: u64, snapshot: Arc<Snapshot>) -> Run {
+    fn new(seed: u64, [snapshot, other]: [Arc<Snapshot>; 2]) -> Run {
         let mut random = Random(seed ^ 0x4832);
         let mut sim = Sim::new(seed);
         let faulty = !seed.is_multiple_of(4);
@@ -181,6 +184,10 @@ impl Run {
         }
         if faulty && random.chance(40) {
             sim.reach(endpoint([1, 4][random.below(2)]), Reachability::Refuses);
+        }
+        if faulty && random.chance(20) {
+            // Requests find no socket to their endpoint, clients none to us.
+            sim.sockets_max = 2 + random.below(6) as u32;
         }
         let key = fixture::listener_key(&snapshot, fixture::PLAIN);
         let (context, sender, _reports) = fixture::context(IoChoice::Epoll, snapshot);
@@ -197,7 +204,8 @@ impl Run {
             })
             .collect();
         let (backends, arrivals) = (BTreeMap::new(), HashMap::new());
-        Run { sim, worker, random, faulty, clients, backends, arrivals, sender }
+        let next = random.chance(50).then_some(other);
+        Run { next, sim, worker, random, faulty, clients, backends, arrivals, sender }
     }
 
     /// Plays to the end and checks; returns the number of whole 200 answers.
@@ -205,6 +213,7 @@ impl Run {
         let mut draining = false;
         for turn in 0.. {
             assert!(turn < TURNS_MAX, "livelock");
+            self.swap();
             let acted = self.play_clients() | self.play_backends();
             let (happened, wait_ms) = self.sim.turn(&mut self.worker);
             if self.sim.stopped {
@@ -222,6 +231,15 @@ impl Run {
             self.sim.advance_ms(wait_ms.max(1));
         }
         self.check()
+    }
+
+    fn swap(&mut self) {
+        if self.random.chance(2)
+            && let Some(snapshot) = self.next.take()
+        {
+            self.sender.send(WorkerMessage::Snapshot(snapshot, Acknowledgement::ignored()));
+            self.sim.woken = true;
+        }
     }
 
     fn play_clients(&mut self) -> bool {
@@ -281,7 +299,10 @@ impl Run {
             let out_of_the_blue = self.faulty && self.random.chance(1) && self.random.chance(30);
             if self.sim.received_end(remote) || out_of_the_blue {
                 backend.dead = true;
-                self.sim.finish(remote);
+                match out_of_the_blue && self.random.chance(50) {
+                    true => self.sim.reset(remote),
+                    false => self.sim.finish(remote),
+                }
                 acted = true;
                 continue;
             }
