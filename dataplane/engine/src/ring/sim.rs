@@ -176,6 +176,29 @@ impl Sim {
         link.received_end || link.gone
     }
 
+    /// For whoever looks for a fault: accepting, and each link that is not gone.
+    pub fn describe(&self) -> String {
+        let live = self.links.iter().enumerate().filter(|(_, link)| !link.gone);
+        let shown = live.map(|(index, link)| {
+            let flags = [
+                ("open", link.open),
+                ("connecting", link.connecting),
+                ("closing", link.closing),
+                ("paused", link.paused),
+                ("ended", link.ended),
+                ("finished", link.finished),
+                ("stalled", link.stalled),
+                ("reset", link.reset),
+                ("shutdown", link.shutdown),
+            ];
+            let set: Vec<_> = flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
+            let (inbound, out) = (link.inbound.len(), link.out.len());
+            format!("{index} {:?} in {inbound} out {out} {}", link.address, set.join(" "))
+        });
+        let lines: Vec<String> = shown.collect();
+        format!("accepting: {}, of {} sockets:\n{}", self.accepting, self.sockets_max, lines.join("\n"))
+    }
+
     /// Connections that the worker has not let go of.
     pub fn open_links(&self) -> usize {
         self.links.iter().filter(|link| link.open && !link.gone).count()
@@ -212,7 +235,9 @@ impl Sim {
         let wait_ms = handler.on_turn(self);
         let pending = self.links.iter().map(|link| link.out.len()).max().unwrap_or(0);
         self.pending_peak = self.pending_peak.max(pending);
-        (happened, wait_ms)
+        // A timer may have closed the last socket: the kernel has to say so yet.
+        let comes = wait_ms.is_none() && !self.possible().is_empty();
+        (happened || comes, wait_ms)
     }
 
     fn possible(&self) -> Vec<(usize, Event)> {

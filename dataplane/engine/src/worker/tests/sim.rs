@@ -161,7 +161,7 @@ impl Run {
             if acted || happened {
                 continue;
             }
-            let wait_ms = wait_ms.expect("something is open, so something must be due");
+            let Some(wait_ms) = wait_ms else { panic!("nothing is due, {}", self.sim.describe()) };
             if !draining && self.clients.iter().all(|client| client.gone || self.has_enough(client)) {
                 draining = true;
                 self.sender.send(WorkerMessage::Drain { timeout_ms: 120_000, exit: true });
