@@ -101,7 +101,10 @@ class Helpers(Protocol):
     """The helpers of abi.HELPERS, by number."""
 
     def call(self, number: int, arguments: tuple[int, ...], memory: Memory) -> int:
-        """Return r0, 64 bits; `arguments` are those that the table names. Raises TrapError to trap."""
+        """Return r0, 64 bits; `arguments` are those that the table names. Raises TrapError to trap.
+
+        Work that is known only once it is done is paid for by the interpreter's `charge`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ class Interpreter:
                 self._call_helper(number)
             case CallLocal(distance):
                 callee = slot + 1 + distance
-                self._charge(lengths[callee], f"calling slot {callee}")
+                self.charge(lengths[callee], f"calling slot {callee}")
                 self._frames.append(_Frame(slot + 1, self.registers[_KEPT]))
                 self.registers[10] -= abi.FRAME_BYTES
                 self._next = callee
@@ -226,20 +229,22 @@ class Interpreter:
     def _call_helper(self, number: int) -> None:
         helper = abi.BY_NUMBER[number]
         arguments = tuple(self.registers[1 : 1 + len(helper.arguments)])
-        self._charge(helper.measure_fuel(arguments), f"in {helper.name}")
+        self.charge(helper.measure_fuel(arguments), f"in {helper.name}")
         try:
             self.registers[0] = self.helpers.call(number, arguments, self.memory) & MASK_64
         except TrapError as error:
             # Helpers check what they are given and never fault.
-            raise TrapError(Trap.HELPER, error.found) from error
+            trap = error.trap if error.trap is Trap.FUEL else Trap.HELPER
+            raise TrapError(trap, error.found) from error
 
     def _jump(self, slot: int, distance: int) -> None:
         target = slot + 1 + distance
         if target <= slot:
-            self._charge(slot - target + 1, f"jumping from slot {slot}")
+            self.charge(slot - target + 1, f"jumping from slot {slot}")
         self._next = target
 
-    def _charge(self, fuel: int, found: str) -> None:
+    def charge(self, fuel: int, found: str) -> None:
+        """Take fuel for work; raises TrapError where there is none left."""
         self.fuel -= fuel
         if self.fuel < 0:
             raise TrapError(Trap.FUEL, found)

@@ -88,8 +88,10 @@ def _interpret_call(case, memory):
     helpers = PluginHelpers(case.call.granted, case.call.request)
     if case.call.calls_itself:
         return Reference(UNKNOWN, b"", comparable=False)
+    interpreter = Interpreter(case.program, memory, helpers, case.fuel)
+    helpers.charge = interpreter.charge
     try:
-        outcome = Interpreter(case.program, memory, helpers, case.fuel).run(case.call.entry)
+        outcome = interpreter.run(case.call.entry)
     except UnsureError:
         return Reference(UNKNOWN, b"", comparable=False)
     return Reference(

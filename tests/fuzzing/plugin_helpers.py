@@ -23,6 +23,8 @@ TEXT_BYTES_MAX = 64 << 10
 METADATA_MAX, METADATA_BYTES_MAX = 64, 64 << 10
 VALUES_MAX, VALUES_BYTES_MAX, VALUE_BYTES = 4096, 1 << 20, 64
 TTL_S_MAX = 366 * 86_400
+COPIED, PARSED = 16, 1
+METHOD_BYTES_MAX, FIELDS_MAX, HEAD_BYTES_MAX = 32, 256, 128 << 10
 COUNTERS, DELTA_MAX, COUNTED_MAX = 4, 1 << 48, 256
 PREFIX = b"plugin."
 _TOKEN = frozenset((string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode())
@@ -80,6 +82,10 @@ class Granted:
     now_s: int = 0
 
 
+def _charge_nothing(_fuel, _found):
+    """Whoever runs a call puts the interpreter's there."""
+
+
 def _get(fields, name):
     return next((value for key, value in fields if key.lower() == name.lower()), None)
 
@@ -112,6 +118,7 @@ class PluginHelpers(Computing):
         self.counted = 0
         self.path_bytes = 0
         self.later = False
+        self.charge = _charge_nothing
 
     def call(self, number, arguments, memory):
         """Call a helper: see `interpreter.Helpers`."""
@@ -144,13 +151,21 @@ class PluginHelpers(Computing):
             return (NONE if result is None else result) & MASK_64
         content, length = result if isinstance(result, tuple) else (result, len(result))
         memory.write(room[0], content[: room[1]])
+        self._pay(max(len(content) - room[1], 0), COPIED)
         return length
+
+    def _pay(self, size, bytes_per_fuel):
+        """Charge work that was not known before it was done."""
+        self.charge(-(-size // bytes_per_fuel), "for what was done")
 
     # Documents.
 
     def read_json(self, document, pointer):
         value = self.documents.find(document, pointer)
-        return None if value is MISSING else show(value)
+        if value is MISSING:
+            return None
+        self._pay(0 if isinstance(value, str) else len(show(value)), PARSED)
+        return show(value)
 
     def parse_json(self, text):
         return self.documents.parse(text)
@@ -176,11 +191,15 @@ class PluginHelpers(Computing):
 
     def print_json(self, document):
         value = self.documents.get(document)
-        return None if value is MISSING else print_value(value)
+        if value is MISSING:
+            return None
+        self._pay(len(print_value(value)), PARSED)
+        return print_value(value)
 
     def read_json_key(self, document, number):
         value = self.documents.get(document)
         names = sorted(value) if isinstance(value, dict) else []
+        self._pay(4 * min(number, len(names)), PARSED)
         return names[number].encode() if number < len(names) else None
 
     # The request and the answer.
@@ -206,7 +225,7 @@ class PluginHelpers(Computing):
     def write_request(self, part, value):
         done = False
         if part == RequestPart.METHOD:
-            done = is_token(value)
+            done = is_token(value) and len(value) <= METHOD_BYTES_MAX
             self.request.method = value if done else self.request.method
         elif part == RequestPart.QUERY:
             done = self._write_query(value)
@@ -266,7 +285,9 @@ class PluginHelpers(Computing):
         return self._drop(self.request.answer, name)
 
     def _change(self, change, fields, name, value):
-        if not is_writable(name) or not is_value(value):
+        size = sum(len(key) + len(kept) for key, kept in fields) + len(name) + len(value)
+        has_room = len(fields) < FIELDS_MAX and size <= HEAD_BYTES_MAX
+        if not has_room or not is_writable(name) or not is_value(value):
             return NONE
         change(fields, name, value)
         return 0
@@ -278,6 +299,7 @@ class PluginHelpers(Computing):
         return 0
 
     def read_query(self, key):
+        self._pay(len(self.request.query or b""), PARSED)
         for pair in (self.request.query or b"").split(b"&"):
             name, _, value = pair.partition(b"=")
             decoded = unescape(name.replace(b"+", b" ")), unescape(value.replace(b"+", b" "))
@@ -286,6 +308,8 @@ class PluginHelpers(Computing):
         return None
 
     def read_cookie(self, name):
+        lines = [line for key, line in self.request.fields if key.lower() == b"cookie"]
+        self._pay(sum(map(len, lines)), PARSED)
         for key, line in self.request.fields:
             for pair in line.split(b";") if key.lower() == b"cookie" else ():
                 word, mark, value = pair.partition(b"=")

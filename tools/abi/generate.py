@@ -170,15 +170,19 @@ def render_document() -> str:
         "",
         "## Helpers",
         "",
-        "Fuel with `B`: and one for so many bytes of all its lengths. Called by: routes, plugins, or both;",
-        "plugins need the capability that stands there.",
+        "Fuel with `B`: and one for so many bytes of all its lengths. What a helper gives beyond the room",
+        "is charged as a copy, a fuel for 16 bytes; JSON text that it writes, a query or cookies that it",
+        "searches, a fuel for a byte; members that `read_json_key` passes, four each; what `call_function` may",
+        "have to undo, as a copy. Called by: routes, plugins, or both; plugins need the capability that stands",
+        "there.",
         "",
         "| number | name | arguments | fuel | called by | meaning |",
         "|---|---|---|---|---|---|",
     ]
     for helper in abi.HELPERS:
         arguments = ", ".join(argument.value for argument in helper.arguments)
-        fuel = f"{helper.fuel} + 1/{helper.bytes_per_fuel} B" if helper.bytes_per_fuel else f"{helper.fuel}"
+        per_byte = "B" if helper.bytes_per_fuel == 1 else f"1/{helper.bytes_per_fuel} B"
+        fuel = f"{helper.fuel} + {per_byte}" if helper.bytes_per_fuel else f"{helper.fuel}"
         granted = f" ({helper.capability.name})" if helper.capability else ""
         caller = f"{helper.use.value}{granted}"
         lines.append(

@@ -9,6 +9,11 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 64 << 10;
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 << 10;
 /// Field count: bounds the work per byte of a head (reliability.md 2.4); browsers send about 20.
 pub const HEADER_FIELDS_MAX: usize = 100;
+/// Fields that programs may make a head have: what came, and as many again.
+pub const WRITTEN_FIELDS_MAX: usize = 256;
+pub const WRITTEN_HEAD_BYTES_MAX: usize = 128 << 10;
+/// Lines that a plugin may write to the log in a second, on one node: people read them.
+pub const PLUGIN_LOG_LINES_PER_S: u64 = 100;
 /// Request target: above it 414; the longest URLs that browsers keep are 8 KiB to 32 KiB.
 pub const REQUEST_TARGET_BYTES_MAX: usize = 32 << 10;
 /// Method: the longest registered one has 17 letters (UPDATEREDIRECTREF).

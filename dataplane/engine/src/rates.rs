@@ -34,7 +34,8 @@ struct Bucket {
     whole_at: AtomicU64,
 }
 
-struct Table {
+/// Buckets of one set of keys.
+pub struct Table {
     buckets: Box<[Bucket]>,
     hasher: ahash::RandomState,
 }
@@ -45,12 +46,13 @@ pub fn count(zone: &[u8], key: &[u8], rate: Rate, now_ns: u64) -> Verdict {
 }
 
 impl Table {
-    fn new(buckets: usize) -> Self {
+    /// `buckets` is a multiple of WAYS.
+    pub fn new(buckets: usize) -> Self {
         let empty = || Bucket { key: AtomicU64::new(0), whole_at: AtomicU64::new(0) };
         Self { buckets: (0..buckets).map(|_| empty()).collect(), hasher: ahash::RandomState::new() }
     }
 
-    fn count(&self, zone: &[u8], key: &[u8], rate: Rate, now_ns: u64) -> Verdict {
+    pub fn count(&self, zone: &[u8], key: &[u8], rate: Rate, now_ns: u64) -> Verdict {
         let hash = self.hasher.hash_one((zone, key)) | 1;
         match self.find(hash, now_ns) {
             Some(bucket) => bucket.take(rate, now_ns),

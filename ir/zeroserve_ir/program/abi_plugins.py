@@ -111,7 +111,12 @@ class KeyKind(IntEnum):
 
 _S, _R, _W, _L = Argument.SCALAR, Argument.READ, Argument.WRITE, Argument.LENGTH
 _PLUGIN = Use.PLUGIN
-_BYTES_PER_FUEL = 16
+_COPIED = 16
+"""Bytes for a fuel, which is about a nanosecond: of what is copied."""
+_HASHED = 4
+"""Of what is hashed or encoded."""
+_PARSED = 1
+"""Of what is made into values, or normalised."""
 
 CALL_PLUGIN = Helper(
     68,
@@ -129,8 +134,9 @@ def _helper(  # noqa: PLR0917  # a table's row reads best in a line
     fuel: int,
     meaning: str,
     capability: Capability | None = None,
+    bytes_per_fuel: int = _COPIED,
 ) -> Helper:
-    by_length = _BYTES_PER_FUEL if Argument.LENGTH in arguments else 0
+    by_length = bytes_per_fuel if Argument.LENGTH in arguments else 0
     return Helper(number, name, arguments, fuel, meaning, _PLUGIN, capability, by_length)
 
 
@@ -142,13 +148,14 @@ _HTTP = Capability.OUTBOUND_HTTP
 _JSON = (
     _helper(70, "read_json", (_S, _R, _L, _W, _L), 64,
             "copies the value at a JSON pointer of a document (0: the input); strings bare: length, or -1"),
-    _helper(71, "parse_json", (_R, _L), 128, "number of the document that a JSON text gives, or -1"),
+    _helper(71, "parse_json", (_R, _L), 128, "number of the document that a JSON text gives, or -1",
+            bytes_per_fuel=_PARSED),
     _helper(72, "find_json_kind", (_S, _R, _L), 32, "JsonKind of the value at a pointer of a document"),
     _helper(73, "count_json", (_S, _R, _L), 32, "members of the array or object at a pointer, or -1"),
     _helper(74, "write_json_string", (_S, _R, _L, _R, _L), 64,
             "sets a string at a pointer of a document, with the objects on the way: 0, or -1"),
     _helper(75, "write_json", (_S, _R, _L, _R, _L), 128,
-            "sets a JSON text's value at a pointer, as above: 0, or -1"),
+            "sets a JSON text's value at a pointer, as above: 0, or -1", bytes_per_fuel=_PARSED),
     _helper(76, "print_json", (_S, _W, _L), 128, "copies a document as JSON text: its length, or -1"),
     _helper(77, "read_json_key", (_S, _S, _W, _L), 32,
             "copies the name of the n-th member (from 0) of a document that is an object: its length, or -1"),
@@ -156,11 +163,12 @@ _JSON = (
 _REQUEST = (
     _helper(78, "read_request", (_S, _W, _L), 32, "copies a RequestPart: its length, or -1"),
     _helper(79, "write_request", (_S, _R, _L), 64,
-            "sets METHOD, PATH, QUERY or URI: 0, or -1 when it is not allowed", _REQUEST_WRITE),
+            "sets METHOD, PATH, QUERY or URI: 0, or -1 when it is not allowed", _REQUEST_WRITE,
+            bytes_per_fuel=_PARSED),
     _helper(80, "read_request_field", (_S, _W, _L), 32,
             "copies the n-th field (from 0) as `name: value`, name in lower case: its length, or -1"),
     _helper(81, "add_request_header", (_R, _L, _R, _L), 32,
-            "adds a field to the request: 0, or -1 when name or value is not allowed", _REQUEST_WRITE),
+            "adds a field to the request: 0, or -1 when not allowed or without room", _REQUEST_WRITE),
     _helper(82, "remove_request_header", (_R, _L), 32,
             "removes a field of the request: 0, or -1 when it is not allowed", _REQUEST_WRITE),
     _helper(83, "read_query", (_R, _L, _W, _L), 64,
@@ -176,7 +184,7 @@ _ANSWER = (
     _helper(87, "read_response_header", (_R, _L, _W, _L), 32,
             "copies the first value of a field of the answer: its length, or -1"),
     _helper(88, "add_response_header", (_R, _L, _R, _L), 32,
-            "adds a field to the answer: 0, or -1 when name or value is not allowed", _RESPONSE_WRITE),
+            "adds a field to the answer: 0, or -1 when not allowed or without room", _RESPONSE_WRITE),
     _helper(89, "remove_response_header", (_R, _L), 32,
             "removes a field of the answer: 0, or -1 when it is not allowed", _RESPONSE_WRITE),
     _helper(90, "set_response_status", (_S,), 8,
@@ -188,22 +196,29 @@ _COMPUTING = (
             "copies what a plugin noted about this request under a name: its length, or -1"),
     _helper(93, "write_metadata", (_R, _L, _R, _L), 32,
             "notes a value, {http.vars.plugin.NAME} to the route: 0, or -1 where there is no room"),
-    _helper(94, "encode", (_S, _R, _L, _W, _L), 32, "writes bytes by a Codec: the text's length, or -1"),
-    _helper(95, "decode", (_S, _R, _L, _W, _L), 32, "reads text of a Codec: the bytes' length, or -1"),
-    _helper(96, "digest", (_S, _R, _L, _W, _L), 256, "hash of bytes by a Digest: its length, or -1"),
-    _helper(97, "import_key", (_S, _R, _L), 1024, "number of the key of a KeyKind, or -1"),
+    _helper(94, "encode", (_S, _R, _L, _W, _L), 32, "writes bytes by a Codec: the text's length, or -1",
+            bytes_per_fuel=_HASHED),
+    _helper(95, "decode", (_S, _R, _L, _W, _L), 32, "reads text of a Codec: the bytes' length, or -1",
+            bytes_per_fuel=_HASHED),
+    _helper(96, "digest", (_S, _R, _L, _W, _L), 256, "hash of bytes by a Digest: its length, or -1",
+            bytes_per_fuel=_HASHED),
+    _helper(97, "import_key", (_S, _R, _L), 1024, "number of the key of a KeyKind, or -1",
+            bytes_per_fuel=_PARSED),
     _helper(98, "sign", (_S, _R, _L, _W, _L), 512,
-            "HMAC of bytes with a key of HMAC_SHA256: its length, or -1"),
+            "HMAC of bytes with a key of HMAC_SHA256: its length, or -1", bytes_per_fuel=_HASHED),
     _helper(99, "verify_signature", (_S, _R, _L, _R, _L), 16384,
-            "1 when a signature (second) of a message (first) is right for the key, else 0"),
+            "1 when a signature (second) of a message (first) is right for the key, else 0",
+            bytes_per_fuel=_HASHED),
     _helper(100, "hmac_sha256", (_R, _L, _R, _L, Argument.DIGEST), 512,
-            "HMAC-SHA256 with a key (first) of bytes (second): 32"),
+            "HMAC-SHA256 with a key (first) of bytes (second): 32", bytes_per_fuel=_HASHED),
     _helper(101, "compare_secrets", (_R, _L, _R, _L), 32,
             "1 when two texts are equal, in constant time, else 0"),
-    _helper(102, "fill_random", (_W, _L), 128, "random bytes, fit for keys: the length"),
+    _helper(102, "fill_random", (_W, _L), 128, "random bytes, fit for keys: the length",
+            bytes_per_fuel=_HASHED),
     _helper(103, "read_time", (_S,), 8, "seconds since 1970 of the request's beginning, no finer; takes 0"),
     _helper(104, "format_time", (_S, _R, _L, _W, _L), 64,
-            "writes seconds since 1970, UTC, by %Y %m %d %H %M %S %a %b %j %%: its length, or -1"),
+            "writes seconds since 1970, UTC, by %Y %m %d %H %M %S %a %b %j %%: its length, or -1",
+            bytes_per_fuel=_PARSED),
 )
 _STATE = (
     _helper(105, "read_value", (_R, _L, _W, _L), 64,
@@ -219,9 +234,9 @@ _STATE = (
             _KEY_VALUE),
 )
 _CALLS = (
-    _helper(110, "call_function", (_R, _L, _R, _L), 512,
+    _helper(110, "call_function", (_R, _L, _R, _L), 4096,
             "calls `PLUGIN FUNCTION` with a JSON text as its config: its verdict, -1 when it failed, -2",
-            Capability.CALL_PLUGINS),
+            Capability.CALL_PLUGINS, bytes_per_fuel=_PARSED),
     _helper(111, "fetch", (_S,), 1024,
             "sends the request that a document describes: the answer's status, -1 when there was none, -2",
             _HTTP),

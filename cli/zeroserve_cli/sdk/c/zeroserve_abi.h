@@ -66,11 +66,11 @@ enum { ZS_KEY_JWK = 4 };
 
 /* copies the first value of the named field; its length (which may exceed the room), or -1 */
 static unsigned long long (*const zs_read_request_header)(const void *, unsigned long long, void *, unsigned long long) = (void *)64;
-/* sets a field of the request; 0, or -1 when name or value is not allowed; needs request_write */
+/* sets a field of the request; 0, or -1 when not allowed or without room; needs request_write */
 static unsigned long long (*const zs_write_request_header)(const void *, unsigned long long, const void *, unsigned long long) = (void *)65;
-/* sets a field of the answer; 0, or -1 when name or value is not allowed; needs response_write */
+/* sets a field of the answer; 0, or -1 when not allowed or without room; needs response_write */
 static unsigned long long (*const zs_write_response_header)(const void *, unsigned long long, const void *, unsigned long long) = (void *)66;
-/* writes a line to the engine's log */
+/* writes a line to the engine's log; of a plugin's no more than 100 a second */
 static unsigned long long (*const zs_log_message)(const void *, unsigned long long) = (void *)67;
 /* copies the value at a JSON pointer of a document (0: the input); strings bare: length, or -1 */
 static unsigned long long (*const zs_read_json)(unsigned long long, const void *, unsigned long long, void *, unsigned long long) = (void *)70;
@@ -94,7 +94,7 @@ static unsigned long long (*const zs_read_request)(unsigned long long, void *, u
 static unsigned long long (*const zs_write_request)(unsigned long long, const void *, unsigned long long) = (void *)79;
 /* copies the n-th field (from 0) as `name: value`, name in lower case: its length, or -1 */
 static unsigned long long (*const zs_read_request_field)(unsigned long long, void *, unsigned long long) = (void *)80;
-/* adds a field to the request: 0, or -1 when name or value is not allowed; needs request_write */
+/* adds a field to the request: 0, or -1 when not allowed or without room; needs request_write */
 static unsigned long long (*const zs_add_request_header)(const void *, unsigned long long, const void *, unsigned long long) = (void *)81;
 /* removes a field of the request: 0, or -1 when it is not allowed; needs request_write */
 static unsigned long long (*const zs_remove_request_header)(const void *, unsigned long long) = (void *)82;
@@ -108,7 +108,7 @@ static unsigned long long (*const zs_read_request_body)(unsigned long long, void
 static unsigned long long (*const zs_read_response_status)(unsigned long long) = (void *)86;
 /* copies the first value of a field of the answer: its length, or -1 */
 static unsigned long long (*const zs_read_response_header)(const void *, unsigned long long, void *, unsigned long long) = (void *)87;
-/* adds a field to the answer: 0, or -1 when name or value is not allowed; needs response_write */
+/* adds a field to the answer: 0, or -1 when not allowed or without room; needs response_write */
 static unsigned long long (*const zs_add_response_header)(const void *, unsigned long long, const void *, unsigned long long) = (void *)88;
 /* removes a field of the answer: 0, or -1 when it is not allowed; needs response_write */
 static unsigned long long (*const zs_remove_response_header)(const void *, unsigned long long) = (void *)89;

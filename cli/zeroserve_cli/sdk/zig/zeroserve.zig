@@ -144,21 +144,21 @@ pub inline fn read_request_header(bytes: []const u8, room: []u8) u64 {
     return helper(bytes.ptr, bytes.len, room.ptr, room.len);
 }
 
-/// Sets a field of the request; 0, or -1 when name or value is not allowed; needs request_write.
+/// Sets a field of the request; 0, or -1 when not allowed or without room; needs request_write.
 pub inline fn write_request_header(bytes: []const u8, bytes_2: []const u8) u64 {
     const Helper = *align(1) const fn ([*]const u8, u64, [*]const u8, u64) callconv(.c) u64;
     const helper: Helper = @ptrFromInt(65);
     return helper(bytes.ptr, bytes.len, bytes_2.ptr, bytes_2.len);
 }
 
-/// Sets a field of the answer; 0, or -1 when name or value is not allowed; needs response_write.
+/// Sets a field of the answer; 0, or -1 when not allowed or without room; needs response_write.
 pub inline fn write_response_header(bytes: []const u8, bytes_2: []const u8) u64 {
     const Helper = *align(1) const fn ([*]const u8, u64, [*]const u8, u64) callconv(.c) u64;
     const helper: Helper = @ptrFromInt(66);
     return helper(bytes.ptr, bytes.len, bytes_2.ptr, bytes_2.len);
 }
 
-/// Writes a line to the engine's log.
+/// Writes a line to the engine's log; of a plugin's no more than 100 a second.
 pub inline fn log_message(bytes: []const u8) u64 {
     const Helper = *align(1) const fn ([*]const u8, u64) callconv(.c) u64;
     const helper: Helper = @ptrFromInt(67);
@@ -242,7 +242,7 @@ pub inline fn read_request_field(number: u64, room: []u8) u64 {
     return helper(number, room.ptr, room.len);
 }
 
-/// Adds a field to the request: 0, or -1 when name or value is not allowed; needs request_write.
+/// Adds a field to the request: 0, or -1 when not allowed or without room; needs request_write.
 pub inline fn add_request_header(bytes: []const u8, bytes_2: []const u8) u64 {
     const Helper = *align(1) const fn ([*]const u8, u64, [*]const u8, u64) callconv(.c) u64;
     const helper: Helper = @ptrFromInt(81);
@@ -291,7 +291,7 @@ pub inline fn read_response_header(bytes: []const u8, room: []u8) u64 {
     return helper(bytes.ptr, bytes.len, room.ptr, room.len);
 }
 
-/// Adds a field to the answer: 0, or -1 when name or value is not allowed; needs response_write.
+/// Adds a field to the answer: 0, or -1 when not allowed or without room; needs response_write.
 pub inline fn add_response_header(bytes: []const u8, bytes_2: []const u8) u64 {
     const Helper = *align(1) const fn ([*]const u8, u64, [*]const u8, u64) callconv(.c) u64;
     const helper: Helper = @ptrFromInt(88);

@@ -16,6 +16,9 @@ struct Entry {
     value: Place,
 }
 
+/// Bytes that no field names any more are kept below this, or below what the fields hold.
+const STALE_BYTES_MAX: usize = 64 << 10;
+
 /// A list of header fields that owns its bytes. Clearing keeps the memory.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
@@ -47,6 +50,11 @@ impl Fields {
         self.entries.len()
     }
 
+    /// Bytes of names and values.
+    pub fn length(&self) -> usize {
+        self.entries.iter().map(|entry| (entry.name.length + entry.value.length) as usize).sum()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = HeaderSpan<'_>> {
         self.entries.iter().map(|entry| HeaderSpan { name: self.at(entry.name), value: self.at(entry.value) })
     }
@@ -76,6 +84,7 @@ impl Fields {
         let name = self.store(name);
         let value = self.store_safe(value);
         self.entries.push(Entry { name, value });
+        self.tidy();
         true
     }
 
@@ -89,6 +98,7 @@ impl Fields {
             index += 1;
             index - 1 <= first || !field.name.eq_ignore_ascii_case(name)
         });
+        self.tidy();
         true
     }
 
@@ -121,6 +131,27 @@ impl Fields {
             }
             if let Some(changed) = search.replace(self.at(entry.value), with) {
                 self.entries[index].value = self.store_safe(&changed);
+                self.tidy();
+            }
+        }
+    }
+
+    /// A value that is replaced stays in the arena: whoever replaces without end must not grow it without end.
+    fn tidy(&mut self) {
+        if self.bytes.len() <= STALE_BYTES_MAX {
+            return;
+        }
+        let length = self.length();
+        if self.bytes.len() - length.min(self.bytes.len()) <= length.max(STALE_BYTES_MAX) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.bytes, Vec::with_capacity(length));
+        for entry in &mut self.entries {
+            for place in [&mut entry.name, &mut entry.value] {
+                let start = self.bytes.len() as u32;
+                self.bytes
+                    .extend_from_slice(&old[place.start as usize..(place.start + place.length) as usize]);
+                place.start = start;
             }
         }
     }
@@ -266,6 +297,19 @@ mod tests {
         assert_eq!(shown(&list), "X=a  Set-Cookie: b");
         assert!(!list.add(b"a b", b"c") && !list.add(b"", b"c") && !list.add(b"a:", b"c"));
         assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn what_is_replaced_without_end_does_not_grow_without_end() {
+        let mut list = fields(&[("Kept", "as it was")]);
+        let long = vec![b'x'; 60_000];
+        for round in 0..1000 {
+            assert!(list.set(b"X", &long[round..]) && list.add(b"Y", &long));
+            list.remove(b"y");
+        }
+        assert!(list.capacity() < 1 << 20, "{} bytes", list.capacity());
+        assert_eq!((list.get(b"kept"), list.get(b"x")), (Some(&b"as it was"[..]), Some(&long[999..])));
+        assert_eq!((list.len(), list.length()), (2, 13 + 1 + 59_001));
     }
 
     #[test]

@@ -7,6 +7,33 @@ pub fn parse(query: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     query.split(|&byte| byte == b'&').filter_map(parse_pair).collect()
 }
 
+/// First value of a key, as `parse` reads them.
+pub fn find(query: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    let pairs = query.split(|&byte| byte == b'&').filter(|pair| is_named(pair, key));
+    pairs.filter_map(parse_pair).map(|(_, value)| value).next()
+}
+
+/// Whether a pair's key is this one, without a copy: programs ask for many keys of long queries.
+fn is_named(pair: &[u8], key: &[u8]) -> bool {
+    let mut rest = &pair[..memchr::memchr(b'=', pair).unwrap_or(pair.len())];
+    for &wanted in key {
+        let (byte, length) = match rest.first() {
+            Some(b'+') => (b' ', 1),
+            Some(b'%') => match paths::decode_escape(rest) {
+                Some(byte) => (byte, 3),
+                None => return false,
+            },
+            Some(&byte) => (byte, 1),
+            None => return false,
+        };
+        if byte != wanted {
+            return false;
+        }
+        rest = &rest[length..];
+    }
+    rest.is_empty()
+}
+
 /// True when Go's url.ParseQuery reports no error.
 pub fn is_well_formed(query: &[u8]) -> bool {
     query.split(|&byte| byte == b'&').all(|pair| pair.is_empty() || parse_pair(pair).is_some())
@@ -54,5 +81,14 @@ mod tests {
         assert_eq!(shown, ["b=2", "a=1 x", "c=", "a=/"]);
         assert_eq!(encode(pairs), b"a=1+x&a=%2F&b=2&c=");
         assert!(!is_well_formed(b"a=%zz") && is_well_formed(b"a=1&&b"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn one_key_is_found_as_all_are_read(query in "[ab+&=;%23]{0,24}", key in "[ab+ #2&=;]{0,3}") {
+            let (query, key) = (query.as_bytes(), key.as_bytes());
+            let first = parse(query).into_iter().find(|(name, _)| name == key).map(|(_, value)| value);
+            proptest::prop_assert_eq!(find(query, key), first);
+        }
     }
 }

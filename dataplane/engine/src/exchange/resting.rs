@@ -17,6 +17,19 @@ impl Exchange {
         self.plugins = Default::default();
     }
 
+    /// Bytes that a copy of it copies.
+    pub fn measure(&self) -> usize {
+        let buffers = [&self.target, &self.authority, &self.path, &self.clean_path, &self.query];
+        let bodies = [&self.read_body, &self.replaced_body].into_iter().flatten();
+        let fields =
+            [&self.request, &self.answer, &self.told, &self.upstream_fields, &self.intercepted_fields];
+        let noted = self.variables.iter().chain(self.captures.iter());
+        buffers.into_iter().chain(bodies).map(Vec::len).sum::<usize>()
+            + fields.iter().map(|fields| fields.capacity()).sum::<usize>()
+            + noted.map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            + self.plugins.measure()
+    }
+
     /// Its buffers are worth keeping.
     pub fn is_ordinary(&self) -> bool {
         let buffers =

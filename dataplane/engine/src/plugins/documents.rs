@@ -45,15 +45,16 @@ impl Documents {
     /// Sets a value; objects on the way are made, `-` appends to an array. None: not possible.
     pub fn set(&mut self, number: u64, pointer: &[u8], value: Value, bytes: usize) -> Option<()> {
         self.bytes += bytes + pointer.len();
+        let levels = pointer.iter().filter(|&&byte| byte == b'/').count();
+        if levels > DEPTH_MAX || self.bytes > BYTES_MAX {
+            return None;
+        }
         let pointer = std::str::from_utf8(pointer).ok()?;
         let tokens: Vec<String> = match pointer.strip_prefix('/') {
             None if pointer.is_empty() => Vec::new(),
             None => return None,
             Some(rest) => rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect(),
         };
-        if tokens.len() > DEPTH_MAX || self.bytes > BYTES_MAX {
-            return None;
-        }
         let mut place = self.own.get_mut(usize::try_from(number).ok()?.checked_sub(1)?)?;
         for token in tokens {
             if place.is_null() {

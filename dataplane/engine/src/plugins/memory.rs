@@ -59,6 +59,12 @@ impl Memory {
         (if status == 0 { 200 } else { status }, std::mem::take(&mut self.made_body))
     }
 
+    /// Bytes that a copy copies.
+    pub fn measure(&self) -> usize {
+        let fetched = self.fetches.iter().map(|fetched| fetched.body.len() + fetched.fields.capacity());
+        self.made_body.len() + self.body.as_ref().map_or(0, |(_, body)| body.len()) + fetched.sum::<usize>()
+    }
+
     /// A route calls a function anew, or for the second time after a suspend.
     pub fn begin_call(&mut self) {
         self.replayed = 0;

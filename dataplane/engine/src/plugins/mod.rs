@@ -10,14 +10,15 @@ pub mod memory;
 pub mod times;
 pub mod values;
 
-use crate::limits::BUFFERED_INPUT_BYTES_MAX;
+use crate::limits::{BUFFERED_INPUT_BYTES_MAX, PLUGIN_LOG_LINES_PER_S};
+use crate::locks::lock;
 use crate::program::abi;
 use crate::program::image::Image;
 use crate::protocol;
 use crate::snapshot::Cluster;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use values::Values;
 
 /// Of a request's body that a plugin may read, where its resource does not say.
@@ -49,6 +50,24 @@ pub struct Plugin {
     secrets: HashMap<Box<[u8]>, Box<[u8]>>,
     /// Second of the last line in the log: traps come by the thousand.
     logged_s: AtomicU64,
+    /// Lines of its own.
+    pub log_lines: LogLines,
+}
+
+/// Lines that a plugin has written in the second that is under way.
+#[derive(Default)]
+pub struct LogLines(Mutex<(u64, u64)>);
+
+impl LogLines {
+    /// False: there were enough in this second.
+    pub fn take(&self, now_s: u64) -> bool {
+        let mut taken = lock(&self.0);
+        if taken.0 != now_s {
+            *taken = (now_s, 0);
+        }
+        taken.1 += 1;
+        taken.1 <= PLUGIN_LOG_LINES_PER_S
+    }
 }
 
 /// Whom a plugin may reach.
@@ -101,6 +120,7 @@ impl Plugin {
                 .collect(),
             slot: message.slot,
             logged_s: AtomicU64::new(0),
+            log_lines: LogLines::default(),
         })
     }
 

@@ -1,11 +1,14 @@
 //! Values that plugins keep between requests: by plugin, on this node, until their time is over; bounded.
 
 use crate::locks::lock;
+use crate::rates::{self, Rate};
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
 const ENTRIES_MAX: u32 = 4096;
 const BYTES_MAX: u64 = 1 << 20;
+/// Buckets of a plugin that counts events: 16 bytes each.
+const BUCKETS: usize = 1 << 13;
 /// What an entry costs beside its bytes.
 const ENTRY_BYTES: u64 = 64;
 
@@ -28,7 +31,11 @@ pub fn forget(name: &str) {
 }
 
 #[derive(Default)]
-pub struct Values(Mutex<Kept>);
+pub struct Values {
+    kept: Mutex<Kept>,
+    /// Its own: whoever fills it refuses nobody else's events.
+    events: OnceLock<rates::Table>,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -36,6 +43,8 @@ struct Kept {
     bytes: u64,
     entries_max: usize,
     bytes_max: u64,
+    /// Second of the last search for what is over: in the same one there is nothing new.
+    swept_s: u64,
 }
 
 struct Entry {
@@ -46,7 +55,7 @@ struct Entry {
 
 impl Values {
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
-        lock(&self.0)
+        lock(&self.kept)
     }
 
     pub fn read(&self, key: &[u8], now_s: u64) -> Option<Box<[u8]>> {
@@ -61,6 +70,11 @@ impl Values {
 
     pub fn remove(&self, key: &[u8], now_s: u64) -> bool {
         self.lock().remove(key).is_some_and(|entry| entry.until_s > now_s)
+    }
+
+    /// Counts one event of a key.
+    pub fn count(&self, key: &[u8], rate: Rate, now_ns: u64) -> rates::Verdict {
+        self.events.get_or_init(|| rates::Table::new(BUCKETS)).count(b"", key, rate, now_ns)
     }
 
     /// Adds to a decimal number, which keeps the end of its time. None: no room, or no number.
@@ -106,6 +120,9 @@ impl Kept {
     }
 
     fn sweep(&mut self, now_s: u64) {
+        if std::mem::replace(&mut self.swept_s, now_s) == now_s {
+            return;
+        }
         self.entries.retain(|_, entry| entry.until_s > now_s);
         self.bytes = self.entries.iter().map(|(key, entry)| size(key, &entry.value)).sum();
     }
@@ -135,12 +152,26 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_that_fills_its_buckets_refuses_nobody_else_s_events() {
+        let (hostile, neighbour) = (of_plugin("hostile", 0, 0), of_plugin("neighbour", 0, 0));
+        let for_ever = Rate { interval_ns: u64::MAX, burst: 1 };
+        for key in 0..4 * BUCKETS as u64 {
+            hostile.count(&key.to_le_bytes(), for_ever, 1);
+        }
+        let rate = Rate { interval_ns: 1000, burst: 1 };
+        assert_eq!(hostile.count(b"new", rate, 1), rates::Verdict::Limited(1000));
+        assert_eq!(neighbour.count(b"new", rate, 1), rates::Verdict::Allowed);
+        assert_eq!(rates::count(b"zone", b"new", rate, 1), rates::Verdict::Allowed);
+    }
+
+    #[test]
     fn a_full_store_refuses_new_keys_until_old_ones_are_over() {
         let values = of_plugin("full", 2, 0);
         assert!(values.write(b"a", b"", 10, 0) && values.write(b"b", b"", 20, 0));
         assert!(!values.write(b"c", b"", 10, 5));
         assert!(values.write(b"a", b"new", 10, 5), "a key that is there can be written again");
         assert!(values.write(b"c", b"", 10, 25));
+        assert!(!values.write(b"d", b"", 10, 25), "what was looked through in this second is full");
         let small = of_plugin("small", 0, 200);
         assert!(small.write(b"a", &[0; 100], 10, 0));
         assert!(!small.write(b"a", &[0; 200], 10, 0));

@@ -184,11 +184,11 @@ pub const HELPER_INTERCEPT: u32 = 33;
 pub const HELPER_SET_REQUEST_BODY: u32 = 34;
 /// copies the first value of the named field; its length (which may exceed the room), or -1.
 pub const HELPER_READ_REQUEST_HEADER: u32 = 64;
-/// sets a field of the request; 0, or -1 when name or value is not allowed.
+/// sets a field of the request; 0, or -1 when not allowed or without room.
 pub const HELPER_WRITE_REQUEST_HEADER: u32 = 65;
-/// sets a field of the answer; 0, or -1 when name or value is not allowed.
+/// sets a field of the answer; 0, or -1 when not allowed or without room.
 pub const HELPER_WRITE_RESPONSE_HEADER: u32 = 66;
-/// writes a line to the engine's log.
+/// writes a line to the engine's log; of a plugin's no more than 100 a second.
 pub const HELPER_LOG_MESSAGE: u32 = 67;
 /// calls the function of Tables.plugin_calls[row]: 0 continue, 6 not known yet (suspend), else an action.
 pub const HELPER_CALL_PLUGIN: u32 = 68;
@@ -214,7 +214,7 @@ pub const HELPER_READ_REQUEST: u32 = 78;
 pub const HELPER_WRITE_REQUEST: u32 = 79;
 /// copies the n-th field (from 0) as `name: value`, name in lower case: its length, or -1.
 pub const HELPER_READ_REQUEST_FIELD: u32 = 80;
-/// adds a field to the request: 0, or -1 when name or value is not allowed.
+/// adds a field to the request: 0, or -1 when not allowed or without room.
 pub const HELPER_ADD_REQUEST_HEADER: u32 = 81;
 /// removes a field of the request: 0, or -1 when it is not allowed.
 pub const HELPER_REMOVE_REQUEST_HEADER: u32 = 82;
@@ -228,7 +228,7 @@ pub const HELPER_READ_REQUEST_BODY: u32 = 85;
 pub const HELPER_READ_RESPONSE_STATUS: u32 = 86;
 /// copies the first value of a field of the answer: its length, or -1.
 pub const HELPER_READ_RESPONSE_HEADER: u32 = 87;
-/// adds a field to the answer: 0, or -1 when name or value is not allowed.
+/// adds a field to the answer: 0, or -1 when not allowed or without room.
 pub const HELPER_ADD_RESPONSE_HEADER: u32 = 88;
 /// removes a field of the answer: 0, or -1 when it is not allowed.
 pub const HELPER_REMOVE_RESPONSE_HEADER: u32 = 89;
@@ -749,7 +749,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 4,
         lengths: 10,
         fuel: 32,
-        bytes_per_fuel: 0,
+        bytes_per_fuel: 16,
         for_routes: true,
         for_plugins: true,
         capability: 0,
@@ -760,7 +760,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 4,
         lengths: 10,
         fuel: 32,
-        bytes_per_fuel: 0,
+        bytes_per_fuel: 16,
         for_routes: true,
         for_plugins: true,
         capability: 1,
@@ -771,7 +771,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 4,
         lengths: 10,
         fuel: 32,
-        bytes_per_fuel: 0,
+        bytes_per_fuel: 16,
         for_routes: true,
         for_plugins: true,
         capability: 2,
@@ -782,7 +782,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 2,
         lengths: 2,
         fuel: 64,
-        bytes_per_fuel: 0,
+        bytes_per_fuel: 16,
         for_routes: true,
         for_plugins: true,
         capability: 0,
@@ -815,7 +815,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 2,
         lengths: 2,
         fuel: 128,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 1,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -859,7 +859,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 5,
         lengths: 20,
         fuel: 128,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 1,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -903,7 +903,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 3,
         lengths: 4,
         fuel: 64,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 1,
         for_routes: false,
         for_plugins: true,
         capability: 1,
@@ -1068,7 +1068,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 5,
         lengths: 20,
         fuel: 32,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 4,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1079,7 +1079,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 5,
         lengths: 20,
         fuel: 32,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 4,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1090,7 +1090,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 5,
         lengths: 20,
         fuel: 256,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 4,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1101,7 +1101,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 3,
         lengths: 4,
         fuel: 1024,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 1,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1112,7 +1112,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 5,
         lengths: 20,
         fuel: 512,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 4,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1123,7 +1123,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 5,
         lengths: 20,
         fuel: 16384,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 4,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1134,7 +1134,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 5,
         lengths: 10,
         fuel: 512,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 4,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1156,7 +1156,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 2,
         lengths: 2,
         fuel: 128,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 4,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1178,7 +1178,7 @@ pub const HELPERS: &[HelperRow] = &[
         arguments: 5,
         lengths: 20,
         fuel: 64,
-        bytes_per_fuel: 16,
+        bytes_per_fuel: 1,
         for_routes: false,
         for_plugins: true,
         capability: 0,
@@ -1243,8 +1243,8 @@ pub const HELPERS: &[HelperRow] = &[
         name: "call_function",
         arguments: 4,
         lengths: 10,
-        fuel: 512,
-        bytes_per_fuel: 16,
+        fuel: 4096,
+        bytes_per_fuel: 1,
         for_routes: false,
         for_plugins: true,
         capability: 64,

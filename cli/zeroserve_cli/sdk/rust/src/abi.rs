@@ -78,7 +78,7 @@ pub fn read_request_header(bytes: &[u8], room: &mut [u8]) -> u64 {
     )
 }
 
-/// Sets a field of the request; 0, or -1 when name or value is not allowed; needs request_write.
+/// Sets a field of the request; 0, or -1 when not allowed or without room; needs request_write.
 #[inline(always)]
 pub fn write_request_header(bytes: &[u8], bytes_2: &[u8]) -> u64 {
     type Helper = extern "C" fn(*const u8, u64, *const u8, u64) -> u64;
@@ -92,7 +92,7 @@ pub fn write_request_header(bytes: &[u8], bytes_2: &[u8]) -> u64 {
     )
 }
 
-/// Sets a field of the answer; 0, or -1 when name or value is not allowed; needs response_write.
+/// Sets a field of the answer; 0, or -1 when not allowed or without room; needs response_write.
 #[inline(always)]
 pub fn write_response_header(bytes: &[u8], bytes_2: &[u8]) -> u64 {
     type Helper = extern "C" fn(*const u8, u64, *const u8, u64) -> u64;
@@ -106,7 +106,7 @@ pub fn write_response_header(bytes: &[u8], bytes_2: &[u8]) -> u64 {
     )
 }
 
-/// Writes a line to the engine's log.
+/// Writes a line to the engine's log; of a plugin's no more than 100 a second.
 #[inline(always)]
 pub fn log_message(bytes: &[u8]) -> u64 {
     type Helper = extern "C" fn(*const u8, u64) -> u64;
@@ -232,7 +232,7 @@ pub fn read_request_field(number: u64, room: &mut [u8]) -> u64 {
     helper(number, room.as_mut_ptr(), room.len() as u64)
 }
 
-/// Adds a field to the request: 0, or -1 when name or value is not allowed; needs request_write.
+/// Adds a field to the request: 0, or -1 when not allowed or without room; needs request_write.
 #[inline(always)]
 pub fn add_request_header(bytes: &[u8], bytes_2: &[u8]) -> u64 {
     type Helper = extern "C" fn(*const u8, u64, *const u8, u64) -> u64;
@@ -315,7 +315,7 @@ pub fn read_response_header(bytes: &[u8], room: &mut [u8]) -> u64 {
     )
 }
 
-/// Adds a field to the answer: 0, or -1 when name or value is not allowed; needs response_write.
+/// Adds a field to the answer: 0, or -1 when not allowed or without room; needs response_write.
 #[inline(always)]
 pub fn add_response_header(bytes: &[u8], bytes_2: &[u8]) -> u64 {
     type Helper = extern "C" fn(*const u8, u64, *const u8, u64) -> u64;

@@ -1,10 +1,12 @@
 //! Helpers that change the request, its answer or its limits.
 
-use super::{BAD_POINTER, HelperResult, Vm, row};
+use super::{BAD_POINTER, BYTES_PER_FUEL, HelperResult, Vm, row};
 use crate::cache::WantedCache;
 use crate::exchange::Unknown;
 use crate::exchange::answering::Wrapper;
+use crate::exchange::fields::Fields;
 use crate::exchange::texts::USER_VARIABLE;
+use crate::limits::{WRITTEN_FIELDS_MAX, WRITTEN_HEAD_BYTES_MAX};
 use crate::occupancy;
 use crate::passwords;
 use crate::rates::{self, Verdict};
@@ -207,25 +209,31 @@ pub fn read_request_header(vm: &mut Vm, name: Range, (room, room_bytes): Range) 
     if let Some(memory) = vm.window().write(room, copied as u64) {
         memory.copy_from_slice(&value[..copied]);
     }
+    vm.charge(value.len() - copied, BYTES_PER_FUEL);
     Ok(value.len() as u64)
 }
 
 pub fn write_request_header(vm: &mut Vm, name: Range, value: Range) -> HelperResult {
     let (name, value) = (read_text(vm, name)?, read_text(vm, value)?);
-    if !is_writable(&name) || !is_value(&value) {
-        return Ok(REFUSED);
-    }
-    vm.exchange().request.set(&name, &value);
-    Ok(0)
+    Ok(write_field(&mut vm.exchange().request, &name, &value, Fields::set))
 }
 
 pub fn write_response_header(vm: &mut Vm, name: Range, value: Range) -> HelperResult {
     let (name, value) = (read_text(vm, name)?, read_text(vm, value)?);
-    if !is_writable(&name) || !is_value(&value) {
-        return Ok(REFUSED);
-    }
-    vm.exchange().answer.set(&name, &value);
-    Ok(0)
+    Ok(write_field(&mut vm.exchange().answer, &name, &value, Fields::set))
+}
+
+/// Adds or sets a field by `write`: 0, or -1 where programs may not, or where the head has no room.
+pub fn write_field(
+    fields: &mut Fields,
+    name: &[u8],
+    value: &[u8],
+    write: impl Fn(&mut Fields, &[u8], &[u8]) -> bool,
+) -> u64 {
+    let has_room = fields.len() < WRITTEN_FIELDS_MAX
+        && fields.length() + name.len() + value.len() <= WRITTEN_HEAD_BYTES_MAX;
+    let written = has_room && is_writable(name) && is_value(value) && write(fields, name, value);
+    if written { 0 } else { REFUSED }
 }
 
 /// Framing, hop-by-hop and forwarding fields are the engine's alone.
@@ -241,6 +249,9 @@ pub fn is_value(value: &[u8]) -> bool {
 pub fn log_message(vm: &mut Vm, message: Range) -> HelperResult {
     const MESSAGE_BYTES_MAX: usize = 512;
     let text = read_text(vm, message)?;
+    if !vm.may_log() {
+        return Ok(0);
+    }
     let shown = text[..text.len().min(MESSAGE_BYTES_MAX)].escape_ascii();
     let host = vm.host().name.clone();
     crate::access_log::log_program(&host, &shown.to_string());

@@ -117,6 +117,17 @@ impl Vm {
         self.fuel >= 0
     }
 
+    /// Work that was not known before it was done, by bytes: the program ends after this call where it cannot pay.
+    fn charge(&mut self, bytes: usize, bytes_per_fuel: usize) {
+        self.spend(bytes.div_ceil(bytes_per_fuel) as i64);
+    }
+
+    /// False: the plugin that runs has written enough lines in this second.
+    fn may_log(&mut self) -> bool {
+        let now_s = self.exchange().now.unix_ms / 1000;
+        self.call.as_ref().is_none_or(|call| call.plugin.log_lines.take(now_s))
+    }
+
     pub fn window(&mut self) -> &mut Window {
         // SAFETY: set by `begin` for the run that is under way; `Machine` touches it through here only until `end`.
         unsafe { &mut *self.window }
@@ -276,6 +287,9 @@ pub(super) fn call_by_number(vm: &mut Vm, number: u32, [r1, r2, r3, r4, r5]: [u6
     let result = helper(vm, r1, r2, r3, r4, r5);
     (vm.fuel >= 0).then_some(result)
 }
+
+/// What is copied costs one fuel for so many bytes.
+const BYTES_PER_FUEL: usize = 16;
 
 const BAD_POINTER: &str = "pointer outside of the mapped memory";
 

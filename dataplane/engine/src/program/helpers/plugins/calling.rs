@@ -1,13 +1,14 @@
 //! Calls: of plugins by routes, of plugins by plugins, of upstreams by plugins.
 
-use super::super::{HelperResult, Nested, Vm, abi, acting, row};
-use super::{NONE, PENDING, Range, after, give, give_some, take};
+use super::super::{BYTES_PER_FUEL, HelperResult, Nested, Vm, abi, acting, row};
+use super::{NONE, PENDING, Range, give, give_some, part, take};
 use crate::access_log;
 use crate::exchange::fields::{Fields, is_token};
 use crate::exchange::{Exchange, Unknown, is_end_to_end};
+use crate::limits::{METHOD_BYTES_MAX, REQUEST_TARGET_BYTES_MAX};
 use crate::metrics::PluginCount;
 use crate::plugins::documents::show;
-use crate::plugins::memory::{FETCHES_MAX, Outbound, Wanted};
+use crate::plugins::memory::{FETCHES_MAX, Fetched, Outbound, Wanted};
 use crate::plugins::{Plugin, PluginCall, make_input};
 use crate::program::plugins::{Call, Failure, split_verdict};
 use serde_json::Value;
@@ -165,6 +166,10 @@ pub fn call_function(vm: &mut Vm, target: Range, config: Range) -> HelperResult 
     let Some(plugin) = vm.plugins().index.find_near(name, &caller.namespace).cloned() else {
         return Ok(NONE);
     };
+    if plugin.may_undo() {
+        let bytes = vm.exchange().measure();
+        vm.charge(bytes, BYTES_PER_FUEL);
+    }
     let input = Arc::new(make_input(name, function, config));
     match attempt(vm, &plugin, function, input, depth) {
         Ok((abi::VERDICT_SUSPEND, ..)) => Ok(PENDING),
@@ -207,16 +212,18 @@ fn describe(plugin: &Plugin, value: &Value) -> Option<Outbound> {
     let target = text("path").unwrap_or_else(|| b"/".to_vec());
     let body = text("body").unwrap_or_default();
     let visible = target.iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#');
-    if !is_token(&method) || !target.starts_with(b"/") || !visible || body.len() > FETCH_BODY_BYTES_MAX {
+    let fits = method.len() <= METHOD_BYTES_MAX
+        && target.len() <= REQUEST_TARGET_BYTES_MAX
+        && body.len() <= FETCH_BODY_BYTES_MAX;
+    if !is_token(&method) || !target.starts_with(b"/") || !visible || !fits {
         return None;
     }
     let mut fields = Fields::default();
     for (name, value) in value.get("headers").and_then(Value::as_object).into_iter().flatten() {
         let (name, value) = (name.as_bytes(), show(value));
-        if !acting::is_writable(name) || !acting::is_value(&value) {
+        if acting::write_field(&mut fields, name, &value, Fields::add) != 0 {
             return None;
         }
-        fields.add(name, &value);
     }
     Some(Outbound { plugin: plugin.name.clone(), upstream, method, target, fields, body })
 }
@@ -229,11 +236,13 @@ pub fn read_fetched_header(vm: &mut Vm, name: Range, room: Range) -> HelperResul
 }
 
 pub fn read_fetched_body(vm: &mut Vm, offset: u64, room: Range) -> HelperResult {
-    let Some(body) = vm.exchange().plugins.last_fetched().map(|fetched| fetched.body.clone()) else {
+    let fetched = vm.exchange().plugins.last_fetched();
+    let read = |fetched: &Fetched| (part(&fetched.body, offset, room), fetched.body.len());
+    let Some((part, length)) = fetched.map(read) else {
         return give(vm, b"", room).map(|_| NONE);
     };
-    give(vm, after(&body, offset), room)?;
-    Ok(body.len() as u64)
+    give(vm, &part, room)?;
+    Ok(length as u64)
 }
 
 pub fn find_upstream(vm: &mut Vm, name: Range) -> HelperResult {

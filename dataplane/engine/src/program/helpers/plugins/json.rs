@@ -7,7 +7,11 @@ use serde_json::Value;
 
 pub fn read(vm: &mut Vm, document: u64, pointer: Range, room: Range) -> HelperResult {
     let pointer = take(vm, pointer)?;
-    let value = vm.call()?.documents.find(document, &pointer).map(show);
+    let found = vm.call()?.documents.find(document, &pointer);
+    let (value, is_text) = (found.map(show), found.is_some_and(Value::is_string));
+    if let Some(value) = value.as_ref().filter(|_| !is_text) {
+        vm.charge(value.len(), 1);
+    }
     give_some(vm, value, room)
 }
 
@@ -55,12 +59,16 @@ pub fn write(vm: &mut Vm, document: u64, pointer: Range, text: Range) -> HelperR
 
 pub fn print(vm: &mut Vm, document: u64, room: Range) -> HelperResult {
     let text = vm.call()?.documents.get(document).and_then(|value| serde_json::to_vec(value).ok());
+    vm.charge(text.as_ref().map_or(0, Vec::len), 1);
     give_some(vm, text, room)
 }
 
 pub fn read_key(vm: &mut Vm, document: u64, index: u64, room: Range) -> HelperResult {
     let members = vm.call()?.documents.get(document).and_then(Value::as_object);
     let index = usize::try_from(index).unwrap_or(usize::MAX);
+    let passed = members.map_or(0, |members| members.len().min(index));
     let key = members.and_then(|members| members.keys().nth(index)).map(|key| key.as_bytes().to_vec());
+    // A member is a step.
+    vm.charge(passed * 4, 1);
     give_some(vm, key, room)
 }

@@ -1,13 +1,14 @@
 //! The request as it will be forwarded, and the answer: at hand in a response hook, or made by the plugin.
 
 use super::super::{HelperResult, Vm, abi, acting};
-use super::{NONE, PENDING, Range, after, give, give_some, take};
+use super::{NONE, PENDING, Range, give, give_some, part, take};
 use crate::exchange::Exchange;
 use crate::exchange::answering::Held;
-use crate::exchange::fields::is_token;
+use crate::exchange::fields::{Fields, is_token};
 use crate::exchange::queries;
 use crate::exchange::rewriting::Rewrite;
 use crate::exchange::texts::Text;
+use crate::limits::METHOD_BYTES_MAX;
 use crate::plugins::memory::Wanted;
 use std::io::Write;
 
@@ -41,7 +42,7 @@ pub fn write_request(vm: &mut Vm, part: u64, value: Range) -> HelperResult {
     let exchange = vm.exchange();
     let done = match part {
         abi::REQUESTPART_METHOD => {
-            let allowed = is_token(&value);
+            let allowed = is_token(&value) && value.len() <= METHOD_BYTES_MAX;
             if allowed {
                 exchange.method = value;
             }
@@ -107,11 +108,7 @@ pub fn read_request_field(vm: &mut Vm, index: u64, room: Range) -> HelperResult 
 
 pub fn add_request_header(vm: &mut Vm, name: Range, value: Range) -> HelperResult {
     let (name, value) = (take(vm, name)?, take(vm, value)?);
-    if !acting::is_writable(&name) || !acting::is_value(&value) {
-        return Ok(NONE);
-    }
-    vm.exchange().request.add(&name, &value);
-    Ok(0)
+    Ok(acting::write_field(&mut vm.exchange().request, &name, &value, Fields::add))
 }
 
 pub fn remove_request_header(vm: &mut Vm, name: Range) -> HelperResult {
@@ -125,13 +122,16 @@ pub fn remove_request_header(vm: &mut Vm, name: Range) -> HelperResult {
 
 pub fn read_query(vm: &mut Vm, key: Range, room: Range) -> HelperResult {
     let key = take(vm, key)?;
-    let pairs = queries::parse(vm.exchange().query());
-    let value = pairs.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value);
+    let query = vm.exchange().query();
+    let (value, bytes) = (queries::find(query, &key), query.len());
+    vm.charge(bytes, 1);
     give_some(vm, value, room)
 }
 
 pub fn read_cookie(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
     let name = take(vm, name)?;
+    let bytes = vm.exchange().request.all(b"cookie").map(<[u8]>::len).sum();
+    vm.charge(bytes, 1);
     let lines = vm.exchange().request.all(b"cookie");
     let value = lines.flat_map(|line| line.split(|&byte| byte == b';')).find_map(|pair| {
         let at = memchr::memchr(b'=', pair)?;
@@ -144,17 +144,14 @@ pub fn read_cookie(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
 pub fn read_request_body(vm: &mut Vm, offset: u64, room: Range) -> HelperResult {
     let limit = vm.call()?.plugin.body_bytes_max;
     let memory = &mut vm.exchange().plugins;
-    match memory.body.clone() {
-        Some((read, body)) if read >= limit => {
-            let body = &body[..body.len().min(limit as usize)];
-            give(vm, after(body, offset), room)?;
-            Ok(body.len() as u64)
-        }
-        _ => {
-            memory.wanted = Some(Wanted::Body(limit));
-            give(vm, b"", room).map(|_| PENDING)
-        }
-    }
+    let Some((_, body)) = memory.body.as_ref().filter(|(read, _)| *read >= limit) else {
+        memory.wanted = Some(Wanted::Body(limit));
+        return give(vm, b"", room).map(|_| PENDING);
+    };
+    let body = &body[..body.len().min(limit as usize)];
+    let (part, length) = (part(body, offset, room), body.len());
+    give(vm, &part, room)?;
+    Ok(length as u64)
 }
 
 pub fn read_response_status(vm: &mut Vm) -> HelperResult {
@@ -169,11 +166,7 @@ pub fn read_response_header(vm: &mut Vm, name: Range, room: Range) -> HelperResu
 
 pub fn add_response_header(vm: &mut Vm, name: Range, value: Range) -> HelperResult {
     let (name, value) = (take(vm, name)?, take(vm, value)?);
-    if !acting::is_writable(&name) || !acting::is_value(&value) {
-        return Ok(NONE);
-    }
-    vm.exchange().answer.add(&name, &value);
-    Ok(0)
+    Ok(acting::write_field(&mut vm.exchange().answer, &name, &value, Fields::add))
 }
 
 pub fn remove_response_header(vm: &mut Vm, name: Range) -> HelperResult {

@@ -10,7 +10,7 @@ mod state;
 
 pub use calling::call_plugin;
 
-use super::{BAD_POINTER, HelperResult, Vm, abi, acting};
+use super::{BAD_POINTER, BYTES_PER_FUEL, HelperResult, Vm, abi, acting};
 
 /// A guest pointer and a length.
 type Range = (u64, u64);
@@ -109,6 +109,7 @@ fn give(vm: &mut Vm, value: &[u8], (room, room_bytes): Range) -> HelperResult {
     let memory = vm.window().write(room, room_bytes).ok_or(BAD_POINTER)?;
     let copied = value.len().min(memory.len());
     memory[..copied].copy_from_slice(&value[..copied]);
+    vm.charge(value.len() - copied, BYTES_PER_FUEL);
     Ok(value.len() as u64)
 }
 
@@ -120,7 +121,8 @@ fn give_some(vm: &mut Vm, value: Option<Vec<u8>>, room: Range) -> HelperResult {
     }
 }
 
-/// What follows an offset.
-fn after(bytes: &[u8], offset: u64) -> &[u8] {
-    usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default()
+/// What follows an offset, as far as there is room.
+fn part(bytes: &[u8], offset: u64, (_, room_bytes): Range) -> Vec<u8> {
+    let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+    rest[..rest.len().min(usize::try_from(room_bytes).unwrap_or(usize::MAX))].to_vec()
 }

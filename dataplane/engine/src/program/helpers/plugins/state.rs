@@ -3,7 +3,7 @@
 use super::super::{HelperResult, Vm};
 use super::{NONE, Range, give_some, take};
 use crate::metrics::{PLUGIN_COUNTERS, PluginCount};
-use crate::rates::{self, Rate, Verdict};
+use crate::rates::{Rate, Verdict};
 
 /// Variables that plugins set; `{http.vars.plugin.NAME}` to the route.
 const PREFIX: &[u8] = b"plugin.";
@@ -63,15 +63,14 @@ pub fn add_value(vm: &mut Vm, key: Range, delta: u64, ttl_s: u64) -> HelperResul
     Ok(sum.map_or(NONE, |sum| sum as u64))
 }
 
-/// 1 past so many events in a window; the buckets are those of `rate_limit`, the zone is the plugin.
+/// 1 past so many events in a window; the buckets are as those of `rate_limit`, but the plugin's own.
 pub fn limit_events(vm: &mut Vm, key: Range, events: u64, window_ms: u64) -> HelperResult {
     let (key, now_ns) = (take(vm, key)?, vm.exchange().now.monotonic_ns);
     let Some(burst) = u32::try_from(events).ok().filter(|&events| events > 0 && window_ms > 0) else {
         return Err("events and window must be numbers above 0");
     };
     let rate = Rate { interval_ns: window_ms.saturating_mul(1_000_000) / events, burst };
-    let zone = [b"plugin ", vm.call()?.plugin.name.as_bytes()].concat();
-    Ok(u64::from(rates::count(&zone, &key, rate, now_ns) != Verdict::Allowed))
+    Ok(u64::from(vm.call()?.plugin.values.count(&key, rate, now_ns) != Verdict::Allowed))
 }
 
 /// One of the plugin's own counters, by number.
