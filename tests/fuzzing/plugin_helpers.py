@@ -114,6 +114,7 @@ class PluginHelpers(Computing):
         super().__init__()
         self.documents = Documents({"version": 1, "config": None, "route": route})
         self.values = {}
+        self.swept_s = 0
         self.events = {}
         self.counted = 0
         self.path_bytes = 0
@@ -362,8 +363,10 @@ class PluginHelpers(Computing):
     def _keep(self, key, value, until_s):
         others = {name: kept for name, kept in self.values.items() if name != key}
         for sweep in (False, True):
-            if sweep:
+            if sweep and self.swept_s != self.granted.now_s:
+                self.swept_s = self.granted.now_s
                 others = {name: kept for name, kept in others.items() if kept[1] > self.granted.now_s}
+                self.values = others | {name: kept for name, kept in self.values.items() if name == key}
             size = sum(len(name) + len(kept[0]) + VALUE_BYTES for name, kept in others.items())
             fits = len(others) < VALUES_MAX and size + len(key) + len(value) + VALUE_BYTES <= VALUES_BYTES_MAX
             if fits:

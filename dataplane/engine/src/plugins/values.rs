@@ -171,7 +171,8 @@ mod tests {
         assert!(!values.write(b"c", b"", 10, 5));
         assert!(values.write(b"a", b"new", 10, 5), "a key that is there can be written again");
         assert!(values.write(b"c", b"", 10, 25));
-        assert!(!values.write(b"d", b"", 10, 25), "what was looked through in this second is full");
+        assert!(values.write(b"d", b"", 0, 25) && !values.write(b"e", b"", 10, 25), "searched once a second");
+        assert!(values.write(b"e", b"", 10, 26));
         let small = of_plugin("small", 0, 200);
         assert!(small.write(b"a", &[0; 100], 10, 0));
         assert!(!small.write(b"a", &[0; 200], 10, 0));
