@@ -60,6 +60,12 @@ pub const LENT_DESCRIPTORS_MAX: u32 = 256;
 /// Receive buffers of one worker: 16 KiB holds a whole TLS record's plaintext; 256 of them are 4 MiB.
 pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 pub const RECEIVE_BUFFERS: u16 = 256;
+/// What the kernel may hand over of one socket in one turn, where it can be told (io_uring of Linux 6.17): what is already
+/// here when a peer is paused has to be kept. A client's, an upstream's where a connection of HTTP/1.1 waits for it (half
+/// of what that may hold), and where a stream of HTTP/2 does, which may hold little.
+pub const READ_AHEAD_BYTES: u32 = 64 << 10;
+pub const UPSTREAM_READ_AHEAD_BYTES: u32 = 256 << 10;
+pub const STREAM_READ_AHEAD_BYTES: u32 = 16 << 10;
 /// Events handled in one loop turn, so that timers and messages are not starved.
 pub const EVENTS_PER_TURN: usize = 512;
 /// Reads of one readable socket in one turn (epoll), so that one fast peer does not starve the others.
@@ -202,7 +208,7 @@ pub const HTTP2_BUDGET_PER_SECOND: u32 = 4;
 /// One stream's share of a turn: fair between streams, and few frames.
 pub const HTTP2_PIECE_BYTES: usize = 16 << 10;
 /// An answer's bytes that wait for a stream's window: above the first its upstream is not read, below the second again.
-pub const HTTP2_STREAM_PENDING_BYTES_HIGH: usize = 16 << 10;
+pub const HTTP2_STREAM_PENDING_BYTES_HIGH: usize = 8 << 10;
 pub const HTTP2_STREAM_PENDING_BYTES_LOW: usize = 4 << 10;
 /// Between the two GOAWAYs of a drain: a round trip to any client, for the streams that are on their way.
 pub const HTTP2_GOAWAY_GRACE_MS: u64 = 1_000;

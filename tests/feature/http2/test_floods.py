@@ -134,7 +134,7 @@ def test_stalled_windows_hold_little_and_others_go_on(site) -> None:
         for _ in range(100):
             while (found := client.read()) and found[0] != HEADERS:
                 assert time.monotonic() < deadline
-    assert memory_kib(site) - before <= 128 << 10
+    assert memory_kib(site) - before <= 33 << 10
     neighbour = Client(site.port)
     neighbour.send(frame(HEADERS, BOTH, 1, get("/static")))
     assert neighbour.read_until(DATA, 1)[1] == b"hello"

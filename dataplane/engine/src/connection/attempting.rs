@@ -76,6 +76,7 @@ impl Worker {
         if let Some(down) = self.downstream(socket) {
             down.serving.upstream = Some(pooled);
         }
+        io.set_read_ahead(pooled, self.read_ahead_first(socket));
         self.send_request(io, socket, pooled);
     }
 
@@ -93,6 +94,7 @@ impl Worker {
             return Err(Failure::Exhausted);
         };
         self.metrics.add(Counter::UpstreamConnects, 1);
+        io.set_read_ahead(upstream, self.read_ahead_first(socket));
         let generation = self.next_generation();
         if multiplexes {
             self.shared.add(&key, upstream);

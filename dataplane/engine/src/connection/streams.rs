@@ -83,6 +83,24 @@ impl Worker {
         }
     }
 
+    /// What may come of an answer before the client took any of it.
+    pub fn read_ahead_first(&self, client: SocketId) -> u32 {
+        match self.is_stream(client) {
+            false => UPSTREAM_READ_AHEAD_BYTES,
+            true => STREAM_READ_AHEAD_BYTES,
+        }
+    }
+
+    /// What may come of an answer that the client takes: for a stream as much as its windows allow.
+    pub fn read_ahead(&mut self, client: SocketId) -> u32 {
+        let first = self.read_ahead_first(client);
+        let window = match self.stream_of(client) {
+            Some((multiplex, id)) => multiplex.sendable(id),
+            None => 0,
+        };
+        u32::try_from(window).unwrap_or(u32::MAX).clamp(first, UPSTREAM_READ_AHEAD_BYTES)
+    }
+
     /// Bytes that went out.
     pub fn sent<I: Io>(&mut self, io: &I, socket: SocketId) -> u64 {
         match self.is_stream(socket) {

@@ -88,6 +88,12 @@ impl Multiplex {
         self.streams.get(id).map_or(0, |stream| stream.queue.len())
     }
 
+    /// Bytes that the peer would take now.
+    pub fn sendable(&self, id: u32) -> usize {
+        let window = self.streams.get(id).map_or(0, |stream| stream.send_window.min(self.send_window));
+        usize::try_from(window).unwrap_or(0)
+    }
+
     /// Serves those in line in turn, until windows or `room` bytes are used up. Notes whose queue got low in `drained`.
     pub fn pump(&mut self, mut room: usize) {
         let mut turns = self.streams.line.len();

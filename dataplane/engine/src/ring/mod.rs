@@ -80,6 +80,9 @@ pub trait Io {
     /// Stops reading; the peer's window fills.
     fn pause(&mut self, socket: SocketId);
     fn resume(&mut self, socket: SocketId);
+    /// Bounds what comes in one turn, and so after `pause`: this and a receive buffer. Backends that read piece by piece
+    /// need no bound.
+    fn set_read_ahead(&mut self, _socket: SocketId, _bytes: u32) {}
     /// Asks for one `on_drained` when `pending` is at most `PENDING_OUTPUT_BYTES_LOW`.
     fn notify_drained(&mut self, socket: SocketId);
     /// Accepts from a listening socket; `key` comes back in `on_accept`.

@@ -9,6 +9,8 @@ mod files;
 mod opening;
 mod setup;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use super::addresses::{self, RawAddress};
 use super::{BufferPool, Close, End, FileSent, Handler, Io, SocketId};
@@ -46,6 +48,9 @@ struct Socket {
     open: bool,
     /// A multishot receive is armed in the kernel.
     receiving: bool,
+    /// Bytes that the armed one may still bring, and those of the next one.
+    receivable: u32,
+    read_ahead: u32,
     wants_data: bool,
     sending: bool,
     connecting: bool,
@@ -105,6 +110,8 @@ pub struct Uring {
     stopped: bool,
     /// Sockets that may have a descriptor for files; None: files are copied.
     lent: Option<u32>,
+    /// A receive can be told how much it may bring.
+    bounds_receives: bool,
 }
 
 fn user_data(operation: u64, generation: u32, index: u32) -> u64 {
@@ -119,7 +126,7 @@ impl Uring {
         let mut builder = IoUring::<squeue::Entry, cqueue::Entry>::builder();
         builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
         builder.setup_cqsize(COMPLETIONS).setup_submit_all().setup_r_disabled();
-        let ring: IoUring = builder.build(SUBMISSIONS)?;
+        let mut ring: IoUring = builder.build(SUBMISSIONS)?;
         let sockets_max = addresses::sockets_max();
         ring.submitter().register_files_sparse(sockets_max)?;
         let entries = usize::from(RECEIVE_BUFFERS);
@@ -131,6 +138,7 @@ impl Uring {
             submitter.register_buf_ring_with_flags(buffer_ring as u64, RECEIVE_BUFFERS, BUFFER_GROUP, 0)?;
         }
         let lends = setup::restrict(&ring, files)?;
+        let bounds_receives = setup::bounds_receives(&mut ring)?;
         let mut uring = Uring {
             ring,
             sockets: Vec::new(),
@@ -153,6 +161,7 @@ impl Uring {
             system_calls: 0,
             stopped: false,
             lent: lends.then_some(0),
+            bounds_receives,
         };
         // A registered ring descriptor saves a lookup per enter; older kernels do without.
         let _ = uring.ring.submitter().register_ring_fd();
@@ -249,8 +258,10 @@ impl Uring {
             return;
         }
         socket.receiving = true;
+        socket.receivable = socket.read_ahead;
         let generation = socket.generation;
-        let mut entry = opcode::RecvMulti::new(Fixed(index), BUFFER_GROUP).build();
+        let bytes_max = if self.bounds_receives { socket.read_ahead } else { 0 };
+        let mut entry = setup::receive(index, BUFFER_GROUP, bytes_max);
         if poll_first {
             // SAFETY: an entry is a io_uring_sqe, whose u16 `ioprio` is at byte 2; the crate has no setter for it.
             unsafe { *(&raw mut entry).cast::<u16>().add(1) |= POLL_FIRST };
@@ -275,7 +286,13 @@ impl Uring {
             self.sockets.push(Socket::default());
         }
         let socket = &mut self.sockets[index as usize];
-        *socket = Socket { generation: socket.generation, open: true, wants_data: true, ..Socket::default() };
+        *socket = Socket {
+            generation: socket.generation,
+            open: true,
+            wants_data: true,
+            read_ahead: READ_AHEAD_BYTES,
+            ..Socket::default()
+        };
         socket
     }
 
@@ -385,6 +402,8 @@ impl Uring {
         if let Some(buffer) = cqueue::buffer_select(flags) {
             let length = usize::try_from(result).unwrap_or(0).min(RECEIVE_BUFFER_BYTES);
             if is_live && length > 0 && !self.sockets[index as usize].closing {
+                let socket = &mut self.sockets[index as usize];
+                socket.receivable = socket.receivable.saturating_sub(length as u32);
                 // SAFETY: the kernel filled `length` bytes of this buffer and lends it to us until we give it back.
                 let data = unsafe {
                     let start = self.buffers.add(usize::from(buffer) * RECEIVE_BUFFER_BYTES);

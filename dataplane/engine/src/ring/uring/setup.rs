@@ -1,6 +1,7 @@
 //! Making a ring: its memory and what it is allowed to do.
 #![allow(unsafe_code)]
 
+use io_uring::types::Fixed;
 use io_uring::{IoUring, opcode, register::Restriction, squeue};
 use std::io;
 
@@ -39,6 +40,27 @@ fn restrictions(lends: bool) -> Vec<Restriction> {
     restrictions.push(Restriction::sqe_flags_allowed(flags.bits()));
     restrictions.push(Restriction::register_op(REGISTER_FILES_UPDATE));
     restrictions
+}
+
+/// A receive that goes on by itself, until it brought `bytes_max` bytes; 0: for ever.
+pub(super) fn receive(index: u32, buffer_group: u16, bytes_max: u32) -> squeue::Entry {
+    let mut entry = opcode::RecvMulti::new(Fixed(index), buffer_group).build();
+    if bytes_max > 0 {
+        // SAFETY: an entry is a io_uring_sqe, whose u32 `optlen` is at byte 44; the crate has no setter for it.
+        unsafe { *(&raw mut entry).cast::<u32>().add(11) = bytes_max };
+    }
+    entry
+}
+
+/// Whether this kernel knows how much a receive may bring (Linux 6.17): others refuse such an entry before they look at
+/// its socket, which is none here.
+pub(super) fn bounds_receives(ring: &mut IoUring) -> io::Result<bool> {
+    // SAFETY: the entry names no memory.
+    let pushed = unsafe { ring.submission().push(&receive(0, 0, 1)) };
+    pushed.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    let result = ring.completion().next().map(|completion| completion.result());
+    Ok(result == Some(-libc::EBADF))
 }
 
 /// Anonymous memory for the process' life: the kernel may write into receive buffers even after the ring is closed.
