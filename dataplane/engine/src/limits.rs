@@ -198,6 +198,8 @@ pub const BROTLI_WINDOW_BITS: u32 = 18;
 pub const HTTP2_STREAMS_MAX: u32 = 100;
 /// Body bytes that one stream may send before we used them up; the protocol's default.
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 65_535;
+/// What one answer of an upstream may send ahead at first: it doubles up to the above while its client takes what comes.
+pub const HTTP2_UPSTREAM_WINDOW_BYTES: u32 = 16 << 10;
 /// The same for all streams of a connection together: what a connection can make us hold.
 pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Header compression table of one connection and direction (the protocol's default); ours for sending stays empty.

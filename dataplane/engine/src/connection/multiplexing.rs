@@ -351,6 +351,10 @@ impl Worker {
         let Some(multiplex) = down.multiplex.as_deref_mut() else { return };
         let waits = multiplex.is_incomplete() || !down.input.is_empty();
         let unwanted = multiplex.reset_unwanted();
+        if multiplex.streams.is_empty() && !unwanted && !down.idle && !waits {
+            // The last stream ended in this very turn: the connection is idle from now on.
+            return self.watch_multiplex(socket, now_ms);
+        }
         if multiplex.streams.is_empty() && !unwanted {
             multiplex.end(Code::None);
             self.metrics.add(Counter::RefusedTimeout, u64::from(waits));

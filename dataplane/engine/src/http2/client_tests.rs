@@ -30,16 +30,36 @@ fn ask(client: &mut Multiplex, owner: u32) -> u32 {
 fn a_stream_that_is_not_read_holds_its_own_window_back_and_not_the_connections() {
     let mut client = client();
     let mut updated = Vec::new();
-    let streams = 2 * HTTP2_CONNECTION_WINDOW_BYTES / HTTP2_STREAM_WINDOW_BYTES;
-    for owner in 0..streams {
+    const { assert!(HTTP2_UPSTREAM_STREAMS_MAX * 16_000 > HTTP2_CONNECTION_WINDOW_BYTES) };
+    for owner in 0..HTTP2_UPSTREAM_STREAMS_MAX {
         let id = ask(&mut client, owner);
-        let data: Vec<u8> = (0..4).flat_map(|_| frame(frames::DATA, 0, id, &[0; 16_000])).collect();
-        assert_eq!(events(&mut client, &[headers(id, OK, 0), data].concat()).map(|seen| seen.len()), Ok(5));
+        let data = frame(frames::DATA, 0, id, &[0; 16_000]);
+        assert_eq!(events(&mut client, &[headers(id, OK, 0), data].concat()).map(|seen| seen.len()), Ok(2));
         updated.extend(sent(&mut client).iter().map(|(_, stream, _)| *stream));
     }
     assert!(!updated.is_empty() && updated.iter().all(|stream| *stream == 0), "{updated:?}");
-    client.credit(1, 64_000);
-    assert_eq!(sent(&mut client), [(frames::WINDOW_UPDATE, 1, 64_000u32.to_be_bytes().to_vec())]);
+    client.credit(1, 16_000);
+    assert_eq!(sent(&mut client), [(frames::WINDOW_UPDATE, 1, 16_000u32.to_be_bytes().to_vec())]);
+}
+
+#[test]
+fn the_window_of_an_answer_that_is_taken_grows_to_its_most_and_a_stalled_one_stays() {
+    let mut client = client();
+    let (taken, stalled) = (ask(&mut client, 1), ask(&mut client, 2));
+    events(&mut client, &[headers(taken, OK, 0), headers(stalled, OK, 0)].concat()).unwrap();
+    let window = |client: &Multiplex, id| client.streams.get(id).map(|stream| stream.receive_window);
+    let mut windows = Vec::new();
+    for _ in 0..6 {
+        let bytes = window(&client, taken).unwrap().min(16_384) as usize;
+        events(&mut client, &frame(frames::DATA, 0, taken, &vec![0; bytes])).unwrap();
+        client.credit(taken, bytes);
+        windows.push(window(&client, taken).unwrap());
+    }
+    let most = i64::from(HTTP2_STREAM_WINDOW_BYTES);
+    assert_eq!(windows[0], i64::from(HTTP2_UPSTREAM_WINDOW_BYTES), "{windows:?}");
+    assert!(windows.iter().all(|window| *window <= most), "{windows:?}");
+    assert!(windows.iter().any(|window| *window > most / 2), "{windows:?}");
+    assert_eq!(window(&client, stalled), Some(i64::from(HTTP2_UPSTREAM_WINDOW_BYTES)));
 }
 
 #[test]

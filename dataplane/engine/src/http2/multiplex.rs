@@ -6,7 +6,7 @@ use super::frames::{self, Code};
 use super::hpack::decoder::{Decoder, FieldList};
 use super::settings::{self, PeerSettings, WINDOW_BYTES_DEFAULT};
 use super::streams::{Gone, Streams};
-use crate::limits::{HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_UPSTREAM_STREAMS_MAX};
+use crate::limits::{HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_STREAM_WINDOW_BYTES, HTTP2_UPSTREAM_STREAMS_MAX};
 use std::ops::Range;
 
 /// Which side we are.
@@ -166,8 +166,14 @@ impl Multiplex {
             return;
         }
         stream.uncredited += bytes as u32;
-        if stream.uncredited >= crate::limits::HTTP2_STREAM_WINDOW_BYTES / 2 {
-            let increment = std::mem::take(&mut stream.uncredited);
+        if stream.uncredited >= stream.window_bytes / 2 {
+            let mut increment = std::mem::take(&mut stream.uncredited);
+            // Not the first time: whoever waits for them stalls at once, or takes more.
+            if std::mem::replace(&mut stream.credited, true) {
+                let grown = stream.window_bytes.saturating_mul(2).min(HTTP2_STREAM_WINDOW_BYTES);
+                increment += grown - stream.window_bytes;
+                stream.window_bytes = grown;
+            }
             stream.receive_window += i64::from(increment);
             frames::push_window_update(id, increment, &mut self.out);
         }
@@ -258,11 +264,8 @@ impl Multiplex {
     }
 
     pub(super) fn new_stream(&self, owner: u32) -> super::streams::Stream {
-        super::streams::Stream::new(
-            owner,
-            self.peer.initial_window_bytes,
-            crate::limits::HTTP2_STREAM_WINDOW_BYTES,
-        )
+        let receive_window = settings::initial_window_bytes(self.role);
+        super::streams::Stream::new(owner, self.peer.initial_window_bytes, receive_window)
     }
 }
 

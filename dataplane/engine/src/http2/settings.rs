@@ -2,7 +2,9 @@
 
 use super::frames::{self, Code};
 use super::{Role, Violation};
-use crate::limits::{HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, REQUEST_HEAD_BYTES_MAX};
+use crate::limits::{
+    HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, HTTP2_UPSTREAM_WINDOW_BYTES, REQUEST_HEAD_BYTES_MAX,
+};
 
 const ENABLE_PUSH: u16 = 2;
 const MAX_CONCURRENT_STREAMS: u16 = 3;
@@ -73,6 +75,14 @@ impl PeerSettings {
     }
 }
 
+/// Body bytes that a new stream may bring before we used any up.
+pub fn initial_window_bytes(role: Role) -> u32 {
+    match role {
+        Role::Server => HTTP2_STREAM_WINDOW_BYTES,
+        Role::Client => HTTP2_UPSTREAM_WINDOW_BYTES,
+    }
+}
+
 /// Appends our first SETTINGS and the connection's window.
 pub fn push_ours(role: Role, out: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(36);
@@ -87,7 +97,7 @@ pub fn push_ours(role: Role, out: &mut Vec<u8>) {
         }
         Role::Client => setting(ENABLE_PUSH, 0),
     }
-    setting(INITIAL_WINDOW_SIZE, HTTP2_STREAM_WINDOW_BYTES);
+    setting(INITIAL_WINDOW_SIZE, initial_window_bytes(role));
     setting(MAX_HEADER_LIST_SIZE, REQUEST_HEAD_BYTES_MAX as u32);
     frames::push(frames::SETTINGS, 0, 0, &payload, out);
 }

@@ -30,6 +30,10 @@ pub struct Stream {
     pub head_received: bool,
     pub send_window: i64,
     pub receive_window: i64,
+    /// What the peer may have on its way; it grows while that is used up.
+    pub window_bytes: u32,
+    /// The peer was told of bytes that were used up.
+    pub credited: bool,
     /// Bytes used up that the peer was not told of.
     pub uncredited: u32,
     /// Bytes that Content-Length promised and DATA did not bring yet.
@@ -54,6 +58,8 @@ impl Stream {
             head_received: false,
             send_window: i64::from(send_window),
             receive_window: i64::from(receive_window),
+            window_bytes: receive_window,
+            credited: false,
             uncredited: 0,
             length_left: None,
             queue: VecDeque::new(),

@@ -1,0 +1,110 @@
+"""Streams that stall, in either direction: each is ended by itself, and its connection serves on."""
+
+import concurrent.futures
+import contextlib
+import time
+
+from framing import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    Client,
+    block,
+    frame,
+    get,
+)
+
+# Two windows of 15 s judge a stream; a loaded machine may take longer to say so.
+PATIENCE_S = 90
+CLOSED_WINDOWS = b"\0\4\0\0\0\0"
+LONG = "/size/131072"
+POST = block(method="POST", scheme="https", path="/echo", authority="localhost")
+GET = frame(HEADERS, END_HEADERS | END_STREAM, 1, get(LONG))
+
+
+def until_reset(client, piece=b""):
+    """Read until stream 1 is reset, sending a piece each second; return the kinds of its frames."""
+    kinds, deadline = [], time.monotonic() + PATIENCE_S
+    client.socket.settimeout(1)
+    while time.monotonic() < deadline:
+        with contextlib.suppress(TimeoutError):
+            found = client.read()
+            assert found is not None, "the connection ended"
+            if found[2] == 1:
+                kinds.append(found[0])
+            if found[0] == RST_STREAM:
+                return kinds
+            continue
+        client.send(piece)
+    raise AssertionError(f"nothing ended it: {kinds}")
+
+
+def assert_serves(client):
+    """A request of the same connection is answered, whatever windows it has."""
+    client.socket.settimeout(PATIENCE_S)
+    client.send(
+        frame(HEADERS, END_HEADERS | END_STREAM, 3, get("/static")),
+        frame(WINDOW_UPDATE, 0, 3, b"\0\1\0\0"),
+        frame(PING, 0, 0, b"12345678"),
+    )
+    assert client.read_until(DATA, 3)[1] == b"hello"
+
+
+def closed_window(site):
+    client = Client(site.port, CLOSED_WINDOWS)
+    client.send(GET)
+    kinds = until_reset(client)
+    assert kinds == [HEADERS, RST_STREAM]
+    return client
+
+
+def window_that_opens_by_bytes(site):
+    client = Client(site.port, CLOSED_WINDOWS)
+    client.send(GET)
+    kinds = until_reset(client, frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"))
+    assert DATA in kinds
+    return client
+
+
+def end_of_an_answer_that_is_not_taken(site):
+    """The upstream is done, the last bytes wait."""
+    client = Client(site.port, CLOSED_WINDOWS)
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, get("/size/100")))
+    until_reset(client)
+    return client
+
+
+def body_that_never_comes(site):
+    client = Client(site.port)
+    client.send(frame(HEADERS, END_HEADERS, 1, POST))
+    assert until_reset(client) == [HEADERS, RST_STREAM]
+    return client
+
+
+def body_that_dribbles(site):
+    client = Client(site.port)
+    client.send(frame(HEADERS, END_HEADERS, 1, POST))
+    assert until_reset(client, frame(DATA, 0, 1, b"x")) == [HEADERS, RST_STREAM]
+    return client
+
+
+STALLS = (
+    closed_window,
+    window_that_opens_by_bytes,
+    end_of_an_answer_that_is_not_taken,
+    body_that_never_comes,
+    body_that_dribbles,
+)
+
+
+def test_every_stalled_stream_is_reset_and_its_connection_serves_on(site):
+    def stall(one):
+        assert_serves(one(site))
+
+    with concurrent.futures.ThreadPoolExecutor(len(STALLS)) as pool:
+        results = {one.__name__: pool.submit(stall, one) for one in STALLS}
+    assert {name: result.exception() for name, result in results.items()} == dict.fromkeys(results)
