@@ -44,6 +44,18 @@ class BackendProtocol(Enum):
 
     HTTP = "http"
     HTTPS = "https"
+    GRPC = "grpc"
+    GRPCS = "grpcs"
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is spoken over TLS."""
+        return self in (BackendProtocol.HTTPS, BackendProtocol.GRPCS)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """`versions` of `transport http`: gRPC is HTTP/2 alone."""
+        return {BackendProtocol.GRPC: ("h2c",), BackendProtocol.GRPCS: ("2",)}.get(self, ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from zeroserve_ir import tree
 from zeroserve_ir.model import (
-    BackendProtocol,
     CrossOrigin,
     HttpsRedirect,
     PathKind,
@@ -211,9 +210,10 @@ def _render_rewrite(rule: PathRule, target: str) -> tree.Rewrite:
 def _render_proxy(route: PathRoute) -> tree.ReverseProxy:
     service = route.backend
     assert service is not None
-    tls = tree.UpstreamTls(insecure_skip_verify=True) if route.protocol is BackendProtocol.HTTPS else None
+    tls = tree.UpstreamTls(insecure_skip_verify=True) if route.protocol.secure else None
     transport = tree.HttpTransport(
         tls=tls,
+        versions=route.protocol.versions,
         dial_timeout_ms=route.timeouts.connect_ms,
         response_header_timeout_ms=route.timeouts.read_ms,
         read_timeout_ms=route.timeouts.read_ms,

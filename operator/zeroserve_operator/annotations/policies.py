@@ -51,7 +51,7 @@ _CORS_HEADERS = (
 )
 _CORS_AGE_S = 1728000
 _EFFECTS = {"canary": "is not supported: the other Ingresses of its hosts keep all requests"}
-_OTHER_PROTOCOLS = frozenset({"GRPC", "GRPCS", "FCGI", "AUTO_HTTP", "AJP"})
+_OTHER_PROTOCOLS = frozenset({"FCGI", "AUTO_HTTP", "AJP"})
 RANGES_MAX = 4096
 """CIDRs of one list; ingress-nginx has no bound, an annotation has at most 256 KiB."""
 
@@ -205,16 +205,15 @@ def _read_rewrite(annotations: Annotations) -> str | None:
 def _read_protocol(annotations: Annotations) -> BackendProtocol:
     """backendprotocol/main.go: not case-sensitive; unknown ones count as HTTP there."""
     value = annotations.text("backend-protocol").upper()
-    if value in ("", "HTTP"):
-        return BackendProtocol.HTTP
-    if value == "HTTPS":
-        return BackendProtocol.HTTPS
+    known = {item.name: item for item in BackendProtocol}
+    if value in known or not value:
+        return known.get(value, BackendProtocol.HTTP)
     if value in _OTHER_PROTOCOLS:
         annotations.close(
             "backend-protocol",
             f"is {value}, which is not supported yet: its routes answer 503",
             Code.ZS0403,
-            "HTTP and HTTPS are supported",
+            "HTTP, HTTPS, GRPC and GRPCS are supported",
         )
     else:
         annotations.warn("backend-protocol", f"is `{value}`, which is no protocol; HTTP is used")

@@ -67,8 +67,15 @@ def test_https_backends_are_spoken_to_over_tls_without_verification(build, ingre
     assert proxy.transport.tls == tree.UpstreamTls(insecure_skip_verify=True)
 
 
+@pytest.mark.parametrize(("protocol", "secure", "version"), [("GRPC", False, "h2c"), ("grpcs", True, "2")])
+def test_grpc_is_http2_alone(build, ingress, protocol, secure, version):
+    (proxy,) = proxies(build(ingress(annotations={"backend-protocol": protocol})))
+    assert proxy.transport.versions == (version,)
+    assert (proxy.transport.tls is not None) is secure
+
+
 def test_a_protocol_that_we_do_not_speak_closes(build, ingress):
-    loaded = build(ingress(annotations={"backend-protocol": "GRPC"}))
+    loaded = build(ingress(annotations={"backend-protocol": "FCGI"}))
     assert loaded.sites[0].routes[0].handlers[0].status == "503"
 
 
