@@ -88,6 +88,8 @@ class _HostBuilding:
         self.find_plugin = find_plugin
         self.findings: list[Diagnostic] = []
         self.routes: dict[tuple[PathKind, str], tuple[PathRoute, HostPart]] = {}
+        self.written: dict[str, str] = {}
+        """Of a path that closes in the place of an unusable one: what that is, which gives its rank."""
         self.by_regexp = any(_asks_for_regexp(part) for part in parts)
 
     def build(self) -> BuiltHost:
@@ -180,6 +182,7 @@ class _HostBuilding:
                 template, rule=rule, backend=None, denial=Denial(f"ZS0306: {problem}"), origin=origin
             )
             self.routes.setdefault((rule.kind, rule.path), (route, part))
+            self.written.setdefault(rule.path, path.path)
 
     def _add_defaults(self) -> None:
         """Add `spec.defaultBackend` of the oldest object that has one, below all paths."""
@@ -251,7 +254,7 @@ class _HostBuilding:
         if self.by_regexp:
             # ingress-nginx: controller.go sorts by path descending, then stably by length.
             ordered.sort(key=lambda route: route.rule.path, reverse=True)
-            ordered.sort(key=lambda route: -len(route.rule.path))
+            ordered.sort(key=lambda route: -len(self.written.get(route.rule.path, route.rule.path)))
         else:
             ordered.sort(key=lambda route: order_of(route.rule))
         certificates = dict.fromkeys(name for part in self.parts for name in part.certificates)

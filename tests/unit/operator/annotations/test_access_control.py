@@ -292,3 +292,17 @@ def test_an_unusable_path_with_access_control_does_not_fall_to_an_open_one(build
     first = loaded.sites[0].routes[0]
     assert first.matchers == ((tree.MatchPathRegexp("(?i)^/admin"),),)
     assert first.handlers[0].status == "503"
+
+
+def test_what_closes_in_the_place_of_an_unusable_path_has_its_rank(build, ingress):
+    """Longest first: the path that stood there went before the open one."""
+    admin = ingress(
+        "admin",
+        paths=(("/admin(?!x)/users/.*", "ImplementationSpecific"),),
+        annotations={"use-regex": "true", "whitelist-source-range": "10.0.0.0/8"},
+    )
+    loaded = build(f"{admin}---\n{ingress('shop', paths=(('/admin/users', 'Prefix'),))}")
+    assert [getattr(route.handlers[0], "status", "open") for route in loaded.sites[0].routes[:2]] == [
+        "503",
+        "open",
+    ]
