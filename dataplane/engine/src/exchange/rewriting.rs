@@ -218,12 +218,12 @@ impl Exchange {
                 prefix.insert(0, b'/');
             }
             let rest = trim_prefix(&self.cleaned_sent_path(), &prefix).to_vec();
-            self.change_path(rest);
+            self.take_stripped(rest);
         }
         if !rewrite.strip_path_suffix.is_empty() {
             let suffix = self.expanded(&rewrite.strip_path_suffix);
             let rest = trim_suffix(&self.cleaned_sent_path(), &suffix).to_vec();
-            self.change_path(rest);
+            self.take_stripped(rest);
         }
     }
 
@@ -291,6 +291,16 @@ impl Exchange {
         let mut out = Vec::new();
         self.expand(text, Unknown::Empty, &mut out);
         out
+    }
+
+    /// Takes what stripping left; where its first byte is an escaped slash, that slash is the one the path begins with.
+    fn take_stripped(&mut self, encoded: Vec<u8>) {
+        if encoded.first() != Some(&b'%') || paths::decode_escape(&encoded) != Some(b'/') {
+            return self.change_path(encoded);
+        }
+        let mut decoded = Vec::with_capacity(encoded.len());
+        paths::decode(&encoded, &mut decoded);
+        self.set_decoded_path(&decoded, &encoded);
     }
 
     /// Takes an encoded path (Caddy: changePath).
