@@ -19,7 +19,7 @@ MISTAKES = [
     ("frobnicate", Code.ZS0101),
     ("respond", Code.ZS0102),
     ("respond a b c", Code.ZS0102),
-    ("respond a teapot", Code.ZS0103),
+    ("respond a 99", Code.ZS0103),
     ("redir /a /b 200", Code.ZS0103),
     ("respond @missing x", Code.ZS0104),
     ("@m {\n\t\tfrobnicate\n\t}", Code.ZS0104),

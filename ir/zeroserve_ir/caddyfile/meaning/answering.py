@@ -18,7 +18,10 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     only_argument,
     refusal,
     refuse_block,
+    some_arguments,
+    take_block,
     texts,
+    without_empty_block,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -62,7 +65,7 @@ class ResponseHandlers:
         return True
 
     def _read_status(self, inner: Segment) -> None:
-        refuse_block(inner)
+        refuse_block(without_empty_block(inner))
         if len(inner.arguments) not in (1, 2):
             raise wrong_count(inner, "replace_status [@MATCHER] STATUS")
         match = self._find(inner.arguments[0]) if len(inner.arguments) == 2 else None
@@ -99,9 +102,7 @@ def read_response_match(segment: Segment) -> ResponseMatch:
     for one in lines:
         match one.name.text:
             case "status":
-                if not one.arguments:
-                    raise wrong_count(one, "status CODE …")
-                statuses += [_read_status(token) for token in one.arguments]
+                statuses += [_read_status(token) for token in some_arguments(one, "status CODE …")]
             case "header":
                 headers.append(one)
             case name:
@@ -129,9 +130,8 @@ def read_error_statuses(segment: Segment) -> MatchErrorStatus | None:
 
 def read_intercept(segment: Segment, reading: Reading, read_routes: ReadRoutes) -> Intercept:
     """`intercept { @name … ; replace_status … ; handle_response … }`."""
-    reading.leave_out(segment.arguments, "intercept")
     handlers = ResponseHandlers(read_routes)
-    for inner in segment.block or ():
+    for inner in take_block(segment, reading):
         with reading.collect():
             if not handlers.read(inner):
                 check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "intercept")
@@ -161,6 +161,7 @@ def read_copy_response_headers(segment: Segment, _: Reading) -> CopyResponseHead
         if inner.name.text not in named:
             message = f"unexpected {inner.name.text!r} in copy_response_headers"
             raise refusal(Code.ZS0109, message, inner.name, "write include or exclude")
+        refuse_block(inner)
         named[inner.name.text] += texts(inner.arguments)
     if all(named.values()):
         message = "include and exclude exclude each other"

@@ -18,7 +18,12 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
     read_texts,
 )
 from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
-from zeroserve_ir.caddyfile.meaning.reading import Reading, refusal, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    refusal,
+    take_block,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree_carried import Json
@@ -45,9 +50,8 @@ _AUTHORITY = {
 
 def read_pki(segment: Segment, reading: Reading) -> Json:
     """`pki { ca [<id>] { … } }`: authorities by id."""
-    no_more_arguments(segment)
     found: Json = {}
-    for inner in segment.block or ():
+    for inner in take_block(segment, reading):
         if inner.name.text != "ca":
             cure = "write ca [ID] { … }"
             raise refusal(Code.ZS0109, f"unknown subdirective {inner.name.text} of pki", inner.name, cure)
@@ -60,7 +64,12 @@ def read_pki(segment: Segment, reading: Reading) -> Json:
 
 def _read_rules(kind: str) -> Reader:
     fields = {name: Field(name, read_some_texts, append=True) for name in ("domains", "ip_ranges")}
-    return lambda segment, reading: read_fields(segment.block or (), fields, kind, reading)
+
+    def read(segment: Segment, reading: Reading) -> Json:
+        no_more_arguments(segment)
+        return read_fields(segment.block or (), fields, kind, reading)
+
+    return read
 
 
 _SERVER = {

@@ -15,6 +15,8 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     only_argument,
     refusal,
     refuse_block,
+    take_arguments,
+    without_empty_block,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -36,10 +38,11 @@ def read_policy(segment: Segment, reading: Reading) -> SelectionPolicy:
     selection = Selection(name.text)
     if selection in _KEYED:
         return _read_keyed(selection, inner, reading)
+    inner = without_empty_block(inner)
     refuse_block(inner)
     match selection:
         case Selection.RANDOM_CHOOSE:
-            token = only_argument(inner, "random_choose NUMBER")
+            token = only_argument(take_arguments(inner, 1, reading), "random_choose NUMBER")
             choose = integer(token)
             if choose < CHOOSE_MIN:
                 raise refusal(Code.ZS0103, "random_choose compares two at least", token, "write 2 or more")
@@ -74,7 +77,9 @@ def _read_keyed(selection: Selection, inner: Segment, reading: Reading) -> Selec
         key, secret = ([token.text for token in arguments] + ["", ""])[:2]
         policy = replace(policy, key=key, secret=secret)
     else:
-        if len(arguments) != 1 or not arguments[0].text:
+        if len(arguments) > 1:
+            inner = replace(take_arguments(inner, 1, reading), block=None)
+        if not arguments or not arguments[0].text:
             raise wrong_count(inner, f"{selection.value} NAME")
         policy = replace(policy, key=arguments[0].text)
     for line in inner.block or ():

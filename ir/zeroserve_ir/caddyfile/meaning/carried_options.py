@@ -29,7 +29,16 @@ from zeroserve_ir.caddyfile.meaning.issuers import (
 )
 from zeroserve_ir.caddyfile.meaning.plugins import read_plugins
 from zeroserve_ir.caddyfile.meaning.rates import read_rate_limit_store
-from zeroserve_ir.caddyfile.meaning.reading import Reading, duration_ns, refusal, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    duration_ns,
+    refusal,
+    take_arguments,
+    take_block,
+    texts,
+    without_empty_block,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.meaning.streams import read_layer4
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
@@ -81,9 +90,8 @@ def _read_default_bind(segment: Segment, reading: Reading) -> Json:
 
 def _read_metrics(segment: Segment, reading: Reading) -> Json:
     names = ("per_host", "observe_catchall_hosts", "otlp")
-    return read_fields(
-        segment.block or (), {name: Field(name, read_flag) for name in names}, "metrics", reading
-    )
+    fields = {name: Field(name, read_flag) for name in names}
+    return read_fields(take_block(segment, reading), fields, "metrics", reading)
 
 
 def _read_ech(segment: Segment, reading: Reading) -> Json:
@@ -117,13 +125,18 @@ def _read_filesystem(segment: Segment, reading: Reading) -> Json:
     return {"name": segment.arguments[0].text, "file_system": backend}
 
 
+def _loosely(read: Reader) -> Reader:
+    """Return a reader of one value after which Caddy reads over words and an empty block."""
+    return lambda segment, reading: read(without_empty_block(take_arguments(segment, 1, reading)), reading)
+
+
 CARRIED_OPTIONS: dict[str, Reader] = {
     "acme_ca": read_text,
     "acme_ca_root": read_text,
     "acme_dns": _read_provider,
     "acme_eab": _read_account,
     "cert_issuer": read_issuer,
-    "cert_lifetime": read_duration,
+    "cert_lifetime": _loosely(read_duration),
     "default_bind": _read_default_bind,
     "default_sni": read_text,
     "dns": _read_provider,
@@ -136,20 +149,20 @@ CARRIED_OPTIONS: dict[str, Reader] = {
     "layer4": read_layer4,
     "local_certs": _read_true,
     "metrics": _read_metrics,
-    "ocsp_interval": read_duration,
-    "ocsp_stapling": _read_off,
+    "ocsp_interval": _loosely(read_duration),
+    "ocsp_stapling": lambda segment, reading: _read_off(without_empty_block(segment), reading),
     "on_demand_tls": read_on_demand,
     "persist_config": _read_off,
     "pki": read_pki,
     "plugins": read_plugins,
     "preferred_chains": read_preferred_chains,
     "rate_limit_store": read_rate_limit_store,
-    "renew_interval": read_duration,
+    "renew_interval": _loosely(read_duration),
     "renewal_window_ratio": read_ratio,
-    "shutdown_delay": read_duration,
+    "shutdown_delay": _loosely(read_duration),
     "skip_install_trust": _read_true,
     "storage": read_storage,
     "storage_check": _read_off,
     "storage_clean_interval": _read_interval,
-    "tls_resolvers": read_some_texts,
+    "tls_resolvers": lambda segment, reading: read_some_texts(without_empty_block(segment), reading),
 }

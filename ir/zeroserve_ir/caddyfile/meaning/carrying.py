@@ -11,7 +11,15 @@ from zeroserve_ir.caddyfile.meaning.authorities import read_acme_server
 from zeroserve_ir.caddyfile.meaning.blocks import Field, read_fields, read_flag, read_size
 from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
 from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
-from zeroserve_ir.caddyfile.meaning.reading import Reading, duration_ns, integer, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    duration_ns,
+    integer,
+    refuse_block,
+    take_block,
+    texts,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.tree import Invoke, SetVariables
@@ -32,6 +40,7 @@ def read_push(segment: Segment, reading: Reading) -> CarriedHandler:
         if name == "headers":
             no_more_arguments(inner)
             for line in inner.block or ():
+                refuse_block(line)
                 if len(line.arguments) > 2:
                     raise wrong_count(line, "FIELD [VALUE [REPLACEMENT]]")
                 headers.read((line.name, *line.arguments), response=False)
@@ -45,6 +54,7 @@ def read_push(segment: Segment, reading: Reading) -> CarriedHandler:
 
 def _read_resources(line: Segment) -> list[Json]:
     """Each word of a line is a resource; GET and HEAD say how the next one is asked for."""
+    refuse_block(line)
     resources: list[Json] = []
     words = iter(texts((line.name, *line.arguments)))
     for word in words:
@@ -59,11 +69,11 @@ def _read_resources(line: Segment) -> list[Json]:
 
 def read_timeouts(segment: Segment, reading: Reading) -> CarriedHandler:
     """`timeouts { read_timeout DURATION [RATE]; write_timeout …; max_write_chunk SIZE }`."""
-    reading.leave_out(segment.arguments, "timeouts")
     found: Json = {}
-    for inner in segment.block or ():
+    for inner in take_block(segment, reading):
         name = inner.name.text
         if name in _RATED:
+            refuse_block(inner)
             if len(inner.arguments) not in (1, 2):
                 raise wrong_count(inner, f"{name} DURATION [BYTES_A_SECOND]")
             found[name] = duration_ns(inner.arguments[0])

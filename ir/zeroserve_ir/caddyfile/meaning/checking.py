@@ -17,6 +17,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     only_argument,
     port,
     refusal,
+    refuse_block,
     some_arguments,
     texts,
 )
@@ -101,4 +102,6 @@ def _read_status(token: Token) -> int:
 def _read_headers(inner: Segment) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if inner.arguments:
         raise refusal(Code.ZS0102, "health_headers takes a block", inner.name, "write health_headers { … }")
+    for line in inner.block or ():
+        refuse_block(line)
     return tuple((line.name.text, texts(line.arguments) or ("",)) for line in inner.block or ())

@@ -43,7 +43,14 @@ from zeroserve_ir.caddyfile.meaning.plugins import read_zeroserve_call, read_zer
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.proxying import read_forward_auth, read_reverse_proxy
 from zeroserve_ir.caddyfile.meaning.rates import read_rate_limit
-from zeroserve_ir.caddyfile.meaning.reading import Profile, Reading, Scope, refusal, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Profile,
+    Reading,
+    Scope,
+    refusal,
+    without_empty_block,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.meaning.responding import (
     read_abort,
     read_basic_auth,
@@ -119,6 +126,8 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
 def _leave_out_block(segment: Segment, reading: Reading) -> Segment:
     """Warn of a block that Caddy does not read, such as those of Caddy 1; readers refuse those of tenants."""
     name = segment.name.text
+    if name in _BLOCKLESS or name in ("log_skip", "skip_log"):
+        segment = without_empty_block(segment)
     queries = name == "uri" and any(argument.text == "query" for argument in segment.arguments)
     if not segment.block or name not in _BLOCKLESS or queries or reading.profile is not Profile.LOCAL:
         return segment

@@ -18,6 +18,8 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     only_argument,
     refusal,
     some_arguments,
+    take_arguments,
+    without_empty_block,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -44,7 +46,7 @@ def read_encode(segment: Segment, reading: Reading) -> Encode:
                     raise refusal(Code.ZS0105, "match stands twice in encode", inner.name, "join them")
                 matcher = read_response_matcher(inner)
             else:
-                encoders.append((inner.name, _read_encoder(inner)))
+                encoders.append((inner.name, _read_encoder(inner, reading)))
     for token in segment.arguments:
         check(reading, Kind.SUBDIRECTIVE, token.text, token, "encode")
         if token.text in ("minimum_length", "match"):
@@ -57,9 +59,10 @@ def read_encode(segment: Segment, reading: Reading) -> Encode:
     return Encode(found, length, matcher)
 
 
-def _read_encoder(inner: Segment) -> Encoder:
+def _read_encoder(inner: Segment, reading: Reading) -> Encoder:
     if inner.name.text == "zstd":
         return _read_zstd(inner)
+    inner = without_empty_block(take_arguments(inner, 1, reading))
     if not inner.arguments:
         no_arguments(inner)
         return Encoder(inner.name.text)

@@ -17,6 +17,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     no_arguments,
     only_argument,
     refusal,
+    refuse_block,
     some_arguments,
     texts,
     wrong_count,
@@ -78,6 +79,7 @@ def _read_line(gateway: Gateway, inner: Segment) -> None:
         case "env":
             if len(inner.arguments) != 2:
                 raise wrong_count(inner, "env NAME VALUE")
+            refuse_block(inner)
             variables = dict(fastcgi.environment)
             variables[inner.arguments[0].text] = inner.arguments[1].text
             gateway.fastcgi = replace(fastcgi, environment=tuple(variables.items()))

@@ -14,6 +14,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     only_argument,
     refusal,
+    refuse_block,
     some_arguments,
     texts,
 )
@@ -38,6 +39,7 @@ def _read_line(matcher: MatchFile, inner: Segment) -> MatchFile:
         case "root":
             return replace(matcher, root=only_argument(inner, "root PATH").text)
         case "try_files":
+            refuse_block(inner)
             files = matcher.files + texts(inner.arguments)
             if not files:
                 some_arguments(inner, "try_files FILE …")

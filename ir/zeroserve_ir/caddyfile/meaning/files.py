@@ -19,8 +19,11 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     no_arguments,
     only_argument,
     refusal,
+    refuse_block,
     some_arguments,
+    take_arguments,
     texts,
+    without_empty_block,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -103,6 +106,7 @@ def _read_browse_line(browse: Browse, line: Segment) -> Browse:
             no_arguments(line)
             return replace(browse, reveal_symlinks=True)
         case "sort":
+            refuse_block(line)
             return replace(browse, sort=browse.sort + _read_orders(line.arguments, len(browse.sort)))
         case _:
             limit = integer(only_argument(line, "file_limit NUMBER"))
@@ -124,6 +128,7 @@ def _read_orders(tokens: tuple[Token, ...], before: int) -> tuple[BrowseOrder, .
 
 
 def _read_precompressed(server: FileServer, inner: Segment, _: Reading) -> FileServer:
+    refuse_block(inner)
     for token in inner.arguments:
         if token.text not in ENCODINGS:
             cure = "write br, zstd or gzip"
@@ -171,7 +176,9 @@ def read_try_files(segment: Segment, reading: Reading) -> tuple[Route, ...]:
         if inner.name.text == "policy":
             if policy is not TryPolicy.DEFAULT:
                 raise refusal(Code.ZS0109, "policy stands twice in try_files", inner.name, "keep one of them")
-            policy = read_policy(only_argument(inner, "policy NAME"))
+            policy = read_policy(
+                only_argument(without_empty_block(take_arguments(inner, 1, reading)), "policy NAME")
+            )
     routes = tuple(
         Route((Rewrite(uri=MATCHED_FILE + query),), ((MatchFile(files, policy=policy),),), span=segment.span)
         for files, query in _split_queries(texts(segment.arguments))

@@ -11,7 +11,6 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
     Field,
     Module,
     only,
-    plain_module,
     put_path,
     read_duration,
     read_fields,
@@ -23,7 +22,16 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
     read_texts,
     read_timeout,
 )
-from zeroserve_ir.caddyfile.meaning.reading import Reading, no_arguments, refusal, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    no_arguments,
+    refusal,
+    refuse_block,
+    take_block,
+    texts,
+    without_empty_block,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree_carried import Json
@@ -65,6 +73,7 @@ def read_dns(segment: Segment, reading: Reading) -> Json:
 
 
 def _read_eab(segment: Segment, _: Reading) -> Json:
+    refuse_block(segment)
     if len(segment.arguments) != 2:
         raise wrong_count(segment, f"{segment.name.text} KEY_ID MAC_KEY")
     return {"key_id": segment.arguments[0].text, "mac_key": segment.arguments[1].text}
@@ -165,26 +174,37 @@ _INTERNAL = {
     "lifetime": Field("lifetime", read_duration),
     "sign_with_root": Field("sign_with_root", read_flag),
 }
+
+
+def _read_internal(segment: Segment, reading: Reading) -> Json:
+    return read_fields(take_block(segment, reading), _INTERNAL, "internal", reading)
+
+
 _ISSUERS: dict[str, Module] = {
     "acme": _read_acme,
     "zerossl": _read_zerossl,
-    "internal": plain_module(_INTERNAL),
+    "internal": _read_internal,
 }
 read_issuer = read_module(_ISSUERS, "module", "issuer")
 """`issuer NAME …` and `cert_issuer NAME …`."""
 
 
 def _read_http_getter(segment: Segment, _: Reading) -> Json:
-    return {"url": only(segment).text}
+    return {"url": only(without_empty_block(segment)).text}
 
 
-_GETTERS: dict[str, Module] = {"http": _read_http_getter, "tailscale": plain_module()}
+def _read_tailscale(segment: Segment, _: Reading) -> Json:
+    no_arguments(without_empty_block(segment))
+    return {}
+
+
+_GETTERS: dict[str, Module] = {"http": _read_http_getter, "tailscale": _read_tailscale}
 read_getter = read_module(_GETTERS, "via", "certificate getter")
 """`get_certificate NAME …`."""
 
 
 def _read_http_permission(segment: Segment, _: Reading) -> Json:
-    return {"endpoint": only(segment).text}
+    return {"endpoint": only(without_empty_block(segment)).text}
 
 
 _read_permission = read_module({"http": _read_http_permission}, "module", "permission")

@@ -13,7 +13,6 @@ from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.blocks import (
     Field,
     Module,
-    in_block,
     only,
     plain_module,
     read_duration,
@@ -28,7 +27,16 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
     read_texts,
 )
 from zeroserve_ir.caddyfile.meaning.matchers import check_regexp
-from zeroserve_ir.caddyfile.meaning.reading import Reading, integer, refusal, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    integer,
+    refusal,
+    refuse_block,
+    take_arguments,
+    take_block,
+    texts,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
@@ -136,6 +144,7 @@ def _read_compression(segment: Segment, _: Reading) -> str:
 
 
 def _split_list(segment: Segment) -> list[Token]:
+    refuse_block(segment)
     if not segment.arguments:
         raise wrong_count(segment, f"{segment.name.text} VALUE …")
     parts = [token.with_text(part.strip()) for token in segment.arguments for part in token.text.split(",")]
@@ -203,10 +212,8 @@ def _scalar(token: Token) -> Any:
 
 def _read_wrapper(segment: Segment, reading: Reading, read_one: Any) -> Json:
     """Read `wrap` and the fields, in `fields { … }` or beside it."""
-    if segment.arguments:
-        raise wrong_count(segment, f"format {segment.name.text} {{ … }}")
     found: Json = {}
-    for inner in segment.block or ():
+    for inner in take_block(segment, reading):
         if inner.name.text == "wrap":
             found["wrap"] = _read_format(inner, reading)
         elif inner.name.text == "fields" and inner.block is not None and not inner.arguments:
@@ -269,9 +276,9 @@ def _read_mask(segment: Segment, reading: Reading) -> Json:
 def _read_actions(key: str) -> Module:
     """`query`, `cookie` and `set_cookie`: replace, hash and delete by name."""
 
-    def read(segment: Segment, _: Reading) -> Json:
+    def read(segment: Segment, reading: Reading) -> Json:
         actions = []
-        for inner in segment.block or ():
+        for inner in take_block(segment, reading):
             action = inner.name.text
             count = {"replace": 2, "hash": 1, "delete": 1}.get(action)
             if count is None:
@@ -279,7 +286,8 @@ def _read_actions(key: str) -> Module:
                 raise refusal(
                     Code.ZS0109, f"unknown action {action} of {segment.name.text}", inner.name, cure
                 )
-            if len(inner.arguments) < count:
+            refuse_block(inner)
+            if len(inner.arguments) != count:
                 raise wrong_count(inner, f"{action} NAME{' VALUE' if count == 2 else ''}")
             entry = {"type": action, key: inner.arguments[0].text}
             if count == 2 and inner.arguments[1].text:
@@ -301,7 +309,8 @@ def _read_regexp(segment: Segment, _: Reading) -> Json:
 
 def _read_regexps(segment: Segment, reading: Reading) -> Json:
     operations = []
-    for inner in segment.block or ():
+    for inner in take_block(segment, reading):
+        refuse_block(inner)
         if inner.name.text != "regexp" or len(inner.arguments) != 2:
             cure = "write regexp PATTERN VALUE"
             raise refusal(Code.ZS0109, f"unexpected {inner.name.text} in multi_regexp", inner.name, cure)
@@ -345,11 +354,17 @@ _SAMPLING = {
     "first": Field("first", read_integer, once=True),
     "thereafter": Field("thereafter", read_integer, once=True),
 }
+
+
+def _read_sampling(segment: Segment, reading: Reading) -> Json:
+    return read_fields(take_arguments(segment, 0, reading).block or (), _SAMPLING, "sampling", reading)
+
+
 _LOG = {
     "output": Field("writer", read_module(_WRITERS, "output", "output of log"), once=True),
     "format": Field("encoder", _read_format, once=True),
     "level": Field("level", read_text, once=True),
-    "sampling": Field("sampling", in_block(_SAMPLING), once=True),
+    "sampling": Field("sampling", _read_sampling, once=True),
     "include": Field("include", read_texts, append=True),
     "exclude": Field("exclude", read_texts, append=True),
     "hostnames": Field("hostnames", read_some_texts, append=True),

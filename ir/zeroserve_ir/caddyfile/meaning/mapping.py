@@ -40,6 +40,7 @@ def read_map(segment: Segment, _: Reading) -> MapValues:
         if len(inner.arguments) > len(destinations):
             message = f"{len(inner.arguments)} outputs for {len(destinations)} destinations"
             raise refusal(Code.ZS0102, message, inner.name, "write one output for each destination")
+        refuse_block(inner)
         if inner.name.text == "default":
             if defaults:
                 raise refusal(Code.ZS0105, "map has two defaults", inner.name, "remove one")
@@ -121,6 +122,7 @@ def read_tracing(segment: Segment, reading: Reading) -> Trace:
         if inner.name.text == "span":
             span = only_argument(inner, "span NAME").text
         elif inner.name.text == "span_attributes":
+            no_arguments(Segment(inner.name, inner.arguments))
             for line in inner.block or ():
                 attributes[line.name.text] = only_argument(line, "NAME VALUE").text
         else:

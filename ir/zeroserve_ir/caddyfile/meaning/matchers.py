@@ -133,7 +133,7 @@ def _read_set(
     for module in sorted(modules):
         for segment in modules[module]:
             check(reading, Kind.MATCHER, module, segment.name)
-            if segment.block is not None and module not in ("file", "not", "url_pattern"):
+            if segment.block and module not in ("file", "not", "url_pattern"):
                 raise refusal(
                     Code.ZS0001, f"matcher {module} takes no block", segment.name, "remove the block"
                 )

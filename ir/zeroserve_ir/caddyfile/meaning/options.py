@@ -16,10 +16,14 @@ from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind, check
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     duration_ms,
+    no_arguments,
     only_argument,
     port,
     refusal,
+    refuse_block,
     some_arguments,
+    take_arguments,
+    without_empty_block,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.meaning.server_options import read_servers
@@ -51,7 +55,7 @@ def read_options(segments: Sequence[Segment], reading: Reading) -> Options:
         others["servers"].sort(key=lambda one: -len(one["listener"]))
     if "acme_dns" in others and not others["acme_dns"] and not others.get("dns"):
         _refuse_no_provider(carried, reading)
-    if others:
+    if carried:
         options = replace(options, others=Carried.of(others, written_form(carried), carried[0].span))
     return options
 
@@ -70,13 +74,15 @@ def _read_option(options: Options, others: Json, segment: Segment, reading: Read
         case "debug":
             return replace(options, debug=True)
         case "http_port" | "https_port":
+            segment = without_empty_block(segment)
             number = port(only_argument(segment, f"{name} PORT"))
             if number == getattr(DEFAULT_OPTIONS, name):
                 others[name] = number
             return _set_port(options, name, number)
         case "grace_period":
-            usage = "grace_period DURATION"
-            return replace(options, grace_period_ms=duration_ms(only_argument(segment, usage)))
+            segment = without_empty_block(take_arguments(segment, 1, reading))
+            grace = duration_ms(only_argument(segment, "grace_period DURATION"))
+            return replace(options, grace_period_ms=grace)
         case "admin":
             return _read_admin(options, others, segment)
         case "auto_https":
@@ -103,11 +109,16 @@ def _read_admin(options: Options, others: Json, segment: Segment) -> Options:
     if len(segment.arguments) > 1:
         raise wrong_count(segment, "admin off, or admin ADDRESS")
     listen = segment.arguments[0].text if segment.arguments else DEFAULT_OPTIONS.admin
+    if listen == "off":
+        refuse_block(segment)
     found: Json = {"disabled": True} if listen == "off" else {"listen": listen}
     for inner in segment.block or ():
         name = inner.name.text
         if listen == "off" or name not in ("enforce_origin", "origins"):
             raise refusal(Code.ZS0109, f"unknown {name!r} of admin", inner.name, "remove it")
+        if name == "enforce_origin":
+            no_arguments(inner)
+        refuse_block(inner)
         found[name] = True if name == "enforce_origin" else [token.text for token in inner.arguments]
     if len(found) > 1 or listen == DEFAULT_OPTIONS.admin:
         others["admin"] = found
@@ -115,7 +126,7 @@ def _read_admin(options: Options, others: Json, segment: Segment) -> Options:
 
 
 def _read_auto_https(options: Options, others: Json, segment: Segment) -> Options:
-    for mode in some_arguments(segment, "auto_https off"):
+    for mode in some_arguments(without_empty_block(segment), "auto_https off"):
         match mode.text:
             case "off":
                 options = replace(options, auto_https=False)

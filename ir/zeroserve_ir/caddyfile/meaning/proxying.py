@@ -25,8 +25,10 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     no_arguments,
     only_argument,
     refusal,
+    refuse_block,
     size_bytes,
     some_arguments,
+    take_arguments,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.meaning.resilience import RESILIENCE, read_resilience
@@ -77,7 +79,7 @@ def read_forward_auth(segment: Segment, reading: Reading, read_routes: ReadRoute
                 raise refusal(Code.ZS0103, "uri stands twice", inner.name, "remove one")
             uri = only_argument(inner, "uri TO").text
         elif inner.name.text == "copy_headers":
-            copied |= split_copied((*inner.arguments, *(one.name for one in inner.block or ())))
+            copied |= split_copied(_copied_tokens(inner))
             if not copied:
                 raise wrong_count(inner, "copy_headers FIELD …")
         else:
@@ -93,6 +95,16 @@ def read_forward_auth(segment: Segment, reading: Reading, read_routes: ReadRoute
     proxy = _read_proxy(Segment(segment.name, segment.arguments, tuple(rest)), builder)
     granted = ResponseHandler(ResponseMatch((2,)), routes=copying_routes(copied))
     return replace(proxy, response_handlers=(granted, *proxy.response_handlers))
+
+
+def _copied_tokens(inner: Segment) -> tuple[Token, ...]:
+    """Every word is a field, on the line and in the block."""
+    if not inner.block:
+        refuse_block(inner)
+    for line in inner.block or ():
+        refuse_block(line)
+    lines = [(line.name, *line.arguments) for line in inner.block or ()]
+    return (*inner.arguments, *(token for line in lines for token in line))
 
 
 def copying_routes(copied: dict[str, str]) -> tuple[Route, ...]:
@@ -179,11 +191,13 @@ def _read_line(builder: _Builder, inner: Segment) -> None:
         case "flush_interval":
             builder.proxy = replace(proxy, flush_interval_ms=_read_flush(inner))
         case "trusted_proxies":
+            refuse_block(inner)
             ranges = read_ranges(inner.arguments)
             builder.proxy = replace(proxy, trusted_proxies=proxy.trusted_proxies + ranges)
         case "header_up" | "header_down":
             if not 1 <= len(inner.arguments) <= 3:
                 raise wrong_count(inner, f"{name} FIELD [VALUE [REPLACEMENT]]")
+            refuse_block(inner)
             target = builder.up if name == "header_up" else builder.down
             target.read(inner.arguments, response=False)
         case "method":
@@ -268,8 +282,10 @@ def _finish_transport(builder: _Builder, segment: Segment) -> HttpTransport:
 
 
 def _read_transport(builder: _Builder, segment: Segment) -> HttpTransport:
-    if len(segment.arguments) != 1:
+    if not segment.arguments:
         raise wrong_count(segment, "transport http { … }")
+    if len(segment.arguments) > 1:
+        segment = replace(take_arguments(segment, 1, builder.reading), block=None)
     name = segment.arguments[0]
     if name.text == "fastcgi":
         gateway = read_fastcgi_transport(segment, builder.reading)
@@ -282,5 +298,5 @@ def _read_transport(builder: _Builder, segment: Segment) -> HttpTransport:
     for inner in segment.block or ():
         with builder.reading.collect():
             if check(builder.reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "transport"):
-                transport = read_transport_line(transport, inner)
+                transport = read_transport_line(transport, inner, builder.reading)
     return transport

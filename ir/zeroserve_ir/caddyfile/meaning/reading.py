@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
 
@@ -145,10 +145,26 @@ def no_arguments(segment: Segment) -> None:
 
 def refuse_block(segment: Segment) -> None:
     """Refuse a block where the directive has none."""
-    if segment.block:
-        raise refusal(
-            Code.ZS0001, f"{segment.name.text} takes no block", segment.block[0].name, "remove the block"
-        )
+    if segment.block is not None:
+        at = segment.block[0].name if segment.block else segment.name
+        raise refusal(Code.ZS0001, f"{segment.name.text} takes no block", at, "remove the block")
+
+
+def without_empty_block(segment: Segment) -> Segment:
+    """Return a line whose block has no lines as one without block: where Caddy reads such a block over."""
+    return replace(segment, block=None) if segment.block == () else segment
+
+
+def take_arguments(segment: Segment, count: int, reading: Reading) -> Segment:
+    """Return a line with its first arguments, where Caddy reads over further ones; those are warned of."""
+    reading.leave_out(segment.arguments[count:], segment.name.text)
+    return replace(segment, arguments=segment.arguments[:count])
+
+
+def take_block(segment: Segment, reading: Reading) -> tuple[Segment, ...]:
+    """Return the lines of a block; where a word stands before it, Caddy reads over the word and the block."""
+    reading.leave_out(segment.arguments, segment.name.text)
+    return () if segment.arguments else segment.block or ()
 
 
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)")

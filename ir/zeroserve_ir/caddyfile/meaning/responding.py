@@ -13,6 +13,7 @@ from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.matchers import check_regexp
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.reading import (
+    Profile,
     Reading,
     integer,
     is_status,
@@ -21,6 +22,8 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     refusal,
     refuse_block,
     size_bytes,
+    take_arguments,
+    take_block,
     texts,
     wrong_count,
 )
@@ -37,9 +40,9 @@ from zeroserve_ir.tree import (
 )
 
 
-def read_respond(segment: Segment, _: Reading) -> StaticResponse:
+def read_respond(segment: Segment, reading: Reading) -> StaticResponse:
     """`respond [<body>] [<status>] { body close }`."""
-    body, status = _text_and_status(segment, "respond [BODY] [STATUS]")
+    body, status = _text_and_status(segment, reading, "respond [BODY] [STATUS]")
     close = False
     for inner in segment.block or ():
         if inner.name.text == "close" and not close:
@@ -52,9 +55,9 @@ def read_respond(segment: Segment, _: Reading) -> StaticResponse:
     return StaticResponse(status=status, body=body, close=close)
 
 
-def read_error(segment: Segment, _: Reading) -> RaiseError:
+def read_error(segment: Segment, reading: Reading) -> RaiseError:
     """`error [<message>] <status> { message }`."""
-    message, status = _text_and_status(segment, "error [MESSAGE] STATUS")
+    message, status = _text_and_status(segment, reading, "error [MESSAGE] STATUS")
     for inner in segment.block or ():
         if inner.name.text != "message" or message:
             raise _unexpected(inner, "error", "message stands once")
@@ -62,7 +65,7 @@ def read_error(segment: Segment, _: Reading) -> RaiseError:
     return RaiseError(status=status, message=message)
 
 
-def _text_and_status(segment: Segment, usage: str) -> tuple[str, str]:
+def _text_and_status(segment: Segment, reading: Reading, usage: str) -> tuple[str, str]:
     arguments = segment.arguments
     if len(arguments) not in (1, 2):
         raise wrong_count(segment, usage)
@@ -71,8 +74,10 @@ def _text_and_status(segment: Segment, usage: str) -> tuple[str, str]:
         return ("", text) if is_status(text) else (text, "")
     status = arguments[1].text
     if status and "{" not in status and not re.fullmatch(r"[1-9]\d\d", status):
-        message = f"{status!r} is not a status"
-        raise refusal(Code.ZS0103, message, arguments[1], "write a number from 100 to 999")
+        message, cure = f"{status!r} is not a status", "write a number from 100 to 999"
+        if reading.profile is not Profile.LOCAL or re.fullmatch(r"[+-]?\d+", status):
+            raise refusal(Code.ZS0103, message, arguments[1], cure)
+        reading.warn(Code.ZS0103, f"{message}: it is answered with 500, as in Caddy", arguments[1], cure)
     return arguments[0].text, status
 
 
@@ -98,9 +103,10 @@ _BROWSER_REDIRECT = """<!DOCTYPE html>
 """
 
 
-def read_redir(segment: Segment, _: Reading) -> StaticResponse:
+def read_redir(segment: Segment, reading: Reading) -> StaticResponse:
     """`redir <to> [<code>]`; `html` answers 200 with a page that redirects browsers."""
-    if len(segment.arguments) not in (1, 2):
+    segment = take_arguments(segment, 2, reading)
+    if not segment.arguments:
         raise wrong_count(segment, "redir TO [CODE]")
     refuse_block(segment)
     to = segment.arguments[0].text
@@ -165,7 +171,9 @@ def read_uri(segment: Segment, _: Reading) -> Rewrite:
             lines = [tuple(arguments)] if arguments else []
             if arguments and segment.block:
                 refuse_block(segment)
-            lines += [(inner.name, *inner.arguments) for inner in segment.block or ()]
+            lines += _read_lines(segment)
+            if not lines:
+                raise wrong_count(segment, "uri query KEY VALUE")
             return _read_query(lines, segment)
         case "strip_prefix" | "strip_suffix" | "replace" | "path_regexp", _:
             raise wrong_count(segment, f"uri {operation.text} …")
@@ -206,10 +214,16 @@ def _query_step(line: tuple[Token, ...], segment: Segment) -> tuple[str, str, st
     raise wrong_count(segment, "uri query KEY VALUE, +KEY VALUE, -KEY or OLD>NEW")
 
 
+def _read_lines(segment: Segment) -> list[tuple[Token, ...]]:
+    for inner in segment.block or ():
+        refuse_block(inner)
+    return [(inner.name, *inner.arguments) for inner in segment.block or ()]
+
+
 def read_vars(segment: Segment, _: Reading) -> SetVariables:
     """`vars [<name> <value>] { <name> <value> }`."""
     lines = [segment.arguments] if segment.arguments else []
-    lines += [(inner.name, *inner.arguments) for inner in segment.block or ()]
+    lines += _read_lines(segment)
     variables: dict[str, str] = {}
     literals: set[str] = set()
     for line in lines:
@@ -235,9 +249,8 @@ def read_root(segment: Segment, _: Reading) -> SetVariables:
 
 def read_request_body(segment: Segment, reading: Reading) -> RequestBody:
     """`request_body { max_size <size> ; set <text> }`."""
-    reading.leave_out(segment.arguments, "request_body")
     size, content = 0, ""
-    for inner in segment.block or ():
+    for inner in take_block(segment, reading):
         check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "request_body")
         if inner.name.text == "set":
             content = only_argument(inner, "set TEXT").text
@@ -255,6 +268,7 @@ def read_basic_auth(segment: Segment, reading: Reading) -> BasicAuth:
         raise refusal(Code.ZS0103, f"unknown hash {algorithm.text!r}", algorithm, "write bcrypt or argon2id")
     accounts: dict[str, str] = {}
     for inner in segment.block or ():
+        refuse_block(inner)
         name, hashed = inner.name, inner.arguments
         if len(hashed) != 1 or not name.text or not hashed[0].text:
             raise wrong_count(inner, "NAME HASH")

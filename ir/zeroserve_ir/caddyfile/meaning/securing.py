@@ -30,7 +30,14 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
     read_texts,
 )
 from zeroserve_ir.caddyfile.meaning.issuers import CHALLENGE_FIELDS, read_dns, read_getter, read_issuer
-from zeroserve_ir.caddyfile.meaning.reading import Reading, refusal, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    refusal,
+    refuse_block,
+    take_arguments,
+    texts,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.meaning.trusting import read_client_auth
 from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -102,7 +109,7 @@ def _read_directive(segment: Segment, options: Mapping[str, Any], reading: Readi
                     raise wrong_count(inner, "dns PROVIDER, or name it in the global option dns")
                 acme.setdefault("challenges", {}).setdefault("dns", {}).update(read_dns(inner, reading))
             elif name == "protocols":
-                limits = zip(("protocol_min", "protocol_max"), _read_protocols(inner), strict=False)
+                limits = zip(("protocol_min", "protocol_max"), _read_protocols(inner, reading), strict=False)
                 found.setdefault("policy", {}).update(limits)
             else:
                 read_fields((inner,), _FIELDS, "tls", reading, found)
@@ -178,9 +185,11 @@ def _merge(base: Json, overrides: Json) -> Json:
     return merged
 
 
-def _read_protocols(segment: Segment) -> list[str]:
-    if len(segment.arguments) not in (1, 2):
+def _read_protocols(segment: Segment, reading: Reading) -> list[str]:
+    segment = take_arguments(segment, 2, reading)
+    if not segment.arguments:
         raise wrong_count(segment, "protocols MIN [MAX]")
+    refuse_block(segment)
     for token in segment.arguments:
         if token.text not in PROTOCOLS:
             raise refusal(Code.ZS0103, f"unknown protocol {token.text!r}", token, "write tls1.2 or tls1.3")
@@ -204,6 +213,7 @@ _CURVES = ("x25519mlkem768", "x25519", "secp256r1", "secp384r1", "secp521r1")
 
 def _read_names(known: tuple[str, ...], what: str) -> Any:
     def read(segment: Segment, _: Reading) -> list[str]:
+        refuse_block(segment)
         for token in segment.arguments:
             if token.text not in known:
                 raise refusal(
@@ -239,4 +249,5 @@ _FIELDS = {
 def _read_account(segment: Segment) -> Json:
     if len(segment.arguments) != 2:
         raise wrong_count(segment, "eab KEY_ID MAC_KEY")
+    refuse_block(segment)
     return {"key_id": segment.arguments[0].text, "mac_key": segment.arguments[1].text}

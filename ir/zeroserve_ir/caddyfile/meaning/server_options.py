@@ -21,8 +21,18 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
     read_some_texts,
     read_texts,
 )
+from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
 from zeroserve_ir.caddyfile.meaning.matchers import read_ranges
-from zeroserve_ir.caddyfile.meaning.reading import Reading, duration_ns, integer, refusal, texts, wrong_count
+from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
+    duration_ns,
+    integer,
+    refusal,
+    refuse_block,
+    texts,
+    without_empty_block,
+    wrong_count,
+)
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree_carried import Json
@@ -54,6 +64,7 @@ def read_servers(segment: Segment, reading: Reading) -> Json:
 
 
 def _read_timeouts(segment: Segment, server: Json, reading: Reading) -> None:
+    no_more_arguments(segment)
     for inner in segment.block or ():
         name = inner.name.text
         if name in _RATED:
@@ -91,7 +102,7 @@ def _read_protocols(segment: Segment, _: Reading) -> list[str]:
 
 
 def _read_distinct(segment: Segment, reading: Reading) -> list[str]:
-    names = read_texts(segment, reading)
+    names = read_texts(without_empty_block(segment), reading)
     for index, token in enumerate(segment.arguments):
         if token.text in names[:index]:
             raise refusal(Code.ZS0103, f"{token.text} stands twice", token, "remove one of them")
@@ -118,11 +129,12 @@ def _read_early_data(segment: Segment, _: Reading) -> bool:
 
 def _read_wrappers(modules: dict[str, Module], kind: str) -> Field:
     read = read_own_module(modules, "wrapper", kind)
-    return Field(
-        kind.replace(" ", "_") + "s",
-        lambda segment, reading: [read(inner, reading) for inner in segment.block or ()],
-        append=True,
-    )
+
+    def read_lines(segment: Segment, reading: Reading) -> list[Json]:
+        no_more_arguments(segment)
+        return [read(inner, reading) for inner in segment.block or ()]
+
+    return Field(kind.replace(" ", "_") + "s", read_lines, append=True)
 
 
 def _read_policy(segment: Segment, _: Reading) -> str:
@@ -139,19 +151,37 @@ _PROXY_PROTOCOL = {
     "deny": Field("deny", read_texts, append=True),
     "fallback_policy": Field("fallback_policy", _read_policy),
 }
+
+
+def _read_bare(segment: Segment, reading: Reading) -> Json:
+    """Caddy reads over all that follows the name."""
+    lines = tuple(line.name for line in segment.block or ())
+    reading.leave_out((*segment.arguments, *lines), segment.name.text)
+    return {}
+
+
 _WRAPPERS: dict[str, Module] = {
     "proxy_protocol": plain_module(_PROXY_PROTOCOL),
-    "http_redirect": plain_module(),
-    "tls": plain_module(),
+    "http_redirect": _read_bare,
+    "tls": _read_bare,
 }
+
+
+def _read_static(segment: Segment, _: Reading) -> Json:
+    refuse_block(without_empty_block(segment))
+    ranges = list(read_ranges(segment.arguments))
+    return {"ranges": ranges} if ranges else {}
+
+
 _read_source = read_module(
-    {"static": lambda segment, reading: {"ranges": list(read_ranges(segment.arguments))}},
+    {"static": _read_static},
     "source",
     "source of addresses",
 )
 
 
 def _read_metrics(segment: Segment, reading: Reading) -> Json:
+    no_more_arguments(segment)
     return read_fields(segment.block or (), {"per_host": Field("per_host", read_flag)}, "metrics", reading)
 
 

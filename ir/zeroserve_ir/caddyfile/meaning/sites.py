@@ -27,6 +27,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     Scope,
     refusal,
+    wrong_count,
 )
 from zeroserve_ir.caddyfile.meaning.securing import read_tls
 from zeroserve_ir.caddyfile.meaning.sharing import KeyedSite, find_mixed_schemes, find_unsignable_hosts
@@ -145,6 +146,8 @@ def _read_site(block: SiteBlock, options: Options, others: Json, reading: Readin
             if name == "tls":
                 site = replace(site, tls=read_tls(segment, site.tls, others, reading))
             elif name == "bind":
+                if not segment.arguments:
+                    raise wrong_count(segment, "bind ADDRESS …")
                 site = _bind(site, read_bind(segment, reading))
             else:
                 logger = read_site_log(segment, reading)

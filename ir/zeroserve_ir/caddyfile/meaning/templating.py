@@ -14,7 +14,10 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     only_argument,
     refusal,
     some_arguments,
+    take_arguments,
+    take_block,
     texts,
+    without_empty_block,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -24,9 +27,8 @@ from zeroserve_ir.tree_templates import Templates
 
 def read_templates(segment: Segment, reading: Reading) -> Templates:
     """`templates { mime <types…>; between <open> <close>; root <path> }`."""
-    reading.leave_out(segment.arguments, "templates")
     templates = Templates()
-    for inner in segment.block or ():
+    for inner in take_block(segment, reading):
         if inner.name.text not in _SUBDIRECTIVES:
             reading.leave_out((inner.name, *inner.arguments), "templates")
             continue
@@ -34,13 +36,15 @@ def read_templates(segment: Segment, reading: Reading) -> Templates:
             check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "templates")
             match inner.name.text:
                 case "mime":
-                    templates = replace(templates, mime_types=texts(some_arguments(inner, "mime TYPE …")))
+                    types = some_arguments(without_empty_block(inner), "mime TYPE …")
+                    templates = replace(templates, mime_types=texts(types))
                 case "between":
                     if len(inner.arguments) != 2:
                         raise wrong_count(inner, "between OPEN CLOSE")
                     templates = replace(templates, delimiters=texts(inner.arguments))
                 case "root":
-                    templates = replace(templates, root=only_argument(inner, "root PATH").text)
+                    line = without_empty_block(take_arguments(inner, 1, reading))
+                    templates = replace(templates, root=only_argument(line, "root PATH").text)
                 case _:
                     _refuse_extensions(inner)
     return templates

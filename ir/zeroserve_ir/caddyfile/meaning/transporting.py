@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.reading import (
+    Reading,
     duration_ms,
     integer,
     no_arguments,
@@ -18,6 +19,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     refuse_block,
     size_bytes,
     some_arguments,
+    take_arguments,
     texts,
     wrong_count,
 )
@@ -46,7 +48,7 @@ _SIZES = {
 }
 
 
-def read_transport_line(transport: HttpTransport, inner: Segment) -> HttpTransport:
+def read_transport_line(transport: HttpTransport, inner: Segment, reading: Reading) -> HttpTransport:
     """Read one line of the block."""
     name = inner.name.text
     readers: tuple[tuple[dict[str, str], Callable[[Token], int]], ...] = (
@@ -67,7 +69,8 @@ def read_transport_line(transport: HttpTransport, inner: Segment) -> HttpTranspo
         case "versions":
             return replace(transport, versions=_read_versions(inner))
         case "compression":
-            off = texts(inner.arguments)[:1] == ("off",)
+            off = only_argument(inner, "compression off").text == "off" if inner.arguments else False
+            no_arguments(replace(inner, arguments=()))
             return replace(transport, compression_off=transport.compression_off or off)
         case "proxy_protocol":
             token = only_argument(inner, "proxy_protocol v1|v2")
@@ -82,15 +85,14 @@ def read_transport_line(transport: HttpTransport, inner: Segment) -> HttpTranspo
             url = only_argument(inner, "forward_proxy_url URL").text
             return replace(transport, network_proxy=("url", url))
         case _:
-            return replace(transport, network_proxy=_read_network_proxy(inner))
+            return replace(transport, network_proxy=_read_network_proxy(inner, reading))
 
 
-def _read_network_proxy(inner: Segment) -> tuple[str, ...]:
+def _read_network_proxy(inner: Segment, reading: Reading) -> tuple[str, ...]:
     words = texts(inner.arguments)
-    if words[:1] == ("none",) and len(words) == 1:
-        return words
-    if words[:1] == ("url",) and len(words) == 2:
-        return words
+    for kind, count in (("none", 1), ("url", 2)):
+        if words[:1] == (kind,) and len(words) >= count:
+            return texts(take_arguments(inner, count, reading).arguments)
     raise wrong_count(inner, "network_proxy none, or network_proxy url URL")
 
 
@@ -146,6 +148,7 @@ def _refuse_both(found: bool, inner: Segment) -> None:
 
 
 def _read_client_auth(tls: UpstreamTls, inner: Segment) -> UpstreamTls:
+    refuse_block(inner)
     words = texts(inner.arguments)
     match len(words):
         case 1:
@@ -164,7 +167,7 @@ def _read_trust_pool(inner: Segment) -> TrustPool:
     lines = inner.block or ()
     match provider.text:
         case "system":
-            refuse_block(inner)
+            no_arguments(Segment(provider, tuple(rest), inner.block or None))
             return TrustPool("system")
         case "inline":
             option = "trust_der"

@@ -1,0 +1,166 @@
+"""Every line with a word too many, one too few, or an empty block after it.
+
+`every_directive.caddyfile` and `every_option.caddyfile` hold each name of the profile table once at least.
+Stock Caddy and ours read each of their cases and every change of one line of it: they accept or refuse the
+same, and print equal JSON. One Caddy adapts all of them, by its admin endpoint. What differs is named here
+and in docs/compatibility.md.
+"""
+
+import contextlib
+import http.client
+import json
+from pathlib import Path
+
+import pytest
+from ports import free_port
+from starting import STOCK_CADDY, apart, started
+from zeroserve_ir.caddyfile.adapting import adapt_configuration
+from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.diagnostics import Severity
+
+HERE = Path(__file__).parent
+COMPATIBILITY = Path(__file__).resolve().parents[3] / "docs" / "compatibility.md"
+OURS = {
+    "bandwidth", "cache", "concurrency", "fault", "rate_limit", "zeroserve_call", "zeroserve_plugin",
+    "plugins", "rate_limit_store", "layer4", "peak_ewma", "health_protocol", "hedge", "max_requests",
+    "mirror", "outlier_ejection", "queue", "retry_budget", "slow_start",
+}  # fmt: skip
+"""Names that stock Caddy does not have."""
+PLUGINS = {"acme_dns", "dns", "filesystem", "extensions", "core"}
+"""Names whose value is a plugin of Caddy, which stock Caddy refuses."""
+ELSEWHERE = {"invoke"}
+"""Needs a named route: see tests/golden/caddyfile."""
+REFUSED_LATER = {
+    "trusted_proxies static 10.0.0.0/8 stray",
+    "trusted_proxies 10.0.0.0/8 private_ranges stray",
+    "@m client_ip 10.0.0.0/8 stray",
+    "@m remote_ip 10.0.0.0/8 private_ranges stray",
+    "map {path} {a} stray {",
+    "map {path} {a} {b} stray {",
+    "default w stray",
+    "default w v stray",
+}
+"""`caddy adapt` prints JSON that `caddy run` refuses."""
+REFUSED_HERE = {"bind", "bind {", "uri query", "network_proxy url", "versions 1.1 2 stray"}
+"""Lines that have no effect in Caddy, or take the site away."""
+
+
+def list_cases(name):
+    """Return the lines of each case of a file: one directive or option with its block."""
+    cases, case, depth = [], [], 0
+    for line in (HERE / name).read_text().splitlines()[1:-1]:
+        case.append(line[1:])
+        depth += line.endswith(" {") - (line.strip() == "}")
+        if depth == 0:
+            cases.append(tuple(case))
+            case = []
+    return cases
+
+
+CASES = {
+    name: [
+        pytest.param(number, case, id=f"{number}-{case[0].removesuffix(' {').replace('/', '_')}")
+        for number, case in enumerate(list_cases(f"{name}.caddyfile"))
+    ]
+    for name in ("every_directive", "every_option")
+}
+
+
+def list_changes(lines):
+    """Yield (the changed line, all lines) for each change of one line."""
+    for at, line in enumerate(lines):
+        if line.strip() == "}":
+            continue
+        head, brace = (line[:-2], " {") if line.endswith(" {") else (line, "")
+        indent = line[: len(line) - len(line.lstrip())]
+        changed = [[f"{head} stray{brace}"]]
+        if " " in head:
+            changed.append([head.rpartition(" ")[0] + brace])
+        if not brace:
+            changed.append([f"{head} {{", f"{indent}}}"])
+        for new in changed:
+            yield new[0].strip(), (*lines[:at], *new, *lines[at + 1 :])
+
+
+def write_directive(lines):
+    """Return a site with the lines; a matcher is used."""
+    used = ("respond @m x",) if lines[0].startswith("@m") else ()
+    return ":8080 {\n" + "".join(f"\t{line}\n" for line in (*lines, *used)) + "}\n"
+
+
+def write_option(lines):
+    """Return two sites under the lines as options."""
+    return "{\n" + "".join(f"\t{line}\n" for line in lines) + "}\n:8080 {\n\trespond x\n}\nb.example\n"
+
+
+@pytest.fixture(scope="module")
+def caddy(tmp_path_factory):
+    """What stock Caddy adapts a text to; None where it refuses."""
+    folder, port = tmp_path_factory.mktemp("caddy"), free_port()
+    (folder / "Caddyfile").write_text(f"{{\n\tadmin localhost:{port}\n}}\n")
+    with (
+        started(STOCK_CADDY, folder, port, environment=apart(folder)),
+        contextlib.closing(http.client.HTTPConnection("localhost", port, timeout=60)) as connection,
+    ):
+
+        def adapt(text):
+            connection.request("POST", "/adapt", text.encode(), {"Content-Type": "text/caddyfile"})
+            return json.loads(connection.getresponse().read()).get("result")
+
+        yield adapt
+
+
+def adapt_here(text):
+    """Return what ours adapts a text to; None where it refuses."""
+    configuration, findings = read_configuration(text, environment={})
+    refused = any(one.severity is Severity.ERROR for one in findings)
+    return None if refused else adapt_configuration(configuration)
+
+
+def judge(caddy, changed, text):
+    """Return what is wrong with our reading of a text, or nothing."""
+    theirs, ours = caddy(text), adapt_here(text)
+    brace_is_a_field = theirs is not None and '"{"' in json.dumps(theirs)
+    if brace_is_a_field or changed in REFUSED_LATER or changed in REFUSED_HERE:
+        return "" if theirs is not None and ours is None else f"{changed}: no longer a difference"
+    if ours == theirs:
+        return ""
+    if ours is None or theirs is None:
+        return f"{changed}: refused by {'us' if ours is None else 'Caddy'} alone\n{text}"
+    return f"{changed}: other JSON\n{text}"
+
+
+@pytest.mark.parametrize(("number", "lines"), CASES["every_directive"])
+def test_directive(number, lines, caddy):
+    check_case(caddy, lines, write_directive)
+
+
+@pytest.mark.parametrize(("number", "lines"), CASES["every_option"])
+def test_option(number, lines, caddy):
+    check_case(caddy, lines, write_option)
+
+
+def check_case(caddy, lines, write):
+    text = write(lines)
+    assert adapt_here(text) == caddy(text)
+    assert caddy(text) is not None, "no case: Caddy refuses it as it stands"
+    wrong = [judge(caddy, changed, write(new)) for changed, new in list_changes(lines)]
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+def test_every_name_of_the_table_has_a_case():
+    words = {
+        word
+        for name in CASES
+        for line in (HERE / f"{name}.caddyfile").read_text().splitlines()
+        for word in line.split()
+    }
+    names = {name.split()[-1] for kind, name in ROWS if kind is not Kind.PLACEHOLDER}
+    assert names - words == OURS | PLUGINS | ELSEWHERE
+
+
+def test_what_is_refused_here_is_documented():
+    text = COMPATIBILITY.read_text()
+    assert all(f"`{name}`" in text for name in ("bind", "uri query", "network_proxy url", "versions"))
+    assert "field named `{`" in text
