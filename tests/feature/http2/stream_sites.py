@@ -34,8 +34,8 @@ TO_TLS = """https://127.0.0.1:{port} {{
 
 
 class Served:
-    def __init__(self, port, tls, backend):
-        self.port, self.tls, self.backend = port, tls, backend
+    def __init__(self, port, tls, backend, session):
+        self.port, self.tls, self.backend, self.session = port, tls, backend, session
 
     def get(self, path, method="GET", body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
@@ -58,7 +58,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder, streams=1000, over_tls=False, protocols=("h2",), websockets=False):
+def served(folder, streams=1000, over_tls=False, *, protocols=("h2",), websockets=False, options=()):
     write_self_signed(folder, "localhost", "127.0.0.1")
     context = None
     if over_tls:
@@ -68,11 +68,12 @@ def served(folder, streams=1000, over_tls=False, protocols=("h2",), websockets=F
     backend = StreamBackend(streams, context, websockets)
     port, tls = free_ports(2)
     upstream = TO_TLS.format(port=backend.port) if over_tls else f"h2c://127.0.0.1:{backend.port}"
-    options = "{\n\tauto_https off\n\tadmin off\n}\n"
-    text = options + SITE.format(port=port, tls=tls, upstream=upstream, backend=backend.port)
+    text = "{\n\tauto_https off\n\tadmin off\n}\n" + SITE.format(
+        port=port, tls=tls, upstream=upstream, backend=backend.port
+    )
     (folder / "Caddyfile").write_text(text)
     try:
-        with serving(folder, port):
-            yield Served(port, tls, backend)
+        with serving(folder, port, options=options) as process:
+            yield Served(port, tls, backend, process.pid)
     finally:
         backend.close()

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import time
 
+import pytest
 from framing import (
     DATA,
     END_HEADERS,
@@ -17,6 +18,8 @@ from framing import (
     frame,
     get,
 )
+from sizing import memory_kib
+from stream_sites import served
 
 # Two windows of 15 s judge a stream; a loaded machine may take longer to say so.
 PATIENCE_S = 90
@@ -108,3 +111,35 @@ def test_every_stalled_stream_is_reset_and_its_connection_serves_on(site):
     with concurrent.futures.ThreadPoolExecutor(len(STALLS)) as pool:
         results = {one.__name__: pool.submit(stall, one) for one in STALLS}
     assert {name: result.exception() for name, result in results.items()} == dict.fromkeys(results)
+
+
+@pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+def test_answers_of_http2_upstreams_that_nobody_takes_hold_little(tmp_path, backend):
+    """1,000 streams on 10 connections, window 0, a mebibyte each."""
+    with served(tmp_path, options=("--io", backend)) as site:
+        before = memory_kib(site.session)
+        clients = [Client(site.tls, CLOSED_WINDOWS) for _ in range(10)]
+        for client in clients:
+            client.socket.settimeout(PATIENCE_S)
+            client.send(
+                *(frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, get("/big")) for n in range(100))
+            )
+        for client in clients:
+            heads = 0
+            while heads < 100:
+                found = client.read()
+                assert found is not None, "the connection ended"
+                heads += found[0] == HEADERS
+        assert memory_kib(site.session) - before <= 40 << 10
+        # Its windows open: every byte comes.
+        client = clients[0]
+        client.send(
+            frame(WINDOW_UPDATE, 0, 0, b"\1\0\0\0"),
+            frame(WINDOW_UPDATE, 0, 1, b"\0\x20\0\0"),
+        )
+        got = 0
+        while got < 1 << 20:
+            found = client.read()
+            assert found is not None, "the connection ended"
+            got += len(found[3]) if found[0] == DATA else 0
+        assert got == 1 << 20

@@ -4,11 +4,11 @@ import gzip
 import os
 import socket
 import zlib
-from pathlib import Path
 
 import pytest
 from ports import free_port
 from recording import Recorder
+from sizing import memory_kib
 from starting import serving
 
 CADDYFILE = """{{
@@ -59,19 +59,6 @@ def served(tmp_path_factory):
     with serving(folder, port) as process:
         yield port, recorder, os.getsid(process.pid)
     recorder.close()
-
-
-def memory_kib(session):
-    """Return the resident memory of the engines of a session."""
-    total = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(folder.name)) == session and b"\0serve\0" in (folder / "cmdline").read_bytes():
-                total += int((folder / "statm").read_text().split()[1]) * 4
-        except OSError:
-            continue
-    assert total > 0
-    return total
 
 
 def exchange(port, head, body=b""):
