@@ -1,6 +1,6 @@
-"""Keys that a client chooses by the thousand: names of fields, keys of queries, cookies, entries of HPACK's table.
+"""Keys that a client chooses by the thousand, of fields, queries, cookies and HPACK's table: few are kept.
 
-They are refused where they are too many, and what is kept of them is bounded.
+Too many in one request are refused, and what is kept of them is bounded.
 """
 
 import socket
