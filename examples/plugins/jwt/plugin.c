@@ -29,7 +29,7 @@ static __attribute__((noinline)) u64 find_token(void) {
 
 static __attribute__((noinline)) int is_text(u64 document, const char *at, u64 at_length, const char *text, u64 length) {
     u64 found = zs_read_json(document, at, at_length, ZS_ROOM(setting));
-    return found == length && !memcmp(setting, text, length);
+    return found == length && found <= sizeof(setting) && !memcmp(setting, text, length);
 }
 
 /* Whether the signature over the first part of the token is right for the configured key. */
@@ -63,6 +63,7 @@ static __attribute__((noinline)) int is_signed(u64 signed_length, u64 signature_
 
 /* A number of the claims, without its fraction; ZS_NONE for anything else. */
 static __attribute__((noinline)) u64 read_number(u64 document, const char *at, u64 at_length) {
+    if (zs_find_json_kind(document, at, at_length) != ZS_JSON_NUMBER) return ZS_NONE;
     u64 length = zs_read_json(document, at, at_length, ZS_ROOM(value));
     if (length > sizeof(value)) return ZS_NONE;
     for (u64 each = 0; each < length; each++)
