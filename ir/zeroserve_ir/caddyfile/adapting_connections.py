@@ -90,7 +90,9 @@ class _Building:
         options = self.options
         qualifies, automatic = False, True
         for address in served.addresses:
-            named = bool(address.host) or has_tls or address.port != options.https_port
+            named = (
+                bool(address.host) or has_tls or address.port != options.https_port or not options.auto_https
+            )
             qualifies = qualifies or (address.scheme is Scheme.HTTPS and (named or address.bare))
             on_own = address.port == options.https_port and not address.bare
             on_other = address.port != options.http_port and bool(address.host)

@@ -114,7 +114,7 @@ def _decode_rates(found: Json) -> LimitRate:
 
 def decode_loggers(found: Json) -> NameLoggers:
     """Decode the variable that names loggers."""
-    return NameLoggers(tuple(found["access_logger_names"]))
+    return NameLoggers(tuple(found["access_logger_names"] or ()))
 
 
 def _decode_file(found: Json) -> tuple[Matcher, ...]:

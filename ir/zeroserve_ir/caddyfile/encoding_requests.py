@@ -76,7 +76,7 @@ def encode_log_field(handler: AppendLog) -> Json:
 
 def encode_loggers(handler: NameLoggers) -> Json:
     """Encode the loggers' names, a variable to Caddy."""
-    return {"access_logger_names": list(handler.names)}
+    return {"access_logger_names": list(handler.names) or None}
 
 
 def encode_rates(handler: LimitRate) -> Json:

@@ -45,6 +45,9 @@ def listen_address(bind: str, port: int) -> str:
         network, host = "", bind
     if network.startswith(("unix", "fd")):
         return bind
+    # A port that stands behind the address is not the site's (httpcaddyfile/addresses.go).
+    if found := re.fullmatch(r"([^:]*|\[[^]]*\]|\{[^}]*\}):[^:]*", host):
+        host = found[1]
     host = host.removeprefix("[").removesuffix("]")
     joined = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return f"{network}/{joined}" if network and network != "tcp" else joined

@@ -6,14 +6,10 @@ same, and print equal JSON. One Caddy adapts all of them, by its admin endpoint.
 and in docs/compatibility.md.
 """
 
-import contextlib
-import http.client
 import json
 from pathlib import Path
 
 import pytest
-from ports import free_port
-from starting import STOCK_CADDY, apart, started
 from zeroserve_ir.caddyfile.adapting import adapt_configuration
 from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
@@ -94,23 +90,6 @@ def write_option(lines):
     return "{\n" + "".join(f"\t{line}\n" for line in lines) + "}\n:8080 {\n\trespond x\n}\nb.example\n"
 
 
-@pytest.fixture(scope="module")
-def caddy(tmp_path_factory):
-    """What stock Caddy adapts a text to; None where it refuses."""
-    folder, port = tmp_path_factory.mktemp("caddy"), free_port()
-    (folder / "Caddyfile").write_text(f"{{\n\tadmin localhost:{port}\n}}\n")
-    with (
-        started(STOCK_CADDY, folder, port, environment=apart(folder)),
-        contextlib.closing(http.client.HTTPConnection("localhost", port, timeout=60)) as connection,
-    ):
-
-        def adapt(text):
-            connection.request("POST", "/adapt", text.encode(), {"Content-Type": "text/caddyfile"})
-            return json.loads(connection.getresponse().read()).get("result")
-
-        yield adapt
-
-
 def adapt_here(text):
     """Return what ours adapts a text to; None where it refuses."""
     configuration, findings = read_configuration(text, environment={})
@@ -132,13 +111,13 @@ def judge(caddy, changed, text):
 
 
 @pytest.mark.parametrize(("number", "lines"), CASES["every_directive"])
-def test_directive(number, lines, caddy):
-    check_case(caddy, lines, write_directive)
+def test_directive(number, lines, caddy_adapts):
+    check_case(caddy_adapts, lines, write_directive)
 
 
 @pytest.mark.parametrize(("number", "lines"), CASES["every_option"])
-def test_option(number, lines, caddy):
-    check_case(caddy, lines, write_option)
+def test_option(number, lines, caddy_adapts):
+    check_case(caddy_adapts, lines, write_option)
 
 
 def check_case(caddy, lines, write):

@@ -120,6 +120,9 @@ def read_php_fastcgi(segment: Segment, reading: Reading, read_proxy: ReadProxy) 
     rest: list[Segment] = []
     for inner in segment.block or ():
         with reading.collect():
+            if inner.name.text == "transport":
+                cure = "write its lines into the block of php_fastcgi"
+                raise refusal(Code.ZS0103, "php_fastcgi has its transport", inner.name, cure)
             if not _read_php_line(php, inner, reading):
                 rest.append(inner)
     proxy = read_proxy(Segment(segment.name, segment.arguments, tuple(rest)), reading)
