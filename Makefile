@@ -36,9 +36,10 @@ setup: .make/engine .make/python ## install everything into .venv: locked Python
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
 
+# By the command that maturin runs, so that the wheel finds the binary built: once, with progress.
 .make/engine: $(ENGINE_SOURCES) .make/venv
 	$(call say,the engine (Rust; the first build takes some minutes))
-	@cd $(ENGINE) && cargo build --release --locked
+	@cd $(ENGINE) && cargo rustc --release --locked --bin zeroserve-engine -- -C strip=symbols
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --reinstall-package zeroserve-engine --python $(BIN)/python ./$(ENGINE)
 	@touch $@
 

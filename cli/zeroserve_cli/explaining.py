@@ -25,6 +25,7 @@ from zeroserve_ir.caddyfile.loading import load_configuration
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, resolve_plugin
 from zeroserve_ir.drafting_sites import find_site
+from zeroserve_ir.host_names import spell_host
 from zeroserve_ir.plugins.attaching import find_attachments, replace_calls, watch_errors
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
@@ -151,18 +152,25 @@ def _sign(arguments: argparse.Namespace) -> int:
 
 def _read_request(arguments: argparse.Namespace) -> Request | str:
     *method, url = arguments.request
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"{url!r} is no URL: {error}"
     if len(method) > 1 or parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         return f"{' '.join(arguments.request)!r} is no request: write [METHOD] http://HOST/PATH"
     fields = [tuple(part.strip() for part in field.split(":", 1)) for field in arguments.header]
     if wrong := next((field for field in fields if len(field) != 2), None):
         return f"{wrong[0]!r} is no header field: write 'Accept: text/html'"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    authority = parts.netloc.rpartition("@")[2]
+    if not authority.isascii():
+        authority = spell_host(parts.hostname) + (f":{port}" if port else "")
     return Request(
         method=(method or ["GET"])[0],
         scheme=parts.scheme,
-        authority=parts.netloc.rpartition("@")[2],
-        port=parts.port or _DEFAULT_PORTS[parts.scheme],
+        authority=authority,
+        port=port or _DEFAULT_PORTS[parts.scheme],
         target=target,
         fields=tuple((field[0], field[1]) for field in fields),
         peer=arguments.peer,

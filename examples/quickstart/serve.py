@@ -26,10 +26,7 @@ def main(echo: str) -> int:
     """Start the backends and the server, tell how to reach it, and wait."""
     for port in (HTTP_PORT, HTTPS_PORT, *BACKENDS.values()):
         if is_taken(port):
-            print(
-                f"port {port} of 127.0.0.1 is taken; free it, or set HTTP_PORT and HTTPS_PORT",
-                file=sys.stderr,
-            )
+            print(f"port {port} of 127.0.0.1 is taken; {cure(port)}", file=sys.stderr)
             return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     children = [start_backend(echo, name, port) for name, port in BACKENDS.items()]
@@ -50,6 +47,14 @@ def main(echo: str) -> int:
         return 0
     finally:
         stop(children)
+
+
+def cure(port: int) -> str:
+    """Return what helps where a port is taken: the manifests name those of the backends."""
+    if port in BACKENDS.values():
+        return "free it: it is a demo backend's, named in examples/quickstart/manifests"
+    variable = "HTTP_PORT" if port == HTTP_PORT else "HTTPS_PORT"
+    return f"free it, or choose another: make serve {variable}={port + 10_000}"
 
 
 def start_backend(echo: str, name: str, port: int) -> subprocess.Popen[bytes]:

@@ -36,6 +36,7 @@ from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
 from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, resolve_plugin
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
+from zeroserve_ir.host_names import spell_host, spell_hosts
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
@@ -76,6 +77,7 @@ def draft_sites(
     `now` is aware, in UTC; `read_file` raises OSError; `environment` is what `{env.*}` stands for. Left out,
     they are this machine's clock and files, the authority kept for this user, and no variables.
     """
+    configuration = spell_hosts(configuration)
     drafting = _Drafting(
         add_redirects(expand_named_routes(configuration)),
         configuration,
@@ -97,12 +99,12 @@ def draft_sites(
 
 def find_site(configuration: tree.Configuration, scheme: str, host: str, port: int) -> tree.Site | None:
     """Return what answers for a host, several sites as one, by name or else by the site for any host."""
-    sites = add_redirects(configuration).sites
+    sites = add_redirects(spell_hosts(configuration)).sites
     for server in pair_sites(sites):
         served = {one.scheme.value for site in server.sites for one in site.addresses if one.port == port}
         answering = AnsweringSites(server, sites)
-        if scheme in served and (body := answering.find(host)):
-            return join_sites(sites, body, answering.find_errors(host))
+        if scheme in served and (body := answering.find(spell_host(host))):
+            return join_sites(sites, body, answering.find_errors(spell_host(host)))
     return None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.host_names import spell_host
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, mirrored_proxy, name_endpoints
 from zeroserve_ir.program.tables_answers import build_response_match
 from zeroserve_ir.program.tables_fastcgi import build_fastcgi
@@ -58,7 +59,8 @@ class TableBuilder:
 
     def add_hosts(self, match: tree.MatchHost) -> int:
         """Add a `host` matcher."""
-        self.tables.hosts.add(values=match.hosts, texts=parse_texts(match.hosts))
+        hosts = tuple(spell_host(host) for host in match.hosts)
+        self.tables.hosts.add(values=hosts, texts=parse_texts(hosts))
         return len(self.tables.hosts) - 1
 
     def add_methods(self, match: tree.MatchMethod) -> int:

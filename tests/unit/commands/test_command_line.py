@@ -121,3 +121,10 @@ def test_json_is_explained_too(folder):
     explained = zeroserve("explain", "caddy.json", "http://localhost/", cwd=folder)
     assert explained.returncode == 0
     assert "answer: 200" in explained.stdout
+
+
+@pytest.mark.parametrize("url", ["http://a:99999/", "http://[a/"])
+def test_a_url_that_is_none_is_said(folder, url):
+    ended = zeroserve("explain", "Caddyfile", url, cwd=folder)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"zeroserve: {url!r} is no URL: ")

@@ -251,3 +251,15 @@ def test_an_upstream_whose_trust_pool_gives_no_certificate_is_not_believed(provi
     drafted = draft_sites(configuration, lambda path: b"", None, NOW)
     assert [one.code for one in drafted.diagnostics] == [Code.ZS0110]
     assert not messages(drafted, pb.CLUSTER)
+
+
+def test_names_beyond_ascii_are_served_and_signed_as_clients_send_them(draft):
+    drafted = draft("münchen.example {\n respond a\n}")
+    hosts = {name for host in messages(drafted, pb.VIRTUAL_HOST).values() for name in host.hosts if name}
+    assert hosts == {"xn--mnchen-3ya.example"}
+    signed = {name for one in messages(drafted, pb.CERTIFICATE).values() for name in one.hosts}
+    assert signed == {"xn--mnchen-3ya.example"}
+
+
+def test_a_name_that_is_no_text_is_drafted_too(draft):
+    assert not draft("\ufffd\ufffd:8080 {\n respond a\n}").diagnostics
