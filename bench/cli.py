@@ -1,5 +1,5 @@
-"""The bench commands, `python -m bench`: compare, changes, ingresses, hosts, calls, shapes, neighbours,
-limits, cluster, hitless, soak, idle, setup.
+"""The bench commands, `python -m bench`: compare, changes, ingresses, hosts, calls, shapes, adding,
+neighbours, limits, cluster, hitless, soak, idle, setup.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -8,16 +8,18 @@ on Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import (
+    adding,
     beginning,
     calling,
     changing,
@@ -45,6 +47,8 @@ BACKENDS = 4
 # The proxies' ports follow the backends' and the echo port.
 PROXY_PORT_OFFSET = 10
 
+Say = Callable[[str], None]
+
 EXAMPLE = """\
 examples:
   make bench                                   the whole comparison (about 20 minutes)
@@ -54,6 +58,7 @@ examples:
   make bench BENCH=hosts                       100,000 virtual hosts, cold and from the last good snapshot
   make bench BENCH=calls                       nanoseconds of a call of a host of 20 routes
   make bench BENCH=shapes                      from the snapshot read to serving: known and new shapes
+  make bench BENCH=adding                      one host more where 10,000 are served
   make bench BENCH=neighbours                  a host's latency while others call hostile plugins
   make bench BENCH="limits --engines 2,5,10"   what nodes that share a rate let through
   make bench BENCH="hitless --upgrades 100 --kills 100"
@@ -123,13 +128,14 @@ def build_parser() -> argparse.ArgumentParser:
     hosting.add_arguments(hosts)
     hosts.set_defaults(run=run_hosts)
 
-    calls = commands.add_parser("calls", parents=[common], help="the cost of a call of a route program")
-    calling.add_arguments(calls)
-    calls.set_defaults(run=lambda options: calling.run(options, say))
-
-    shapes = commands.add_parser("shapes", parents=[common], help="from a snapshot to serving, by shape")
-    shaping.add_arguments(shapes)
-    shapes.set_defaults(run=lambda options: shaping.run(options, say))
+    for name, module, what in (
+        ("calls", calling, "the cost of a call of a route program"),
+        ("shapes", shaping, "from a snapshot to serving, by shape"),
+        ("adding", adding, "one host more among thousands"),
+    ):
+        command = commands.add_parser(name, parents=[common], help=what)
+        module.add_arguments(command)
+        command.set_defaults(run=functools.partial(_run_alone, module.run))
 
     beside = commands.add_parser("neighbours", parents=[common], help="latency beside hostile plugins")
     neighbours.add_arguments(beside)
@@ -180,6 +186,10 @@ def run_setup(options: argparse.Namespace) -> int:
     for proxy in (proxy_named(name, tools) for name in PROXIES if name != OURS):
         say(f"{proxy.name} {proxy.version()}")
     return 0
+
+
+def _run_alone(run: Callable[[argparse.Namespace, Say], int], options: argparse.Namespace) -> int:
+    return run(options, say)
 
 
 def run_compare(options: argparse.Namespace) -> int:
