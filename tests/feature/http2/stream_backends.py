@@ -54,6 +54,8 @@ class Connection:
         self.initial = WINDOW_BYTES
         self.left: dict[int, int] = {}
         self.sockets: dict[int, bytes] = {}
+        self.echoes: dict[int, bytes] = {}
+        self.echoed_last: set[int] = set()
         self.lock = threading.RLock()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -86,11 +88,9 @@ class Connection:
             grant = struct.pack(">I", len(payload))
             self.send(frame(WINDOW_UPDATE, 0, 0, grant), frame(WINDOW_UPDATE, 0, stream, grant))
             if stream in self.sockets:
-                self.send(frame(DATA, flags & END_STREAM, stream, payload))
+                self.echo(stream, payload, flags & END_STREAM)
         elif kind == DATA and stream in self.sockets:
-            self.send(frame(DATA, END_STREAM, stream))
-            self.close(stream)
-            self.backend.note()
+            self.echo(stream, b"", END_STREAM)
         elif kind == RST_STREAM:
             self.resets[stream] = int.from_bytes(payload)
             self.close(stream)
@@ -98,6 +98,8 @@ class Connection:
             self.windows[stream] = self.windows.get(stream, self.initial) + int.from_bytes(payload)
             for waiting in tuple(self.left):
                 self.pump(waiting)
+            for waiting in tuple(self.echoes):
+                self.echo(waiting, b"", 0)
 
     def begin(self, stream: int, block: bytes) -> None:
         self.opened += 1
@@ -160,8 +162,29 @@ class Connection:
             if is_last:
                 self.close(stream)
 
+    def echo(self, stream: int, payload: bytes, end: int) -> None:
+        """Send back what both windows allow of what came, then its end."""
+        left = self.echoes.pop(stream, b"") + payload
+        if end:
+            self.echoed_last.add(stream)
+        while left:
+            own = self.windows.setdefault(stream, self.initial)
+            size = min(own, self.windows[0], 16_384, len(left))
+            if size <= 0:
+                self.echoes[stream] = left
+                return
+            self.windows[stream] -= size
+            self.windows[0] -= size
+            self.send(frame(DATA, 0, stream, left[:size]))
+            left = left[size:]
+        if stream in self.echoed_last:
+            self.echoed_last.discard(stream)
+            self.send(frame(DATA, END_STREAM, stream))
+            self.close(stream)
+
     def close(self, stream: int) -> None:
         self.open.discard(stream)
+        self.echoes.pop(stream, None)
         self.left.pop(stream, None)
         self.backend.note()
 
