@@ -23,6 +23,8 @@ _POLICIES = {
     TryPolicy.LARGEST_SIZE: pb.LARGEST_SIZE,
     TryPolicy.MOST_RECENTLY_MODIFIED: pb.MOST_RECENTLY_MODIFIED,
 }
+_ENTRIES_ALL = 2**32 - 1
+"""What a negative `file_limit` of `browse` asks for."""
 _FIRST = (TryPolicy.DEFAULT, TryPolicy.FIRST_EXIST, TryPolicy.FIRST_EXIST_FALLBACK)
 
 
@@ -41,7 +43,8 @@ def add_file_server(tables: TableBuilder, server: FileServer) -> int:
     if server.browse is not None:
         row.has_browse = True
         row.browse.reveal_symlinks = server.browse.reveal_symlinks
-        row.browse.file_limit = server.browse.file_limit
+        limit = server.browse.file_limit
+        row.browse.file_limit = limit if 0 <= limit < _ENTRIES_ALL else _ENTRIES_ALL
         for order in server.browse.sort:
             if order in (BrowseOrder.ASCENDING, BrowseOrder.DESCENDING):
                 row.browse.order = order.value

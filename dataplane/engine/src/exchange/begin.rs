@@ -56,6 +56,8 @@ pub struct Exchange {
     pub(crate) clean_path: Vec<u8>,
     /// A rewrite wrote the path without its slash; `path` has one all the same.
     pub(crate) bare_path: bool,
+    /// The configuration wrote the path as an absolute URI, of this request's host or one of its own.
+    pub(crate) absolute_path: bool,
     pub(crate) query: Vec<u8>,
     pub(crate) has_query: bool,
     pub(crate) encoded_slash: bool,
@@ -160,6 +162,7 @@ impl Exchange {
             path: Vec::new(),
             clean_path: Vec::new(),
             bare_path: false,
+            absolute_path: false,
             query: Vec::new(),
             has_query: false,
             encoded_slash: false,
@@ -279,6 +282,7 @@ impl Exchange {
         self.has_query = false;
         self.encoded_slash = false;
         self.bare_path = false;
+        self.absolute_path = false;
         self.refused = None;
         self.request.clear();
         self.answer.clear();
@@ -336,7 +340,13 @@ impl Exchange {
                     self.authority.clear();
                     self.authority.extend_from_slice(field.value);
                 }
-                Kind::Forwarding if !self.trusted => self.told.push_checked(field.name, field.value),
+                Kind::Forwarding if !self.trusted => {
+                    self.told.push_checked(field.name, field.value);
+                    // A Caddyfile that asks for them by name sees them, as in Caddy; none of them goes up.
+                    if self.as_caddy && trust.takes_field(field.name, || head.count(field.name)) {
+                        self.request.push_checked(field.name, field.value);
+                    }
+                }
                 Kind::Dropped => {}
                 _ if !trust.takes_field(field.name, || head.count(field.name)) => {}
                 _ => self.request.push_checked(field.name, field.value),

@@ -3,6 +3,7 @@
 use super::Exchange;
 use super::expanding::Unknown;
 use super::fields::{Fields, Search};
+use super::kinds::Kind;
 use super::texts::Text;
 use std::borrow::Cow;
 
@@ -38,10 +39,21 @@ impl Exchange {
             if name.eq_ignore_ascii_case(b"host") {
                 self.change_host(&change, &value);
             } else {
+                self.disown(change.operation, &name, &mut fields);
                 apply(&change, &name, &value, &mut fields);
             }
         }
         self.request = fields;
+    }
+
+    /// A field that says who the client is becomes the configuration's by the change; nothing is added to a client's word.
+    fn disown(&mut self, operation: HeaderOperation, name: &[u8], fields: &mut Fields) {
+        if Kind::of(name) == Kind::Forwarding && self.told.contains(name) {
+            self.told.remove(name);
+            if operation == HeaderOperation::Add {
+                fields.remove(name);
+            }
+        }
     }
 
     /// Applies changes to what programs have set on the answer so far.

@@ -130,7 +130,11 @@ impl Exchange {
             let find = self.expanded(&substitution.find);
             let replace = self.expanded(&substitution.replace);
             let limit = if substitution.limit == 0 { usize::MAX } else { substitution.limit };
-            if let Some(path) = replace_text(&self.path, &find, &replace, limit) {
+            // Caddy cleans the path whether or not it finds anything; its empty segments are what `//` asks for.
+            let whole = memchr::memmem::find(&find, b"//").is_some();
+            let sent = if whole { self.dotless_sent_path() } else { self.cleaned_sent_path() };
+            let replaced = replace_text(&sent, &find, &replace, limit);
+            if let Some(path) = replaced.or_else(|| (sent != self.path).then_some(sent)) {
                 self.change_path(path);
             }
             if let Some(query) = replace_text(&self.query, &find, &replace, limit) {
@@ -161,6 +165,7 @@ impl Exchange {
             let mut decoded = Vec::with_capacity(path.len());
             paths::decode(&path, &mut decoded);
             self.set_decoded_path(&decoded, &path);
+            self.absolute_path = self.bare_path && rewrite.path.as_ref().is_some_and(Text::is_absolute_uri);
         }
         if let Some(mut query) = query {
             query.retain(|&byte| byte > 0x20 && byte != 0x7f && byte != b'#');
@@ -234,6 +239,22 @@ impl Exchange {
         }
         let mut cleaned = Vec::with_capacity(self.path.len());
         paths::clean(&self.path, &mut cleaned);
+        cleaned
+    }
+
+    /// The path without dot segments, its empty segments kept (Caddy: CleanPath without collapsing slashes).
+    fn dotless_sent_path(&self) -> Vec<u8> {
+        const NO_BYTE_OF_A_PATH: u8 = 0xff;
+        let mut held = Vec::with_capacity(self.path.len() + 4);
+        for &byte in &self.path {
+            if byte == b'/' && held.last() == Some(&b'/') {
+                held.push(NO_BYTE_OF_A_PATH);
+            }
+            held.push(byte);
+        }
+        let mut cleaned = Vec::with_capacity(held.len());
+        paths::clean(&held, &mut cleaned);
+        cleaned.retain(|&byte| byte != NO_BYTE_OF_A_PATH);
         cleaned
     }
 

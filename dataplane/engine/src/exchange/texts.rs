@@ -126,6 +126,28 @@ impl Text {
         }
     }
 
+    /// Whether it is an absolute http(s) URI whose authority is written here or the request's own.
+    pub fn is_absolute_uri(&self) -> bool {
+        let mut begun = false;
+        for part in self.parts() {
+            let mut rest = match &part {
+                Part::Literal(literal) => &literal[..],
+                Part::Placeholder(Placeholder::Uri | Placeholder::Path) => return begun,
+                Part::Placeholder(Placeholder::Host | Placeholder::HostPort) if begun => continue,
+                Part::Placeholder(_) => return false,
+            };
+            if !begun {
+                let begin = rest.strip_prefix(b"https://").or_else(|| rest.strip_prefix(b"http://"));
+                let Some(after) = begin else { return false };
+                (rest, begun) = (after, true);
+            }
+            if rest.contains(&b'/') {
+                return true;
+            }
+        }
+        begun
+    }
+
     /// A placeholder alone, by its long name.
     pub fn placeholder(name: &str) -> Self {
         Text::Parts([Part::Placeholder(Placeholder::compile(name))].into())

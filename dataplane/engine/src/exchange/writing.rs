@@ -15,6 +15,7 @@ pub struct KeptTarget {
     path: Vec<u8>,
     clean_path: Vec<u8>,
     bare_path: bool,
+    absolute_path: bool,
     query: Vec<u8>,
     has_query: bool,
 }
@@ -36,7 +37,7 @@ impl Exchange {
             self.push_host(out);
             let nominated = nominated(&self.request);
             for field in self.request.iter() {
-                if Kind::of(field.name) == Kind::EndToEnd && !is_nominated(&nominated, field.name) {
+                if self.goes_up(field.name) && !is_nominated(&nominated, field.name) {
                     push_field(field.name, field.value, out);
                 }
             }
@@ -60,12 +61,28 @@ impl Exchange {
     }
 
     /// Whether the target goes up without its slash, as Caddy sends what `try_files` and `rewrite` leave without one; never
-    /// where a reader could take its first segment for a scheme or an authority.
+    /// where a reader could take its first segment for a scheme or an authority that the configuration did not write.
     fn is_target_bare(&self) -> bool {
         let first = self.path.iter().skip(1).take_while(|&&byte| byte != b'/');
         let mut plain = first
             .map(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%'));
-        self.as_caddy && self.bare_bytes() == 1 && self.path.len() > 1 && plain.all(|plain| plain)
+        self.as_caddy
+            && self.bare_bytes() == 1
+            && self.path.len() > 1
+            && (self.absolute_path || plain.all(|plain| plain))
+    }
+
+    /// Whether a request field goes to the upstream as it is: those that say who the client is where `request_header` has
+    /// set them, never by the client's word. The three that Caddy writes itself are written by us.
+    fn goes_up(&self, name: &[u8]) -> bool {
+        let written = [&b"x-forwarded-for"[..], b"x-forwarded-proto", b"x-forwarded-host"];
+        match Kind::of(name) {
+            Kind::EndToEnd => true,
+            Kind::Forwarding if self.as_caddy && !self.trusted => {
+                !self.told.contains(name) && !written.iter().any(|one| name.eq_ignore_ascii_case(one))
+            }
+            _ => false,
+        }
     }
 
     fn push_host(&self, out: &mut Vec<u8>) {
@@ -86,7 +103,7 @@ impl Exchange {
         fields.clear();
         let nominated = nominated(&self.request);
         for field in self.request.iter() {
-            if Kind::of(field.name) == Kind::EndToEnd && !is_nominated(&nominated, field.name) {
+            if self.goes_up(field.name) && !is_nominated(&nominated, field.name) {
                 fields.push_checked(field.name, field.value);
             }
         }
@@ -109,6 +126,7 @@ impl Exchange {
             path: self.path.clone(),
             clean_path: self.clean_path.clone(),
             bare_path: self.bare_path,
+            absolute_path: self.absolute_path,
             query: self.query.clone(),
             has_query: self.has_query,
         }
@@ -119,6 +137,7 @@ impl Exchange {
         self.path = kept.path;
         self.clean_path = kept.clean_path;
         self.bare_path = kept.bare_path;
+        self.absolute_path = kept.absolute_path;
         self.query = kept.query;
         self.has_query = kept.has_query;
     }
@@ -133,7 +152,7 @@ impl Exchange {
         }
         let nominated = nominated(&self.request);
         for field in self.request.iter() {
-            if Kind::of(field.name) == Kind::EndToEnd && !is_nominated(&nominated, field.name) {
+            if self.goes_up(field.name) && !is_nominated(&nominated, field.name) {
                 fields.push_checked(field.name, field.value);
             }
         }
