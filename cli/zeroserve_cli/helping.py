@@ -7,6 +7,12 @@ import argparse
 EXAMPLE = "example: "
 
 
+class Undisclosed(str):
+    """A default that may hold a secret: no `--help` shows it."""
+
+    __slots__ = ()
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Argparse's formatter with defaults, but for empty ones, and with examples as they are typed."""
 
@@ -14,7 +20,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return indent + text if text.startswith(EXAMPLE) else super()._fill_text(text, width, indent)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        silent = action.default in (None, "", [], b"") or isinstance(action.default, bool)
+        default = action.default
+        silent = default in (None, "", [], b"") or isinstance(default, bool | Undisclosed)
         return action.help if silent else super()._get_help_string(action)
 
 

@@ -7,6 +7,8 @@ import os
 
 from zeroserve_ir.caddyfile.meaning.rates import judge_store
 
+from zeroserve_cli.helping import Undisclosed
+
 VARIABLE = "ZEROSERVE_LIMIT_STORE"
 
 
@@ -15,7 +17,7 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit-store",
         type=_read_address,
-        default=os.environ.get(VARIABLE, ""),
+        default=Undisclosed(os.environ.get(VARIABLE, "")),
         metavar="URL",
         help=f"redis://HOST:PORT that keeps shared rate limits; better in {VARIABLE} with a password",
     )

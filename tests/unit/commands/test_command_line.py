@@ -68,6 +68,12 @@ def test_help_names_no_default_that_says_nothing():
         assert nothing not in shown
 
 
+def test_help_tells_no_password(monkeypatch):
+    monkeypatch.setenv("ZEROSERVE_LIMIT_STORE", "redis://user:hunter2@127.0.0.1:6379")
+    for command in ("run", "dev", "agent"):
+        assert "hunter2" not in zeroserve(command, "--help").stdout
+
+
 def test_without_a_command_all_are_listed():
     told = zeroserve()
     assert told.returncode == 2
