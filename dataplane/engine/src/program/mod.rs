@@ -2,6 +2,7 @@
 
 pub mod abi;
 mod cage;
+mod folding;
 mod helpers;
 pub mod image;
 mod interpreter;

@@ -3,7 +3,7 @@
 //! Stack and heap begin read-only: the first write makes them writable and marks the window as used, so that programs
 //! which never write there cost no wiping, and the next host never sees what another one left.
 
-use super::abi;
+use super::{abi, folding};
 use std::io;
 use std::ptr::{self, NonNull};
 
@@ -130,30 +130,25 @@ impl Window {
     }
 
     /// Places the beginning and the end of a path that is folded but for the case of ASCII; it may have any length.
-    pub fn write_folded(&mut self, path: &[u8]) {
-        const END: usize = abi::FOLDED_END_BYTES as usize;
-        let begin = path.len().min(abi::FOLDED_BYTES_MAX as usize);
-        let mut end = [0; END];
-        let taken = path.len().min(END);
-        end[END - taken..].copy_from_slice(&path[path.len() - taken..]);
-        end.make_ascii_lowercase();
+    /// Whether a `%` is in it.
+    pub fn write_folded(&mut self, path: &[u8]) -> bool {
         // SAFETY: both fields lie in the context, which is always writable, and nobody else looks at it now.
-        let content = unsafe {
+        let (content, end) = unsafe {
             let context = self.base.add(abi::CONTEXT as usize);
-            context.add(abi::FIELD_FOLDED_END).cast::<[u8; END]>().write_unaligned(end);
-            std::slice::from_raw_parts_mut(
-                context.add(abi::FIELD_FOLDED_BYTES),
-                abi::FOLDED_BYTES_MAX as usize,
+            (
+                &mut *context.add(abi::FIELD_FOLDED_BYTES).cast::<[u8; folding::BEGIN_BYTES]>(),
+                &mut *context.add(abi::FIELD_FOLDED_END).cast::<[u8; folding::END_BYTES]>(),
             )
         };
-        for (to, from) in content.iter_mut().zip(path) {
-            *to = from.to_ascii_lowercase();
-        }
+        let folded = folding::fold(path, content);
+        *end = folded.end;
+        let begin = path.len().min(folding::BEGIN_BYTES);
         if begin < self.folded_bytes {
             content[begin..self.folded_bytes].fill(0);
         }
         self.folded_bytes = begin;
         self.write_u32(abi::FIELD_FOLDED_LENGTH, path.len() as u32);
+        folded.escaped
     }
 
     /// Mapped guest memory, or None. `guest` is any 64-bit value: its low half counts.

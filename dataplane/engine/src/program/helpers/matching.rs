@@ -55,10 +55,10 @@ fn matches_path(pattern: &PathPattern, path: &[u8], exchange: &Exchange) -> bool
 /// Places the folded path in the context, where programs compare it themselves.
 pub fn write_folded_path(vm: &mut Vm) -> u64 {
     let (window, exchange) = vm.window_and_exchange();
-    if exchange.bare_bytes() == 0 && !exchange.matched_path().contains(&b'%') {
-        window.write_folded(exchange.matched_path());
+    if exchange.bare_bytes() == 0 && !window.write_folded(exchange.matched_path()) {
         return 0;
     }
+    // What was written is written over.
     fold_path(vm);
     let path = std::mem::take(&mut vm.folded.text);
     vm.window().write_folded(&path);
