@@ -144,10 +144,11 @@ def _grpc_server() -> tuple[grpc.Server, int]:
 
     def wait(_request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         ended = threading.Event()
+        # Not after the wait: a generator whose call ends before it is asked for more is never resumed.
+        context.add_callback(CANCELLED.release)
         context.add_callback(ended.set)
         yield b"begun"
         ended.wait(60)
-        CANCELLED.release()
 
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
