@@ -14,6 +14,7 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.adapting_logs import list_loggers, server_logs
 from zeroserve_ir.caddyfile.listening import Server, pair_sites
+from zeroserve_ir.program.fitting import I64_MAX, fit
 from zeroserve_ir.tree_carried import Json
 from zeroserve_ir.tree_logging import DEFAULT_LOGGER
 
@@ -100,9 +101,9 @@ def _build_logger(name: str, settings: Json) -> pb.Logger:
     if (sampling := settings.get("sampling")) is not None:
         logger.sampling.CopyFrom(
             pb.LogSampling(
-                interval_ns=sampling.get("interval", 0),
-                first=sampling.get("first", 0),
-                thereafter=sampling.get("thereafter", 0),
+                interval_ns=fit(sampling.get("interval", 0), I64_MAX),
+                first=fit(sampling.get("first", 0)),
+                thereafter=fit(sampling.get("thereafter", 0)),
             )
         )
     writer: Json = settings.get("writer", {})
@@ -152,8 +153,8 @@ def _build_filter(field: str, filters: Json) -> pb.LogFilter:
         field=field,
         kind=_FILTERS[filters["filter"]],
         value=filters.get("value", "") if filters["filter"] == "replace" else filters.get("name", ""),
-        ipv4_bits=filters.get("ipv4_cidr", 0),
-        ipv6_bits=filters.get("ipv6_cidr", 0),
+        ipv4_bits=fit(filters.get("ipv4_cidr", 0)),
+        ipv6_bits=fit(filters.get("ipv6_cidr", 0)),
     )
     for action in filters.get("actions") or ():
         name = action.get("parameter", action.get("name", ""))

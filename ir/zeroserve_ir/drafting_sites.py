@@ -40,6 +40,7 @@ from zeroserve_ir.host_names import spell_host, spell_hosts
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_source
+from zeroserve_ir.program.fitting import fit
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.site_certificates import (
     LocalCertificates,
@@ -284,7 +285,7 @@ class _Drafting:
         options = self.options
         settings = pb.Settings(
             access_log=options.access_log,
-            drain_timeout_ms=options.grace_period_ms,
+            drain_timeout_ms=fit(options.grace_period_ms),
             explain_key=self.explain_key,
             as_caddy=True,
             exports_spans=True,

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.listening import Server, pair_sites
 from zeroserve_ir.caddyfile.meaning.reading import parse_duration_ns
+from zeroserve_ir.program.fitting import fit
 from zeroserve_ir.tree import Configuration, Scheme
 from zeroserve_ir.tree_carried import Json
 
@@ -26,6 +27,8 @@ _UNIX_MODE = "0200"
 _MS_MAX = 2**32 - 1
 _KEEPALIVE_S = 15
 _KEEPALIVE_COUNT = 9
+_KEEPALIVE_S_MAX, _PROBES_MAX = 32_767, 127
+"""What Linux takes (tcp(7))."""
 _TIMEOUTS = {
     "read_header_timeout": "request_head_timeout_ms",
     "read_timeout": "request_timeout_ms",
@@ -116,7 +119,7 @@ def bound_listener(listener: pb.Listener, fields: Json) -> None:
     if any(name in fields for name in _KEEPALIVES) and fields.get("keepalive_interval", 0) >= 0:
         limits.keepalive.interval_s = _seconds(fields.get("keepalive_interval", 0))
         limits.keepalive.idle_s = _seconds(fields.get("keepalive_idle", 0))
-        limits.keepalive.count = fields.get("keepalive_count", 0) or _KEEPALIVE_COUNT
+        limits.keepalive.count = fit(fields.get("keepalive_count", 0), _PROBES_MAX) or _KEEPALIVE_COUNT
     if limits != pb.ListenerLimits():
         listener.limits.CopyFrom(limits)
 
@@ -207,4 +210,4 @@ def _milliseconds(duration_ns: int) -> int:
 
 
 def _seconds(duration_ns: int) -> int:
-    return max(1, duration_ns // 1_000_000_000) if duration_ns > 0 else _KEEPALIVE_S
+    return min(max(1, duration_ns // 1_000_000_000), _KEEPALIVE_S_MAX) if duration_ns > 0 else _KEEPALIVE_S

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
+from zeroserve_ir.program.fitting import I64_MAX, fit
 from zeroserve_ir.program.texts import parse_text
 from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree import (
@@ -103,10 +104,10 @@ def build_source(source: UpstreamSource) -> pb.UpstreamSource:
     return pb.UpstreamSource(
         kind=pb.UpstreamSource.SRV if source.kind is SourceKind.SRV else pb.UpstreamSource.A,
         name=name,
-        port=int(source.port) if source.port.isdecimal() else DEFAULT_PORT,
-        refresh_ms=source.refresh_ms or REFRESH_MS,
+        port=fit(int(source.port)) if source.port.isdecimal() else DEFAULT_PORT,
+        refresh_ms=fit(source.refresh_ms) or REFRESH_MS,
         resolvers=source.resolvers,
-        grace_ms=source.grace_period_ms,
+        grace_ms=fit(source.grace_period_ms),
         ipv4=every or "ipv4" in source.versions,
         ipv6=every or "ipv6" in source.versions,
     )
@@ -136,22 +137,21 @@ def build_cluster(proxy: ReverseProxy, span: Span = NOWHERE) -> pb.Cluster:
     transport = proxy.transport
     cluster = pb.Cluster(
         endpoints=name_endpoints(proxy.upstreams, proxy.dynamic).name,
-        connect_timeout_ms=transport.dial_timeout_ms,
-        response_head_timeout_ms=transport.response_header_timeout_ms,
-        read_timeout_ms=transport.read_timeout_ms,
-        write_timeout_ms=transport.write_timeout_ms,
-        keepalive_timeout_ms=transport.keepalive_ms if transport.keepalive_ms >= 0 else KEEPALIVE_OFF_MS,
-        retries=max(proxy.retries, 0),
-        try_duration_ms=max(proxy.try_duration_ms, 0),
-        try_interval_ms=max(proxy.try_interval_ms, 0)
-        or (TRY_INTERVAL_MS if proxy.try_duration_ms > 0 else 0),
-        connections_per_endpoint_max=max(transport.connections_per_host_max, 0),
-        idle_per_endpoint_max=max(transport.idle_connections_per_host_max, 0),
+        connect_timeout_ms=fit(transport.dial_timeout_ms),
+        response_head_timeout_ms=fit(transport.response_header_timeout_ms),
+        read_timeout_ms=fit(transport.read_timeout_ms),
+        write_timeout_ms=fit(transport.write_timeout_ms),
+        keepalive_timeout_ms=fit(transport.keepalive_ms) if transport.keepalive_ms >= 0 else KEEPALIVE_OFF_MS,
+        retries=fit(proxy.retries),
+        try_duration_ms=fit(proxy.try_duration_ms),
+        try_interval_ms=fit(proxy.try_interval_ms) or (TRY_INTERVAL_MS if proxy.try_duration_ms > 0 else 0),
+        connections_per_endpoint_max=fit(transport.connections_per_host_max),
+        idle_per_endpoint_max=fit(transport.idle_connections_per_host_max),
         proxy_protocol={"": 0, "v1": 1, "v2": 2}[transport.proxy_protocol],
         http2="h2c" in transport.versions,
-        stream_timeout_ms=max(proxy.stream_timeout_ms, 0),
-        request_buffer_bytes=proxy.request_buffers_bytes,
-        response_buffer_bytes=proxy.response_buffers_bytes,
+        stream_timeout_ms=fit(proxy.stream_timeout_ms),
+        request_buffer_bytes=min(proxy.request_buffers_bytes, I64_MAX),
+        response_buffer_bytes=min(proxy.response_buffers_bytes, I64_MAX),
     )
     _set_resilience(cluster, proxy.resilience)
     if any(upstream.service is None and "{" in upstream.dial for upstream in proxy.upstreams):
@@ -198,19 +198,19 @@ def _refuse_unsupported(proxy: ReverseProxy, span: Span) -> None:
 
 
 def _set_resilience(cluster: pb.Cluster, resilience: Resilience) -> None:
-    cluster.slow_start_ms = resilience.slow_start_ms
-    cluster.retry_budget_percent = resilience.retry_budget_percent
-    cluster.hedge_after_ms = resilience.hedge_after_ms
-    cluster.hedge_budget_percent = resilience.hedge_budget_percent
-    cluster.requests_max = resilience.requests_max
-    cluster.queue_max = resilience.queue_max
-    cluster.queue_timeout_ms = resilience.queue_timeout_ms
+    cluster.slow_start_ms = fit(resilience.slow_start_ms)
+    cluster.retry_budget_percent = fit(resilience.retry_budget_percent)
+    cluster.hedge_after_ms = fit(resilience.hedge_after_ms)
+    cluster.hedge_budget_percent = fit(resilience.hedge_budget_percent)
+    cluster.requests_max = fit(resilience.requests_max)
+    cluster.queue_max = fit(resilience.queue_max)
+    cluster.queue_timeout_ms = fit(resilience.queue_timeout_ms)
     if resilience.mirrors and cluster.request_buffer_bytes == 0:
         cluster.request_buffer_bytes = MIRRORED_BODY_BYTES_MAX
     if resilience.outliers is not None:
-        cluster.outliers.failures = resilience.outliers.failures
-        cluster.outliers.ejection_ms = resilience.outliers.duration_ms
-        cluster.outliers.share_max_percent = resilience.outliers.share_percent
+        cluster.outliers.failures = fit(resilience.outliers.failures)
+        cluster.outliers.ejection_ms = fit(resilience.outliers.duration_ms)
+        cluster.outliers.share_max_percent = fit(resilience.outliers.share_percent)
 
 
 def _set_selection(cluster: pb.Cluster, policy: SelectionPolicy) -> None:
@@ -222,11 +222,11 @@ def _set_selection(cluster: pb.Cluster, policy: SelectionPolicy) -> None:
 def _build_selection(policy: SelectionPolicy) -> pb.Selection:
     selection = pb.Selection(
         balancing=_BALANCING[policy.selection],
-        choose=policy.choose,
-        weights=policy.weights,
+        choose=fit(policy.choose),
+        weights=map(fit, policy.weights),
         key=policy.key or (COOKIE_NAME if policy.selection is Selection.COOKIE else ""),
         secret=policy.secret.encode(),
-        max_age_ms=policy.max_age_ms,
+        max_age_ms=fit(policy.max_age_ms),
     )
     if policy.fallback is not None:
         selection.fallback.CopyFrom(_build_selection(policy.fallback))
@@ -236,11 +236,11 @@ def _build_selection(policy: SelectionPolicy) -> pb.Selection:
 def _build_passive(health: PassiveHealth) -> pb.PassiveHealth:
     counted = health.fail_duration_ms > 0
     return pb.PassiveHealth(
-        fail_duration_ms=max(health.fail_duration_ms, 0),
-        fails_max=max(health.max_fails, 1) if counted else 0,
-        requests_max=max(health.request_count, 0),
-        statuses=health.status,
-        latency_ms=max(health.latency_ms, 0),
+        fail_duration_ms=fit(health.fail_duration_ms),
+        fails_max=fit(max(health.max_fails, 1)) if counted else 0,
+        requests_max=fit(health.request_count),
+        statuses=map(fit, health.status),
+        latency_ms=fit(health.latency_ms),
     )
 
 
@@ -252,16 +252,16 @@ def _build_active(health: ActiveHealth) -> pb.ActiveHealth | None:
         protocol=pb.ActiveHealth.Protocol.Value(health.protocol.upper() or "HTTP"),
         uri=health.uri or health.path or "/",
         upstream=health.upstream,
-        port=health.port,
+        port=fit(health.port),
         method=health.method or "GET",
         body=health.body,
         headers=[pb.KeyValue(key=key, values=values) for key, values in health.headers],
         follow_redirects=health.follow_redirects,
-        interval_ms=health.interval_ms or 30_000,
-        timeout_ms=health.timeout_ms or 5_000,
-        passes=health.passes or 1,
-        fails=health.fails or 1,
-        status=health.status,
+        interval_ms=fit(health.interval_ms) or 30_000,
+        timeout_ms=fit(health.timeout_ms) or 5_000,
+        passes=fit(health.passes) or 1,
+        fails=fit(health.fails) or 1,
+        status=fit(health.status),
         body_regexp=health.body_regexp,
     )
 
@@ -275,8 +275,8 @@ def _set_tls(cluster: pb.Cluster, tls: UpstreamTls, proxy: ReverseProxy) -> None
         cluster.tls.trusted_ca.extend(base64.b64decode(one) for one in tls.trust_pool.certificates)
     cluster.tls.client_chain.extend(_read_der(tls.client_certificate_pem))
     cluster.tls.client_key = next(iter(_read_der(tls.client_key_pem, "[A-Z ]*PRIVATE KEY")), b"")
-    cluster.handshake_timeout_ms = tls.handshake_timeout_ms
-    cluster.plain_ports.extend(int(port) for port in tls.except_ports if port.isdecimal())
+    cluster.handshake_timeout_ms = fit(tls.handshake_timeout_ms)
+    cluster.plain_ports.extend(fit(int(port)) for port in tls.except_ports if port.isdecimal())
     # A Service is asked for the host that the client named, as an ingress controller does.
     cluster.upstream_host = not any(upstream.service for upstream in proxy.upstreams)
 

@@ -25,6 +25,7 @@ from zeroserve_ir.program import tables_requests as requests
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
 from zeroserve_ir.program.emitting import Emitter
+from zeroserve_ir.program.fitting import I64_MAX, fit
 from zeroserve_ir.program.limiting import lower_rates
 from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.plugin_calls import lower_plugin_call
@@ -310,7 +311,7 @@ class _SiteLowering:
             row = answers.add_text(self.tables.tables, handler.content)
             self.emitter.call_row("set_request_body", row)
         if handler.size_bytes_max or not handler.content:
-            self.emitter.call_constant("limit_request_body", handler.size_bytes_max)
+            self.emitter.call_constant("limit_request_body", fit(handler.size_bytes_max, I64_MAX))
 
     def _lower_seen_proxy(self, handler: tree.ReverseProxy) -> None:
         """Proxy, then go on here with the answer: to the next handlers unless a response handler keeps it."""

@@ -14,6 +14,7 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.host_names import spell_host
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, mirrored_proxy, name_endpoints
+from zeroserve_ir.program.fitting import fit
 from zeroserve_ir.program.tables_answers import build_response_match
 from zeroserve_ir.program.tables_fastcgi import build_fastcgi
 from zeroserve_ir.program.tables_requests import parse_texts, subject_text
@@ -185,7 +186,7 @@ def build_rewrite(rewrite: tree.Rewrite) -> pb.Rewrite:
         if value := getattr(rewrite, name):
             getattr(row, name).CopyFrom(parse_text(value))
     for find, replace, limit in rewrite.substring:
-        row.substring.add(find=parse_text(find), replace=parse_text(replace), limit=limit)
+        row.substring.add(find=parse_text(find), replace=parse_text(replace), limit=fit(limit))
     for pattern, replace in rewrite.path_regexp:
         row.path_regexp.add(pattern=pattern, replace=parse_text(replace))
     deleted = [step for step in rewrite.query if step[0] == "delete"]

@@ -6,6 +6,7 @@ In: `tree_encode` values. Out: rows of the tables, and their indices. Called by 
 from __future__ import annotations
 
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.program.fitting import fit
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.texts import parse_text
 from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
@@ -66,7 +67,7 @@ def build_response_match(matcher: ResponseMatcher) -> pb.ResponseMatch:
         pb.HeaderMatch(field=field, values=values or (), absent=values is None)
         for field, values in matcher.fields or ()
     ]
-    return pb.ResponseMatch(statuses=matcher.statuses or (), headers=headers)
+    return pb.ResponseMatch(statuses=map(fit, matcher.statuses or ()), headers=headers)
 
 
 TEMPLATE_TYPES = ("text/html", "text/plain", "text/markdown")

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
+from caddyfile_cases import CASES, write_directive, write_option
 from zeroserve_ir.caddyfile.adapting import adapt_configuration
 from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
@@ -42,27 +43,6 @@ REFUSED_HERE = {"bind", "bind {", "uri query", "network_proxy url", "versions 1.
 """Lines that have no effect in Caddy, or take the site away."""
 
 
-def list_cases(name):
-    """Return the lines of each case of a file: one directive or option with its block."""
-    cases, case, depth = [], [], 0
-    for line in (HERE / name).read_text().splitlines()[1:-1]:
-        case.append(line[1:])
-        depth += line.endswith(" {") - (line.strip() == "}")
-        if depth == 0:
-            cases.append(tuple(case))
-            case = []
-    return cases
-
-
-CASES = {
-    name: [
-        pytest.param(number, case, id=f"{number}-{case[0].removesuffix(' {').replace('/', '_')}")
-        for number, case in enumerate(list_cases(f"{name}.caddyfile"))
-    ]
-    for name in ("every_directive", "every_option")
-}
-
-
 def list_changes(lines):
     """Yield (the changed line, all lines) for each change of one line."""
     for at, line in enumerate(lines):
@@ -77,17 +57,6 @@ def list_changes(lines):
             changed.append([f"{head} {{", f"{indent}}}"])
         for new in changed:
             yield new[0].strip(), (*lines[:at], *new, *lines[at + 1 :])
-
-
-def write_directive(lines):
-    """Return a site with the lines; a matcher is used."""
-    used = ("respond @m x",) if lines[0].startswith("@m") else ()
-    return ":8080 {\n" + "".join(f"\t{line}\n" for line in (*lines, *used)) + "}\n"
-
-
-def write_option(lines):
-    """Return two sites under the lines as options."""
-    return "{\n" + "".join(f"\t{line}\n" for line in lines) + "}\n:8080 {\n\trespond x\n}\nb.example\n"
 
 
 def adapt_here(text):

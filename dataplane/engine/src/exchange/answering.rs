@@ -121,6 +121,8 @@ impl Exchange {
         }
         // What was set before the answer came stands before the upstream's fields (Caddy: copyHeader adds).
         let upstream = std::mem::replace(&mut self.scratch, self.answer.clone());
+        // The name of the server is the upstream's to say.
+        self.scratch.remove(b"server");
         for field in upstream.iter() {
             self.scratch.push_checked(field.name, field.value);
         }
