@@ -393,6 +393,22 @@ fn an_answer_loses_hop_by_hop_fields_and_gains_what_programs_set() {
 }
 
 #[test]
+fn the_upstream_says_what_server_it_is() {
+    for (upstream, shown) in [(Some("theirs"), Some(&b"theirs"[..])), (None, None)] {
+        let mut exchange = begin("/", &[]);
+        exchange.answer.set(b"Server", b"ours");
+        let headers: Vec<_> = upstream
+            .map(|value| HeaderSpan { name: b"Server", value: value.as_bytes() })
+            .into_iter()
+            .collect();
+        let head = ResponseHead { status: 200, reason: b"", http_minor: 1, headers: &headers };
+        exchange.keep_upstream_answer(&head);
+        exchange.take_upstream_answer();
+        assert_eq!(exchange.scratch.get(b"server"), shown);
+    }
+}
+
+#[test]
 fn every_placeholder_of_a_request_has_its_value() {
     let mut exchange =
         begin("/a%20b/c.tar.gz?k=v&k=w%20x", &[("X-A", "1"), ("X-A", "2"), ("Cookie", "a=b; c=\"d\"")]);
