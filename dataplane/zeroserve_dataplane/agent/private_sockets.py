@@ -7,6 +7,7 @@ this process's user or root. Who calls: the admin socket and the token socket.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -22,10 +23,12 @@ async def start_private_server(path: Path, serve: Serve, *, limit: int = READ_LI
     """Listen at a path, in place of what was there. Another user's connection is closed unheard."""
 
     async def serve_same_user(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if _find_peer_uid(writer) in {os.geteuid(), 0}:
-            await serve(reader, writer)
-        else:
+        if _find_peer_uid(writer) not in {os.geteuid(), 0}:
             writer.close()
+            return
+        # Until Python 3.12 asyncio prints a cancelled connection with a traceback.
+        with contextlib.suppress(asyncio.CancelledError):
+            await serve(reader, writer)
 
     path.unlink(missing_ok=True)
     before = os.umask(0o177)
