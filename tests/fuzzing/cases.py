@@ -79,7 +79,7 @@ def interpret(case):
     memory.write(abi.CONTEXT, case.memory)
     if case.call is not None:
         return _interpret_call(case, memory)
-    outcome = Interpreter(case.program, memory, EngineHelpers(), case.fuel).run(len(case.memory))
+    outcome = EngineHelpers().run(case.program, memory, case.fuel, len(case.memory))
     return Reference(outcome, memory.read(abi.CONTEXT, len(case.memory)), is_comparable(case.program))
 
 

@@ -62,7 +62,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "helpers": (
         "what programs may ask of the engine",
-        ("dataplane/engine/src/program/helpers/**/*.rs",),
+        ("dataplane/engine/src/program/helpers/**/*.rs", "dataplane/engine/src/program/folding.rs"),
     ),
     "engine's filters": (
         "system calls and files of the process that runs programs",

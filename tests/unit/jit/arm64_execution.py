@@ -106,12 +106,28 @@ def _write_stub(entry, argument):
 
 
 def _write_helper(helper):
-    charge = (0xF9400009, 0xD1000000 | helper.fuel << 10 | 9 << 5 | 9, 0xF9000009)  # ldr, sub, str x9
+    charge = (0xF9400009, 0xD1000000 | helper.fuel << 10 | 9 << 5 | 9)  # ldr x9, [x0]; sub
     return (
-        _words(*charge)
+        _words(*charge, *_charge_lengths(helper), 0xF9000009)  # str x9, [x0]
         + _set(10, 31)
         + _set(11, helper.number)
         + _words(0x9B000000 | 10 << 16 | 11 << 10 | 1 << 5, _RET)  # madd x0, x1, x10, x11; ret
+    )
+
+
+def _charge_lengths(helper):
+    """Take what lengths cost from x9: their sum in x12, divided with what is left rounded up."""
+    if not helper.is_charged_by_length:
+        return ()
+    shift = helper.bytes_per_fuel.bit_length() - 1
+    assert helper.bytes_per_fuel == 1 << shift
+    registers = [1 + at for at, kind in enumerate(helper.arguments) if kind is abi.Argument.LENGTH]
+    return (
+        0xD280000C,  # movz x12, 0
+        *(0x8B00018C | register << 16 for register in registers),  # add x12, x12, register
+        0x9100018C | (helper.bytes_per_fuel - 1) << 10,  # add x12, x12, bytes_per_fuel - 1
+        0xD340FD8C | shift << 16,  # lsr x12, x12, shift
+        0xCB0C0129,  # sub x9, x9, x12
     )
 
 

@@ -2,7 +2,7 @@
 
 import string
 
-from zeroserve_dataplane.interpreter import Trap, TrapError
+from zeroserve_dataplane.interpreter import Interpreter, Trap, TrapError
 from zeroserve_ir.program import abi
 
 _TOKEN = frozenset((string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode())
@@ -26,6 +26,13 @@ class EngineHelpers:
 
     def __init__(self):
         self.fields = {}
+        self.charge = None
+
+    def run(self, program, memory, fuel, argument):
+        """Run a program on the reference interpreter, with these helpers."""
+        interpreter = Interpreter(program, memory, self, fuel)
+        self.charge = interpreter.charge
+        return interpreter.run(argument)
 
     def call(self, number, arguments, memory):
         name = abi.BY_NUMBER[number].name
@@ -45,8 +52,11 @@ class EngineHelpers:
         memory.read(room, room_bytes)
         if name not in self.fields:
             return self.MISSING
-        memory.write(room, self.fields[name][:room_bytes])
-        return len(self.fields[name])
+        value = self.fields[name]
+        memory.write(room, value[:room_bytes])
+        if len(value) > room_bytes:
+            self.charge(-(-(len(value) - room_bytes) // 16), "for what found no room")
+        return len(value)
 
     def _write_field(self, helper, arguments, memory):
         name, value = memory.read_argument(*arguments[:2]), memory.read_argument(*arguments[2:])

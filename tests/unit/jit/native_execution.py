@@ -161,10 +161,11 @@ def _install_helpers(vm, window):
     for helper in abi.HELPERS:
 
         def call(_vm, *arguments, helper=helper):
-            vm[0] -= helper.fuel
+            taken = arguments[: len(helper.arguments)]
+            vm[0] -= helper.measure_fuel(taken)
             if vm[0] < 0:
                 return 0
-            return mix(helper.number, arguments[: len(helper.arguments)], window)
+            return mix(helper.number, taken, window)
 
         callback = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * 6)(call)
         callbacks.append(callback)

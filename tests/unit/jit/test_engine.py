@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from zeroserve_dataplane.interpreter import Interpreter, Memory, Trap
+from zeroserve_dataplane.interpreter import Memory, Trap
 from zeroserve_dataplane.jit import writing
 from zeroserve_dataplane.jit.emitting import emit
 from zeroserve_dataplane.jit.inspecting import execute
@@ -79,8 +79,7 @@ class Case:
     def interpret(self):
         memory = Memory(self.constants)
         memory.write(abi.CONTEXT, self.memory)
-        helpers = engine_helpers.EngineHelpers()
-        outcome = Interpreter(self.program, memory, helpers, self.fuel).run(len(self.memory))
+        outcome = engine_helpers.EngineHelpers().run(self.program, memory, self.fuel, len(self.memory))
         return outcome, memory.read(abi.CONTEXT, len(self.memory))
 
     def encode(self, target, tier):
