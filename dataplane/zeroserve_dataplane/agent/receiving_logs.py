@@ -129,7 +129,7 @@ class LogReceiver:
         path.chmod(0o600)
         self._listener.listen()
         self._listener.settimeout(TICK_S)
-        self._closed = False
+        self._closing = False
         self._thread = threading.Thread(target=self._accept, name="log-receiver", daemon=True)
         self._readers: list[threading.Thread] = []
         self._thread.start()
@@ -153,9 +153,14 @@ class LogReceiver:
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Take what engines sent until they are gone, and close all sinks."""
-        self._closed = True
-        self._listener.close()
         deadline = time.monotonic() + timeout_s
+        # Connections that wait are accepted still: an engine that ended may have said all of its lines there.
+        self._closing = True
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as waker:
+            waker.settimeout(timeout_s)
+            waker.connect(str(self.path))
+        self._thread.join(timeout_s)
+        self._listener.close()
         for reader in self._readers:
             reader.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
@@ -165,7 +170,7 @@ class LogReceiver:
         self.spans.close(timeout_s)
 
     def _accept(self) -> None:
-        while not self._closed:
+        while True:
             try:
                 connection, _ = self._listener.accept()
             except TimeoutError:
@@ -173,6 +178,8 @@ class LogReceiver:
                 continue
             except OSError:
                 return
+            if self._closing:
+                self._listener.setblocking(False)
             reader = threading.Thread(target=self._read, args=(connection,), name="log-reader", daemon=True)
             self._readers = [one for one in self._readers if one.is_alive()] + [reader]
             reader.start()

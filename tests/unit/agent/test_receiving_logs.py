@@ -49,6 +49,16 @@ def test_lines_go_to_the_sink_that_they_name(tmp_path, receiver):
     wait_for(lambda: one.read_bytes() == b"a\n" and two.read_bytes() == b"b\n")
 
 
+def test_what_was_sent_before_the_end_is_written(tmp_path):
+    for at in range(100):
+        path = tmp_path / f"{at}.log"
+        receiver = LogReceiver(tmp_path / f"{at}.sock")
+        receiver.set_loggers([logger(path)])
+        send(receiver, frame(f"file:{path}".encode(), b"a\n"))
+        receiver.close()
+        assert path.read_bytes() == b"a\n"
+
+
 def test_a_sink_of_no_configuration_gets_nothing(tmp_path, receiver):
     known = tmp_path / "known.log"
     receiver.set_loggers([logger(known)])
