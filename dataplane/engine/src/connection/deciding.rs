@@ -41,6 +41,7 @@ impl Worker {
             let answer = if self.snapshot.settings().as_caddy { Answer::Empty } else { Answer::Status(404) };
             return self.answer(io, socket, answer);
         };
+        host.warm();
         down.serving.host = Some(Arc::clone(host));
         if host.stream != Stream::NoStream {
             return self.refuse(io, socket, Refuse { status: 421, reason: "the host is a stream" });
