@@ -146,7 +146,7 @@ class Node:
         programs = _select(self.good, pb.PROGRAM)
         improved = [program for program in programs if await self.images.optimise(program)]
         if improved:
-            await self._commit_again()
+            await self._commit_again(pb.PROGRAM)
         return len(improved)
 
     @property
@@ -158,7 +158,7 @@ class Node:
         """Resolve upstream names again; whether the engine got other addresses."""
         changed = await self._resolver.refresh(_select(self.good, pb.ENDPOINTS))
         if changed:
-            await self._commit_again()
+            await self._commit_again(pb.ENDPOINTS)
         return changed
 
     async def refresh_staples(self) -> bool:
@@ -168,7 +168,7 @@ class Node:
             settings = pb.Settings.FromString(resource.payload)
         changed = await self._stapler.refresh(_select(self.good, pb.CERTIFICATE), settings)
         if changed:
-            await self._commit_again()
+            await self._commit_again(pb.CERTIFICATE)
         return changed
 
     async def apply_health(self) -> None:
@@ -176,7 +176,7 @@ class Node:
         while True:
             await self.prober.changed.wait()
             self.prober.changed.clear()
-            await self._commit_again()
+            await self._commit_again(pb.CLUSTER)
 
     def _watch_health(self, served: SnapshotDraft) -> None:
         def find_endpoints(name: str) -> pb.Resource | None:
@@ -219,10 +219,16 @@ class Node:
             return 0
         return await self._link.purge(target)
 
-    async def _commit_again(self) -> None:
+    async def _commit_again(self, kind: int | None = None) -> None:
+        """Offer what is wanted once more: all of it, or the resources of the kind whose rendering changed."""
         async with self._working:
-            if self._wanted is not None:
-                await self._commit_until_served(self._wanted)
+            wanted = self._wanted
+            if wanted is None:
+                return
+            change = None
+            if kind is not None and self._whole is not None and self._whole.holds(wanted.resources):
+                change = Difference({(kind, item.name): item for item in _select(wanted, kind)}, ())
+            await self._commit_until_served(wanted, change)
 
     async def _commit_until_served(self, draft: SnapshotDraft, change: Difference | None = None) -> Outcome:
         while True:

@@ -26,7 +26,7 @@ _NEVER_REPLACED = frozenset({int(pb.PROGRAM), int(pb.TABLES)})
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """From what is served to what is wanted."""
+    """From what is served to what is wanted; the same resource again where only its rendering is another."""
 
     put: Mapping[ResourceKey, pb.Resource]
     """New, or of another version."""
@@ -60,6 +60,10 @@ class ServedWhole:
         self._resources = resources
         self._needs = Counter(key for resource in resources.values() for key in planner.find_needed(resource))
 
+    def holds(self, resources: Resources) -> bool:
+        """Whether these very resources are what is served."""
+        return self._resources is resources
+
     def compare(self, wanted: Resources) -> Difference | None:
         """Return a change that is small, None for any other."""
         difference = find_difference(wanted, self._resources)
@@ -85,7 +89,10 @@ class ServedWhole:
     def _is_plain(self, change: Difference) -> bool:
         if any(key[0] in _JUDGED_WHOLE for key in (*change.put, *change.removed)):
             return False
-        return not any(key[0] in _NEVER_REPLACED and key in self._resources for key in change.put)
+        return not any(
+            key[0] in _NEVER_REPLACED and self._resources.get(key, resource) is not resource
+            for key, resource in change.put.items()
+        )
 
     def _count_change(self, change: Difference) -> Counter[ResourceKey]:
         """Return by how much the needs change."""

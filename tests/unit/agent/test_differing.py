@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zeroserve_dataplane.agent.differing import PART_MAX, ServedWhole, find_difference
+from zeroserve_dataplane.agent.differing import PART_MAX, Difference, ServedWhole, find_difference
 from zeroserve_dataplane.agent.planning import Planner
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
@@ -83,6 +83,17 @@ def test_what_another_host_needs_does_not_go_unnoticed():
 def test_another_program_or_tables_of_the_same_name_are_judged_as_a_whole():
     greedy = pb.Program(name="p", constants_bytes=9)
     assert not take((*PARTS, HOST), (greedy, *PARTS[1:], HOST))
+
+
+def test_a_program_whose_image_became_better_is_no_other_program():
+    served = resources((*PARTS, HOST))
+    whole = ServedWhole(Planner(), served)
+    key = (int(pb.PROGRAM), "p")
+    assert whole.holds(served) and not whole.holds(dict(served))
+    assert whole.take(served, Difference({key: served[key]}, ()))
+    assert whole.holds(served)
+    # What each needs is counted as before.
+    assert not whole.take({}, Difference({}, (key,)))
 
 
 def test_endpoints_and_clusters_change_by_themselves():
