@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from enum import Enum
-from pathlib import Path
 
 from zeroserve_dataplane.jit.inspecting import print_llvm, print_machine_code, verify_source
 from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
@@ -18,6 +17,7 @@ from zeroserve_ir.program.disassembling import disassemble
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.tree import Site
 
+from zeroserve_cli.caddyfiles import add_config_argument
 from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.reporting import print_diagnostics
 
@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the Caddyfile, the stage, and for machine code the target."""
     targets = [target.value for target in Target]
     host = find_host_target()
-    parser.add_argument(
-        "-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to read; - for standard input"
-    )
+    add_config_argument(parser)
     parser.add_argument(
         "--emit", choices=[stage.value for stage in Stage], default="bpf", help="what to print"
     )

@@ -116,7 +116,7 @@ class _Server:
         self.source = source
         self.stopping = asyncio.Event()
         self.applying = asyncio.Lock()
-        self.reloading: asyncio.Task[None] | None = None
+        self.reloading: asyncio.Task[object] | None = None
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -204,10 +204,7 @@ class _Server:
     def _reload_soon(self) -> None:
         """SIGUSR1, as for Caddy; one that comes while files are read is one with it."""
         if self.reloading is None or self.reloading.done():
-            self.reloading = asyncio.create_task(self._reload_by_signal())
-
-    async def _reload_by_signal(self) -> None:
-        await self._load_and_apply(None)
+            self.reloading = asyncio.create_task(self._load_and_apply(None))
 
     async def _reload(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
         path = Path(command["config"]) if command.get("config") else None

@@ -28,7 +28,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 def add_action(
     actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, example: str
 ) -> argparse.ArgumentParser:
-    """Return the parser of a command's action, with its example."""
+    """Return the parser of a command, or of an action of one, with its example."""
     description = summary[0].upper() + summary[1:] + "."
     return actions.add_parser(
         name,

@@ -16,7 +16,7 @@ from importlib import import_module
 
 from zeroserve_ir.diagnostics import DiagnosticError
 
-from zeroserve_cli.helping import EXAMPLE, HelpFormatter
+from zeroserve_cli.helping import EXAMPLE, HelpFormatter, add_action
 
 EXIT_FAILED = 1
 EXIT_MISUSED = 2
@@ -121,13 +121,7 @@ def build_parser(chosen: Command | None = None) -> argparse.ArgumentParser:
         parser.add_argument("--version", action="version", version=_read_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
-        subparser = commands.add_parser(
-            command.name,
-            help=command.summary,
-            description=command.summary[0].upper() + command.summary[1:] + ".",
-            epilog=f"{EXAMPLE}{command.example}",
-            formatter_class=HelpFormatter,
-        )
+        subparser = add_action(commands, command.name, command.summary, command.example)
         if command is chosen:
             module = import_module(f"zeroserve_cli.{command.module}")
             module.add_arguments(subparser)

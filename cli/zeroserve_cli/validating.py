@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 from zeroserve_ir.caddyfile import commands
 
+from zeroserve_cli.caddyfiles import add_config_argument
 from zeroserve_cli.reporting import print_result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the path of the Caddyfile."""
-    parser.add_argument(
-        "-c", "--config", type=Path, default=Path("Caddyfile"), help="Caddyfile to read; - for standard input"
-    )
+    add_config_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
