@@ -132,14 +132,12 @@ def build_parser() -> argparse.ArgumentParser:
         ("calls", calling, "the cost of a call of a route program"),
         ("shapes", shaping, "from a snapshot to serving, by shape"),
         ("adding", adding, "one host more among thousands"),
+        ("neighbours", neighbours, "latency beside hostile plugins"),
+        ("limits", limiting, "rate limits that nodes share: how exact"),
     ):
         command = commands.add_parser(name, parents=[common], help=what)
         module.add_arguments(command)
         command.set_defaults(run=functools.partial(_run_alone, module.run))
-
-    beside = commands.add_parser("neighbours", parents=[common], help="latency beside hostile plugins")
-    neighbours.add_arguments(beside)
-    beside.set_defaults(run=lambda options: neighbours.run(options, cache_directory(), say))
 
     cluster = commands.add_parser("cluster", parents=[common], help="changes on a real cluster (root)")
     clustering.add_arguments(cluster)
@@ -163,10 +161,6 @@ def _add_last(
     idle = commands.add_parser("idle", parents=[common], help="memory of idle TLS connections")
     idling.add_arguments(idle)
     idle.set_defaults(run=run_idle)
-
-    limits = commands.add_parser("limits", parents=[common], help="rate limits that nodes share: how exact")
-    limiting.add_arguments(limits)
-    limits.set_defaults(run=lambda options: limiting.run(options, cache_directory(), say))
 
     starts = commands.add_parser("starts", parents=[common], help="`zeroserve run` to its first answer")
     beginning.add_arguments(starts)

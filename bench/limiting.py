@@ -25,7 +25,7 @@ from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.drafting_sites import draft_sites
 
 from bench.guarding import require_free_port
-from bench.installing import SetupError
+from bench.installing import SetupError, cache_directory
 from bench.processes import tree_cpu_s
 from bench.recording import write_json
 from bench.scenes import LOOPBACK
@@ -62,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path)
 
 
-def run(options: argparse.Namespace, cache: Path, say: Callable[[str], None]) -> int:
+def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Measure and print; 0 when every error is below 5 %."""
-    directory = cache / "run" / "limits"
+    directory = cache_directory() / "run" / "limits"
     directory.mkdir(parents=True, exist_ok=True)
     reports = []
     for count in [int(number) for number in options.engines.split(",")]:

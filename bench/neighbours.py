@@ -18,6 +18,7 @@ from zeroserve_cli.plugins.building import compile_c, find_compiler
 
 from bench.figures import quantile
 from bench.guarding import require_free_port
+from bench.installing import cache_directory
 from bench.nodes import running
 from bench.recording import write_json
 from bench.scenes import LOOPBACK
@@ -55,10 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path)
 
 
-def run(options: argparse.Namespace, cache: Path, say: Callable[[str], None]) -> int:
+def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Measure and print; 0 when every answer of the neighbour was right and every attack ended with 500."""
     require_free_port(options.port)
-    reports = asyncio.run(measure(options, cache / "run" / "neighbours", say))
+    reports = asyncio.run(measure(options, cache_directory() / "run" / "neighbours", say))
     print(render(reports))
     write_json(options.json, reports)
     held = all(one.wrong == 0 and one.attacks == one.attacks_ended_500 for one in reports)
