@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.listening import Server, pair_sites
 from zeroserve_ir.caddyfile.meaning.reading import parse_duration_ns
-from zeroserve_ir.program.fitting import fit
+from zeroserve_ir.program.fitting import U32_MAX, fit
 from zeroserve_ir.tree import Configuration, Scheme
 from zeroserve_ir.tree_carried import Json
 
@@ -24,7 +24,6 @@ HEAD_BYTES_MAX = 64 << 10
 """The engine's own bound of a head (limits.rs)."""
 _UNIX = re.compile(r"unix(\+h2c)?/(?P<path>/[^|]{1,106})(\|(?P<mode>.+))?")
 _UNIX_MODE = "0200"
-_MS_MAX = 2**32 - 1
 _KEEPALIVE_S = 15
 _KEEPALIVE_COUNT = 9
 _KEEPALIVE_S_MAX, _PROBES_MAX = 32_767, 127
@@ -205,9 +204,9 @@ def _find_head_bytes(fields: Json) -> int:
 def _milliseconds(duration_ns: int) -> int:
     """0 is the default, a negative one is none: the engine bounds it."""
     if duration_ns < 0:
-        return _MS_MAX
-    return min(max(1, duration_ns // 1_000_000), _MS_MAX) if duration_ns else 0
+        return U32_MAX
+    return fit(max(1, duration_ns // 1_000_000)) if duration_ns else 0
 
 
 def _seconds(duration_ns: int) -> int:
-    return min(max(1, duration_ns // 1_000_000_000), _KEEPALIVE_S_MAX) if duration_ns > 0 else _KEEPALIVE_S
+    return fit(max(1, duration_ns // 1_000_000_000), _KEEPALIVE_S_MAX) if duration_ns > 0 else _KEEPALIVE_S

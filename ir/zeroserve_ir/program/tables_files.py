@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.program.fitting import U32_MAX, fit
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.texts import parse_text
 from zeroserve_ir.tree_files import BrowseOrder, FileServer, MatchFile, TryPolicy
@@ -23,8 +24,6 @@ _POLICIES = {
     TryPolicy.LARGEST_SIZE: pb.LARGEST_SIZE,
     TryPolicy.MOST_RECENTLY_MODIFIED: pb.MOST_RECENTLY_MODIFIED,
 }
-_ENTRIES_ALL = 2**32 - 1
-"""What a negative `file_limit` of `browse` asks for."""
 _FIRST = (TryPolicy.DEFAULT, TryPolicy.FIRST_EXIST, TryPolicy.FIRST_EXIST_FALLBACK)
 
 
@@ -44,7 +43,8 @@ def add_file_server(tables: TableBuilder, server: FileServer) -> int:
         row.has_browse = True
         row.browse.reveal_symlinks = server.browse.reveal_symlinks
         limit = server.browse.file_limit
-        row.browse.file_limit = limit if 0 <= limit < _ENTRIES_ALL else _ENTRIES_ALL
+        # A negative one asks for all entries.
+        row.browse.file_limit = fit(limit) if limit >= 0 else U32_MAX
         for order in server.browse.sort:
             if order in (BrowseOrder.ASCENDING, BrowseOrder.DESCENDING):
                 row.browse.order = order.value

@@ -17,9 +17,9 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
     read_text,
     read_texts,
 )
-from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
+    no_more_arguments,
     refusal,
     take_block,
     wrong_count,

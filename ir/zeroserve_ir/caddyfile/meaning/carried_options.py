@@ -20,7 +20,6 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
 )
 from zeroserve_ir.caddyfile.meaning.issuers import (
     inner_line,
-    no_more_arguments,
     read_dns_provider,
     read_issuer,
     read_on_demand,
@@ -32,9 +31,10 @@ from zeroserve_ir.caddyfile.meaning.rates import read_rate_limit_store
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     duration_ns,
+    no_more_arguments,
     refusal,
-    take_arguments,
     take_block,
+    take_value,
     texts,
     without_empty_block,
     wrong_count,
@@ -127,7 +127,7 @@ def _read_filesystem(segment: Segment, reading: Reading) -> Json:
 
 def _loosely(read: Reader) -> Reader:
     """Return a reader of one value after which Caddy reads over words and an empty block."""
-    return lambda segment, reading: read(without_empty_block(take_arguments(segment, 1, reading)), reading)
+    return lambda segment, reading: read(take_value(segment, reading), reading)
 
 
 CARRIED_OPTIONS: dict[str, Reader] = {

@@ -10,11 +10,11 @@ from zeroserve_ir.caddyfile.encoding import encode_operations
 from zeroserve_ir.caddyfile.meaning.authorities import read_acme_server
 from zeroserve_ir.caddyfile.meaning.blocks import Field, read_fields, read_flag, read_size
 from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
-from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     duration_ns,
     integer,
+    no_more_arguments,
     refuse_block,
     take_block,
     texts,

@@ -18,8 +18,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     only_argument,
     refusal,
     some_arguments,
-    take_arguments,
-    without_empty_block,
+    take_value,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -62,7 +61,7 @@ def read_encode(segment: Segment, reading: Reading) -> Encode:
 def _read_encoder(inner: Segment, reading: Reading) -> Encoder:
     if inner.name.text == "zstd":
         return _read_zstd(inner)
-    inner = without_empty_block(take_arguments(inner, 1, reading))
+    inner = take_value(inner, reading)
     if not inner.arguments:
         no_arguments(inner)
         return Encoder(inner.name.text)

@@ -21,9 +21,8 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     refusal,
     refuse_block,
     some_arguments,
-    take_arguments,
+    take_value,
     texts,
-    without_empty_block,
     wrong_count,
 )
 from zeroserve_ir.caddyfile.syntax import Segment
@@ -176,9 +175,7 @@ def read_try_files(segment: Segment, reading: Reading) -> tuple[Route, ...]:
         if inner.name.text == "policy":
             if policy is not TryPolicy.DEFAULT:
                 raise refusal(Code.ZS0109, "policy stands twice in try_files", inner.name, "keep one of them")
-            policy = read_policy(
-                only_argument(without_empty_block(take_arguments(inner, 1, reading)), "policy NAME")
-            )
+            policy = read_policy(only_argument(take_value(inner, reading), "policy NAME"))
     routes = tuple(
         Route((Rewrite(uri=MATCHED_FILE + query),), ((MatchFile(files, policy=policy),),), span=segment.span)
         for files, query in _split_queries(texts(segment.arguments))

@@ -25,6 +25,7 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     no_arguments,
+    no_more_arguments,
     refusal,
     refuse_block,
     take_block,
@@ -189,8 +190,9 @@ read_issuer = read_module(_ISSUERS, "module", "issuer")
 """`issuer NAME …` and `cert_issuer NAME …`."""
 
 
-def _read_http_getter(segment: Segment, _: Reading) -> Json:
-    return {"url": only(without_empty_block(segment)).text}
+def _http_module(key: str) -> Module:
+    """Return the reader of `http URL`, whose URL stands under a key of its own in each kind of module."""
+    return lambda segment, _: {key: only(without_empty_block(segment)).text}
 
 
 def _read_tailscale(segment: Segment, _: Reading) -> Json:
@@ -198,16 +200,12 @@ def _read_tailscale(segment: Segment, _: Reading) -> Json:
     return {}
 
 
-_GETTERS: dict[str, Module] = {"http": _read_http_getter, "tailscale": _read_tailscale}
+_GETTERS: dict[str, Module] = {"http": _http_module("url"), "tailscale": _read_tailscale}
 read_getter = read_module(_GETTERS, "via", "certificate getter")
 """`get_certificate NAME …`."""
 
 
-def _read_http_permission(segment: Segment, _: Reading) -> Json:
-    return {"endpoint": only(without_empty_block(segment)).text}
-
-
-_read_permission = read_module({"http": _read_http_permission}, "module", "permission")
+_read_permission = read_module({"http": _http_module("endpoint")}, "module", "permission")
 
 
 def read_on_demand(segment: Segment, reading: Reading) -> Json:
@@ -229,12 +227,6 @@ def read_on_demand(segment: Segment, reading: Reading) -> Json:
     if not found:
         raise wrong_count(segment, "on_demand_tls { ask URL }")
     return found
-
-
-def no_more_arguments(segment: Segment) -> None:
-    """Refuse arguments; a block may follow."""
-    if segment.arguments:
-        no_arguments(segment)
 
 
 def _read_file_system(segment: Segment, _: Reading) -> Json:

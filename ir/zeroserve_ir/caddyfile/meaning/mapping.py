@@ -13,6 +13,7 @@ from zeroserve_ir.caddyfile.meaning.matchers import check_regexp
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     no_arguments,
+    no_more_arguments,
     only_argument,
     refusal,
     refuse_block,
@@ -122,7 +123,7 @@ def read_tracing(segment: Segment, reading: Reading) -> Trace:
         if inner.name.text == "span":
             span = only_argument(inner, "span NAME").text
         elif inner.name.text == "span_attributes":
-            no_arguments(Segment(inner.name, inner.arguments))
+            no_more_arguments(inner)
             for line in inner.block or ():
                 attributes[line.name.text] = only_argument(line, "NAME VALUE").text
         else:

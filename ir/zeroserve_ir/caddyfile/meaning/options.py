@@ -22,7 +22,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     refusal,
     refuse_block,
     some_arguments,
-    take_arguments,
+    take_value,
     without_empty_block,
     wrong_count,
 )
@@ -80,8 +80,7 @@ def _read_option(options: Options, others: Json, segment: Segment, reading: Read
                 others[name] = number
             return _set_port(options, name, number)
         case "grace_period":
-            segment = without_empty_block(take_arguments(segment, 1, reading))
-            grace = duration_ms(only_argument(segment, "grace_period DURATION"))
+            grace = duration_ms(only_argument(take_value(segment, reading), "grace_period DURATION"))
             return replace(options, grace_period_ms=grace)
         case "admin":
             return _read_admin(options, others, segment)

@@ -54,13 +54,10 @@ class Row:
 
 _BOTH = Row(Standing.ALLOWED, Standing.ALLOWED)
 _OWNER = Row(Standing.ALLOWED, Standing.REFUSED)
-_LATER = Row(Standing.LATER, Standing.LATER)
 _LATER_OWNER = Row(Standing.LATER, Standing.REFUSED)
 _INERT = Row(Standing.INERT, Standing.INERT)
 _INERT_OWNER = Row(Standing.INERT, Standing.REFUSED)
-_IGNORED = Row(Standing.IGNORED, Standing.IGNORED)
 _CARRIED_OWNER = Row(Standing.CARRIED, Standing.REFUSED)
-_IGNORED_OWNER = Row(Standing.IGNORED, Standing.REFUSED)
 
 
 def _rows(row: Row, kind: Kind, names: str, prefix: str = "") -> dict[tuple[Kind, str], Row]:

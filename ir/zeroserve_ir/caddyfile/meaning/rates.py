@@ -21,10 +21,10 @@ from zeroserve_ir.caddyfile.meaning.reading import (
 )
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
+from zeroserve_ir.program.fitting import U32_MAX
 from zeroserve_ir.tree import LimitRate, RateZone
 from zeroserve_ir.tree_requests import StoreDown
 
-NUMBER_MAX = (1 << 32) - 1
 _RATE = re.compile(r"(\d{1,9})(?:r?/(s|m|h))?")
 _WINDOWS = {"s": 1000, "m": 60_000, "h": 3_600_000}
 _CLIENT = "{http.vars.client_ip}"
@@ -158,6 +158,6 @@ def _read_rate(token: Token) -> tuple[int, int]:
 
 
 def _positive(number: int, token: Token) -> int:
-    if not 0 < number <= NUMBER_MAX:
-        raise refusal(Code.ZS0103, f"{token.text!r} is out of range", token, f"write 1 to {NUMBER_MAX}")
+    if not 0 < number <= U32_MAX:
+        raise refusal(Code.ZS0103, f"{token.text!r} is out of range", token, f"write 1 to {U32_MAX}")
     return number

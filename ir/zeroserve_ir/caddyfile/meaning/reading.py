@@ -155,10 +155,21 @@ def without_empty_block(segment: Segment) -> Segment:
     return replace(segment, block=None) if segment.block == () else segment
 
 
+def no_more_arguments(segment: Segment) -> None:
+    """Refuse arguments; a block may follow."""
+    if segment.arguments:
+        no_arguments(segment)
+
+
 def take_arguments(segment: Segment, count: int, reading: Reading) -> Segment:
     """Return a line with its first arguments, where Caddy reads over further ones; those are warned of."""
     reading.leave_out(segment.arguments[count:], segment.name.text)
     return replace(segment, arguments=segment.arguments[:count])
+
+
+def take_value(segment: Segment, reading: Reading) -> Segment:
+    """Return a line with its first argument, where Caddy reads over further ones and over an empty block."""
+    return without_empty_block(take_arguments(segment, 1, reading))
 
 
 def take_block(segment: Segment, reading: Reading) -> tuple[Segment, ...]:

@@ -21,12 +21,12 @@ from zeroserve_ir.caddyfile.meaning.blocks import (
     read_some_texts,
     read_texts,
 )
-from zeroserve_ir.caddyfile.meaning.issuers import no_more_arguments
 from zeroserve_ir.caddyfile.meaning.matchers import read_ranges
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     duration_ns,
     integer,
+    no_more_arguments,
     refusal,
     refuse_block,
     texts,
@@ -202,9 +202,7 @@ _SERVER = {
     "protocols": Field("protocols", _read_protocols, append=True),
     "strict_sni_host": Field("strict_sni_host", _read_strict, keep_zero=True),
     "trusted_proxies": Field("trusted_proxies", _read_source),
-    "trusted_proxies_strict": Field(
-        "trusted_proxies_strict", lambda segment, reading: int(read_flag(segment, reading))
-    ),
+    "trusted_proxies_strict": Field("trusted_proxies_strict", _read_strict_proxies),
     "trusted_proxies_unix": Field("trusted_proxies_unix", read_flag),
     "client_ip_headers": Field("client_ip_headers", _read_distinct, append=True),
     "metrics": Field("metrics", _read_metrics, keep_zero=True),

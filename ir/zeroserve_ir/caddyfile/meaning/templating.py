@@ -10,12 +10,12 @@ from dataclasses import replace
 from zeroserve_ir.caddyfile.meaning.profiles import Kind, check
 from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
-    no_arguments,
+    no_more_arguments,
     only_argument,
     refusal,
     some_arguments,
-    take_arguments,
     take_block,
+    take_value,
     texts,
     without_empty_block,
     wrong_count,
@@ -43,8 +43,8 @@ def read_templates(segment: Segment, reading: Reading) -> Templates:
                         raise wrong_count(inner, "between OPEN CLOSE")
                     templates = replace(templates, delimiters=texts(inner.arguments))
                 case "root":
-                    line = without_empty_block(take_arguments(inner, 1, reading))
-                    templates = replace(templates, root=only_argument(line, "root PATH").text)
+                    root = only_argument(take_value(inner, reading), "root PATH")
+                    templates = replace(templates, root=root.text)
                 case _:
                     _refuse_extensions(inner)
     return templates
@@ -55,7 +55,7 @@ _SUBDIRECTIVES = ("mime", "between", "root", "extensions")
 
 def _refuse_extensions(inner: Segment) -> None:
     """Functions of plugins: stock Caddy has none, nor have we."""
-    no_arguments(Segment(inner.name, inner.arguments, None))
+    no_more_arguments(inner)
     for extension in inner.block or ():
         name = extension.name
         raise refusal(

@@ -70,7 +70,7 @@ def read_transport_line(transport: HttpTransport, inner: Segment, reading: Readi
             return replace(transport, versions=_read_versions(inner))
         case "compression":
             off = only_argument(inner, "compression off").text == "off" if inner.arguments else False
-            no_arguments(replace(inner, arguments=()))
+            refuse_block(inner)
             return replace(transport, compression_off=transport.compression_off or off)
         case "proxy_protocol":
             token = only_argument(inner, "proxy_protocol v1|v2")
