@@ -13,8 +13,8 @@ from enum import Enum
 
 from zeroserve_ir.sources import Origin
 from zeroserve_ir.tree import Handler as TreeHandler
+from zeroserve_ir.tree import MatcherSet, Selection, SelectionPolicy, ServiceReference
 from zeroserve_ir.tree import Route as TreeRoute
-from zeroserve_ir.tree import ServiceReference
 
 NO_ORIGIN = Origin("", "", "")
 
@@ -70,6 +70,82 @@ class Timeouts:
 NO_TIMEOUTS = Timeouts()
 
 
+@dataclass(frozen=True, slots=True)
+class TrafficLimits:
+    """How much of a Service one client may use; 0 is no limit (ingress-nginx: `limit-*`)."""
+
+    owner: str
+    """Whose limits these are: routes of a host with one owner count requests together."""
+    per_second: int = 0
+    per_minute: int = 0
+    burst_factor: int = 1
+    """Times a rate, so many requests may come at once beyond the first."""
+    connections: int = 0
+    """Requests under way."""
+    exempt: tuple[str, ...] = ()
+    """CIDRs of clients that nothing but the bandwidth is limited for."""
+    bytes_per_second: int = 0
+    free_bytes: int = 0
+    """Bytes of an answer before its bandwidth is limited."""
+
+    @property
+    def is_effective(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self.per_second or self.per_minute or self.connections or self.bytes_per_second)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """An answer with another address, a text of the tree."""
+
+    status: int
+    location: str
+
+
+_ROUND_ROBIN = SelectionPolicy(Selection.ROUND_ROBIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """How requests go to a Service, beside its protocol and timeouts."""
+
+    selection: SelectionPolicy = _ROUND_ROBIN
+    retries: int = 0
+    try_duration_ms: int = 0
+    retry_match: tuple[MatcherSet, ...] = ()
+    host: str = ""
+    """Sent as Host in place of the client's; a text of the tree."""
+    prefix: str = ""
+    """X-Forwarded-Prefix of rewritten requests; a text of the tree."""
+
+
+ROUND_ROBIN = Forwarding()
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRule:
+    """Which requests go to another Service than the others, first match first."""
+
+    header: str = ""
+    header_value: str = ""
+    """Sends requests there, as `always` does where neither this nor a pattern is set; `never` keeps them."""
+    header_pattern: str = ""
+    """RE2, where no value is set."""
+    cookie: str = ""
+    """`always` and `never`."""
+    weight: int = 0
+    weight_total: int = 100
+    """`weight` of so many of the other requests, at random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A Service that gets some requests of a route."""
+
+    rule: CanaryRule
+    backend: ServiceReference
+
+
 class HttpsRedirect(Enum):
     """Whether plain HTTP is answered by a redirect to HTTPS."""
 
@@ -122,7 +198,19 @@ class PathRoute:
     """0 is no limit, None the default."""
     allowed: tuple[tuple[str, ...], ...] = ()
     """Lists of CIDRs; the client must lie in each list."""
+    denied: tuple[str, ...] = ()
+    """CIDRs of clients that are kept out."""
     passwords: PasswordFile | None = None
+    any_suffices: bool = False
+    """A client within `allowed` needs no password, one with a password may come from elsewhere."""
+    limits: TrafficLimits | None = None
+    moved: Redirect | None = None
+    """All requests are answered by it; the Service is not asked."""
+    root: str = ""
+    """Where requests for `/` are sent; a text of the tree."""
+    forwarding: Forwarding = ROUND_ROBIN
+    canary: Canary | None = None
+    logged: bool = True
     cross_origin: CrossOrigin | None = None
     plugins: tuple[TreeHandler, ...] = ()
     """Calls of plugins' hooks, before all else."""

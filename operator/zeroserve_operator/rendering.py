@@ -2,8 +2,7 @@
 
 In: `model.VirtualHost`. Out: one `tree.Site` for HTTP and HTTPS where both serve the same, else one for each.
 Rule: strings of users never meet text; a value that may hold placeholders is one that was checked for braces.
-The order of what happens before a Service is ingress-nginx's: redirect, CORS preflight, source ranges,
-password, body limit, rewrite.
+What a route does before its Service is asked is in `rendering_routes`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from dataclasses import replace
 
 from zeroserve_ir import tree
 from zeroserve_ir.model import (
-    CrossOrigin,
     HttpsRedirect,
     PathKind,
     PathRoute,
@@ -25,14 +23,13 @@ from zeroserve_ir.plugins.attaching import watch_errors
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree import Scheme, ServiceReference
 
+from zeroserve_operator.rendering_routes import dial, render_handlers
 from zeroserve_operator.settings import BuildSettings
 
 ACME_PATH = "/.well-known/acme-challenge"
 """Never redirected: the challenge comes over plain HTTP (ingress-nginx: no-tls-redirect-locations)."""
-_PREFLIGHT_TYPE = ("Content-Type", "text/plain charset=UTF-8")
 STREAM_RETRIES = 2
 """Endpoints of a Service that are tried besides, where one refuses a stream's connection."""
-_TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
 
 
 def render_host(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site, ...]:
@@ -74,18 +71,12 @@ def _render_passthrough(
     plain, *_ = render_host(replace(host, passthrough=None), settings)
     plain = replace(plain, addresses=plain.addresses[:1], tls=None)
     handler = tree.ReverseProxy(
-        upstreams=(tree.Upstream(_dial(service), service),),
+        upstreams=(tree.Upstream(dial(service), service),),
         selection=tree.SelectionPolicy(tree.Selection.ROUND_ROBIN),
         retries=STREAM_RETRIES,
     )
     secure = _make_site(host, (_address(host, Scheme.HTTPS, settings),), (tree.Route((handler,)),))
     return (plain, replace(secure, tls=None, passthrough=True))
-
-
-def _dial(service: ServiceReference) -> str:
-    """A Caddyfile takes port numbers alone; what is dialled is the reference, which keeps a port's name."""
-    port = service.port if service.port.isdecimal() else "80"
-    return f"{service.name}.{service.namespace}.svc:{port}"
 
 
 def _render_mixed(
@@ -137,7 +128,7 @@ def _is_redirected(route: PathRoute, host: VirtualHost) -> bool:
 def _render_route(route: PathRoute) -> tree.Route:
     span = Span("", 0, 0, 0, origin=route.origin)
     matchers = _match_path(route.rule)
-    handlers = _render_handlers(route)
+    handlers = render_handlers(route)
     return tree.Route(handlers, matchers=(matchers,) if matchers else (), terminal=True, span=span)
 
 
@@ -167,95 +158,6 @@ def _match_path(rule: PathRule) -> tree.MatcherSet:
         case PathKind.TEXT_PREFIX:
             return (tree.MatchPathRegexp(f"^{re.escape(rule.path)}"),)
     return (tree.MatchPathRegexp(f"(?i)^{rule.path}"),)
-
-
-def _render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
-    if route.denial is not None or route.backend is None:
-        reason = route.denial.reason if route.denial else "ZS0301: the backend is malformed"
-        return (_refuse(reason),)
-    steps = [tree.Route((plugin,)) for plugin in route.plugins]
-    if route.cross_origin is not None:
-        steps += _render_cross_origin(route.cross_origin)
-    for ranges in route.allowed:
-        outside: tree.MatcherSet = (tree.MatchNot(((tree.MatchClientIp(ranges),),)),)
-        steps.append(tree.Route((tree.RaiseError("403"),), matchers=(outside,)))
-    filters: list[tree.Handler] = []
-    if route.passwords is not None:
-        filters.append(tree.BasicAuth(route.passwords.accounts, route.passwords.realm))
-    if route.body_bytes_max is not None:
-        filters.append(tree.RequestBody(route.body_bytes_max))
-    if route.rewrite is not None:
-        filters.append(_render_rewrite(route.rule, route.rewrite))
-    filters.append(_render_proxy(route))
-    if not steps:
-        return tuple(filters)
-    return (tree.Subroute((*steps, *(tree.Route((handler,)) for handler in filters))),)
-
-
-def _refuse(reason: str) -> tree.StaticResponse:
-    """Answer 503 and say why; braces are escaped, as the reason may quote what a user wrote."""
-    body = reason.replace("\\", "\\\\").replace("{", "\\{").replace("}", "\\}") + "\n"
-    return tree.StaticResponse(status="503", body=body, headers=_TEXT)
-
-
-def _render_rewrite(rule: PathRule, target: str) -> tree.Rewrite:
-    """Replace the whole path, as nginx's `rewrite` does: what precedes and follows the match goes too."""
-    if rule.kind is not PathKind.REGEXP:
-        return tree.Rewrite(uri=target)
-    find = f"(?i)^(?s:.*?)(?:{rule.path})(?s:.*)$"
-    # Braces keep the number apart from letters that follow it; escaped, as Caddy expands placeholders first.
-    return tree.Rewrite(path_regexp=((find, re.sub(r"\$([1-9])", r"$\\{\1\\}", target)),))
-
-
-def _render_proxy(route: PathRoute) -> tree.ReverseProxy:
-    service = route.backend
-    assert service is not None
-    tls = tree.UpstreamTls(insecure_skip_verify=True) if route.protocol.secure else None
-    transport = tree.HttpTransport(
-        tls=tls,
-        versions=route.protocol.versions,
-        dial_timeout_ms=route.timeouts.connect_ms,
-        response_header_timeout_ms=route.timeouts.read_ms,
-        read_timeout_ms=route.timeouts.read_ms,
-        write_timeout_ms=route.timeouts.send_ms,
-    )
-    return tree.ReverseProxy(
-        upstreams=(tree.Upstream(_dial(service), service),),
-        selection=tree.SelectionPolicy(tree.Selection.ROUND_ROBIN),
-        transport=transport,
-    )
-
-
-def _render_cross_origin(cors: CrossOrigin) -> list[tree.Route]:
-    """Answer preflights with 204 and mark other answers (template nginx.tmpl, CORS)."""
-    if not cors.origins:
-        return []
-    everyone = cors.origins == ("*",)
-    headers = [("Access-Control-Allow-Origin", "*" if everyone else "{http.request.header.Origin}")]
-    if cors.credentials:
-        headers.append(("Access-Control-Allow-Credentials", "true"))
-    headers += [
-        ("Access-Control-Allow-Methods", cors.methods),
-        ("Access-Control-Allow-Headers", cors.headers),
-    ]
-    if cors.expose:
-        headers.append(("Access-Control-Expose-Headers", cors.expose))
-    headers.append(("Access-Control-Max-Age", str(cors.age_max_s)))
-    allowed: tree.MatcherSet = ()
-    if not everyone:
-        allowed = (tree.MatchHeaderRegexp("Origin", _origins_pattern(cors.origins)),)
-    preflight = tree.StaticResponse(status="204", headers=(*headers, _PREFLIGHT_TYPE))
-    marks = tree.Headers(response=tree.HeaderOperations(set=tuple(headers)), deferred=True)
-    return [
-        tree.Route((preflight,), matchers=((*allowed, tree.MatchMethod(("OPTIONS",))),)),
-        tree.Route((marks,), matchers=(allowed,) if allowed else ()),
-    ]
-
-
-def _origins_pattern(origins: tuple[str, ...]) -> str:
-    """template.go, buildOriginRegex; anchored at both ends."""
-    choices = (re.escape(origin).replace(r"\*", "[A-Za-z0-9-]+") for origin in origins)
-    return f"(?i)^(?:{'|'.join(choices)})$"
 
 
 def _address(host: VirtualHost, scheme: Scheme, settings: BuildSettings) -> tree.SiteAddress:

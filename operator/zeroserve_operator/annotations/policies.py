@@ -15,14 +15,22 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.model import (
     NO_TIMEOUTS,
+    ROUND_ROBIN,
     BackendProtocol,
+    CanaryRule,
     CrossOrigin,
     Denial,
+    Forwarding,
     HttpsRedirect,
+    Redirect,
     Timeouts,
+    TrafficLimits,
 )
 from zeroserve_ir.tree import AttachPlugin
 
+from zeroserve_operator.annotations.balancing import read_retries, read_selection
+from zeroserve_operator.annotations.canaries import read_canary
+from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.names import (
     PLUGINS,
     PREFIX,
@@ -33,11 +41,14 @@ from zeroserve_operator.annotations.names import (
     suggest,
 )
 from zeroserve_operator.annotations.plugins import read_plugins
-from zeroserve_operator.annotations.values import TRUE, Annotations
+from zeroserve_operator.annotations.redirects import read_redirect, read_root
+from zeroserve_operator.annotations.values import Annotations
+from zeroserve_operator.annotations.variables import UnknownVariableError, expand
 from zeroserve_operator.resources.objects import LABEL_PATTERN, NAME_PATTERN, Meta
 
 _REWRITE = re.compile(r"[/$][-._~a-zA-Z0-9/:$]*")
 _REWRITE_VARIABLE = re.compile(r"\$(?![1-9](?![0-9]))")
+_FIELD_VALUE = re.compile(r"[-A-Za-z0-9._~:/$]+")
 _REALM = re.compile(r"[-._~a-zA-Z0-9/: ]*")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?|null")
 _METHODS = re.compile(r"[A-Za-z]+(,? ?[A-Za-z]+)*,?")
@@ -50,7 +61,6 @@ _CORS_HEADERS = (
     "Authorization"
 )
 _CORS_AGE_S = 1728000
-_EFFECTS = {"canary": "is not supported: the other Ingresses of its hosts keep all requests"}
 _OTHER_PROTOCOLS = frozenset({"FCGI", "AUTO_HTTP", "AJP"})
 RANGES_MAX = 4096
 """CIDRs of one list; ingress-nginx has no bound, an annotation has at most 256 KiB."""
@@ -85,13 +95,29 @@ class Policy:
     protocol: BackendProtocol = BackendProtocol.HTTP
     allowed: tuple[tuple[str, ...], ...] = ()
     passwords: PasswordRequest | None = None
+    denied: tuple[str, ...] = ()
+    any_suffices: bool = False
+    limits: TrafficLimits | None = None
+    moved: Redirect | None = None
+    root: str = ""
+    forwarding: Forwarding = ROUND_ROBIN
+    logged: bool = True
     cross_origin: CrossOrigin | None = None
     passthrough: bool = False
-    canary: bool = False
-    """`canary`: it stands beside the Ingress that serves its host, which keeps all requests."""
+    canary: CanaryRule | None = None
+    """It stands beside the Ingresses that serve its hosts, and gets some of their requests."""
+    aliases: tuple[str, ...] = ()
+    """Other names of its hosts, as written."""
+    www: bool = False
+    """Its hosts are also found with `www.` before them, or without it."""
     plugins: tuple[AttachPlugin, ...] = ()
     denial: Denial | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it keeps anybody out."""
+        return bool(self.allowed or self.denied or self.passwords or self.denial)
 
 
 NO_POLICY = Policy()
@@ -116,11 +142,25 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         protocol=_read_protocol(annotations),
         allowed=_read_allowed(annotations),
         passwords=_read_passwords(annotations, meta.key.namespace),
+        denied=_read_denied(annotations),
+        any_suffices=annotations.text("satisfy") == "any",
+        limits=read_limits(annotations, meta),
+        moved=read_redirect(annotations),
+        root=read_root(annotations),
+        forwarding=_read_forwarding(annotations, meta),
+        logged=annotations.flag("enable-access-log", True),
         cross_origin=_read_cross_origin(annotations),
         passthrough=annotations.flag("ssl-passthrough", False),
-        canary=annotations.text("canary") in TRUE,
+        canary=read_canary(annotations),
+        aliases=tuple(name.strip() for name in annotations.text("server-alias").split(",") if name.strip()),
+        www=annotations.flag("from-to-www-redirect", False),
     )
-    if policy.passthrough and (policy.allowed or policy.passwords):
+    if policy.any_suffices and policy.denied:
+        message = (
+            "is any beside denylist-source-range, which would let in who is denied: its routes answer 503"
+        )
+        annotations.close("satisfy", message, Code.ZS0402, "remove one of them")
+    if policy.passthrough and policy.restricts:
         cure = "let the backend restrict access"
         message = "passes bytes on, which no restriction of access sees: its routes answer 503"
         annotations.close("ssl-passthrough", message, Code.ZS0402, cure)
@@ -151,9 +191,7 @@ def _name_unsupported(annotations: Annotations) -> None:
             case Effect.UNSUPPORTED:
                 meant = suggest(name)
                 cure = f"did you mean {PREFIX}{meant}?" if meant else ""
-                annotations.warn(
-                    name, _EFFECTS.get(name, "is not supported and has no effect"), Code.ZS0401, cure
-                )
+                annotations.warn(name, "is not supported and has no effect", Code.ZS0401, cure)
 
 
 def _name_others(annotations: Annotations, meta: Meta) -> None:
@@ -222,27 +260,60 @@ def _read_protocol(annotations: Annotations) -> BackendProtocol:
 
 def _read_allowed(annotations: Annotations) -> tuple[tuple[str, ...], ...]:
     """ipallowlist/main.go; where both names are given, the client must be in both lists."""
-    lists = []
-    for name in ("whitelist-source-range", "allowlist-source-range"):
-        if not annotations.has(name):
-            continue
-        ranges, wrong = [], []
-        for item in annotations.text(name).rstrip(", \n").split(","):
-            try:
-                ranges.append(str(ipaddress.ip_network(item.strip(), strict=False)))
-            except ValueError:
-                wrong.append(item.strip())
-        if wrong or len(ranges) > RANGES_MAX:
-            problem = f"holds `{wrong[0]}`" if wrong else f"has more than {RANGES_MAX} ranges"
-            annotations.close(
-                name,
-                f"{problem}, not only IPs and CIDRs: its routes answer 503",
-                Code.ZS0403,
-                "write addresses and CIDRs with commas between them, such as 10.0.0.0/8,2001:db8::1",
-            )
-        else:
-            lists.append(tuple(sorted(set(ranges))))
-    return tuple(lists)
+    names = ("whitelist-source-range", "allowlist-source-range")
+    lists = (_read_ranges(annotations, name) for name in names if annotations.has(name))
+    return tuple(ranges for ranges in lists if ranges)
+
+
+def _read_denied(annotations: Annotations) -> tuple[str, ...]:
+    """ipdenylist/main.go."""
+    return (
+        _read_ranges(annotations, "denylist-source-range")
+        if annotations.text("denylist-source-range")
+        else ()
+    )
+
+
+def _read_ranges(annotations: Annotations, name: str) -> tuple[str, ...]:
+    """Read a list of CIDRs; none where it is wrong, which closes."""
+    ranges, wrong = [], []
+    for item in annotations.text(name).rstrip(", \n").split(","):
+        try:
+            ranges.append(str(ipaddress.ip_network(item.strip(), strict=False)))
+        except ValueError:
+            wrong.append(item.strip())
+    if wrong or len(ranges) > RANGES_MAX:
+        problem = f"holds `{wrong[0]}`" if wrong else f"has more than {RANGES_MAX} ranges"
+        annotations.close(
+            name,
+            f"{problem}, not only IPs and CIDRs: its routes answer 503",
+            Code.ZS0403,
+            "write addresses and CIDRs with commas between them, such as 10.0.0.0/8,2001:db8::1",
+        )
+        return ()
+    return tuple(sorted(set(ranges)))
+
+
+def _read_forwarding(annotations: Annotations, meta: Meta) -> Forwarding:
+    retries, duration_ms, retry_match = read_retries(annotations)
+    return Forwarding(
+        selection=read_selection(annotations),
+        retries=retries,
+        try_duration_ms=duration_ms,
+        retry_match=retry_match,
+        host=_read_header(annotations, "upstream-vhost", meta),
+        prefix=_read_header(annotations, "x-forwarded-prefix", meta),
+    )
+
+
+def _read_header(annotations: Annotations, name: str, meta: Meta) -> str:
+    """upstreamvhost/main.go, xforwardedprefix/main.go: a value of a request's field."""
+    text = annotations.matching(name, _FIELD_VALUE, "")
+    try:
+        return expand(text, {"namespace": meta.key.namespace, "ingress_name": meta.key.name})
+    except UnknownVariableError as error:
+        annotations.warn(name, f"holds {error}, which is not known here; it has no effect")
+        return ""
 
 
 def _read_passwords(annotations: Annotations, namespace: str) -> PasswordRequest | None:

@@ -24,6 +24,7 @@ _SIZE = re.compile(r"(\d{1,15})([bkmg]?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 SECONDS_MAX = (1 << 32) // 1000 - 1
 BYTES_MAX = (1 << 63) - 1
+NUMBER_MAX = (1 << 31) - 1
 
 
 @dataclass(slots=True)
@@ -64,6 +65,15 @@ class Annotations:
         if value.isascii() and value.isdecimal() and int(value[:12]) > 0:
             return min(int(value[:12]), SECONDS_MAX) * 1000
         self.warn(name, f"is `{value}`, not a number of seconds without unit; the default holds")
+        return 0
+
+    def number(self, name: str) -> int:
+        """Return a whole number that is not negative; 0 where it is absent or wrong."""
+        value = self.text(name)
+        if value.isascii() and value.isdecimal() and int(value[:12]) <= NUMBER_MAX:
+            return int(value[:12])
+        if name in self.values:
+            self.warn(name, f"is `{value}`, not a whole number from 0 on; it has no effect")
         return 0
 
     def size(self, name: str) -> int | None:

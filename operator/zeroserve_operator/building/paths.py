@@ -11,6 +11,7 @@ import re
 
 from zeroserve_ir.model import PathKind, PathRule
 
+from zeroserve_operator.annotations.patterns import PatternError, check_pattern
 from zeroserve_operator.resources.ingresses import PathType
 
 PATH_BYTES_MAX = 4096
@@ -19,7 +20,6 @@ _REFUSED_ENDS = ("/.", "/..")
 _UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")
 # What a normalised path keeps as it is: RFC 3986 pchar, "/", "[" and "]" (the engine's exchange/paths.rs).
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})|([^A-Za-z0-9._~!$&'()*+,;=:@/\[\]%-])|(%)")
-_NOT_RE2 = re.compile(r"\(\?(?:[=!>|&R(]|<[=!]|P[>=])|\\[1-9gkKGXRC]|[*+?}]\+")
 _META = frozenset("\\.+*?()|[]{}^$")
 _LOOKS_LIKE_PATTERN = re.compile(r"[*()\[\]|^$\\]")
 
@@ -102,11 +102,8 @@ def _check_literal(path: str) -> None:
 
 
 def _check_regexp(path: str) -> str:
-    found = _NOT_RE2.search(path)
-    if found:
-        raise PathError(f"path `{path}` holds `{found[0]}`, which is no RE2 syntax")
     try:
-        re.compile(path)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise PathError(f"path `{path}` is no regular expression: {error}") from error
+        check_pattern(path)
+    except PatternError as error:
+        raise PathError(f"path {error}") from error
     return path

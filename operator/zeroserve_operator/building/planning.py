@@ -7,16 +7,18 @@ diagnostics. Depends on the object and the settings only, so it is made once for
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.model import CertificateRequest
 from zeroserve_ir.sources import Origin
 
+from zeroserve_operator.annotations.names import PREFIX
 from zeroserve_operator.annotations.policies import NO_POLICY, Policy, read_policy
+from zeroserve_operator.annotations.redirects import move_host
 from zeroserve_operator.building.hosts import HostError, covers, make_host
-from zeroserve_operator.resources.ingresses import BackendReference, Ingress, IngressPath
+from zeroserve_operator.resources.ingresses import BackendReference, Ingress, IngressPath, PathType
 from zeroserve_operator.resources.objects import NAME_PATTERN, Meta
 from zeroserve_operator.resources.routes import ZeroserveRoute
 from zeroserve_operator.settings import BuildSettings
@@ -35,6 +37,8 @@ class HostPart:
     certificates: tuple[str, ...] = ()
     field: str = ""
     """Where the object names the host."""
+    yields: bool = False
+    """It has the host only where no object names it in a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,6 @@ def plan_ingress(ingress: Ingress, settings: BuildSettings) -> Plan:
         draft.paths.setdefault("", [])
         draft.fields.setdefault("", "spec.defaultBackend")
     tls = _plan_tls(ingress, list(draft.paths), draft.findings)
-    requests = _request_certificates(ingress, tls, list(draft.paths))
     parts = {
         host: HostPart(
             meta=ingress.meta,
@@ -81,7 +84,37 @@ def plan_ingress(ingress: Ingress, settings: BuildSettings) -> Plan:
         )
         for host, paths in draft.paths.items()
     }
+    for name, part in _plan_other_names(ingress, policy, parts, draft.findings):
+        parts.setdefault(name, part)
+    requests = _request_certificates(ingress, parts)
     return Plan(parts, requests, tuple(draft.findings))
+
+
+def _plan_other_names(
+    ingress: Ingress, policy: Policy, parts: Mapping[str, HostPart], findings: list[Diagnostic]
+) -> list[tuple[str, HostPart]]:
+    """Return the parts of `server-alias` and `from-to-www-redirect` (controller.go, createServers)."""
+    found: list[tuple[str, HostPart]] = []
+    origin = ingress.meta.key.origin
+    for text in policy.aliases if policy.canary is None else ():
+        place = f"metadata.annotations[{PREFIX}server-alias]"
+        alias = _take_host(text, origin.at(place), findings)
+        for part in list(parts.values())[:1] if alias else ():
+            found.append((alias or "", replace(part, field=place, yields=True)))
+    for host, part in parts.items() if policy.www and policy.canary is None else ():
+        if not host or host.startswith("*."):
+            continue
+        place = f"metadata.annotations[{PREFIX}from-to-www-redirect]"
+        other = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
+        path = IngressPath("/", PathType.PREFIX, None, place)
+        moved = replace(NO_POLICY, moved=move_host(host))
+        found.append(
+            (
+                other,
+                replace(part, policy=moved, paths=(path,), default_backend=None, field=place, yields=True),
+            )
+        )
+    return found
 
 
 def plan_route(route: ZeroserveRoute) -> Plan:
@@ -134,10 +167,8 @@ def _plan_tls(ingress: Ingress, hosts: list[str], findings: list[Diagnostic]) ->
     return tls
 
 
-def _request_certificates(
-    ingress: Ingress, tls: Mapping[str, list[str]], hosts: list[str]
-) -> tuple[CertificateRequest, ...]:
-    """Ask for each Secret once, for the names of its entries; without any, for the object's hosts."""
+def _request_certificates(ingress: Ingress, parts: Mapping[str, HostPart]) -> tuple[CertificateRequest, ...]:
+    """Ask for each Secret once, for the names of its entries, else the hosts, and for other names of them."""
     namespace, origin = ingress.meta.key.namespace, ingress.meta.key.origin
     wanted: dict[str, tuple[list[str], list[Origin]]] = {}
     for entry in ingress.tls:
@@ -145,7 +176,9 @@ def _request_certificates(
             continue
         names, origins = wanted.setdefault(entry.secret, ([], []))
         origins.append(origin.at(f"{entry.field}.secretName"))
-        for text in entry.hosts or [host for host in hosts if host]:
+        certificate = f"{namespace}/{entry.secret}"
+        names += [host for host, part in parts.items() if part.yields and certificate in part.certificates]
+        for text in entry.hosts or [host for host, part in parts.items() if host and not part.yields]:
             try:
                 names.append(make_host(text))
             except HostError:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from zeroserve_ir import tree
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
-from zeroserve_ir.model import Denial, PasswordFile, PathKind, PathRoute, PathRule, VirtualHost
+from zeroserve_ir.model import Canary, Denial, PasswordFile, PathKind, PathRoute, PathRule, VirtualHost
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.sources import Origin
 from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.annotations.accounts import read_accounts
 from zeroserve_operator.annotations.names import PLUGINS, PREFIX
+from zeroserve_operator.annotations.policies import Policy
 from zeroserve_operator.building.paths import (
     PathError,
     looks_like_pattern,
@@ -27,7 +28,7 @@ from zeroserve_operator.building.paths import (
     make_rule,
     order_of,
 )
-from zeroserve_operator.building.planning import HostPart, conflict
+from zeroserve_operator.building.planning import HostPart, conflict, describe_conflict
 from zeroserve_operator.building.plugins import FindPlugin, check_calls, resolve_calls
 from zeroserve_operator.building.site_bodies import read_body
 from zeroserve_operator.resources.ingresses import BackendReference, IngressPath, PathType
@@ -80,9 +81,13 @@ class _HostBuilding:
         find_plugin: FindPlugin,
     ) -> None:
         self.host = host
+        # Other names of hosts (`server-alias`) count where no object has that host.
+        given = [part for part in parts if not part.yields] or list(parts)
+        self.yielding = [part for part in parts if part not in given]
         # A canary has no access control of its own: beside the Ingress that has, it must own no path.
-        mains = [part for part in parts if not part.policy.canary]
-        self.parts = mains or parts
+        mains = [part for part in given if part.policy.canary is None]
+        self.parts = mains or given
+        self.canaries = [part for part in given if part not in self.parts]
         self.find_secret = find_secret
         self.settings = settings
         self.find_plugin = find_plugin
@@ -90,7 +95,9 @@ class _HostBuilding:
         self.routes: dict[tuple[PathKind, str], tuple[PathRoute, HostPart]] = {}
         self.written: dict[str, str] = {}
         """Of a path that closes in the place of an unusable one: what that is, which gives its rank."""
-        self.by_regexp = any(_asks_for_regexp(part) for part in parts)
+        self.by_regexp = any(_asks_for_regexp(part) for part in self.parts)
+        self.canary_parts: dict[ObjectKey, HostPart] = {}
+        self.canary_users: list[tuple[ServiceReference, Origin]] = []
 
     def build(self) -> BuiltHost:
         owner = next((part for part in self.parts if part.route is not None or part.paths), None)
@@ -104,11 +111,16 @@ class _HostBuilding:
             for path in part.paths:
                 self._add_path(part, path, template)
         self._add_defaults()
+        for part in self.canaries:
+            for path in part.paths:
+                self._add_canary(part, path)
+        self._tell_yielding()
         return self._finish()
 
     def _build_body(self, owner: HostPart) -> BuiltHost:
         """Serve the site body of a ZeroserveRoute: it has the whole host."""
-        for part in self.parts:
+        self._tell_yielding()
+        for part in (*self.parts, *self.canaries):
             if part is not owner and (part.route is not None or part.paths):
                 self.findings.append(conflict(part, owner, self.host, "/", part.field))
         assert owner.route is not None
@@ -149,7 +161,7 @@ class _HostBuilding:
         backend = self._refer(part, path.backend)
         rewrite = template.rewrite if _is_rewritten(template.rewrite, path.path) else None
         denial = template.denial
-        if denial is None and backend is None:
+        if denial is None and backend is None and template.moved is None:
             denial = Denial("ZS0301: the backend is malformed")
         route = replace(
             template,
@@ -164,14 +176,44 @@ class _HostBuilding:
     def _claim(self, rule: PathRule, route: PathRoute, part: HostPart, path: IngressPath) -> None:
         key = (rule.kind, rule.path)
         if key in self.routes:
-            winner = self.routes[key][1]
+            known, winner = self.routes[key]
+            if route.moved is not None and known.moved == route.moved:
+                return
             self.findings.append(conflict(part, winner, self.host, path.path, f"{path.field}.path"))
             return
         self.routes[key] = (route, part)
 
+    def _add_canary(self, part: HostPart, path: IngressPath) -> None:
+        """Send some requests of a path to a canary's Service (controller.go, mergeAlternativeBackends)."""
+        try:
+            rule = make_rule(path.path, path.path_type, self.by_regexp)
+        except PathError:
+            rule = None
+        found = self.routes.get((rule.kind, rule.path)) if rule is not None else None
+        problem = _find_obstacle(part, path, found)
+        if problem or rule is None or found is None or part.policy.canary is None:
+            message = f"canary of {self.host or 'any host'}{path.path} gets no request: {problem}"
+            place = part.meta.key.origin.at(f"{path.field}.path")
+            self._warn(Code.ZS0404, message, place, "see docs/annotations.md")
+            return
+        backend = self._refer(part, path.backend)
+        assert backend is not None
+        route, main = found
+        self.routes[rule.kind, rule.path] = (replace(route, canary=Canary(part.policy.canary, backend)), main)
+        self.canary_users.append((backend, part.meta.key.origin.at(path.field)))
+        self.canary_parts[part.meta.key] = part
+
+    def _tell_yielding(self) -> None:
+        for part in self.yielding:
+            if any(other.meta.key == part.meta.key for other in (*self.parts, *self.canaries)):
+                continue
+            owner = (*self.parts, *self.canaries)[0].meta
+            message = describe_conflict(owner, self.host, "") + ", or names it in a rule"
+            self._warn(Code.ZS0304, message, part.meta.key.origin.at(part.field), "remove the other name")
+
     def _add_unusable(self, part: HostPart, path: IngressPath, template: PathRoute, problem: str) -> None:
         """Withhold a path; with access control, close what it may have covered instead."""
-        restricted = template.denial or template.allowed or template.passwords or template.plugins
+        restricted = template.denial or part.policy.restricts or template.plugins
         origin = part.meta.key.origin.at(f"{path.field}.path")
         closed = ": what it may cover answers 503" if restricted else ""
         if restricted or not path.problem:
@@ -211,7 +253,14 @@ class _HostBuilding:
             rewrite=policy.rewrite,
             body_bytes_max=policy.body_bytes_max,
             allowed=policy.allowed,
+            denied=policy.denied,
             passwords=passwords,
+            any_suffices=policy.any_suffices,
+            limits=policy.limits,
+            moved=policy.moved,
+            root=policy.root,
+            forwarding=policy.forwarding,
+            logged=policy.logged,
             cross_origin=policy.cross_origin,
             plugins=self._attach_plugins(part),
             denial=denial,
@@ -258,7 +307,7 @@ class _HostBuilding:
         else:
             ordered.sort(key=lambda route: order_of(route.rule))
         certificates = dict.fromkeys(name for part in self.parts for name in part.certificates)
-        parts = {part.meta.key: part for _, part in self.routes.values()}
+        parts = {part.meta.key: part for _, part in self.routes.values()} | self.canary_parts
         model = VirtualHost(
             self.host,
             tuple(ordered),
@@ -268,8 +317,10 @@ class _HostBuilding:
             origins=tuple(key.origin for key in parts),
         )
         open_routes = (route for route in ordered if route.denial is None)
-        users = tuple((route.backend, route.origin) for route in open_routes if route.backend is not None)
-        return BuiltHost(model if ordered else None, users, tuple(self.findings), frozenset(parts))
+        asked = (route for route in open_routes if route.moved is None)
+        users = [(route.backend, route.origin) for route in asked if route.backend is not None]
+        users += self.canary_users
+        return BuiltHost(model if ordered else None, tuple(users), tuple(self.findings), frozenset(parts))
 
     def _find_passthrough(self) -> ServiceReference | None:
         """Return the Service of the path `/`, where its object lets TLS pass (`ssl-passthrough`)."""
@@ -292,6 +343,28 @@ def _asks_for_regexp(part: HostPart) -> bool:
 
 def _is_rewritten(target: str | None, path: str) -> bool:
     return target is not None and target != (path or "/")
+
+
+def _find_obstacle(part: HostPart, path: IngressPath, found: tuple[PathRoute, HostPart] | None) -> str:
+    """Say why a canary gets no request of a path; "" where it does."""
+    if found is None or path.problem:
+        return "no other Ingress has this path"
+    route, main = found
+    if main.meta.key.namespace != part.meta.key.namespace:
+        return f"the path is that of {main.meta.key.namespace}/{main.meta.key.name}, of another namespace"
+    if path.backend is None:
+        return "its backend is malformed"
+    if route.canary is not None:
+        return "the path has a canary already"
+    own, of_main = (_list_restrictions(one.policy) for one in (part, main))
+    # What a canary's own annotations restrict is not asked: the main one's count (ingress-nginx).
+    if part.policy.denial or (part.policy.restricts and own != of_main):
+        return "it restricts access otherwise than the Ingress of the path"
+    return ""
+
+
+def _list_restrictions(policy: Policy) -> tuple[object, ...]:
+    return policy.allowed, policy.denied, policy.passwords, policy.any_suffices
 
 
 def _closed_route(owner: HostPart) -> PathRoute:

@@ -22,8 +22,7 @@ RESTRICTING = [
     ("modsecurity-snippet", "SecRuleEngine On"),
     ("enable-modsecurity", "true"),
     ("enable-owasp-core-rules", "true"),
-    ("denylist-source-range", "10.0.0.0/8"),
-    ("satisfy", "any"),
+    ("deny-source-range", "10.0.0.0/8"),
     ("enable-global-auth", "true"),
     ("some-new-allow-list", "10.0.0.0/8"),
     # Written wrongly, they still say that somebody is to be kept out.
@@ -82,14 +81,13 @@ OTHER_HARMLESS = [
     ("konghq.com/plugins", "add-headers, cors"),
 ]
 HARMLESS = [
-    ("limit-rps", "5"),
-    ("limit-whitelist", "10.0.0.0/8"),
+    ("global-rate-limit", "5"),
     ("rate-limit", "100"),
+    ("service-upstream", "true"),
     ("enable-modsecurity", "false"),
     ("enable-global-auth", "false"),
     ("auth-url", ""),
-    ("proxy-buffering", "on"),
-    ("affinity", "cookie"),
+    ("ssl-ciphers", "HIGH"),
 ]
 
 
@@ -161,6 +159,8 @@ def test_the_switch_serves_them_open_and_still_says_so(build, ingress):
     ("annotations", "code"),
     [
         ({"whitelist-source-range": "10.0.0.0/8,office"}, "ZS0403"),
+        ({"denylist-source-range": "10.0.0.0/8,office"}, "ZS0403"),
+        ({"satisfy": "any", "denylist-source-range": "10.0.0.0/8"}, "ZS0402"),
         ({"allowlist-source-range": ""}, "ZS0403"),
         ({"auth-type": "digest", "auth-secret": "users"}, "ZS0402"),
         ({"auth-type": "none", "auth-secret": "users"}, "ZS0403"),
@@ -274,7 +274,9 @@ def test_a_canary_owns_no_path_beside_the_ingress_that_guards_its_host(build, in
     loaded = build(f"{canary}---\n{ingress('shop', annotations=guard)}")
     (route,) = loaded.sites[0].routes
     assert isinstance(route.handlers[0], tree.Subroute)
-    assert "nginx.ingress.kubernetes.io/canary" in "".join(item.message for item in loaded.diagnostics)
+    assert "canary of shop.example/new gets no request" in "".join(
+        item.message for item in loaded.diagnostics
+    )
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
