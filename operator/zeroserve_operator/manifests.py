@@ -192,9 +192,14 @@ class _Loading:
             message = "document is not a Kubernetes object: it has no kind"
             self._complain(message, where.find("kind"), None, Severity.WARNING)
             return
-        kind = next((kind for kind in GROUP_VERSION_OF_KIND if kind.value == raw["kind"]), None)
+        written = raw["kind"]
+        kind = next((kind for kind in GROUP_VERSION_OF_KIND if kind.value.lower() == written.lower()), None)
         version = raw.get("apiVersion")
-        if kind is None or not _same_group(version, GROUP_VERSION_OF_KIND[kind], kind):
+        if kind is None or not _may_mean(version, GROUP_VERSION_OF_KIND[kind], kind):
+            return
+        if written != kind.value:
+            message = f"kind must be {kind.value}, not {written}"
+            self._complain(message, where.find("kind"), _nameless(kind, raw))
             return
         if version != GROUP_VERSION_OF_KIND[kind]:
             message = f"apiVersion must be {GROUP_VERSION_OF_KIND[kind]}, not {version}"
@@ -218,13 +223,16 @@ class _Loading:
         self.findings.append(Diagnostic(Code.ZS0301, message, span, origin, severity=severity))
 
 
-def _same_group(version: Any, wanted: str, kind: Kind) -> bool:
-    """Tell whether a kind is ours: Ingress was once in another group, all others are told by group."""
-    if kind is Kind.INGRESS:
-        return version is None or str(version).startswith(("networking.k8s.io/", "extensions/"))
-    if not isinstance(version, str):
-        return kind in (Kind.SERVICE, Kind.SECRET)
-    return version.rpartition("/")[0] == wanted.rpartition("/")[0]
+def _may_mean(version: Any, wanted: str, kind: Kind) -> bool:
+    """Tell whether an object may be meant for us; kinds of other groups have the same names.
+
+    A group without a dot, or of Kubernetes' own, has no such kinds: there it is a slip. Those of others
+    (serving.knative.dev, config.openshift.io) are passed over.
+    """
+    if not isinstance(version, str) or kind.value.startswith("Zeroserve"):
+        return True
+    group = version.rpartition("/")[0] or version
+    return "." not in group or group.endswith(".k8s.io") or group == wanted.rpartition("/")[0]
 
 
 def _nameless(kind: Kind, raw: Mapping[str, Any]) -> Origin:

@@ -144,6 +144,10 @@ _REFERENCES = frozenset(
 _HARMLESS_REFERENCES = re.compile(
     r"redirect|https|headers?|compress|gzip|strip|prefix|cors|rewrite|retry|buffering|rate-?limit|www"
 )
+_RESTRICTING_REFERENCES = re.compile(
+    r"jwt|oidc|saml|ldap|mtls|hmac|token|api-?key|keycloak|crowdsec|bouncer|captcha|login|sign-?in"
+)
+"""In such a name, wherever it stands: `jwt2header`, `redirect-to-login`."""
 _SEPARATORS = re.compile(r"[\s,]+")
 _EVERYONE = frozenset({"0.0.0.0/0", "::/0"})
 
@@ -235,6 +239,8 @@ def _is_open(value: str) -> bool:
 def _is_harmless(references: str) -> bool:
     """Tell whether all that is named says by its name that it restricts nothing."""
     return all(
-        _HARMLESS_REFERENCES.search(item) and not _RESTRICTING.search(item)
+        _HARMLESS_REFERENCES.search(item)
+        and not _RESTRICTING.search(item)
+        and not _RESTRICTING_REFERENCES.search(item)
         for item in _SEPARATORS.split(references.strip().lower())
     )

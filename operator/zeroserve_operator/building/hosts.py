@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from zeroserve_ir.host_names import spell_host
+
 HOST_LENGTH_MAX = 253
 _NAME = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 
@@ -30,6 +32,8 @@ def make_host(text: str) -> str:
         pass
     else:
         raise HostError(f"host `{text}` must be a name, not an IP address")
+    if not host.isascii() and _NAME.fullmatch(spell_host(host)):
+        raise HostError(f"host `{text}` must be a DNS name in ASCII: write `{spell_host(host)}`")
     if not host.isascii() or len(host) > HOST_LENGTH_MAX or not _NAME.fullmatch(host):
         raise HostError(f"host `{text}` must be a DNS name, or `*.` and one")
     if host == "*" or (host.startswith("*.") and "." not in host[2:]):

@@ -124,6 +124,15 @@ def test_a_restriction_under_another_prefix_closes_too(build, ingress, key):
     assert key in found.message and found.span.line == 6
 
 
+@pytest.mark.parametrize(
+    "name", ["jwt2header", "redirect-to-login", "crowdsec-bouncer-headers", "cors, api-key"]
+)
+def test_a_reference_by_a_name_that_may_keep_somebody_out_closes(build, ingress, name):
+    for key in ("konghq.com/plugins", "traefik.ingress.kubernetes.io/router.middlewares"):
+        answers = handlers(build(ingress(annotations={key: name})))
+        assert answers and all(getattr(item, "status", "") == "503" for item in answers), key
+
+
 @pytest.mark.parametrize(("key", "value"), OTHER_HARMLESS)
 def test_what_others_read_and_restricts_nothing_is_passed_over(build, ingress, key, value):
     loaded = build(ingress(annotations={key: value}))

@@ -84,6 +84,11 @@ def test_a_host_that_is_no_name_is_withheld(build, ingress, host):
     assert codes(loaded) == ["ZS0305"] and not loaded.sites
 
 
+def test_a_host_beyond_ascii_is_told_how_it_is_written(build, ingress):
+    (found,) = build(ingress(host="Bücher.example")).diagnostics
+    assert found.message == "host `Bücher.example` must be a DNS name in ASCII: write `xn--bcher-kva.example`"
+
+
 def test_a_rule_without_host_is_for_hosts_that_no_other_rule_names(build, ingress):
     loaded = build(f"{ingress('any', host='')}---\n{ingress('shop')}")
     assert table(site_of(loaded, ""))[0][2] == "any"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from zeroserve_operator.manifests import load_directory, load_texts
@@ -54,6 +55,42 @@ def test_a_template_is_named_as_one():
 @pytest.mark.parametrize("text", ["", "---\n---\n", "# only words\n", "null\n"])
 def test_nothing_is_nothing(text):
     found = load_texts({"x.yaml": text})
+    assert not found.objects and not found.diagnostics
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "said"),
+    [
+        ("Ingress", "v1", "apiVersion must be networking.k8s.io/v1, not v1"),
+        ("Ingress", "networking.k8s.io", "apiVersion must be networking.k8s.io/v1, not networking.k8s.io"),
+        ("Ingress", "network.k8s.io/v1", "apiVersion must be networking.k8s.io/v1, not network.k8s.io/v1"),
+        ("ingress", "networking.k8s.io/v1", "kind must be Ingress, not ingress"),
+        ("Service", "apps/v1", "apiVersion must be v1, not apps/v1"),
+        ("ConfigMap", None, "apiVersion must be v1, not None"),
+        (
+            "ZeroserveRoute",
+            "zeroserve.io/v1",
+            "apiVersion must be zeroserve.dev/v1alpha1, not zeroserve.io/v1",
+        ),
+    ],
+)
+def test_an_object_that_is_almost_ours_is_named(kind, version, said):
+    (found,) = load_texts(
+        {"x.yaml": yaml.safe_dump({"kind": kind, "apiVersion": version, "metadata": {"name": "x"}})}
+    ).diagnostics
+    assert found.message == said and found.span.line > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [
+        ("Service", "serving.knative.dev/v1"),
+        ("Ingress", "config.openshift.io/v1"),
+        ("Ingress", "networking.internal.knative.dev/v1alpha1"),
+    ],
+)
+def test_a_kind_of_the_same_name_in_another_group_is_passed_over(kind, version):
+    found = load_texts({"x.yaml": f"kind: {kind}\napiVersion: {version}\nmetadata: {{name: x}}\n"})
     assert not found.objects and not found.diagnostics
 
 
