@@ -121,20 +121,23 @@ class ArtifactKeeper:
             if key not in plugins:
                 self._send("DELETE", name)
                 del self._stored[name]
-        chosen = self._choose(artifacts)
+        packed = {key: _pack(artifact) for key, artifact in artifacts.items()}
+        chosen = self._choose(packed)
         held = {key: name for name, (key, _) in self._stored.items()}
         free = iter([name for name in self._names if name not in self._stored])
         for key in chosen:
-            artifact = artifacts[key]
+            reference = artifacts[key].reference
             name = held.get(key) or next(free)
-            if self._stored.get(name) != (key, artifact.reference):
-                self._put(name, key, artifact)
+            if self._stored.get(name) != (key, reference):
+                self._put(name, key, reference, packed[key])
         self._written = present
 
-    def _choose(self, artifacts: Mapping[ObjectKey, Artifact]) -> list[ObjectKey]:
+    def _choose(self, packed: Mapping[ObjectKey, Answers]) -> list[ObjectKey]:
         """Return the plugins that are kept: those that are, then others while there is room."""
         held = {key for key, _ in self._stored.values()}
-        fitting = [key for key, artifact in artifacts.items() if measure(artifact) <= SECRET_BYTES_MAX]
+        fitting = [
+            key for key, answers in packed.items() if sum(map(len, answers.values())) <= SECRET_BYTES_MAX
+        ]
         chosen: list[ObjectKey] = []
         spaces: dict[str, int] = {}
         for key in sorted(fitting, key=lambda each: (each not in held, each.namespace, each.name)):
@@ -142,14 +145,14 @@ class ArtifactKeeper:
             if len(chosen) < KEPT_MAX and spaces.get(space, 0) < KEPT_OF_NAMESPACE_MAX:
                 spaces[space] = spaces.get(space, 0) + 1
                 chosen.append(key)
-        left_out = frozenset(artifacts.keys() - set(chosen))
+        left_out = frozenset(packed.keys() - set(chosen))
         for key in sorted(left_out - self._left_out, key=str):
             logger.warning("%s is not kept for restarts: it is too large, or there are too many", key)
         self._left_out = left_out
         return chosen
 
-    def _put(self, name: str, key: ObjectKey, artifact: Artifact) -> None:
-        body = _make_secret(name, key, artifact)
+    def _put(self, name: str, key: ObjectKey, reference: Reference, packed: Answers) -> None:
+        body = _make_secret(name, key, reference, packed)
         if name in self._stored:
             self._send("PUT", name, body)
         else:
@@ -159,7 +162,7 @@ class ArtifactKeeper:
                 if error.status != 409:
                     raise
                 self._send("PUT", name, body)
-        self._stored[name] = (key, artifact.reference)
+        self._stored[name] = (key, reference)
 
     def _send(self, method: str, name: str, body: Any = None) -> None:
         try:
@@ -169,22 +172,19 @@ class ArtifactKeeper:
                 raise
 
 
-def measure(artifact: Artifact) -> int:
-    """Return the bytes that a Secret with an artefact has."""
-    return sum(len(zlib.compress(content)) for content in artifact.answers.values())
+def _pack(artifact: Artifact) -> Answers:
+    """Return what a Secret holds of an artefact; compressing takes long for a full one."""
+    return {path: zlib.compress(content) for path, content in artifact.answers.items()}
 
 
-def _make_secret(name: str, key: ObjectKey, artifact: Artifact) -> dict[str, Any]:
-    notes = {PLUGIN_ANNOTATION: f"{key.namespace}/{key.name}", REFERENCE_ANNOTATION: str(artifact.reference)}
-    packed = {
-        path: base64.b64encode(zlib.compress(content)).decode() for path, content in artifact.answers.items()
-    }
+def _make_secret(name: str, key: ObjectKey, reference: Reference, packed: Answers) -> dict[str, Any]:
+    notes = {PLUGIN_ANNOTATION: f"{key.namespace}/{key.name}", REFERENCE_ANNOTATION: str(reference)}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "annotations": notes},
         "type": SECRET_TYPE,
-        "data": packed,
+        "data": {path: base64.b64encode(content).decode() for path, content in packed.items()},
     }
 
 
