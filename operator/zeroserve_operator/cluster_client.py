@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import kubernetes.client
 import kubernetes.config
@@ -25,6 +25,14 @@ class ClusterError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}" if status else message)
         self.status = status
+
+
+class Requests(Protocol):
+    """What most of its users need of `ClusterClient`."""
+
+    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """Send one request; raises `ClusterError`."""
+        ...
 
 
 class ClusterClient:

@@ -9,22 +9,14 @@ from __future__ import annotations
 import base64
 import logging
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from zeroserve_operator.building.certificates import CHAIN_KEY, PRIVATE_KEY
-from zeroserve_operator.cluster_client import ClusterError
+from zeroserve_operator.cluster_client import ClusterError, Requests
 from zeroserve_operator.default_certificates import make_default_certificate
 from zeroserve_operator.resources.secrets import TLS_TYPE
 
 logger = logging.getLogger(__name__)
-
-
-class Requests(Protocol):
-    """What is needed of `ClusterClient`."""
-
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Send one request."""
-        ...
 
 
 def ensure_default_certificate(client: Requests, name: str) -> bool:

@@ -13,22 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-from zeroserve_operator.cluster_client import ClusterError
+from zeroserve_operator.cluster_client import ClusterError, Requests
 
 logger = logging.getLogger(__name__)
 
 RENEW_PART = 3
 """Renewed so often within its duration: one lost request does not cost the Lease."""
-
-
-class Requests(Protocol):
-    """What is needed of `ClusterClient`."""
-
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Send one request."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from zeroserve_operator.cluster_client import ClusterError
+from zeroserve_operator.cluster_client import ClusterError, Requests
 from zeroserve_operator.kinds import API_KINDS, ApiKind
 from zeroserve_operator.metrics import WATCH_MISSED, WATCH_STALENESS
 from zeroserve_operator.resources.objects import Kind, ObjectKey, identify
@@ -29,17 +29,13 @@ Versions = Mapping[ObjectKey, str]
 Observer = Callable[[Kind, Mapping[str, Any], bool], None]
 
 
-class Lister(Protocol):
+class Lister(Requests, Protocol):
     """What is needed of `ClusterClient`."""
 
     def list_items(
         self, path: str, *, field_selector: str = "", accept: str = "application/json"
     ) -> Iterator[dict[str, Any]]:
         """Yield the items of a collection."""
-        ...
-
-    def request(self, method: str, path: str) -> dict[str, Any]:
-        """Send one request."""
         ...
 
 

@@ -7,9 +7,9 @@ belong to a Pod of our own namespace that lives and has the labels of the data p
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
-from zeroserve_operator.cluster_client import ClusterError
+from zeroserve_operator.cluster_client import ClusterError, Requests
 from zeroserve_operator.publishing.serving import Component, NodeIdentity, UnauthenticatedError
 
 AUDIENCE = "zeroserve-operator"
@@ -17,14 +17,6 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 POD_NAME_KEY = "authentication.kubernetes.io/pod-name"
 POD_UID_KEY = "authentication.kubernetes.io/pod-uid"
 ENDED_PHASES = ("Succeeded", "Failed")
-
-
-class Requests(Protocol):
-    """What is needed of `ClusterClient`."""
-
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Send one request."""
-        ...
 
 
 class TokenReviewer:

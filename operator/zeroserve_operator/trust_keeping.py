@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import datetime
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from zeroserve_operator.cluster_client import ClusterError
+from zeroserve_operator.cluster_client import ClusterError, Requests
 from zeroserve_operator.publishing.trusting import TrustState
 
 STATE_KEY = "state"
@@ -20,14 +20,6 @@ BUNDLE_KEY = "ca.crt"
 ATTEMPTS_MAX = 5
 """Each loss against another replica means that it wrote; two replicas need two rounds."""
 NOT_FOUND, CONFLICT = 404, 409
-
-
-class Requests(Protocol):
-    """What is needed of `ClusterClient`."""
-
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Send one request."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

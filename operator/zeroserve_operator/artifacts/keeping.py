@@ -22,7 +22,7 @@ from zeroserve_operator.artifacts.faults import ArtifactError
 from zeroserve_operator.artifacts.pulling import PullRequest, check_plugin
 from zeroserve_operator.artifacts.references import Reference, read_reference
 from zeroserve_operator.artifacts.registries import RegistryPolicy
-from zeroserve_operator.cluster_client import ClusterError
+from zeroserve_operator.cluster_client import ClusterError, Requests
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 
 logger = logging.getLogger(__name__)
@@ -38,12 +38,8 @@ PLUGIN_ANNOTATION: Final = "zeroserve.dev/plugin"
 REFERENCE_ANNOTATION: Final = "zeroserve.dev/reference"
 
 
-class Requests(Protocol):
+class Client(Requests, Protocol):
     """What is needed of `ClusterClient`."""
-
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Send one request."""
-        ...
 
     def list_items(self, path: str, *, field_selector: str = "") -> Iterator[dict[str, Any]]:
         """Yield the items of a collection."""
@@ -61,7 +57,7 @@ class Artifact:
 class ArtifactKeeper:
     """Remembers what was pulled; `load` and `write` are for the cluster's memory, from threads."""
 
-    def __init__(self, client: Requests, namespace: str, name: str) -> None:
+    def __init__(self, client: Client, namespace: str, name: str) -> None:
         """Secrets are NAME-0 and so on."""
         self._client = client
         self._collection = f"/api/v1/namespaces/{namespace}/secrets"
