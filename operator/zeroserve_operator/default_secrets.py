@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import logging
 from datetime import UTC, datetime
-from typing import Any
 
 from zeroserve_operator.building.certificates import CHAIN_KEY, PRIVATE_KEY
 from zeroserve_operator.cluster_client import ClusterError, Requests

@@ -1,13 +1,12 @@
 """The pipeline without a cluster: a directory of manifests to a snapshot draft.
 
 In: a directory. Out: `Loaded`: the draft, the diagnostics with file and line, the texts to quote. Called by
-`zeroserve dev` and the corpora tests. `watch` yields again when a file changed.
+`zeroserve dev`, which compares fingerprints of the files, and by the corpora tests.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +17,11 @@ from zeroserve_ir.tree import Site
 
 from zeroserve_operator.building.model import Builder
 from zeroserve_operator.default_certificates import make_default_certificate, to_message
-from zeroserve_operator.manifests import Manifests, find_files, load_files
+from zeroserve_operator.manifests import Manifests, load_directory
 from zeroserve_operator.settings import BuildSettings
 from zeroserve_operator.store import Store
 
 DEV_SETTINGS = BuildSettings(claim_all=True, local=True)
-POLL_S = 0.25
 Fingerprint = tuple[tuple[str, int, int], ...]
 
 
@@ -53,7 +51,7 @@ class Pipeline:
 
         What a file held before it was broken stays until it is mended or gone.
         """
-        self._former = load_files(find_files(directory)).keep_former(self._former)
+        self._former = load_directory(directory).keep_former(self._former)
         return self.load(self._former)
 
     def load(self, manifests: Manifests) -> Loaded:
@@ -68,18 +66,6 @@ class Pipeline:
             found.extend(manifests.locate(item) for item in outcome.diagnostics)
         return Loaded(build.draft, tuple(dict.fromkeys(found)), manifests, self._builder.sites())
 
-    def watch(
-        self, directory: Path, stop: Callable[[], bool], sleep: Callable[[float], None] = time.sleep
-    ) -> Iterator[Loaded]:
-        """Load now, and again after each change of a file, until `stop`."""
-        known: Fingerprint | None = None
-        while not stop():
-            seen = take_fingerprint(find_files(directory))
-            if seen != known:
-                known = seen
-                yield self.load_directory(directory)
-            sleep(POLL_S)
-
 
 def take_fingerprint(paths: Iterable[Path]) -> Fingerprint:
     """Return name, size and time of change of files; those that vanish meanwhile are left out."""
@@ -91,8 +77,3 @@ def take_fingerprint(paths: Iterable[Path]) -> Fingerprint:
             continue
         found.append((str(path), status.st_size, status.st_mtime_ns))
     return tuple(found)
-
-
-def load_directory(directory: Path, settings: BuildSettings = DEV_SETTINGS) -> Loaded:
-    """Load a directory once."""
-    return Pipeline(settings).load_directory(directory)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zeroserve_operator.cluster_client import ClusterError, Requests
@@ -26,7 +27,14 @@ MISSED_MAX = 1000
 """Objects read one by one in a round; more than that come with the next ones."""
 
 Versions = Mapping[ObjectKey, str]
-Observer = Callable[[Kind, Mapping[str, Any], bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What watches did not tell."""
+
+    missed: tuple[ObjectKey, ...]
+    gone: tuple[ObjectKey, ...]
 
 
 class Lister(Requests, Protocol):
@@ -67,16 +75,6 @@ def find_differences(
         missed=tuple(key for key in still if key in listed)[:MISSED_MAX],
         gone=tuple(key for key in still if key not in listed),
     )
-
-
-class Differences:
-    """What watches did not tell."""
-
-    __slots__ = ("gone", "missed")
-
-    def __init__(self, missed: tuple[ObjectKey, ...], gone: tuple[ObjectKey, ...]) -> None:
-        self.missed = missed
-        self.gone = gone
 
 
 def read_missed(client: Lister, keys: tuple[ObjectKey, ...]) -> Iterator[tuple[Kind, dict[str, Any]]]:

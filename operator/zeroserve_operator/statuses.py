@@ -7,7 +7,7 @@ Events, as data; `patching` writes them. Pure. Rule: what is already so is not w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 
 from zeroserve_operator.building.model import ObjectOutcome
-from zeroserve_operator.resources.objects import GROUP_VERSION_OF_KIND, Kind, ObjectKey
+from zeroserve_operator.resources.objects import GROUP_VERSION_OF_KIND, ObjectKey
 
 MESSAGE_LENGTH_MAX = 1024
 """events.k8s.io limits `note` to 1 KiB; conditions take more, but nobody reads more."""
@@ -109,7 +109,7 @@ def notices(outcomes: Mapping[ObjectKey, ObjectOutcome], uids: Mapping[ObjectKey
     return found
 
 
-def event_body(notice: EventNotice, now: str, count: int = 1, first: str = "") -> dict[str, Any]:
+def event_body(notice: EventNotice, now: str) -> dict[str, Any]:
     """Return an Event (v1) that `kubectl describe` shows with its object."""
     key = notice.key
     return {
@@ -128,17 +128,10 @@ def event_body(notice: EventNotice, now: str, count: int = 1, first: str = "") -
         "type": "Warning" if notice.warning else "Normal",
         "source": {"component": REPORTER},
         "reportingComponent": REPORTER,
-        "firstTimestamp": first or now,
+        "firstTimestamp": now,
         "lastTimestamp": now,
-        "count": count,
+        "count": 1,
     }
-
-
-def kinds_with_status(outcomes: Iterable[ObjectKey]) -> list[ObjectKey]:
-    """Return the objects whose status is ours to write."""
-    return [
-        key for key in outcomes if key.kind in (Kind.INGRESS, Kind.ZEROSERVE_ROUTE, Kind.ZEROSERVE_PLUGIN)
-    ]
 
 
 def _condition(
