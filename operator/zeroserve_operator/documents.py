@@ -30,8 +30,6 @@ class Places:
     def __init__(self, file: str, reading: _Reading, prefix: str = "") -> None:
         self.file = file
         self._reading = reading
-        self._spans = reading.spans
-        self._repeats = reading.repeats
         self._prefix = prefix
 
     def below(self, prefix: str) -> Places:
@@ -40,12 +38,12 @@ class Places:
 
     def find(self, path: str) -> Span:
         """Return the span of a field, or of the nearest one around it that is there."""
-        full = self._prefix + path
+        full, spans = self._prefix + path, self._reading.spans
         while full:
-            if full in self._spans:
-                return self._spans[full]
+            if full in spans:
+                return spans[full]
             full = full[: max(full.rfind("."), full.rfind("["), 0)]
-        return self._spans[""]
+        return spans[""]
 
     def find_text(self, path: str, inner: Span) -> Span:
         """Return the span of a part of a field's text: exact in a literal block (`|`), else the field's."""
@@ -57,7 +55,7 @@ class Places:
 
     def repeated(self) -> Iterator[Diagnostic]:
         """Yield a warning for each key that a mapping has twice."""
-        for path, span in self._repeats:
+        for path, span in self._reading.repeats:
             if path.startswith(self._prefix):
                 used = "both are" if _is_merged(path) else "the later one is"
                 message = f"{path.removeprefix(self._prefix)} is set twice; {used} used"

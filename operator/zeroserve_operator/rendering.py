@@ -23,7 +23,7 @@ from zeroserve_ir.plugins.attaching import watch_errors
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree import Scheme, ServiceReference
 
-from zeroserve_operator.rendering_routes import dial, render_handlers
+from zeroserve_operator.rendering_routes import make_upstream, render_handlers
 from zeroserve_operator.settings import BuildSettings
 
 ACME_PATH = "/.well-known/acme-challenge"
@@ -71,7 +71,7 @@ def _render_passthrough(
     plain, *_ = render_host(replace(host, passthrough=None), settings)
     plain = replace(plain, addresses=plain.addresses[:1], tls=None)
     handler = tree.ReverseProxy(
-        upstreams=(tree.Upstream(dial(service), service),),
+        upstreams=(make_upstream(service),),
         selection=tree.SelectionPolicy(tree.Selection.ROUND_ROBIN),
         retries=STREAM_RETRIES,
     )

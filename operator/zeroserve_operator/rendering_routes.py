@@ -157,17 +157,20 @@ def match_share(part: int, total: int) -> str:
     return f"^(?:{'|'.join(below)})"
 
 
-def dial(service: ServiceReference) -> str:
-    """A Caddyfile takes port numbers alone; what is dialled is the reference, which keeps a port's name."""
+def make_upstream(service: ServiceReference) -> tree.Upstream:
+    """Return a Service as an upstream.
+
+    A Caddyfile takes port numbers alone; what is dialled is the reference, which keeps a port's name.
+    """
     port = service.port if service.port.isdecimal() else "80"
-    return f"{service.name}.{service.namespace}.svc:{port}"
+    return tree.Upstream(f"{service.name}.{service.namespace}.svc:{port}", service)
 
 
 def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReverseProxy:
     forwarding = route.forwarding
     fields = {"Host": forwarding.host, "X-Forwarded-Prefix": forwarding.prefix if route.rewrite else ""}
     return tree.ReverseProxy(
-        upstreams=(tree.Upstream(dial(service), service),),
+        upstreams=(make_upstream(service),),
         selection=forwarding.selection,
         transport=_render_transport(route),
         request_headers=tree.HeaderOperations(set=tuple(item for item in fields.items() if item[1])),

@@ -152,11 +152,14 @@ class Store:
 
     def secrets_named(self) -> set[ObjectKey]:
         """Return the Secrets, and the ConfigMaps of plugins, that claimed or unclaimed objects refer to."""
-        return _named(self._secrets_named) | {key for key, count in self._plugins_named.items() if count > 0}
+        return _named(self._secrets_named) | self._inputs_named()
 
     def accounts_named(self) -> set[ObjectKey]:
         """Return those that hold accounts for basic auth, or what plugins are made of and granted."""
-        return _named(self._accounts_named) | {key for key, count in self._plugins_named.items() if count > 0}
+        return _named(self._accounts_named) | self._inputs_named()
+
+    def _inputs_named(self) -> set[ObjectKey]:
+        return {key for key, count in self._plugins_named.items() if count > 0}
 
     def _replace(self, key: ObjectKey, old: View | None, new: View | None) -> None:
         if old is not None:

@@ -1,6 +1,6 @@
 """Policies: what an Ingress' annotations ask for on each of its routes.
 
-In: the annotations of an Ingress. Out: `Policy`. Called by `building.hosts`, once for each version of an
+In: the annotations of an Ingress. Out: `Policy`. Called by `building.planning`, once for each version of an
 object. The behaviour is ingress-nginx's; each part names its source there (internal/ingress/annotations/…).
 """
 

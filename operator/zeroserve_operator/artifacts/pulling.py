@@ -110,7 +110,7 @@ def _read_signatures(source: Source) -> Iterator[Signature]:
     content = source.read_manifest(reference.signature_tag)
     if content is None:
         return
-    found = (each for each in _layers(read_object(content, "signature")))
+    found = _layers(read_object(content, "signature"))
     for layer in [each for each in found if each.get("mediaType") == PAYLOAD_TYPE][:SIGNATURES_MAX]:
         annotations = layer.get("annotations")
         text = annotations.get(SIGNATURE) if isinstance(annotations, dict) else None

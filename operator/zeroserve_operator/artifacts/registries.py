@@ -159,12 +159,7 @@ class Registry:
         if self._authorization:
             authorized["Authorization"] = self._authorization
         for _ in range(REDIRECTS_MAX + 1):
-            if not self._policy.may_ask(url, self._allowed):
-                host = urlsplit(url).netloc
-                raise not_allowed(
-                    f"{self._allowed.host} sends on to {host}, which is not allowed",
-                    "add that host to the chart's value plugins.registries, if you trust it",
-                )
+            self._require_allowed(url, "sends on to")
             answer = self._send(method, url, authorized, body, size_max)
             if answer.status not in _REDIRECTS or method != "GET":
                 return answer
@@ -220,12 +215,7 @@ class Registry:
         asked = {name: found[name] for name in ("service", "scope") if name in found}
         headers = {"Authorization": self._credentials.header} if self._credentials else {}
         realm = found["realm"]
-        if not self._policy.may_ask(realm, self._allowed):
-            host = urlsplit(realm).netloc
-            raise not_allowed(
-                f"{self._allowed.host} asks for a token of {host}, which is not allowed",
-                "add that host to the chart's value plugins.registries, if you trust it",
-            )
+        self._require_allowed(realm, "asks for a token of")
         url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(asked)}"
         answer = self._send("GET", url, headers, b"", TOKEN_BYTES_MAX)
         if answer.status != 200:
@@ -235,6 +225,14 @@ class Registry:
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise self._refused()
         return f"Bearer {token}"
+
+    def _require_allowed(self, url: str, verb: str) -> None:
+        """Raise ArtifactError where the registry leads to a host that may not be asked."""
+        if not self._policy.may_ask(url, self._allowed):
+            raise not_allowed(
+                f"{self._allowed.host} {verb} {urlsplit(url).netloc}, which is not allowed",
+                "add that host to the chart's value plugins.registries, if you trust it",
+            )
 
     def _refused(self) -> ArtifactError:
         cure = "name a Secret of type kubernetes.io/dockerconfigjson in spec.source.oci.pullSecretRef"

@@ -161,22 +161,14 @@ def _names_of(leaf: x509.Certificate) -> tuple[str, ...]:
 def _check_times(request: CertificateRequest, pair: KeyPair, now: datetime) -> tuple[Diagnostic, ...]:
     name, end = request.name, pair.not_after.astimezone(UTC)
     if now > end:
-        return _tell(
-            request, Code.ZS0503, f"certificate of Secret {name} expired on {end:%Y-%m-%d}", _WARNING
-        )
-    if now < pair.not_before:
-        start = pair.not_before
-        return _tell(
-            request, Code.ZS0503, f"certificate of Secret {name} begins on {start:%Y-%m-%d}", _WARNING
-        )
-    if now + EXPIRY_WARNING > end:
-        return _tell(
-            request, Code.ZS0503, f"certificate of Secret {name} expires on {end:%Y-%m-%d}", _WARNING
-        )
-    return ()
-
-
-_WARNING = Severity.WARNING
+        when = f"expired on {end:%Y-%m-%d}"
+    elif now < pair.not_before:
+        when = f"begins on {pair.not_before:%Y-%m-%d}"
+    elif now + EXPIRY_WARNING > end:
+        when = f"expires on {end:%Y-%m-%d}"
+    else:
+        return ()
+    return _tell(request, Code.ZS0503, f"certificate of Secret {name} {when}", Severity.WARNING)
 
 
 def _tell(

@@ -36,6 +36,7 @@ from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_e
 from zeroserve_ir.sources import NOWHERE, Origin, Span
 
 from zeroserve_operator.building.schemas import find_schema_fault, judge_config
+from zeroserve_operator.rendering_routes import make_upstream
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 from zeroserve_operator.resources.plugins import (
     ArtifactSource,
@@ -142,10 +143,9 @@ def build_plugin(view: ZeroservePlugin, find: Callable[[ObjectKey], object | Non
 def list_upstreams(view: ZeroservePlugin) -> tuple[tuple[str, tree.Upstream], ...]:
     """Return the upstreams of a plugin by its names for them."""
     space = view.meta.key.namespace
-    references = ((one, tree.ServiceReference(space, one.service, one.port)) for one in view.upstreams)
     return tuple(
-        (grant.name, tree.Upstream(f"{_host_of(view, grant)}:{_number(grant)}", service))
-        for grant, service in references
+        (grant.name, make_upstream(tree.ServiceReference(space, grant.service, grant.port)))
+        for grant in view.upstreams
     )
 
 
@@ -227,11 +227,6 @@ def _resolve(call: Call, namespace: str, find: FindPlugin) -> tree.CallPlugin | 
 
 def _host_of(view: ZeroservePlugin, grant: UpstreamGrant) -> str:
     return f"{grant.service}.{view.meta.key.namespace}.svc"
-
-
-def _number(grant: UpstreamGrant) -> str:
-    """A Caddyfile takes port numbers alone; what is dialled is the reference, which keeps a port's name."""
-    return grant.port if grant.port.isdecimal() else "80"
 
 
 def _print(call: Call) -> str:

@@ -14,9 +14,9 @@ from zeroserve_ir.drafting import make_resource
 from zeroserve_ir.program.lowering import lower_site
 
 from zeroserve_operator.drafting import DraftedHost, draft_lowered
+from zeroserve_operator.rendering import STREAM_RETRIES
 from zeroserve_operator.settings import StreamSettings
 
-STREAM_RETRIES = 2
 _TARGET = re.compile(
     r"(?P<namespace>[a-z0-9-]+)/(?P<name>[a-z0-9-]+):(?P<port>[a-z0-9-]+)"
     r"(:(?P<reads>PROXY)?(:(?P<writes>PROXY)?)?)?"

@@ -158,7 +158,7 @@ class _HostBuilding:
             message = f"path `{path.path}` is compared literally, not as a pattern"
             cure = f'set {PREFIX}use-regex: "true" where it is a regular expression'
             self._warn(Code.ZS0306, message, origin, cure)
-        backend = self._refer(part, path.backend)
+        backend = _refer(part, path.backend)
         rewrite = template.rewrite if _is_rewritten(template.rewrite, path.path) else None
         denial = template.denial
         if denial is None and backend is None and template.moved is None:
@@ -293,11 +293,6 @@ class _HostBuilding:
         if diagnostic not in self.findings:
             self.findings.append(diagnostic)
 
-    def _refer(self, part: HostPart, backend: BackendReference | None) -> ServiceReference | None:
-        if backend is None:
-            return None
-        return ServiceReference(part.meta.key.namespace, backend.service, backend.port)
-
     def _finish(self) -> BuiltHost:
         ordered = [route for route, _ in self.routes.values()]
         if self.by_regexp:
@@ -331,6 +326,12 @@ class _HostBuilding:
 
     def _warn(self, code: Code, message: str, origin: Origin, cure: str) -> None:
         self.findings.append(Diagnostic(code, message, origin=origin, help=cure, severity=Severity.WARNING))
+
+
+def _refer(part: HostPart, backend: BackendReference | None) -> ServiceReference | None:
+    if backend is None:
+        return None
+    return ServiceReference(part.meta.key.namespace, backend.service, backend.port)
 
 
 def _asks_for_regexp(part: HostPart) -> bool:

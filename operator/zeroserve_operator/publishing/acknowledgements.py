@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir.drafting import ResourceKey
 
+Versions = Mapping[ResourceKey, str]
+
 
 @dataclass(frozen=True, slots=True)
 class RefusedVersion:
@@ -30,7 +32,7 @@ class NodeState:
     stream: int
     node: str
     snapshot: str = ""
-    versions: Mapping[ResourceKey, str] = field(default_factory=dict, repr=False)
+    versions: Versions = field(default_factory=dict, repr=False)
     refusals: Mapping[ResourceKey, RefusedVersion] = field(default_factory=dict)
 
     def serves(self, key: ResourceKey, version: str) -> bool:
@@ -59,9 +61,7 @@ class Acknowledgements:
         self._states[stream] = NodeState(stream, node)
         return self._states[stream]
 
-    def acknowledge(
-        self, stream: int, versions: Mapping[ResourceKey, str], answer: discovery.Acknowledge
-    ) -> NodeState:
+    def acknowledge(self, stream: int, versions: Versions, answer: discovery.Acknowledge) -> NodeState:
         """Note an ACK or NACK; earlier refusals stay while the refused version is still the published one."""
         former = self._states[stream]
         refusals = {

@@ -8,12 +8,14 @@ stream (nonce, snapshot, last) is appended, as concatenated protobuf messages ar
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.drafting import ResourceKey, SnapshotDraft
+from zeroserve_ir.drafting import SnapshotDraft
+
+from zeroserve_operator.publishing.acknowledgements import Versions
 
 PART_BYTES_MAX = 1 << 20
 """A quarter of gRPC's default limit; one larger resource travels alone."""
@@ -21,8 +23,6 @@ _ENVELOPE_BYTES = 512
 """Room for nonce, snapshot and the field headers of a part."""
 CACHED_DELTAS_MAX = 8
 """Nodes are at the last version, or at one of the few before it."""
-
-Versions = Mapping[ResourceKey, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from zeroserve_ir.authorities import IssuedCertificate
 from zeroserve_ir.drafting import SnapshotDraft, digest_versions
 from zeroserve_ir.program.abi import ABI_VERSION
 
-from zeroserve_operator.publishing.acknowledgements import Acknowledgements
-from zeroserve_operator.publishing.deltas import DeltaCache, Published, Versions, seal_part
+from zeroserve_operator.publishing.acknowledgements import Acknowledgements, Versions
+from zeroserve_operator.publishing.deltas import DeltaCache, Published, seal_part
 from zeroserve_operator.publishing.telling import Listener, TellingError
 
 logger = logging.getLogger(__name__)

@@ -7,15 +7,13 @@ once, as difference to the one told before, however many nodes answered to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import ResourceKey
 
-from zeroserve_operator.publishing.acknowledgements import NodeState, RefusedVersion
-
-Versions = Mapping[ResourceKey, str]
+from zeroserve_operator.publishing.acknowledgements import NodeState, RefusedVersion, Versions
 
 
 class TellingError(Exception):
