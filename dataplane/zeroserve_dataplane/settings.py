@@ -28,16 +28,6 @@ def find_cache_directory() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSettings:
-    """What the core needs, in a Pod and embedded."""
-
-    engine_socket: Path
-    cache_directory: Path | None
-    compile_workers: int = 1
-    version: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """All settings of `zeroserve agent`."""
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -71,7 +71,7 @@ class StreamState:
     reconnects: int = 0
     last_error: str = ""
     changes: int = 0
-    refusals: int = field(default=0)
+    refusals: int = 0
 
 
 class Subscriber:

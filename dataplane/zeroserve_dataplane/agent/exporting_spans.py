@@ -61,7 +61,6 @@ class SpanSink:
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._exporter: Exporter | None = None
 
     def write(self, lines: bytes) -> None:
         """Queue spans; what finds no room is dropped."""
@@ -88,7 +87,7 @@ class SpanSink:
 
     def _run(self) -> None:
         resource = find_resource()
-        self._exporter = exporter = make_exporter(self._environment)
+        exporter = make_exporter(self._environment)
         while batch := self._take_batch():
             spans = [span for line in batch if (span := read_span(line, resource))]
             sent = bool(spans) and exporter.export(spans).name == "SUCCESS"

@@ -158,16 +158,8 @@ class ImageStore:
 
 
 def _make_native(program: pb.Program, made: Compiled) -> ProgramImage:
-    image = pb.Image(
-        name=program.name,
-        abi=program.abi,
-        target=made.target.value,
-        entry=made.entry,
-        code_bytes=len(made.text),
-        code_digest=made.digest,
-        constants_bytes=program.constants_bytes,
-        helper_max=_find_helper_max(program.code),
-    )
+    image = _describe(program, made.text, made.digest, made.target.value)
+    image.entry = made.entry
     return ProgramImage(make_resource(image), made.text, made.tier)
 
 
@@ -175,17 +167,18 @@ def _make_interpreted(program: pb.Program) -> ProgramImage:
     verified = verify(program.code, program.constants_bytes)
     assert isinstance(verified, Verified), "a worker has verified it"
     code = mark_loads(verified)
-    image = pb.Image(
-        name=program.name,
-        abi=program.abi,
-        target=INTERPRETED,
-        code_bytes=len(code),
-        code_digest=hashlib.sha256(code).digest(),
-        constants_bytes=program.constants_bytes,
-        helper_max=_find_helper_max(program.code),
-    )
+    image = _describe(program, code, hashlib.sha256(code).digest(), INTERPRETED)
     return ProgramImage(make_resource(image), code, None)
 
 
-def _find_helper_max(code: bytes) -> int:
-    return max((one.number for one in decode(code) if isinstance(one, CallHelper)), default=0)
+def _describe(program: pb.Program, code: bytes, digest: bytes, target: str) -> pb.Image:
+    helpers = (one.number for one in decode(program.code) if isinstance(one, CallHelper))
+    return pb.Image(
+        name=program.name,
+        abi=program.abi,
+        target=target,
+        code_bytes=len(code),
+        code_digest=digest,
+        constants_bytes=program.constants_bytes,
+        helper_max=max(helpers, default=0),
+    )

@@ -108,11 +108,6 @@ class Resolver:
         self._addresses[name] = tuple(ordered[:ADDRESSES_PER_NAME_MAX])
 
 
-def find_names(endpoints: Iterable[pb.Resource]) -> set[str]:
-    """Return the addresses that are names."""
-    return _names_of(pb.Endpoints.FromString(resource.payload) for resource in endpoints)
-
-
 def _names_of(messages: Iterable[pb.Endpoints]) -> set[str]:
     return {
         item.address for message in messages for item in message.endpoints if not is_literal(item.address)

@@ -67,7 +67,7 @@ class Agent:
                 ("saving", self._save_forever()),
                 ("heartbeat", self._beat(metrics)),
                 ("tokens", self._grant_tokens()),
-                ("stop", self._await_stop()),
+                ("stop", self.stop.wait()),
             )
         ]
         try:
@@ -131,9 +131,6 @@ class Agent:
         async with self.tokens:
             await self.tokens.set_store(self.settings.limit_store)
             await asyncio.Event().wait()
-
-    async def _await_stop(self) -> None:
-        await self.stop.wait()
 
     def _find_subscription(self) -> SubscribingSettings:
         settings = self.settings
