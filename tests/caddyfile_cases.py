@@ -1,4 +1,7 @@
-"""A case for each name of the profile table: `every_directive.caddyfile` and `every_option.caddyfile`."""
+"""A case for each name of the profile table: `every_directive.caddyfile` and `every_option.caddyfile`.
+
+`@each_case` runs a test with the lines of each, and with what writes lines of its kind as a Caddyfile.
+"""
 
 from pathlib import Path
 
@@ -19,15 +22,6 @@ def list_cases(name):
     return cases
 
 
-CASES = {
-    name: [
-        pytest.param(number, case, id=f"{number}-{case[0].removesuffix(' {').replace('/', '_')}")
-        for number, case in enumerate(list_cases(f"{name}.caddyfile"))
-    ]
-    for name in ("every_directive", "every_option")
-}
-
-
 def write_directive(lines):
     """Return a site with the lines; a matcher is used."""
     used = ("respond @m x",) if lines[0].startswith("@m") else ()
@@ -37,3 +31,12 @@ def write_directive(lines):
 def write_option(lines):
     """Return two sites under the lines as options."""
     return "{\n" + "".join(f"\t{line}\n" for line in lines) + "}\n:8080 {\n\trespond x\n}\nb.example\n"
+
+
+WRITERS = {"every_directive": write_directive, "every_option": write_option}
+CASES = [
+    pytest.param(case, write, id=f"{name}-{number}-{case[0].removesuffix(' {').replace('/', '_')}")
+    for name, write in WRITERS.items()
+    for number, case in enumerate(list_cases(f"{name}.caddyfile"))
+]
+each_case = pytest.mark.parametrize(("lines", "write"), CASES)

@@ -130,37 +130,15 @@ def _pack(form, *numbers):
 def _write_types(said):
     """Return .BTF and .BTF.ext with one line; `said` replaces numbers of their headers."""
     strings = b"\0function\0plugin.c\0"
-    types = (
-        _pack(
-            "<HBBIIIII",
-            said.get("magic", 0xEB9F),
-            1,
-            0,
-            said.get("header", 24),
-            0,
-            0,
-            said.get("strings", 0),
-            said.get("strings_size", len(strings)),
-        )
-        + strings
-    )
     lines = _pack("<III", said.get("record", 16), said.get("section", 1), said.get("count", 1))
     lines += _pack("<IIII", said.get("slot", 0), said.get("file", 10), 0, said.get("line", 7 << 10))
-    extension = (
-        _pack(
-            "<HBBIIIII",
-            said.get("magic", 0xEB9F),
-            1,
-            0,
-            said.get("header", 24),
-            0,
-            0,
-            said.get("lines", 0),
-            said.get("lines_size", len(lines)),
-        )
-        + lines
-    )
-    return types, extension
+    return _put_head("strings", strings, said), _put_head("lines", lines, said)
+
+
+def _put_head(part, content, said):
+    """Return a part behind the header of its section, which .BTF and .BTF.ext have alike."""
+    numbers = (said.get("magic", 0xEB9F), 1, 0, said.get("header", 24), 0, 0)
+    return _pack("<HBBIIIII", *numbers, said.get(part, 0), said.get(f"{part}_size", len(content))) + content
 
 
 def generate_file(seed):

@@ -9,8 +9,7 @@ and in docs/compatibility.md.
 import json
 from pathlib import Path
 
-import pytest
-from caddyfile_cases import CASES, write_directive, write_option
+from caddyfile_cases import WRITERS, each_case
 from zeroserve_ir.caddyfile.adapting import adapt_configuration
 from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
@@ -79,28 +78,19 @@ def judge(caddy, changed, text):
     return f"{changed}: other JSON\n{text}"
 
 
-@pytest.mark.parametrize(("number", "lines"), CASES["every_directive"])
-def test_directive(number, lines, caddy_adapts):
-    check_case(caddy_adapts, lines, write_directive)
-
-
-@pytest.mark.parametrize(("number", "lines"), CASES["every_option"])
-def test_option(number, lines, caddy_adapts):
-    check_case(caddy_adapts, lines, write_option)
-
-
-def check_case(caddy, lines, write):
+@each_case
+def test_every_change_of_a_line_is_read_as_by_caddy(lines, write, caddy_adapts):
     text = write(lines)
-    assert adapt_here(text) == caddy(text)
-    assert caddy(text) is not None, "no case: Caddy refuses it as it stands"
-    wrong = [judge(caddy, changed, write(new)) for changed, new in list_changes(lines)]
+    assert adapt_here(text) == caddy_adapts(text)
+    assert caddy_adapts(text) is not None, "no case: Caddy refuses it as it stands"
+    wrong = [judge(caddy_adapts, changed, write(new)) for changed, new in list_changes(lines)]
     assert not any(wrong), "\n".join(filter(None, wrong))
 
 
 def test_every_name_of_the_table_has_a_case():
     words = {
         word
-        for name in CASES
+        for name in WRITERS
         for line in (HERE / f"{name}.caddyfile").read_text().splitlines()
         for word in line.split()
     }

@@ -6,6 +6,8 @@ import struct
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS = 1, 4
+WHOLE = END_HEADERS | END_STREAM
+"""HEADERS that nothing follows."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -25,6 +27,10 @@ def block(**fields: str) -> bytes:
 
 def get(path: str, **fields: str) -> bytes:
     return block(method="GET", scheme="https", path=path, authority="localhost", **fields)
+
+
+def post(path: str, **fields: str) -> bytes:
+    return block(method="POST", scheme="https", path=path, authority="localhost", **fields)
 
 
 class Client:

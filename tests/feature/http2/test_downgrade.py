@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from framing import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Client, frame
+from framing import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, WHOLE, Client, frame
 from ports import free_port
 from signing import write_self_signed
 from starting import serving
@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "reliability"))
 
 from recording import Recorder
 
-BOTH = END_HEADERS | END_STREAM
 SITE = """{{
 	admin off
 	auto_https off
@@ -135,17 +134,20 @@ ENDINGS = {
     "less than the length": (LENGTH, frame(DATA, END_STREAM, 1, b"hell")),
     "less than the length before trailers": (
         LENGTH,
-        frame(DATA, 0, 1, b"hell") + frame(HEADERS, BOTH, 1, literal(b"x", b"v")),
+        frame(DATA, 0, 1, b"hell") + frame(HEADERS, WHOLE, 1, literal(b"x", b"v")),
     ),
     "pseudo fields as trailers": (
         LENGTH,
-        frame(DATA, 0, 1, b"hello") + frame(HEADERS, BOTH, 1, literal(*PATH)),
+        frame(DATA, 0, 1, b"hello") + frame(HEADERS, WHOLE, 1, literal(*PATH)),
     ),
     "trailers with a line behind": (
         b"",
-        frame(DATA, 0, 1, b"hello") + frame(HEADERS, BOTH, 1, literal(b"x", b"v\r\ny: z")),
+        frame(DATA, 0, 1, b"hello") + frame(HEADERS, WHOLE, 1, literal(b"x", b"v\r\ny: z")),
     ),
-    "trailers in capitals": (b"", frame(DATA, 0, 1, b"hello") + frame(HEADERS, BOTH, 1, literal(b"X", b"v"))),
+    "trailers in capitals": (
+        b"",
+        frame(DATA, 0, 1, b"hello") + frame(HEADERS, WHOLE, 1, literal(b"X", b"v")),
+    ),
     "trailers that end nothing": (
         b"",
         frame(DATA, 0, 1, b"hello") + frame(HEADERS, END_HEADERS, 1, literal(b"x", b"v")),
@@ -195,7 +197,7 @@ def is_refused(end):
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_a_malformed_head_reaches_no_backend(client, recorder, head):
-    client.send(frame(HEADERS, BOTH, 1, b"".join(literal(*field) for field in head)))
+    client.send(frame(HEADERS, WHOLE, 1, b"".join(literal(*field) for field in head)))
     assert is_refused(end_of(client, 1))
     assert recorder.requests == [] and recorder.strangers == []
 
@@ -220,7 +222,7 @@ def test_what_is_well_formed_arrives_as_one_request(client, recorder):
 
 def test_trailers_of_a_request_stay_here(client, recorder):
     client.send(frame(HEADERS, END_HEADERS, 1, HEAD), frame(DATA, 0, 1, b"hello"))
-    client.send(frame(HEADERS, BOTH, 1, literal(b"x-trailer", b"v")))
+    client.send(frame(HEADERS, WHOLE, 1, literal(b"x-trailer", b"v")))
     assert end_of(client, 1) is not None
     (request,) = recorder.requests
     assert request.body == b"hello" and request.values("x-trailer") == []

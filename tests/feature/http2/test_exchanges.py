@@ -10,18 +10,14 @@ from framing import (
     END_STREAM,
     HEADERS,
     RST_STREAM,
+    WHOLE,
     WINDOW_UPDATE,
     Client,
     block,
     frame,
     get,
+    post,
 )
-
-BOTH = END_HEADERS | END_STREAM
-
-
-def post(path: str, **fields: str) -> bytes:
-    return block(method="POST", scheme="https", path=path, authority="localhost", **fields)
 
 
 def read_body(client: Client, stream: int) -> bytes:
@@ -55,7 +51,7 @@ def test_a_body_that_is_longer_than_announced_never_reaches_the_backend_whole(si
     client.send(frame(HEADERS, END_HEADERS, 1, post("/echo", content_length="3")))
     client.send(frame(DATA, 0, 1, b"abc"), frame(DATA, END_STREAM, 1, b"GET / HTTP/1.1\r\n\r\n"))
     assert client.read_until(RST_STREAM, 1)[1] == b"\0\0\0\1"
-    client.send(frame(HEADERS, BOTH, 3, get("/size/2")))
+    client.send(frame(HEADERS, WHOLE, 3, get("/size/2")))
     assert read_body(client, 3) == b"xx"
     assert site.backend.requests - before <= 2
 
@@ -63,7 +59,7 @@ def test_a_body_that_is_longer_than_announced_never_reaches_the_backend_whole(si
 def test_many_streams_of_one_connection_are_all_answered(site) -> None:
     client = Client(site.port)
     client.send(frame(WINDOW_UPDATE, 0, 0, b"\1\0\0\0"))
-    client.send(*(frame(HEADERS, BOTH, 2 * n + 1, get(f"/size/{1000 + n}")) for n in range(100)))
+    client.send(*(frame(HEADERS, WHOLE, 2 * n + 1, get(f"/size/{1000 + n}")) for n in range(100)))
     sizes: dict[int, int] = {}
     ended = 0
     while ended < 100 and (found := client.read()):

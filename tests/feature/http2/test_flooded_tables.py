@@ -6,7 +6,7 @@ Too many in one request are refused, and what is kept of them is bounded.
 import socket
 
 import pytest
-from framing import END_HEADERS, END_STREAM, HEADERS, Client, frame, get
+from framing import END_HEADERS, HEADERS, WHOLE, Client, frame, get
 from sizing import memory_kib
 
 KEPT_KIB_MAX = 16 << 10
@@ -75,7 +75,7 @@ def test_the_table_of_hpack_keeps_its_size_whatever_is_put_into_it(site):
         for client in clients:
             fields = b"".join(indexed(b"x-%d-%d" % (number, key), b"v" * 100) for key in range(80))
             head = get("/static") + fields
-            client.send(frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, head))
+            client.send(frame(HEADERS, WHOLE, 2 * number + 1, head))
             flags, answer = client.read_until(HEADERS, 2 * number + 1)
             assert flags & END_HEADERS and answer[:1] == b"\x88"
     assert memory_kib(site.session) - before < KEPT_KIB_MAX

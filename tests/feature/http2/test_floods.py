@@ -18,11 +18,12 @@ from framing import (
     PRIORITY,
     RST_STREAM,
     SETTINGS,
+    WHOLE,
     WINDOW_UPDATE,
     Client,
-    block,
     frame,
     get,
+    post,
 )
 from sizing import memory_kib
 
@@ -30,34 +31,33 @@ STREAM_CLOSED, ENHANCE_YOUR_CALM = 5, 11
 FRAMES_MAX = 2_000
 # Streams that were taken up before the end, and requests that a backend saw of them.
 STREAMS_MAX, BACKEND_REQUESTS_MAX = 400, 100
-BOTH = END_HEADERS | END_STREAM
 
 
 def rapid_reset(n: int) -> bytes:
     stream = 2 * n + 1
-    return frame(HEADERS, BOTH, stream, get("/size/1")) + frame(RST_STREAM, 0, stream, b"\0\0\0\x08")
+    return frame(HEADERS, WHOLE, stream, get("/size/1")) + frame(RST_STREAM, 0, stream, b"\0\0\0\x08")
 
 
 def made_reset_by_window(n: int) -> bytes:
     stream = 2 * n + 1
-    return frame(HEADERS, BOTH, stream, get("/size/9")) + frame(WINDOW_UPDATE, 0, stream, b"\0\0\0\0")
+    return frame(HEADERS, WHOLE, stream, get("/size/9")) + frame(WINDOW_UPDATE, 0, stream, b"\0\0\0\0")
 
 
 def made_reset_by_overflow(n: int) -> bytes:
     stream = 2 * n + 1
-    head = frame(HEADERS, BOTH, stream, get("/size/9"))
+    head = frame(HEADERS, WHOLE, stream, get("/size/9"))
     return head + frame(WINDOW_UPDATE, 0, stream, b"\x7f\xff\xff\xff")
 
 
 def made_reset_by_priority(n: int) -> bytes:
     stream = 2 * n + 1
-    head = frame(HEADERS, BOTH, stream, get("/size/9"))
+    head = frame(HEADERS, WHOLE, stream, get("/size/9"))
     return head + frame(PRIORITY, 0, stream, stream.to_bytes(4) + b"\0")
 
 
 def made_reset_by_data(n: int) -> bytes:
     stream = 2 * n + 1
-    return frame(HEADERS, BOTH, stream, get("/size/9")) + frame(DATA, 0, stream, b"x")
+    return frame(HEADERS, WHOLE, stream, get("/size/9")) + frame(DATA, 0, stream, b"x")
 
 
 def continuation(n: int) -> bytes:
@@ -65,7 +65,7 @@ def continuation(n: int) -> bytes:
 
 
 def empty_data(n: int) -> bytes:
-    head = block(method="POST", scheme="https", path="/echo", authority="localhost")
+    head = post("/echo")
     return frame(DATA, 0, 1) if n else frame(HEADERS, END_HEADERS, 1, head)
 
 
@@ -100,7 +100,7 @@ def test_a_flood_is_ended_and_a_neighbour_served(site, name: str) -> None:
     assert all(last < 2 * STREAMS_MAX for last, _ in goaways)
     assert not client.send(b"\0" * 100_000) or client.read() is None
     assert site.backend.requests - before <= BACKEND_REQUESTS_MAX
-    neighbour.send(frame(HEADERS, BOTH, 1, get("/static")))
+    neighbour.send(frame(HEADERS, WHOLE, 1, get("/static")))
     assert neighbour.read_until(DATA, 1)[1] == b"hello"
 
 
@@ -108,11 +108,11 @@ def test_a_header_bomb_costs_no_memory(site) -> None:
     client = Client(site.port)
     bomb = b"\x40\x01x\x7f\xa1\x1e" + b"v" * 4_000
     before = memory_kib(site.session)
-    client.send(frame(HEADERS, BOTH, 1, get("/static") + bomb + b"\xbe" * 12_000))
+    client.send(frame(HEADERS, WHOLE, 1, get("/static") + bomb + b"\xbe" * 12_000))
     flags, head = client.read_until(HEADERS, 1)
     assert b"431" in head and flags & END_STREAM
     for stream in range(3, 63, 2):
-        client.send(frame(HEADERS, BOTH, stream, get("/static") + b"\xbe" * 12_000))
+        client.send(frame(HEADERS, WHOLE, stream, get("/static") + b"\xbe" * 12_000))
     client.read_until(HEADERS, 61)
     assert memory_kib(site.session) - before < 16 << 10
 
@@ -122,7 +122,7 @@ def test_stalled_windows_hold_little_and_others_go_on(site) -> None:
     before = memory_kib(site.session)
     clients = [Client(site.port, b"\0\4\0\0\0\0") for _ in range(10)]
     for client in clients:
-        client.send(*(frame(HEADERS, BOTH, 2 * n + 1, get("/size/131072")) for n in range(100)))
+        client.send(*(frame(HEADERS, WHOLE, 2 * n + 1, get("/size/131072")) for n in range(100)))
     deadline = time.monotonic() + 20
     for client in clients:
         for _ in range(100):
@@ -130,7 +130,7 @@ def test_stalled_windows_hold_little_and_others_go_on(site) -> None:
                 assert time.monotonic() < deadline
     assert memory_kib(site.session) - before <= 33 << 10
     neighbour = Client(site.port)
-    neighbour.send(frame(HEADERS, BOTH, 1, get("/static")))
+    neighbour.send(frame(HEADERS, WHOLE, 1, get("/static")))
     assert neighbour.read_until(DATA, 1)[1] == b"hello"
     # The windows open: every byte comes.
     client = clients[0]

@@ -4,7 +4,7 @@ import contextlib
 import socket
 
 import pytest
-from framing import END_HEADERS, END_STREAM, HEADERS, Client, frame, get
+from framing import HEADERS, WHOLE, Client, frame, get
 from stream_backends import CONTINUE, HINTS, HINTS_BEFORE
 from stream_sites import TIMEOUT_S, served
 
@@ -25,7 +25,7 @@ def read_all(port, minor, path="/hints"):
 
 def read_heads(client):
     """The blocks of the answer's heads, interim ones first."""
-    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, get("/hints")))
+    client.send(frame(HEADERS, WHOLE, 1, get("/hints")))
     heads = []
     while not heads or heads[-1].startswith(b"\x08"):
         heads.append(client.read_until(HEADERS, 1)[1])

@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from framing import DATA, END_HEADERS, HEADERS, RST_STREAM, Client, block, frame, get
+from framing import DATA, END_HEADERS, HEADERS, RST_STREAM, Client, frame, get, post
 from stream_backends import BIG_BYTES, CANCEL
 from stream_sites import served
 
@@ -111,7 +111,7 @@ def test_a_stream_that_its_client_resets_is_reset_upstream(site):
 
 def test_an_answer_before_the_bodys_end_is_passed_on_and_the_connection_kept(site):
     client = Client(site.tls)
-    head = block(method="POST", scheme="https", path="/early", authority="localhost", content_length="9")
+    head = post("/early", content_length="9")
     client.send(frame(HEADERS, END_HEADERS, 1, head), frame(DATA, 0, 1, b"begun"))
     assert client.read_until(DATA, 1)[1] == b"ok"
     assert site.get("/ok") == (200, b"ok")

@@ -8,15 +8,15 @@ import pytest
 from framing import (
     DATA,
     END_HEADERS,
-    END_STREAM,
     HEADERS,
     PING,
     RST_STREAM,
+    WHOLE,
     WINDOW_UPDATE,
     Client,
-    block,
     frame,
     get,
+    post,
 )
 from sizing import memory_kib
 from stream_sites import served
@@ -25,8 +25,8 @@ from stream_sites import served
 PATIENCE_S = 90
 CLOSED_WINDOWS = b"\0\4\0\0\0\0"
 LONG = "/size/131072"
-POST = block(method="POST", scheme="https", path="/echo", authority="localhost")
-GET = frame(HEADERS, END_HEADERS | END_STREAM, 1, get(LONG))
+POST = post("/echo")
+GET = frame(HEADERS, WHOLE, 1, get(LONG))
 
 
 def until_reset(client, piece=b""):
@@ -50,7 +50,7 @@ def assert_serves(client):
     """A request of the same connection is answered, whatever windows it has."""
     client.socket.settimeout(PATIENCE_S)
     client.send(
-        frame(HEADERS, END_HEADERS | END_STREAM, 3, get("/static")),
+        frame(HEADERS, WHOLE, 3, get("/static")),
         frame(WINDOW_UPDATE, 0, 3, b"\0\1\0\0"),
         frame(PING, 0, 0, b"12345678"),
     )
@@ -76,7 +76,7 @@ def window_that_opens_by_bytes(site):
 def end_of_an_answer_that_is_not_taken(site):
     """The upstream is done, the last bytes wait."""
     client = Client(site.port, CLOSED_WINDOWS)
-    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, get("/size/100")))
+    client.send(frame(HEADERS, WHOLE, 1, get("/size/100")))
     until_reset(client)
     return client
 
@@ -121,9 +121,7 @@ def test_answers_of_http2_upstreams_that_nobody_takes_hold_little(tmp_path, back
         clients = [Client(site.tls, CLOSED_WINDOWS) for _ in range(10)]
         for client in clients:
             client.socket.settimeout(PATIENCE_S)
-            client.send(
-                *(frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, get("/big")) for n in range(100))
-            )
+            client.send(*(frame(HEADERS, WHOLE, 2 * n + 1, get("/big")) for n in range(100)))
         for client in clients:
             heads = 0
             while heads < 100:

@@ -7,46 +7,20 @@ import pytest
 from ports import free_ports
 from starting import serving
 
-NAMES = ("heads", "bodies", "pieces", "answers", "idle", "patient")
+KINDS = ("read_header", "read_body", "read_body_idle", "write", "write_idle", "idle")
+TIMEOUTS = {
+    "heads": ("read_header 1s",),
+    "bodies": ("read_body 1s",),
+    "pieces": ("read_body_idle 500ms 1000",),
+    "answers": ("write 1s",),
+    "idle": ("idle 1s",),
+    "patient": tuple(f"{kind} 1h" for kind in KINDS),
+}
+"""By the name of a listener."""
 TEXT = """{
 	admin off
 	auto_https off
-	servers :%(heads)d {
-		timeouts {
-			read_header 1s
-		}
-	}
-	servers :%(bodies)d {
-		timeouts {
-			read_body 1s
-		}
-	}
-	servers :%(pieces)d {
-		timeouts {
-			read_body_idle 500ms 1000
-		}
-	}
-	servers :%(answers)d {
-		timeouts {
-			write 1s
-		}
-	}
-	servers :%(idle)d {
-		timeouts {
-			idle 1s
-		}
-	}
-	servers :%(patient)d {
-		timeouts {
-			read_header 1h
-			read_body 1h
-			read_body_idle 1h
-			write 1h
-			write_idle 1h
-			idle 1h
-		}
-	}
-}
+%(servers)s}
 http://:%(heads)d, http://:%(bodies)d, http://:%(pieces)d, http://:%(answers)d {
 	reverse_proxy 127.0.0.1:%(backend)d
 }
@@ -54,7 +28,14 @@ http://:%(idle)d, http://:%(patient)d {
 	respond ok
 }
 """
+GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
 BODY = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n"
+
+
+def write_servers(port, timeouts):
+    """Return the option of a listener with these timeouts."""
+    lines = "".join(f"\t\t\t{line}\n" for line in timeouts)
+    return f"\tservers :{port} {{\n\t\ttimeouts {{\n{lines}\t\t}}\n\t}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +44,10 @@ def ports(tmp_path_factory):
     with contextlib.ExitStack() as stack:
         # It takes connections and never answers.
         backend = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        found = dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
-        (folder / "Caddyfile").write_text(TEXT % (found | {"backend": backend.getsockname()[1]}))
+        found = dict(zip(TIMEOUTS, free_ports(len(TIMEOUTS)), strict=True))
+        servers = "".join(write_servers(port, TIMEOUTS[name]) for name, port in found.items())
+        names = {"servers": servers, "backend": backend.getsockname()[1]}
+        (folder / "Caddyfile").write_text(TEXT % (found | names))
         stack.enter_context(serving(folder, *found.values()))
         yield found
 
@@ -88,24 +71,24 @@ def outlast(port, beginning, piece=b""):
     pytest.fail(f"the connection to {port} goes on")
 
 
-def test_a_head_that_takes_too_long_is_answered_408(ports):
-    assert outlast(ports["heads"], b"GET / HTTP/1.1\r\nHost:", b" ").startswith(b"HTTP/1.1 408 ")
-
-
-def test_a_body_that_takes_too_long_as_a_whole_is_answered_408(ports):
-    assert outlast(ports["bodies"], BODY, b"x" * 8192).startswith(b"HTTP/1.1 408 ")
-
-
-def test_a_body_below_its_rate_is_answered_408(ports):
-    assert outlast(ports["pieces"], BODY, b"x").startswith(b"HTTP/1.1 408 ")
+@pytest.mark.parametrize(
+    ("listener", "beginning", "piece"),
+    [
+        pytest.param("heads", b"GET / HTTP/1.1\r\nHost:", b" ", id="a head that takes too long"),
+        pytest.param("bodies", BODY, b"x" * 8192, id="a body that takes too long as a whole"),
+        pytest.param("pieces", BODY, b"x", id="a body below its rate"),
+    ],
+)
+def test_a_request_that_outlasts_its_time_is_answered_408(ports, listener, beginning, piece):
+    assert outlast(ports[listener], beginning, piece).startswith(b"HTTP/1.1 408 ")
 
 
 def test_an_answer_that_takes_too_long_ends_the_connection(ports):
-    assert outlast(ports["answers"], b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n") == b""
+    assert outlast(ports["answers"], GET) == b""
 
 
 def test_an_idle_connection_ends(ports):
-    answer = outlast(ports["idle"], b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    answer = outlast(ports["idle"], GET)
     assert answer.endswith(b"\r\n\r\nok")
 
 

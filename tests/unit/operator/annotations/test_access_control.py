@@ -293,13 +293,14 @@ def test_supported_names_are_honoured(name):
     assert classify(name, "x") is Effect.HONOURED
 
 
+def restrict_pattern(ingress, path):
+    """Return an Ingress that restricts access to a pattern."""
+    annotations = {"use-regex": "true", "whitelist-source-range": "10.0.0.0/8"}
+    return ingress("admin", paths=((path, "ImplementationSpecific"),), annotations=annotations)
+
+
 def test_an_unusable_path_with_access_control_does_not_fall_to_an_open_one(build, ingress):
-    admin = ingress(
-        "admin",
-        paths=(("/admin(?!x).*", "ImplementationSpecific"),),
-        annotations={"use-regex": "true", "whitelist-source-range": "10.0.0.0/8"},
-    )
-    loaded = build(f"{admin}---\n{ingress('shop')}")
+    loaded = build(f"{restrict_pattern(ingress, '/admin(?!x).*')}---\n{ingress('shop')}")
     first = loaded.sites[0].routes[0]
     assert first.matchers == ((tree.MatchPathRegexp("(?i)^/admin"),),)
     assert first.handlers[0].status == "503"
@@ -307,13 +308,7 @@ def test_an_unusable_path_with_access_control_does_not_fall_to_an_open_one(build
 
 def test_what_closes_in_the_place_of_an_unusable_path_has_its_rank(build, ingress):
     """Longest first: the path that stood there went before the open one."""
-    admin = ingress(
-        "admin",
-        paths=(("/admin(?!x)/users/.*", "ImplementationSpecific"),),
-        annotations={"use-regex": "true", "whitelist-source-range": "10.0.0.0/8"},
-    )
+    admin = restrict_pattern(ingress, "/admin(?!x)/users/.*")
     loaded = build(f"{admin}---\n{ingress('shop', paths=(('/admin/users', 'Prefix'),))}")
-    assert [getattr(route.handlers[0], "status", "open") for route in loaded.sites[0].routes[:2]] == [
-        "503",
-        "open",
-    ]
+    answers = [getattr(route.handlers[0], "status", "open") for route in loaded.sites[0].routes[:2]]
+    assert answers == ["503", "open"]
