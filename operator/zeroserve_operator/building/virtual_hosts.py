@@ -196,7 +196,7 @@ class _HostBuilding:
             place = part.meta.key.origin.at(f"{path.field}.path")
             self._warn(Code.ZS0404, message, place, "see docs/annotations.md")
             return
-        backend = self._refer(part, path.backend)
+        backend = _refer(part, path.backend)
         assert backend is not None
         route, main = found
         self.routes[rule.kind, rule.path] = (replace(route, canary=Canary(part.policy.canary, backend)), main)
