@@ -88,10 +88,10 @@ def _specificity(served: ServedSite) -> tuple[int, bool, int, int]:
     """Order: named hosts before wildcards before any host; longer hosts first, then longer paths."""
     host = max((specificity(address.host) for address in served.addresses), default=0)
     wildcard = any("*" in address.host or not address.host for address in served.addresses)
-    path = max((len(address.path) for address in served.addresses), default=0)
+    path = max((len(address.path.encode()) for address in served.addresses), default=0)
     return (1 if host == 0 else 0, wildcard and host > 0, -host, -path)
 
 
 def specificity(text: str) -> int:
-    """Length without wildcards and placeholders."""
-    return len(re.sub(r"\{[^}]*\}", "", text)) - text.count("*")
+    """Bytes of UTF-8 without wildcards and placeholders."""
+    return len(re.sub(r"\{[^}]*\}", "", text).encode()) - text.count("*")
