@@ -35,10 +35,11 @@ def serving(folder, *ports, options=(), **more):
 
 
 @contextlib.contextmanager
-def side_by_side(tmp_path_factory, text, make_values, waited, workers=1):
+def side_by_side(tmp_path_factory, text, make_values, waited, *, workers=1, variables=None):
     """Serve a text by stock Caddy and by ours, each in a folder of its own; yields the values of both.
 
-    `make_values(folder)` says what stands for each `{$NAME}`; ports of the names in `waited` are waited for.
+    `make_values(folder)` says what stands for each `{$NAME}`; ports of the names in `waited` are waited for;
+    `variables` are in the environment of both.
     """
     found = []
     with contextlib.ExitStack() as stack:
@@ -50,7 +51,8 @@ def side_by_side(tmp_path_factory, text, make_values, waited, workers=1):
                 written = written.replace(f"{{${variable}}}", str(value))
             (folder / "Caddyfile").write_text(written)
             ports = [values[one] for one in waited]
-            stack.enter_context(started(command, folder, *ports, environment=apart(folder)))
+            environment = apart(folder, **(variables or {}))
+            stack.enter_context(started(command, folder, *ports, environment=environment))
             found.append(values)
         yield found
 

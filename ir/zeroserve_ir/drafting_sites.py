@@ -31,6 +31,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_ir.drafting_bodies import AnsweringSites, Places, join_sites, number_groups, put_first
+from zeroserve_ir.drafting_environment import fill_matchers, fill_sites, find_unset
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
@@ -78,14 +79,15 @@ def draft_sites(
     `now` is aware, in UTC; `read_file` raises OSError; `environment` is what `{env.*}` stands for. Left out,
     they are this machine's clock and files, the authority kept for this user, and no variables.
     """
-    configuration = spell_hosts(configuration)
+    environment = environment or {}
+    configuration = spell_hosts(fill_sites(configuration, environment))
     drafting = _Drafting(
         add_redirects(expand_named_routes(configuration)),
         configuration,
         read_file or _read_local_file,
         certificates or find_local_certificates(),
         now or datetime.datetime.now(datetime.UTC),
-        environment=environment or {},
+        environment=environment,
         explain_key=explain_key,
     )
     drafting.add_listeners()
@@ -156,6 +158,11 @@ class _Drafting:
         schemes: dict[str, tuple[tree.Scheme, tree.Site]] = {}
         for site in self.sites:
             for address in site.addresses:
+                if unset := find_unset(address.host, self.environment):
+                    finding = Diagnostic(
+                        Code.ZS0107, f"{{env.{unset[0]}}} of an address is not set", site.span
+                    )
+                    self.diagnostics.append(replace(finding, help="set the variable"))
                 for bind in site.bind or ("",):
                     listen = listen_address(bind, address.port)
                     scheme, first = schemes.setdefault(listen, (address.scheme, site))
@@ -403,7 +410,10 @@ class _Drafting:
 
     def _read_route(self, route: tree.Route) -> tree.Route:
         handlers = tuple(self._read_handler(handler, route) for handler in route.handlers)
-        return route if handlers == route.handlers else replace(route, handlers=handlers)
+        matchers = fill_matchers(route.matchers, self.environment)
+        if handlers == route.handlers and matchers == route.matchers:
+            return route
+        return replace(route, handlers=handlers, matchers=matchers)
 
     def _read_answers(self, handlers: Iterable[tree.ResponseHandler]) -> tuple[tree.ResponseHandler, ...]:
         return tuple(replace(one, routes=self._read_routes(one.routes)) for one in handlers)

@@ -6,6 +6,7 @@ the commands that take `--config`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def load_configuration(path: Path, environment: Mapping[str, str] | None = None)
     adapted, findings, text = _decode(path)
     if findings:
         return ReadConfiguration(Configuration(()), findings, {str(path): text})
-    configuration, more = settle_configuration(adapted)
+    configuration, more = settle_configuration(adapted, os.environ if environment is None else environment)
     return ReadConfiguration(configuration, tuple(more), {str(path): text})
 
 

@@ -8,7 +8,7 @@ all hosts, which decides by its host matchers as Caddy does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from zeroserve_ir.caddyfile.connecting import settle_server_fields
 from zeroserve_ir.caddyfile.settling_logs import settle_loggers, settle_server_logs
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.drafting_environment import fill_variables
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree import (
     CertificateFiles,
@@ -36,14 +37,17 @@ _HTTP_FIELDS = ("http_port", "https_port", "grace_period", "servers")
 _TLS_WARNINGS = ("automation", "cache", "dns", "encrypted_client_hello", "resolvers", "session_tickets")
 
 
-def settle_configuration(adapted: AdaptedConfiguration) -> tuple[Configuration, list[Diagnostic]]:
-    """Return the sites and options of a configuration."""
-    return _Settling(adapted).run()
+def settle_configuration(
+    adapted: AdaptedConfiguration, environment: Mapping[str, str] | None = None
+) -> tuple[Configuration, list[Diagnostic]]:
+    """Return the sites and options of a configuration; `environment` fills in `{env.*}` of `listen`."""
+    return _Settling(adapted, environment or {}).run()
 
 
 class _Settling:
-    def __init__(self, adapted: AdaptedConfiguration) -> None:
+    def __init__(self, adapted: AdaptedConfiguration, environment: Mapping[str, str]) -> None:
         self.adapted = adapted
+        self.environment = environment
         self.whole: Json = adapted.others.value()
         self.http = part(self.whole, "apps", "http")
         self.tls = part(self.whole, "apps", "tls")
@@ -161,6 +165,7 @@ class _Settling:
 
     def listener(self, address: str, span: Span) -> list[tuple[str, int]]:
         """Return host and ports of a network address."""
+        address = fill_variables(address, self.environment)
         found = re.fullmatch(r"(?:tcp[46]?/)?(?:\[([^\]]*)\]|([^:/\[\]]*)):(\d{1,5})(?:-(\d{1,5}))?", address)
         if not found or int(found[3]) > 65535 or int(found[4] or found[3]) - int(found[3]) not in range(100):
             message = f"cannot listen on {address}"
