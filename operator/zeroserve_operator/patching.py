@@ -22,11 +22,11 @@ from zeroserve_operator.resources.objects import Kind, ObjectKey
 from zeroserve_operator.statuses import (
     EventNotice,
     NodeCount,
-    event_body,
-    ingress_status,
-    notices,
-    plugin_status,
-    route_status,
+    list_notices,
+    make_event,
+    make_ingress_status,
+    make_plugin_status,
+    make_route_status,
 )
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Patcher:
 
     def _write_ingress(self, report: ObjectReport, addresses: Sequence[str]) -> None:
         if sorted(report.addresses_now) != sorted(set(addresses)):
-            self._patch_status(report.key, ingress_status(addresses))
+            self._patch_status(report.key, make_ingress_status(addresses))
 
     def _write_route(self, report: ObjectReport) -> None:
         wanted = (report.outcome, report.nodes)
@@ -100,8 +100,8 @@ class Patcher:
         before = current.get("status") or {}
         if (current.get("metadata") or {}).get("generation", 0) > report.outcome.generation:
             return
-        describe = plugin_status if report.key.kind is Kind.ZEROSERVE_PLUGIN else route_status
-        status = describe(report.outcome, report.nodes, before, _now())
+        make_status = make_plugin_status if report.key.kind is Kind.ZEROSERVE_PLUGIN else make_route_status
+        status = make_status(report.outcome, report.nodes, before, _now())
         if status == before or self._patch_status(report.key, status):
             self._routes[report.key] = wanted
 
@@ -117,7 +117,7 @@ class Patcher:
 
     def _tell(self, reports: Sequence[ObjectReport]) -> None:
         uids = {report.key: report.uid for report in reports}
-        found = notices({report.key: report.outcome for report in reports}, uids)
+        found = list_notices({report.key: report.outcome for report in reports}, uids)
         now = self._steady()
         current = {(notice.key, notice.name) for notice in found}
         self._events = {key: told for key, told in self._events.items() if key in current}
@@ -134,7 +134,7 @@ class Patcher:
         space = notice.key.namespace or "default"
         path = f"/api/v1/namespaces/{space}/events"
         try:
-            self._client.request("POST", path, event_body(notice, _now()))
+            self._client.request("POST", path, make_event(notice, _now()))
         except ClusterError as error:
             if error.status == 409:
                 return self._renew_event(f"{path}/{notice.name}")

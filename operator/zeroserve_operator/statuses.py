@@ -49,13 +49,13 @@ class EventNotice:
         return f"{self.key.name[:200]}.{digest}"
 
 
-def ingress_status(addresses: Sequence[str]) -> dict[str, Any]:
+def make_ingress_status(addresses: Sequence[str]) -> dict[str, Any]:
     """Return `status.loadBalancer` of an Ingress that is served."""
     entries = [{"ip": item} if _is_ip(item) else {"hostname": item} for item in sorted(set(addresses))]
     return {"loadBalancer": {"ingress": entries}}
 
 
-def route_status(
+def make_route_status(
     outcome: ObjectOutcome, nodes: NodeCount, before: Mapping[str, Any], now: str
 ) -> dict[str, Any]:
     """Return conditions and node counts of a ZeroserveRoute; times change with a status only."""
@@ -81,12 +81,12 @@ def route_status(
     return {"conditions": conditions, "nodes": {"acked": nodes.acked, "total": nodes.total}}
 
 
-def plugin_status(
+def make_plugin_status(
     outcome: ObjectOutcome, nodes: NodeCount, before: Mapping[str, Any], now: str
 ) -> dict[str, Any]:
     """Return conditions and node counts of a ZeroservePlugin, by the rules of routes."""
     told = replace(outcome, hosts=("routes",) if outcome.resources else ())
-    status = route_status(told, nodes, before, now)
+    status = make_route_status(told, nodes, before, now)
     accepted, programmed = status["conditions"]
     if accepted["status"] == "True":
         told_of = _join(outcome.diagnostics)
@@ -97,7 +97,9 @@ def plugin_status(
     return status
 
 
-def notices(outcomes: Mapping[ObjectKey, ObjectOutcome], uids: Mapping[ObjectKey, str]) -> list[EventNotice]:
+def list_notices(
+    outcomes: Mapping[ObjectKey, ObjectOutcome], uids: Mapping[ObjectKey, str]
+) -> list[EventNotice]:
     """Return the Events of a build: for each object one for each code, which names all findings of it."""
     found = []
     for key in sorted(outcomes, key=lambda key: key.order):
@@ -109,7 +111,7 @@ def notices(outcomes: Mapping[ObjectKey, ObjectOutcome], uids: Mapping[ObjectKey
     return found
 
 
-def event_body(notice: EventNotice, now: str) -> dict[str, Any]:
+def make_event(notice: EventNotice, now: str) -> dict[str, Any]:
     """Return an Event (v1) that `kubectl describe` shows with its object."""
     key = notice.key
     return {

@@ -6,7 +6,7 @@ from zeroserve_operator.building.model import ObjectOutcome
 from zeroserve_operator.cluster_client import ClusterError
 from zeroserve_operator.patching import EVENT_AGAIN_S, ObjectReport, Patcher
 from zeroserve_operator.resources.objects import Kind, ObjectKey
-from zeroserve_operator.statuses import MESSAGE_LENGTH_MAX, NodeCount, notices, route_status
+from zeroserve_operator.statuses import MESSAGE_LENGTH_MAX, NodeCount, list_notices, make_route_status
 
 INGRESS = ObjectKey(Kind.INGRESS, "web", "shop")
 ROUTE = ObjectKey(Kind.ZEROSERVE_ROUTE, "web", "blog")
@@ -69,7 +69,7 @@ def test_an_event_is_written_once_and_again_before_it_is_gone():
 
 def test_findings_of_one_code_are_one_event_of_bounded_length():
     items = tuple(finding(message=f"Service {index:04} is not there " + "x" * 100) for index in range(50))
-    (notice,) = notices({INGRESS: ObjectOutcome(items, (), 1)}, {})
+    (notice,) = list_notices({INGRESS: ObjectOutcome(items, (), 1)}, {})
     assert len(notice.message) <= MESSAGE_LENGTH_MAX and "0000" in notice.message
 
 
@@ -99,7 +99,7 @@ def test_an_event_that_is_there_is_counted_on():
 
 
 def conditions(outcome, nodes, before=None, now="2026-11-21T00:00:00Z"):
-    status = route_status(outcome, nodes, before or {}, now)
+    status = make_route_status(outcome, nodes, before or {}, now)
     return {item["type"]: item for item in status["conditions"]}, status
 
 
