@@ -93,14 +93,14 @@ pub struct Outcome {
 pub struct Machine {
     cage: Cage,
     /// Whose bytes a written window may hold. Held, so that no other host's can come to lie at its address.
-    last_constants: Option<Arc<[u8]>>,
+    last_host: Option<Arc<str>>,
     pub plugins: Box<Plugins>,
 }
 
 impl Machine {
     pub fn new() -> io::Result<Self> {
         trap::install()?;
-        Ok(Self { cage: Cage::new()?, last_constants: None, plugins: Box::default() })
+        Ok(Self { cage: Cage::new()?, last_host: None, plugins: Box::default() })
     }
 
     /// Runs at `entry` (0: the request). The exchange keeps what the program changed.
@@ -153,12 +153,12 @@ impl Machine {
         self.execute_prepared(host, exchange, entry, fuel)
     }
 
-    /// Every host has constants of its own, and keeps them when its tables change.
+    /// Every version of a host has a name of its own, and keeps it when its code becomes better.
     fn wipe_for(&mut self, host: &VirtualHost) {
-        let same = |last: &Arc<[u8]>| Arc::ptr_eq(last, &host.constants);
-        if self.cage.window.is_dirty() && !self.last_constants.as_ref().is_some_and(same) {
+        let same = |last: &Arc<str>| Arc::ptr_eq(last, &host.name);
+        if self.cage.window.is_dirty() && !self.last_host.as_ref().is_some_and(same) {
             self.cage.window.wipe();
-            self.last_constants = Some(host.constants.clone());
+            self.last_host = Some(host.name.clone());
         }
     }
 
@@ -172,7 +172,7 @@ impl Machine {
         if let Some(context) = self.cage.window.write(abi::CONTEXT, abi::CONTEXT_BYTES) {
             context.fill(0);
         }
-        self.last_constants = None;
+        self.last_host = None;
     }
 
     /// Runs a plugin's function in this cage, with a context of the caller's: for `zeroserve-engine execute`.

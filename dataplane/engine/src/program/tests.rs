@@ -5,7 +5,7 @@ use super::image::{Image, TARGET, seal};
 use super::run::{Decision, Machine, Operation, Trap};
 use crate::exchange::{Clock, Exchange, HeaderSpan, ListenerId, Peer, RequestHead};
 use crate::protocol;
-use crate::snapshot::{Cluster, ClusterState, Compiler, Settings, VirtualHost};
+use crate::snapshot::{Cluster, ClusterState, Compiler, Constants, Settings, VirtualHost};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) fn host(code: &[u8], target: &str, tables: &protocol::Tables) -> Virt
         hosts: Box::new([]),
         listeners: Arc::new([]),
         image: Arc::new(image),
-        constants: Arc::new(*b"constants of this host"),
+        constants: Constants::from_slice(b"constants of this host"),
         tables: Arc::new(Compiler::default().compile(tables, &find).unwrap()),
         fuel: 1000,
         error_entry: 0,

@@ -10,8 +10,12 @@ use crate::program::image::Image;
 use crate::protocol::Stream;
 use crate::tls::ja4;
 use crate::tls::policies::{TlsPolicies, TlsPolicy};
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Beside their host: those of five routes or so are read without waiting for memory once more.
+pub type Constants = SmallVec<[u8; 128]>;
 
 /// A host name's routes: code of a shape, the constants and tables of this host.
 ///
@@ -21,8 +25,6 @@ use std::sync::Arc;
 pub struct VirtualHost {
     pub listeners: Arc<[ListenerId]>,
     pub image: Arc<Image>,
-    /// As the program addresses them from CONSTANTS on.
-    pub constants: Arc<[u8]>,
     pub tables: Arc<Tables>,
     pub fuel: u32,
     /// Entry of the error routes; 0 is none.
@@ -34,6 +36,8 @@ pub struct VirtualHost {
     /// None: the engine's own policy.
     pub tls: Option<Arc<TlsPolicy>>,
     pub deny: Option<Box<str>>,
+    /// As the program addresses them from CONSTANTS on.
+    pub constants: Constants,
     pub name: Arc<str>,
     /// Lower case: exact, "*.suffix", "" for any.
     pub hosts: Box<[Box<str>]>,

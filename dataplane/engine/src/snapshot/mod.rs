@@ -29,7 +29,7 @@ pub use certificates::{CertificateIndex, CertificateResolver, LoadedCertificate}
 pub use clusters::{Attempt, Cluster, ClusterState, Endpoint, EndpointKey, EndpointRef, Picked, UpstreamTls};
 pub use compiling::{Compiler, compile_folded_path, compile_path};
 pub use files::{Browse, FileMatch, FilePattern, FileServer, TryPolicy};
-pub use hosts::{Snapshot, VirtualHost};
+pub use hosts::{Constants, Snapshot, VirtualHost};
 pub use listening::{Bounds, ClientPace, Listener, ProxyPolicy, UnixSocket};
 pub use loads::{Place, Ticket};
 pub use requests::{LogField, MapInput, MapOutput, Mapping, RateLimit, ValueKind, ValueMap, Values};

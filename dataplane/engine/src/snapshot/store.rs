@@ -4,7 +4,7 @@
 use super::certificates::{CertificateIndex, LoadedCertificate};
 use super::clusters::{Cluster, EndpointRegistry, parse_endpoint};
 use super::compiling::Compiler;
-use super::hosts::{HostIndex, Snapshot, VirtualHost};
+use super::hosts::{Constants, HostIndex, Snapshot, VirtualHost};
 use super::listening::Listener;
 use super::plugins::PluginBook;
 use super::settings::Settings;
@@ -438,7 +438,7 @@ impl Store {
             hosts: message.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             listeners,
             image,
-            constants: message.constants.as_ref().into(),
+            constants: Constants::from_slice(&message.constants),
             tables,
             fuel: message.fuel,
             error_entry: message.error_entry,
