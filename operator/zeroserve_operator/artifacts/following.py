@@ -3,7 +3,7 @@
 In: what is wanted now, Secrets. Out: `PluginFile`s for the store. Called by `running`. Rules: one pull for
 each change of what is wanted, its key or its account; a pull that failed is tried again, ever less often; a
 former file of the same place and key stays while its successor cannot be had; what was kept over a restart
-counts as pulled.
+counts as pulled; no plugin waits for the pulls of others, but for one of each other namespace.
 """
 
 from __future__ import annotations
@@ -99,6 +99,9 @@ class ArtifactFollower:
         self._known: dict[ObjectKey, _Known] = {}
         self._changed = asyncio.Event()
         self._slots = asyncio.Semaphore(PULLS_MAX)
+        self._turns: dict[str, asyncio.Lock] = {}
+        """By namespace: one pull of each at a time, so that who has a thousand holds up nobody else."""
+        self._pulling: dict[ObjectKey, asyncio.Task[None]] = {}
 
     def want(self) -> None:
         """Hear that plugins or Secrets may have changed."""
@@ -106,30 +109,53 @@ class ArtifactFollower:
 
     async def run(self) -> None:
         """Pull when something changed and when a failed pull is due, until cancelled."""
-        while True:
-            due_s = min((known.due_s for known in self._known.values()), default=float("inf"))
-            wait_s = max(0.0, due_s - self._clock())
-            await wait_at_most(self._changed, None if wait_s == float("inf") else wait_s)
-            self._changed.clear()
-            await self.follow()
+        try:
+            while True:
+                waiting = (known.due_s for key, known in self._known.items() if key not in self._pulling)
+                due_s = min(waiting, default=float("inf"))
+                wait_s = max(0.0, due_s - self._clock())
+                await wait_at_most(self._changed, None if wait_s == float("inf") else wait_s)
+                self._changed.clear()
+                self._begin()
+        finally:
+            for task in self._pulling.values():
+                task.cancel()
 
     async def follow(self) -> None:
         """Pull once what is wanted and not here, and forget what is wanted no more."""
+        self._begin()
+        if self._pulling:
+            await asyncio.wait(self._pulling.values())
+
+    def _begin(self) -> None:
+        """Begin the pulls that are due; what is being pulled is looked at again at its end."""
         wanted = self._wanted()
         for key in self._known.keys() - wanted.keys():
             del self._known[key]
             self._take(key, None)
-        await asyncio.gather(*(self._refresh(key, source) for key, source in wanted.items()))
+        spaces = {key.namespace for key in wanted}
+        self._turns = {space: self._turns.get(space) or asyncio.Lock() for space in spaces}
+        for key, source in wanted.items():
+            inputs = _Inputs(
+                source,
+                self._digest_of(key.namespace, source.key_secret[0]),
+                self._digest_of(key.namespace, source.pull_secret),
+            )
+            known = self._known.get(key)
+            is_current = known is not None and known.inputs == inputs and known.due_s > self._clock()
+            if key not in self._pulling and not is_current:
+                self._pulling[key] = asyncio.create_task(self._refresh(key, inputs))
 
-    async def _refresh(self, key: ObjectKey, source: ArtifactSource) -> None:
-        inputs = _Inputs(
-            source,
-            self._digest_of(key.namespace, source.key_secret[0]),
-            self._digest_of(key.namespace, source.pull_secret),
-        )
-        known = self._known.get(key)
-        if known is not None and known.inputs == inputs and known.due_s > self._clock():
-            return
+    async def _refresh(self, key: ObjectKey, inputs: _Inputs) -> None:
+        try:
+            async with self._turns[key.namespace]:
+                await self._pull_one(key, inputs)
+        finally:
+            del self._pulling[key]
+            self._changed.set()
+
+    async def _pull_one(self, key: ObjectKey, inputs: _Inputs) -> None:
+        source, known = inputs.source, self._known.get(key)
         fault = None
         content, digest = _keep(known, inputs)
         try:

@@ -25,6 +25,7 @@ from zeroserve_operator.artifacts.answers import check_digest
 from zeroserve_operator.artifacts.faults import ArtifactError, cannot_pull, not_allowed
 from zeroserve_operator.artifacts.references import AllowedRegistry, Reference
 from zeroserve_operator.artifacts.signatures import PublicKey
+from zeroserve_operator.artifacts.timing import make_pool
 
 CONNECT_S: Final = 5.0
 READ_S: Final = 10.0
@@ -35,7 +36,8 @@ TOKEN_BYTES_MAX: Final = 64 << 10
 REDIRECTS_MAX: Final = 3
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
-_CHALLENGE: Final = re.compile(r'([A-Za-z]+)="([^"\\]*)"')
+# Only where a word begins: from each of its letters, a long one would cost its length squared.
+_CHALLENGE: Final = re.compile(r'(?<![A-Za-z])([A-Za-z]+)="([^"\\]*)"')
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -101,7 +103,7 @@ class Registry:
         context = ssl.create_default_context(cafile=certifi.where())
         if policy.authorities:
             context.load_verify_locations(cadata=policy.authorities)
-        self._pool = urllib3.PoolManager(ssl_context=context, retries=False)
+        self._pool = make_pool(context, self._ends_s, READ_S)
 
     def read_manifest(self, name: str) -> bytes | None:
         """Return a manifest by tag or digest; None where there is none."""
@@ -172,7 +174,7 @@ class Registry:
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, size_max: int) -> Answer:
         left_s = self._ends_s - time.monotonic()
         if left_s <= 0:
-            raise cannot_pull(f"{self._allowed.host} took longer than {PULL_S:g} s")
+            raise self._late()
         timeout = urllib3.Timeout(connect=min(CONNECT_S, left_s), read=min(READ_S, left_s))
         try:
             response = self._pool.request(
@@ -189,6 +191,8 @@ class Registry:
             finally:
                 response.close()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            if time.monotonic() > self._ends_s:
+                raise self._late() from error
             raise cannot_pull(f"{urlsplit(url).netloc} cannot be reached: {error}") from error
         return Answer(
             response.status, {name.lower(): value for name, value in response.headers.items()}, content
@@ -200,8 +204,6 @@ class Registry:
             content += chunk
             if len(content) > size_max:
                 raise cannot_pull(f"{self._allowed.host} sends more than {size_max} bytes")
-            if time.monotonic() > self._ends_s:
-                raise cannot_pull(f"{self._allowed.host} took longer than {PULL_S:g} s")
         return bytes(content)
 
     def _log_in(self, challenge: str) -> str:
@@ -233,6 +235,9 @@ class Registry:
                 f"{self._allowed.host} {verb} {urlsplit(url).netloc}, which is not allowed",
                 "add that host to the chart's value plugins.registries, if you trust it",
             )
+
+    def _late(self) -> ArtifactError:
+        return cannot_pull(f"{self._allowed.host} took longer than {PULL_S:g} s")
 
     def _refused(self) -> ArtifactError:
         cure = "name a Secret of type kubernetes.io/dockerconfigjson in spec.source.oci.pullSecretRef"

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import threading
 
 import pytest
 from zeroserve_ir.codes import Code
@@ -149,3 +150,45 @@ def test_a_defect_is_told_and_tried_again(rig):
     assert rig.follow(source("1")).fault.code is Code.ZS0312
     rig.error, rig.now_s = None, RETRY_S
     assert rig.follow(source("1")).fault is None
+
+
+def test_pulls_that_hang_hold_up_no_other_namespace():
+    """A thousand of one namespace, at a registry that is silent, leave three of four places to others."""
+    hanging, release, pulled = threading.Semaphore(0), threading.Event(), []
+
+    def pull(request, _policy):
+        if request.reference.host == "silent.example":
+            hanging.release()
+            assert release.wait(60)
+        return Pulled(b"\x7fELF")
+
+    def wanted_of(namespace, host, count):
+        reference = dataclasses.replace(source("1").reference, host=host)
+        wanted = dataclasses.replace(source("1"), reference=reference)
+        names = (f"p{number}" for number in range(count))
+        return {ObjectKey(Kind.ZEROSERVE_PLUGIN, namespace, name): wanted for name in names}
+
+    async def follow():
+        wanted = wanted_of("greedy", "silent.example", 1000)
+        taken = asyncio.Event()
+
+        def take(key, _file):
+            pulled.append(key.namespace)
+            taken.set()
+
+        follower = ArtifactFollower(RegistryPolicy(), lambda: wanted, lambda _: None, take, pull=pull)
+        running = asyncio.create_task(follower.run())
+        try:
+            follower.want()
+            assert await asyncio.to_thread(hanging.acquire, timeout=60)
+            wanted |= wanted_of("other", "sound.example", 1)
+            follower.want()
+            async with asyncio.timeout(60):
+                await taken.wait()
+            assert pulled == ["other"]
+        finally:
+            release.set()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(follow())
