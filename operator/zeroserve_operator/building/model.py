@@ -209,14 +209,8 @@ class Builder:
             known.plugins[key] = new
 
     def _find_plugin(self, namespace: str, name: str) -> BuiltPlugin | None:
-        """Return a plugin of a namespace, else the one shared plugin of that name."""
-        own = self._known.plugins.get(ObjectKey(Kind.ZEROSERVE_PLUGIN, namespace, name))
-        if own is not None:
-            return own
-        shared = [
-            plugin for key, plugin in self._known.plugins.items() if key.name == name and plugin.view.shared
-        ]
-        return shared[0] if len(shared) == 1 else None
+        """Return a plugin of a namespace."""
+        return self._known.plugins.get(ObjectKey(Kind.ZEROSERVE_PLUGIN, namespace, name))
 
     def _take_plan(self, key: ObjectKey, store: Store, touched: _Touched) -> None:
         known, view = self._known, store.views.get(key)

@@ -188,7 +188,7 @@ def _judge(call: Call, namespace: str, find: FindPlugin) -> tuple[Code, str, str
     """Return code, message and cure of what is wrong with a call."""
     plugin = _find(call.plugin, namespace, find)
     if plugin is None:
-        cure = f"create ZeroservePlugin {call.plugin} in {namespace}, or share one (spec.shared)"
+        cure = f"create ZeroservePlugin {call.plugin} in {namespace}, or write NAMESPACE/NAME of a shared one"
         return Code.ZS0309, "there is no such plugin", cure
     if plugin.module is None:
         return (
@@ -244,7 +244,9 @@ def _offers(plugin: BuiltPlugin, call: Call) -> bool:
 
 
 def _find(named: str, namespace: str, find: FindPlugin) -> BuiltPlugin | None:
-    """Find a plugin of the namespace, else a shared one."""
+    """Find a plugin of the namespace, or a shared one of the namespace that is named: who shares a plugin must
+    not come in the place of others' plugins of that name.
+    """
     space, slash, name = named.partition("/")
     if slash:
         plugin = find(space, name)

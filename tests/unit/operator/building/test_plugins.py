@@ -272,12 +272,8 @@ def make_plugin(file, **spec):
 
 
 def finder(*plugins):
-    def find(namespace, name):
-        keys = {(each.view.meta.key.namespace, each.view.meta.key.name): each for each in plugins}
-        shared = [each for (_, known), each in keys.items() if known == name and each.view.shared]
-        return keys.get((namespace, name)) or (shared[0] if len(shared) == 1 else None)
-
-    return find
+    keys = {(each.view.meta.key.namespace, each.view.meta.key.name): each for each in plugins}
+    return lambda namespace, name: keys.get((namespace, name))
 
 
 def route(plugin="mark", function="mark", config="{}"):
@@ -301,9 +297,9 @@ def test_what_is_no_call_stays_as_it_is(file):
     assert resolve_calls(routes, "shop", finder(make_plugin(file))) is routes
 
 
-def test_a_plugin_of_another_namespace_must_be_shared(file):
+def test_a_plugin_of_another_namespace_must_be_shared_and_named_in_full(file):
     assert resolve(route(), "bank", make_plugin(file)) == ("bank/mark/refused", ["ZS0309"])
-    assert resolve(route(), "bank", make_plugin(file, shared=True)) == ("shop/mark", [])
+    assert resolve(route(), "bank", make_plugin(file, shared=True)) == ("bank/mark/refused", ["ZS0309"])
     assert resolve(route("shop/mark"), "bank", make_plugin(file)) == ("bank/shop/mark/refused", ["ZS0309"])
     assert resolve(route("shop/mark"), "bank", make_plugin(file, shared=True)) == ("shop/mark", [])
 
@@ -475,3 +471,14 @@ def test_a_plugin_that_comes_later_is_taken_into_the_hosts_that_call_it(file):
         ["shop/mark/refused"],
     ]
     assert not [key for key in last.draft.resources if key[0] == pb.PLUGIN]
+
+
+@pytest.mark.parametrize("name", ["mark", "shop/mark"])
+def test_a_stranger_s_shared_plugin_does_not_come_in_the_place_of_one_that_is_not_there(file, name):
+    store, builder = Store(DEV_SETTINGS), Builder(DEV_SETTINGS)
+    route = yaml.safe_load(ROUTE.replace("zeroserve_call mark", f"zeroserve_call {name}"))
+    store.put(ObjectKey(Kind.ZEROSERVE_ROUTE, "shop", "web"), route)
+    stranger = ObjectKey(Kind.ZEROSERVE_PLUGIN, "stranger", "mark")
+    store.put(stranger, manifest(file, namespace="stranger", shared=True))
+    built = builder.build(store, datetime(2026, 11, 21, tzinfo=UTC))
+    assert calls_of(built) == [f"shop/{name}/refused"]
