@@ -244,8 +244,9 @@ def _offers(plugin: BuiltPlugin, call: Call) -> bool:
 
 
 def _find(named: str, namespace: str, find: FindPlugin) -> BuiltPlugin | None:
-    """Find a plugin of the namespace, or a shared one of the namespace that is named: who shares a plugin must
-    not come in the place of others' plugins of that name.
+    """Find a plugin of the namespace, or a shared one of the namespace that is named.
+
+    Who shares a plugin must not come in the place of others' plugins of that name.
     """
     space, slash, name = named.partition("/")
     if slash:
