@@ -44,6 +44,7 @@ setup: .make/engine .make/python ## install everything into .venv: locked Python
 	@touch $@
 
 .make/echo: $(shell find tools/echo -name '*.go' -o -name 'go.*' 2>/dev/null) | .make/tools
+	$(call say,the demo backend (Go))
 	@mkdir -p .make/bin && cd tools/echo && CGO_ENABLED=0 go build -trimpath -o ../../.make/bin/echo .
 	@touch $@
 
