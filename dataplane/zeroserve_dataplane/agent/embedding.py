@@ -56,13 +56,29 @@ def find_engine() -> Path:
         raise EngineStartError(f"no engine: {error}") from error
 
 
+def choose_cache(own: Path) -> Path:
+    """Return the user's cache, or a folder of this run where that cannot be written."""
+    wanted = find_cache_directory()
+    try:
+        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        if os.access(wanted, os.W_OK | os.X_OK):
+            return wanted
+        reason = "it may not be written"
+    cure = "set XDG_CACHE_HOME for faster starts"
+    logger.warning("compiled programs are kept for this run only: %s: %s; %s", wanted, reason, cure)
+    return own / "cache"
+
+
 class EmbeddedNode:
     """`async with EmbeddedNode(settings) as node: await node.apply(draft)`."""
 
     def __init__(self, settings: EmbeddedSettings) -> None:
         self._settings = settings
         self._directory = Path(tempfile.mkdtemp(prefix="zeroserve-"))
-        cache = settings.cache_directory or find_cache_directory()
+        cache = settings.cache_directory or choose_cache(self._directory)
         self._compiler = Compiler(cache, settings.compile_workers)
         images = ImageStore(self._compiler, find_host_target())
         self.node = Node(self._directory / "engine.sock", find_version(), images, Resolver())
