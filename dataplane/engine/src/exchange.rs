@@ -113,8 +113,11 @@ pub struct Refuse {
 pub const MALFORMED_HOST: &str = "malformed Host";
 pub const HOST_MISSING: &str = "no Host field";
 
-/// Why paths and queries are refused that Go's server reads.
-pub const STRICTER: [&str; 8] = [
+pub const HOST_EMPTY: &str = "empty Host";
+
+/// Why requests are refused that Go's server reads.
+pub const STRICTER: [&str; 9] = [
+    HOST_EMPTY,
     "encoded backslash in path",
     "encoded control character in path",
     "character not allowed in path",

@@ -60,6 +60,8 @@ HEADS = {
     "no method": without(b":method"),
     "no scheme": without(b":scheme"),
     "no path": without(b":path"),
+    "no authority": without(b":authority"),
+    "an empty authority": with_pseudo(b":authority", b""),
     "an empty method": with_pseudo(b":method", b""),
     "an empty path": with_pseudo(b":path", b""),
     "a method with a space": with_pseudo(b":method", b"GET /hidden HTTP/1.1"),

@@ -383,6 +383,10 @@ impl Exchange {
             self.authority = authority;
             path = &rest[end..];
         }
+        // A URI without a host is none (RFC 9110 4.2.1); HTTP/1.0 has no need of one.
+        if self.authority.is_empty() && head.http_minor > 0 {
+            return refuse(400, super::HOST_EMPTY);
+        }
         self.host_end = find_host_end(&self.authority);
         if self.as_caddy && self.authority[..self.host_end].iter().any(u8::is_ascii_uppercase) {
             self.lower_host.extend(self.authority[..self.host_end].iter().map(u8::to_ascii_lowercase));

@@ -14,7 +14,18 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Size,
-    Extension,
+    /// Behind a semicolon: blanks, then a name.
+    ExtensionStart,
+    ExtensionName,
+    /// Blanks behind a name.
+    ExtensionNameEnd,
+    /// Behind `=`: blanks, then a token or a quoted string.
+    ValueStart,
+    Value,
+    Quoted,
+    Escaped,
+    /// Behind a quoted string.
+    ValueEnd,
     SizeLineFeed,
     Data,
     DataCarriageReturn,
@@ -99,7 +110,14 @@ impl ChunkDecoder {
     fn step(&mut self, byte: u8) -> Result<(), Violation> {
         self.place = match self.place {
             Place::Size => return self.size(byte),
-            Place::Extension => self.extension(byte)?,
+            Place::ExtensionStart
+            | Place::ExtensionName
+            | Place::ExtensionNameEnd
+            | Place::ValueStart
+            | Place::Value
+            | Place::Quoted
+            | Place::Escaped
+            | Place::ValueEnd => self.extension(byte)?,
             Place::SizeLineFeed => match (expect(byte, b'\n'), self.left) {
                 (Err(violation), _) => return Err(violation),
                 (Ok(()), 0) => Place::TrailerStart,
@@ -131,7 +149,7 @@ impl ChunkDecoder {
                 return Ok(());
             }
             b';' if self.digits > 0 => {
-                self.place = Place::Extension;
+                self.place = Place::ExtensionStart;
                 return Ok(());
             }
             _ => return Err(Violation::bad("chunk size is not hexadecimal")),
@@ -147,15 +165,30 @@ impl ChunkDecoder {
         Ok(())
     }
 
+    /// `name`, `name=token` or `name="text"` (RFC 9112 7.1.1): what ends a quoted string for one reader ends it for all.
     fn extension(&mut self, byte: u8) -> Result<Place, Violation> {
         self.extension_bytes += 1;
         if self.extension_bytes > CHUNK_EXTENSION_BYTES_MAX {
             return Err(Violation::bad("chunk extensions too large"));
         }
-        match byte {
-            b'\r' => Ok(Place::SizeLineFeed),
-            byte if is_text(byte) => Ok(Place::Extension),
-            _ => Err(Violation::bad("control byte in chunk extension")),
+        let blank = byte == b' ' || byte == b'\t';
+        match (self.place, byte) {
+            (Place::ExtensionStart | Place::ExtensionName, _) if is_token_byte(byte) => {
+                Ok(Place::ExtensionName)
+            }
+            (Place::ValueStart | Place::Value, _) if is_token_byte(byte) => Ok(Place::Value),
+            (Place::ExtensionStart | Place::ValueStart, _) if blank => Ok(self.place),
+            (Place::ExtensionName | Place::ExtensionNameEnd, _) if blank => Ok(Place::ExtensionNameEnd),
+            (Place::ExtensionName | Place::ExtensionNameEnd, b'=') => Ok(Place::ValueStart),
+            (Place::ValueStart, b'"') => Ok(Place::Quoted),
+            (Place::Quoted, b'"') => Ok(Place::ValueEnd),
+            (Place::Quoted, b'\\') => Ok(Place::Escaped),
+            (Place::Quoted | Place::Escaped, _) if is_text(byte) => Ok(Place::Quoted),
+            (Place::ExtensionName | Place::ExtensionNameEnd | Place::Value | Place::ValueEnd, b';') => {
+                Ok(Place::ExtensionStart)
+            }
+            (Place::ExtensionName | Place::Value | Place::ValueEnd, b'\r') => Ok(Place::SizeLineFeed),
+            _ => Err(Violation::bad("malformed chunk extension")),
         }
     }
 

@@ -25,15 +25,16 @@ impl HeadScanner {
             self.scanned = end + 1;
             self.lines += 1;
             if end >= 3 && buffer[end - 2] == b'\n' {
-                return if end < bytes_max { Ok(Some(end + 1)) } else { Err(self.too_large()) };
+                return if end < bytes_max { Ok(Some(end + 1)) } else { Err(self.too_large(buffer)) };
             }
         }
         self.scanned = buffer.len();
-        if buffer.len() > bytes_max { Err(self.too_large()) } else { Ok(None) }
+        if buffer.len() > bytes_max { Err(self.too_large(buffer)) } else { Ok(None) }
     }
 
-    fn too_large(&self) -> Violation {
+    fn too_large(&self, buffer: &[u8]) -> Violation {
         match self.lines {
+            0 if memchr(b' ', buffer).is_none() => Violation::bad("malformed request line"),
             0 => Violation::with(414, "request target too long"),
             _ => Violation::with(431, "head too large"),
         }

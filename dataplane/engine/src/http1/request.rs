@@ -118,10 +118,14 @@ fn is_foreign_protocol(value: &[u8]) -> bool {
         && !value.split(|byte| *byte == b',').any(http)
 }
 
+/// HTTP/D.D (RFC 9112 2.3), of any digits.
+fn is_version(word: &[u8]) -> bool {
+    matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
 fn violation(error: httparse::Error, head: &[u8]) -> Violation {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or(b"");
-    let other_version =
-        line.split(|byte| *byte == b' ').nth(2).is_some_and(|word| word.starts_with(b"HTTP/"));
+    let other_version = line.split(|byte| *byte == b' ').nth(2).is_some_and(is_version);
     match error {
         httparse::Error::HeaderName => Violation::bad("malformed field name"),
         httparse::Error::HeaderValue => Violation::bad("malformed field value"),

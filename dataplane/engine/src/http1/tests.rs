@@ -76,6 +76,10 @@ const REQUESTS: &[(&str, Result<&str, u16>)] = &[
     ("G(T / HTTP/1.1\r\n\r\n", Err(400)),
     ("GET / HTTP/1.2\r\n\r\n", Err(505)),
     ("GET / HTTP/2.0\r\n\r\n", Err(505)),
+    ("GET / HTTP/1\r\n\r\n", Err(400)),
+    ("GET / HTTP/1.\r\n\r\n", Err(400)),
+    ("GET / HTTP/01.01\r\n\r\n", Err(400)),
+    ("GET / HTTP/ 1.1\r\n\r\n", Err(400)),
     ("PRI * HTTP/2.0\r\n\r\n", Err(505)),
     ("GET / http/1.1\r\n\r\n", Err(400)),
     ("CONNECT a:1 HTTP/1.1\r\n\r\n", Err(405)),
@@ -117,7 +121,8 @@ fn limits_hold_at_their_value_and_one_past_it() {
     let target = |bytes: usize| format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(bytes - 1));
     assert!(read_request(target(REQUEST_TARGET_BYTES_MAX).as_bytes()).is_ok());
     assert_eq!(read_request(target(REQUEST_TARGET_BYTES_MAX + 1).as_bytes()), Err(414));
-    assert_eq!(read_request("a".repeat(REQUEST_HEAD_BYTES_MAX + 1).as_bytes()), Err(414));
+    assert_eq!(read_request("a".repeat(REQUEST_HEAD_BYTES_MAX + 1).as_bytes()), Err(400));
+    assert_eq!(read_request(format!("GET /{}", "a".repeat(REQUEST_HEAD_BYTES_MAX)).as_bytes()), Err(414));
 }
 
 fn read_response(bytes: &[u8], asked: Asked) -> Result<String, Violation> {
@@ -210,6 +215,7 @@ fn chunks_are_read_strictly_whatever_the_pieces() {
         ("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nnext", Some("hello world")),
         ("0005\r\nhello\r\n0\r\n\r\n", Some("hello")),
         ("5;a=b;c=\"d\"\r\nhello\r\n0;z\r\n\r\n", Some("hello")),
+        ("5; a = b;\tc =\" \\\" d;\u{e9}\";e\r\nhello\r\n0\r\n\r\n", Some("hello")),
         ("A\r\n0123456789\r\n0\r\nX-Trailer: dropped\r\nY:\r\n\r\n", Some("0123456789")),
         ("a\r\n0123456789\r\n0\r\n\r\n", Some("0123456789")),
         ("\r\n", None),
@@ -224,6 +230,19 @@ fn chunks_are_read_strictly_whatever_the_pieces() {
         ("5\rXhello\r\n0\r\n\r\n", None),
         ("5;a\nb\r\nhello\r\n0\r\n\r\n", None),
         ("5;a\0\r\nhello\r\n0\r\n\r\n", None),
+        ("5;\r\nhello\r\n0\r\n\r\n", None),
+        ("5; \r\nhello\r\n0\r\n\r\n", None),
+        ("5;;a\r\nhello\r\n0\r\n\r\n", None),
+        ("5;a;\r\nhello\r\n0\r\n\r\n", None),
+        ("5;a b\r\nhello\r\n0\r\n\r\n", None),
+        ("5;[a]\r\nhello\r\n0\r\n\r\n", None),
+        ("5;=b\r\nhello\r\n0\r\n\r\n", None),
+        ("5;a=\r\nhello\r\n0\r\n\r\n", None),
+        ("5;a==b\r\nhello\r\n0\r\n\r\n", None),
+        ("5;a=\"b\r\nhello\"\r\n0\r\n\r\n", None),
+        ("5;a=\"b\"c\r\nhello\r\n0\r\n\r\n", None),
+        ("5;a=\"b\\\r\n\"\r\nhello\r\n0\r\n\r\n", None),
+        ("5;\u{e9}\r\nhello\r\n0\r\n\r\n", None),
         ("0\r\n folded: x\r\n\r\n", None),
         ("0\r\nno colon\r\n\r\n", None),
         ("0\r\nX: a\nY: b\r\n\r\n", None),
