@@ -106,9 +106,9 @@ impl Session {
             self.server_name = SERVER_NAME.take().or(self.server_name.take());
         }
         if let Err(failure) = result {
-            // The alert, best effort: the connection ends either way.
-            let mut rest = Pump { plain: &mut Vec::new(), out, consumed: 0, closed: false, ready: false };
-            let _ = self.side.pump(&mut [], &mut rest);
+            self.side.append_alert(out);
+            self.side = Side::Own(None);
+            self.partial = Vec::new();
             return Err(failure);
         }
         if self.partial.is_empty() {
@@ -130,8 +130,8 @@ impl Session {
             }
         }
         match &mut self.side {
-            Side::Server(connection) => encrypt(&mut **connection, plain, out),
-            Side::Client(connection) => encrypt(&mut **connection, plain, out),
+            Side::Server(connection) => encrypt(&mut **connection, &mut self.partial, plain, out),
+            Side::Client(connection) => encrypt(&mut **connection, &mut self.partial, plain, out),
             Side::Own(Some(layer)) => layer.write(plain, out),
             Side::Own(None) => Err(TlsFailure("session is over".into())),
         }
@@ -144,7 +144,7 @@ impl Session {
         if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
             return Ok(());
         }
-        if !settle(&mut **connection, out)? {
+        if !settle(&mut **connection, &mut self.partial, out)? {
             return Ok(());
         }
         if let Side::Server(connection) = std::mem::replace(&mut self.side, Side::Own(None)) {
@@ -156,8 +156,8 @@ impl Session {
     /// Appends a close_notify alert.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         match &mut self.side {
-            Side::Server(connection) => close(&mut **connection, out),
-            Side::Client(connection) => close(&mut **connection, out),
+            Side::Server(connection) => close(&mut **connection, &mut self.partial, out),
+            Side::Client(connection) => close(&mut **connection, &mut self.partial, out),
             Side::Own(layer) => layer.iter_mut().for_each(|layer| layer.close(out)),
         }
     }
@@ -284,6 +284,26 @@ impl Side {
             Side::Own(None) => Err(TlsFailure("session is over".into())),
         }
     }
+
+    /// For who saw it fail. A record layer of ours appended its own.
+    fn append_alert(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Side::Server(connection) => append_queued(&mut **connection, |one| one.wants_write(), out),
+            Side::Client(connection) => append_queued(&mut **connection, |one| one.wants_write(), out),
+            Side::Own(_) => {}
+        }
+    }
+}
+
+/// What rustls has queued, the alert of a failure last; best effort: the connection ends either way.
+fn append_queued<R: Records>(connection: &mut R, queued: impl Fn(&R) -> bool, out: &mut Vec<u8>) {
+    // Whatever is queued comes before anything is read: without it rustls would go on in a buffer that is gone.
+    while queued(connection) {
+        let Ok(ConnectionState::EncodeTlsData(encoder)) = connection.process(&mut []).state else { return };
+        if append_encoded(encoder, out).is_err() {
+            return;
+        }
+    }
 }
 
 fn pump_records<R: Records>(
@@ -324,10 +344,13 @@ fn pump_records<R: Records>(
     }
 }
 
+// The functions below only want to write, and yet show `partial`, all of which was read before: rustls keeps places in
+// it of a handshake message that has arrived in part, and panics where they are missing.
+
 /// Appends what rustls has to say unasked. False: it cannot be left now.
-fn settle<R: Records>(connection: &mut R, out: &mut Vec<u8>) -> Result<bool, TlsFailure> {
+fn settle<R: Records>(connection: &mut R, partial: &mut [u8], out: &mut Vec<u8>) -> Result<bool, TlsFailure> {
     loop {
-        match connection.process(&mut []).state.map_err(failure)? {
+        match connection.process(partial).state.map_err(failure)? {
             ConnectionState::WriteTraffic(_) => return Ok(true),
             ConnectionState::EncodeTlsData(encoder) => append_encoded(encoder, out)?,
             ConnectionState::TransmitTlsData(transmit) => transmit.done(),
@@ -336,9 +359,14 @@ fn settle<R: Records>(connection: &mut R, out: &mut Vec<u8>) -> Result<bool, Tls
     }
 }
 
-fn encrypt<R: Records>(connection: &mut R, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsFailure> {
+fn encrypt<R: Records>(
+    connection: &mut R,
+    partial: &mut [u8],
+    plain: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), TlsFailure> {
     loop {
-        match connection.process(&mut []).state.map_err(failure)? {
+        match connection.process(partial).state.map_err(failure)? {
             ConnectionState::WriteTraffic(mut traffic) => {
                 let records = plain.len() / TLS_RECORD_BYTES_MAX + 1;
                 return append(out, plain.len() + records * RECORD_OVERHEAD, |room| {
@@ -354,9 +382,9 @@ fn encrypt<R: Records>(connection: &mut R, plain: &[u8], out: &mut Vec<u8>) -> R
     }
 }
 
-fn close<R: Records>(connection: &mut R, out: &mut Vec<u8>) {
+fn close<R: Records>(connection: &mut R, partial: &mut [u8], out: &mut Vec<u8>) {
     for _ in 0..4 {
-        match connection.process(&mut []).state {
+        match connection.process(partial).state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                 let _ = append(out, RECORD_OVERHEAD, |room| {
                     traffic.queue_close_notify(room).map_err(required_size)

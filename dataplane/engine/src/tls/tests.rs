@@ -124,3 +124,48 @@ fn a_flipped_bit_in_a_record_fails() {
     assert!(pair.server.read(&mut wire, &mut pair.server_plain, &mut pair.to_client).is_err());
     assert!(pair.server_plain.is_empty());
 }
+
+/// A record in the clear.
+fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind, 3, 3][..], &u16::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
+}
+
+#[test]
+fn half_a_handshake_message_before_anything_else_fails_with_an_alert_or_none() {
+    let hello = Pair::new().to_server.split_off(5);
+    for cut in [1, 3, 4, 5, 60, hello.len() - 1] {
+        for next in [
+            record(23, b"data"),
+            record(21, &[1, 0]),
+            record(20, &[1]),
+            record(99, b"?"),
+            b"GET / HTTP/1.1".to_vec(),
+        ] {
+            for step in [1, 16_384] {
+                let mut session = Session::server(&configs().0).unwrap();
+                let (mut plain, mut out) = (Vec::new(), Vec::new());
+                let mut wire = [record(22, &hello[..cut]), next.clone()].concat();
+                let ends =
+                    wire.chunks_mut(step).any(|piece| session.read(piece, &mut plain, &mut out).is_err());
+                assert!(ends && plain.is_empty(), "cut at {cut} before {next:?}");
+                session.close(&mut out);
+                assert!(
+                    session.write(b"x", &mut out).is_err()
+                        && session.read(&mut [], &mut plain, &mut out).is_err()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_with_half_a_handshake_message_is_closed() {
+    let hello = Pair::new().to_server.split_off(5);
+    let mut session = Session::server(&configs().0).unwrap();
+    let (mut plain, mut out) = (Vec::new(), Vec::new());
+    session.read(&mut record(22, &hello[..60]), &mut plain, &mut out).unwrap();
+    session.close(&mut out);
+    assert!(session.write(b"x", &mut out).is_err());
+    let rest = session.read(&mut record(22, &hello[60..]), &mut plain, &mut out);
+    assert!(rest.is_ok() && !session.is_established());
+}
