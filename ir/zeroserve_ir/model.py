@@ -70,6 +70,36 @@ class Timeouts:
 NO_TIMEOUTS = Timeouts()
 
 
+class ClientMode(Enum):
+    """What is asked of clients beside a proof that their certificate is theirs."""
+
+    REQUIRED = "one that an authority signed"
+    OPTIONAL = "none, or one that an authority signed"
+    UNVERIFIED = "none, or any"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAuthentication:
+    """Certificates that clients of a host are asked for."""
+
+    mode: ClientMode
+    authorities: tuple[bytes, ...]
+    """DER."""
+    depth: int
+    """Certificates above a client's, the authority's included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCheck:
+    """What a route does with the certificate of a client; it is never served without TLS."""
+
+    mode: ClientMode
+    subject: str = ""
+    """RE2 that the certificate's subject must match; "" is any."""
+    passes: bool = False
+    """The Service gets the certificate."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrafficLimits:
     """How much of a Service one client may use; 0 is no limit (ingress-nginx: `limit-*`)."""
@@ -203,6 +233,7 @@ class PathRoute:
     passwords: PasswordFile | None = None
     any_suffices: bool = False
     """A client within `allowed` needs no password, one with a password may come from elsewhere."""
+    client: ClientCheck | None = None
     limits: TrafficLimits | None = None
     moved: Redirect | None = None
     """All requests are answered by it; the Service is not asked."""
@@ -230,6 +261,7 @@ class VirtualHost:
     tls: bool = False
     certificates: tuple[str, ...] = ()
     """Certificate names, `namespace/secret`."""
+    clients: ClientAuthentication | None = None
     passthrough: ServiceReference | None = None
     """TLS passes through to it; the routes are those of plain HTTP."""
     origins: tuple[Origin, ...] = field(default=(), compare=False)

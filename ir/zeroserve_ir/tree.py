@@ -430,6 +430,8 @@ class SiteTls:
     internal: bool = False
     protocol_min: str = ""
     protocol_max: str = ""
+    client_depth: int = 0
+    """Of clients' chains, for sites of Kubernetes objects; 0 is any."""
     directives: tuple[Carried, ...] = ()
     """One object for each `tls`, where the fields above do not say all (`caddyfile.meaning.securing`)."""
 

@@ -22,6 +22,7 @@ from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 
 from zeroserve_operator.building.endpoints import DENIED_ADDRESSES
+from zeroserve_operator.rendering_clients import build_policy
 from zeroserve_operator.settings import BuildSettings
 
 MARKER_LENGTH = 12
@@ -123,11 +124,14 @@ def draft_lowered(host: pb.VirtualHost, lowered: LoweredSite) -> list[pb.Resourc
 def _name_host(site: tree.Site, settings: BuildSettings) -> pb.VirtualHost:
     first = site.addresses[0]
     schemes = {address.scheme is tree.Scheme.HTTPS for address in site.addresses}
+    policy = build_policy(site.tls)
     return pb.VirtualHost(
         name=f"{first.scheme.value}://{first.host or '*'}",
         hosts=sorted({address.host for address in site.addresses}),
         listeners=[item.name for item in settings.listeners if item.tls in schemes],
         stream=pb.PASS_THROUGH if site.passthrough else pb.NO_STREAM,
+        tls=policy,
+        strict_sni_host=policy is not None,
     )
 
 

@@ -23,6 +23,7 @@ from zeroserve_ir.plugins.attaching import watch_errors
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree import Scheme, ServiceReference
 
+from zeroserve_operator.rendering_clients import render_clients
 from zeroserve_operator.rendering_routes import make_upstream, render_handlers
 from zeroserve_operator.settings import BuildSettings
 
@@ -89,8 +90,10 @@ def _render_mixed(
             routes.append(route)
             continue
         path = _match_path(source.rule)
-        routes.append(_redirect_route(_unless_forwarded(path, settings), settings))
-        if settings.trusted_proxies:
+        # No proxy has shown us the client's certificate.
+        excepted = source.client is None and bool(settings.trusted_proxies)
+        routes.append(_redirect_route(_unless_forwarded(path, settings) if excepted else path, settings))
+        if excepted:
             routes.append(route)
     return (*routes, *_render_rest(host))
 
@@ -114,6 +117,8 @@ def _redirect_route(matchers: tree.MatcherSet, settings: BuildSettings) -> tree.
 
 
 def _is_redirected(route: PathRoute, host: VirtualHost) -> bool:
+    if route.client is not None:
+        return True
     path = route.rule.path
     if path == ACME_PATH or path.startswith(ACME_PATH + "/"):
         return False
@@ -172,10 +177,17 @@ def _make_site(
     errors: tuple[tree.Route, ...] = (),
 ) -> tree.Site:
     secure = any(address.scheme is Scheme.HTTPS for address in addresses)
+    tls = tree.SiteTls(secrets=host.certificates) if secure and host.certificates else None
+    if secure and host.clients is not None:
+        tls = replace(
+            tls or tree.SiteTls(internal=True),
+            client_depth=host.clients.depth,
+            directives=render_clients(host.clients),
+        )
     return tree.Site(
         addresses=addresses,
         routes=routes,
         errors=errors,
-        tls=tree.SiteTls(secrets=host.certificates) if secure and host.certificates else None,
+        tls=tls,
         origins=host.origins,
     )

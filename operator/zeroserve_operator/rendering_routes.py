@@ -18,6 +18,7 @@ from zeroserve_ir.tree import ServiceReference
 from zeroserve_ir.tree_traffic import LimitBandwidth, LimitConcurrency
 
 from zeroserve_operator.annotations.variables import escape
+from zeroserve_operator.rendering_clients import render_check
 
 _PREFLIGHT_TYPE = ("Content-Type", "text/plain charset=UTF-8")
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
@@ -41,6 +42,8 @@ def render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
     if route.moved is not None:
         handlers: tuple[tree.Handler, ...] = (_redirect(route.moved.status, route.moved.location),)
         return handlers if not steps else (tree.Subroute((*steps, tree.Route(handlers))),)
+    if route.client is not None:
+        steps += render_check(route.client)
     if route.limits is not None:
         steps += _render_limits(route.limits)
     steps += _render_restrictions(route)

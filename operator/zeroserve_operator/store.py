@@ -28,7 +28,7 @@ from zeroserve_operator.resources.secrets import TLS_TYPE, Secret
 from zeroserve_operator.resources.services import EndpointSlice, Service
 from zeroserve_operator.settings import BuildSettings
 
-AUTH_SECRET = f"{PREFIX}auth-secret"
+AUTH_SECRETS = (f"{PREFIX}auth-secret", f"{PREFIX}auth-tls-secret")
 
 
 class Effect(IntEnum):
@@ -155,7 +155,7 @@ class Store:
         return _named(self._secrets_named) | self._inputs_named()
 
     def accounts_named(self) -> set[ObjectKey]:
-        """Return those that hold accounts for basic auth, or what plugins are made of and granted."""
+        """Return those that hold accounts or clients' authorities, or what plugins are made of and granted."""
         return _named(self._accounts_named) | self._inputs_named()
 
     def _inputs_named(self) -> set[ObjectKey]:
@@ -257,10 +257,13 @@ def _secrets_of(ingress: Ingress) -> set[tuple[str, str]]:
 
 def _accounts_of(ingress: Ingress) -> set[tuple[str, str]]:
     namespace = ingress.meta.key.namespace
-    named = next((text.strip() for key, text in ingress.meta.annotations if key == AUTH_SECRET), "")
-    space, slash, name = named.rpartition("/")
-    # Secrets of other namespaces are refused, so they are not read either.
-    return {(namespace, name)} if name and (not slash or space == namespace) else set()
+    found = set()
+    for key, text in ingress.meta.annotations:
+        space, slash, name = text.strip().rpartition("/") if key in AUTH_SECRETS else ("", "", "")
+        # Secrets of other namespaces are refused, so they are not read either.
+        if name and (not slash or space == namespace):
+            found.add((namespace, name))
+    return found
 
 
 def _named(counts: Counter[tuple[str, str]]) -> set[ObjectKey]:

@@ -1200,9 +1200,12 @@ class ClientAuthentication(_message.Message):
     TRUSTED_CA_FIELD_NUMBER: _builtins.int
     SYSTEM_ROOTS_FIELD_NUMBER: _builtins.int
     TRUSTED_LEAVES_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
     mode: Global___ClientAuthentication.Mode.ValueType
     system_roots: _builtins.bool
     """trusted besides"""
+    depth: _builtins.int
+    """certificates above a client's, the authority's included; 0: as many as are believed"""
     @_builtins.property
     def trusted_ca(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """DER"""
@@ -1218,10 +1221,11 @@ class ClientAuthentication(_message.Message):
         trusted_ca: _abc.Iterable[_builtins.bytes] | None = ...,
         system_roots: _builtins.bool = ...,
         trusted_leaves: _abc.Iterable[_builtins.bytes] | None = ...,
+        depth: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "system_roots", b"system_roots", "trusted_ca", b"trusted_ca", "trusted_leaves", b"trusted_leaves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "mode", b"mode", "system_roots", b"system_roots", "trusted_ca", b"trusted_ca", "trusted_leaves", b"trusted_leaves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,6 +30,7 @@ from zeroserve_ir.tree import AttachPlugin
 
 from zeroserve_operator.annotations.balancing import read_retries, read_selection
 from zeroserve_operator.annotations.canaries import read_canary
+from zeroserve_operator.annotations.client_certificates import ClientRequest, read_client_request
 from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.names import (
     PLUGINS,
@@ -97,6 +98,7 @@ class Policy:
     passwords: PasswordRequest | None = None
     denied: tuple[str, ...] = ()
     any_suffices: bool = False
+    clients: ClientRequest | None = None
     limits: TrafficLimits | None = None
     moved: Redirect | None = None
     root: str = ""
@@ -117,7 +119,7 @@ class Policy:
     @property
     def restricts(self) -> bool:
         """Whether it keeps anybody out."""
-        return bool(self.allowed or self.denied or self.passwords or self.denial)
+        return bool(self.allowed or self.denied or self.passwords or self.clients or self.denial)
 
 
 NO_POLICY = Policy()
@@ -144,6 +146,7 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         passwords=_read_passwords(annotations, meta.key.namespace),
         denied=_read_denied(annotations),
         any_suffices=annotations.text("satisfy") == "any",
+        clients=read_client_request(annotations, meta.key.namespace),
         limits=read_limits(annotations, meta),
         moved=read_redirect(annotations),
         root=read_root(annotations),

@@ -7,7 +7,7 @@ only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zeroserve_ir import tree
@@ -21,6 +21,7 @@ from zeroserve_ir.tree import ServiceReference
 from zeroserve_operator.annotations.accounts import read_accounts
 from zeroserve_operator.annotations.names import PLUGINS, PREFIX
 from zeroserve_operator.annotations.policies import Policy
+from zeroserve_operator.building.clients import ClientPolicies, FindSecret, make_check
 from zeroserve_operator.building.paths import (
     PathError,
     looks_like_pattern,
@@ -33,10 +34,7 @@ from zeroserve_operator.building.plugins import FindPlugin, check_calls, resolve
 from zeroserve_operator.building.site_bodies import read_body
 from zeroserve_operator.resources.ingresses import BackendReference, IngressPath, PathType
 from zeroserve_operator.resources.objects import Kind, ObjectKey
-from zeroserve_operator.resources.secrets import Secret
 from zeroserve_operator.settings import BuildSettings
-
-FindSecret = Callable[[ObjectKey], Secret | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,8 @@ class BuiltHost:
 
 def secrets_of(parts: Sequence[HostPart]) -> list[ObjectKey]:
     """Return the Secrets whose content a host depends on, beside certificates."""
-    requests = (part.policy.passwords for part in parts)
-    return [ObjectKey(Kind.SECRET, item.namespace, item.secret) for item in requests if item is not None]
+    requests = [item for part in parts for item in (part.policy.passwords, part.policy.clients) if item]
+    return [ObjectKey(Kind.SECRET, item.namespace, item.secret) for item in requests]
 
 
 def build_host(
@@ -89,6 +87,7 @@ class _HostBuilding:
         self.parts = mains or given
         self.canaries = [part for part in given if part not in self.parts]
         self.find_secret = find_secret
+        self.clients = ClientPolicies(self.parts, find_secret, self._note_once)
         self.settings = settings
         self.find_plugin = find_plugin
         self.findings: list[Diagnostic] = []
@@ -242,6 +241,8 @@ class _HostBuilding:
         """Return what all routes of a part have in common."""
         policy = part.policy
         denial, passwords = policy.denial, None
+        if policy.clients is not None and denial is None:
+            denial = self.clients.take(part, policy.clients)
         if policy.passwords is not None and denial is None:
             passwords, denial = self._read_passwords(part)
         return PathRoute(
@@ -256,6 +257,7 @@ class _HostBuilding:
             denied=policy.denied,
             passwords=passwords,
             any_suffices=policy.any_suffices,
+            client=make_check(policy.clients) if denial is None else None,
             limits=policy.limits,
             moved=policy.moved,
             root=policy.root,
@@ -309,6 +311,7 @@ class _HostBuilding:
             passthrough=self._find_passthrough(),
             tls=any(part.tls for part in self.parts),
             certificates=tuple(certificates),
+            clients=self.clients.agreed,
             origins=tuple(key.origin for key in parts),
         )
         open_routes = (route for route in ordered if route.denial is None)
@@ -365,7 +368,7 @@ def _find_obstacle(part: HostPart, path: IngressPath, found: tuple[PathRoute, Ho
 
 
 def _list_restrictions(policy: Policy) -> tuple[object, ...]:
-    return policy.allowed, policy.denied, policy.passwords, policy.any_suffices
+    return policy.allowed, policy.denied, policy.passwords, policy.any_suffices, policy.clients
 
 
 def _closed_route(owner: HostPart) -> PathRoute:

@@ -14,8 +14,9 @@ from re import _parser as parser
 PREFIX = "nginx.ingress.kubernetes.io/"
 RESTRICTING = re.compile(
     r"auth-(url|signin|snippet|method|tls-.*|response-headers)|.*-snippet|enable-modsecurity|modsecurity-.*"
-    r"|denylist-source-range|satisfy|enable-owasp-core-rules"
+    r"|enable-owasp-core-rules"
 )
+"""What is not honoured, or needs the authorities of clients (`auth-tls-…`), which no manifest here brings."""
 FOREIGN = re.compile(
     r"traefik\.ingress\.kubernetes\.io/router\.(middlewares|tls\.options)|konghq\.com/plugins|nginx\.org/policies"
     r"|((nginx|haproxy)\.(org|com)|.*ingress.*)/.*(auth|allow-?list|white-?list|deny|snippet).*"
@@ -104,6 +105,8 @@ def probes_of(raw, faulty):
         accounts = (False, True) if served == {401} else (False,)
         for tls, has_account in itertools.product((False, True), accounts):
             allowed = {200} if has_account else set(served)
+            if annotations.get("app-root") and sent == "/":
+                allowed = {302}
             if redirected and not tls:
                 allowed = {308} | (allowed - {200, 401, 403})
             elif passes_through(annotations) and not tls:
@@ -156,12 +159,19 @@ def _outcome(raw, annotations, faulty):
     if is_restricted(raw):
         return {503, 404} if faulty else {503}
     closed = {404, 503} if faulty else set()
+    denied = annotations.get("denylist-source-range")
+    if denied and _admits(denied):
+        return {403, 503}
     ranges = annotations.get("whitelist-source-range") or annotations.get("allowlist-source-range")
     if ranges and not _admits(ranges):
         return {403, 503}
     if "auth-type" in annotations:
         return {401} if _has_accounts(raw, annotations) else {401, 503}
-    return {200} | closed
+    return {302 if annotations.get("temporal-redirect") else 301} if _moves(annotations) else {200} | closed
+
+
+def _moves(annotations):
+    return bool(annotations.get("temporal-redirect") or annotations.get("permanent-redirect"))
 
 
 def _has_accounts(raw, annotations):

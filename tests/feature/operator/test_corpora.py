@@ -13,9 +13,10 @@ FILES = sorted(CORPUS.glob("*.yaml")) if CORPUS.is_dir() else []
 PREFIX = "nginx.ingress.kubernetes.io/"
 # Said here again, apart from the implementation: names that ingress-nginx documents as access control.
 RESTRICTING = re.compile(
-    r"auth-(url|signin|snippet|method|tls-.*|response-headers)|.*-snippet|enable-modsecurity|modsecurity-.*"
-    r"|denylist-source-range|satisfy|enable-owasp-core-rules"
+    r"auth-(url|signin|snippet|method|tls-secret|response-headers)|.*-snippet|enable-modsecurity|modsecurity-.*"
+    r"|enable-owasp-core-rules"
 )
+"""What is not honoured, or needs the authorities of clients, which no manifest here brings."""
 PIPELINE = Pipeline()
 
 

@@ -36,6 +36,7 @@ pub enum ClientField {
     Serial,
     Subject,
     Pem,
+    EscapedPem,
     Base64,
     List(Names),
     Element(Names, u32),
@@ -52,6 +53,7 @@ impl ClientField {
             "serial" => Self::Serial,
             "subject" => Self::Subject,
             "certificate_pem" => Self::Pem,
+            "certificate_pem_escaped" => Self::EscapedPem,
             "certificate_der_base64" => Self::Base64,
             _ => {
                 let list = name.strip_prefix("san.")?;
@@ -94,6 +96,7 @@ impl ClientField {
         match (self, certificate) {
             (Self::Fingerprint, _) => push_digest(der, out),
             (Self::Pem, _) => push_pem(der, out),
+            (Self::EscapedPem, _) => push_escaped_pem(der, out),
             (Self::Base64, _) => out.extend_from_slice(STANDARD.encode(der).as_bytes()),
             (Self::Serial, None) => out.extend_from_slice(b"<nil>"),
             (Self::List(_), None) => out.extend_from_slice(b"[]"),
@@ -140,6 +143,21 @@ fn push_pem(der: &[u8], out: &mut Vec<u8>) {
         out.push(b'\n');
     }
     out.extend_from_slice(b"-----END CERTIFICATE-----\n");
+}
+
+/// PEM as a part of a URI, which fits into a header field (nginx: $ssl_client_escaped_cert); nothing for none.
+fn push_escaped_pem(der: &[u8], out: &mut Vec<u8>) {
+    if der.is_empty() {
+        return;
+    }
+    let mut pem = Vec::new();
+    push_pem(der, &mut pem);
+    for byte in pem {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte),
+            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
 }
 
 fn find_names(certificate: &X509Certificate<'_>, names: Names) -> Vec<String> {
@@ -271,6 +289,12 @@ mod tests {
         }
         assert_eq!(shown("public_key", &der).len(), 2 * 65);
         assert!(shown("certificate_pem", &der).lines().all(|line| line.len() <= PEM_LINE));
+        let escaped = shown("certificate_pem_escaped", &der);
+        let signs = [("%20", " "), ("%0A", "\n"), ("%2B", "+"), ("%2F", "/"), ("%3D", "=")];
+        let plain = signs.iter().fold(escaped.clone(), |text, (code, sign)| text.replace(code, sign));
+        assert_eq!(plain, shown("certificate_pem", &der));
+        assert!(escaped.starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
+        assert_eq!(shown("certificate_pem_escaped", &[]), "");
     }
 
     proptest! {

@@ -340,6 +340,8 @@ pub struct ClientAuthentication {
     pub system_roots: bool,
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub trusted_leaves: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(uint32, tag = "5")]
+    pub depth: u32,
 }
 /// Nested message and enum types in `ClientAuthentication`.
 pub mod client_authentication {

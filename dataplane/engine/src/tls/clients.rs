@@ -32,6 +32,8 @@ pub struct ClientRule {
     /// None: no chain is asked for.
     chains: Option<Arc<dyn ClientCertVerifier>>,
     trusted_leaves: Box<[Box<[u8]>]>,
+    /// Certificates that a client may send between its own and an authority's.
+    intermediates_max: usize,
     algorithms: WebPkiSupportedAlgorithms,
     hints: Vec<DistinguishedName>,
 }
@@ -60,12 +62,18 @@ impl ClientRule {
             }
         };
         let trusted_leaves = message.trusted_leaves.iter().map(|der| der[..].into()).collect();
-        Ok(Self { mode, chains, trusted_leaves, algorithms, hints })
+        let intermediates_max = match message.depth {
+            0 => usize::MAX,
+            depth => depth as usize - 1,
+        };
+        Ok(Self { mode, chains, trusted_leaves, intermediates_max, algorithms, hints })
     }
 
     /// Judges the chain that a client showed, leaf first; None where it showed none.
     pub fn judge(&self, chain: Option<&[CertificateDer<'_>]>, now: UnixTime) -> Option<ClientCertificate> {
         let (leaf, intermediates) = chain?.split_first()?;
+        // Those left out cannot be part of a chain: of two readings of a depth this is the stricter one.
+        let intermediates = &intermediates[..intermediates.len().min(self.intermediates_max)];
         let objection = match &self.chains {
             Some(chains) => {
                 chains.verify_client_cert(leaf, intermediates, now).err().map(|error| error.to_string())
@@ -131,5 +139,46 @@ impl ClientCertVerifier for ClientRule {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+
+    fn authority() -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    #[test]
+    fn a_chain_longer_than_the_depth_is_not_accepted() {
+        let [root_key, middle_key, key]: [KeyPair; 3] = std::array::from_fn(|_| KeyPair::generate().unwrap());
+        let root = authority().self_signed(&root_key).unwrap();
+        let root_issuer = Issuer::new(authority(), &root_key);
+        let mut params = authority();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "middle");
+        let middle = params.signed_by(&middle_key, &root_issuer).unwrap();
+        let middle_issuer = Issuer::new(params, &middle_key);
+        let mut params = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let chain = [params.signed_by(&key, &middle_issuer).unwrap().der().clone(), middle.der().clone()];
+        let direct = [params.signed_by(&key, &root_issuer).unwrap().der().clone()];
+        for (depth, accepted) in [(0, true), (1, false), (2, true), (3, true)] {
+            let message = ClientAuthentication {
+                mode: Mode::RequireAndVerify as i32,
+                trusted_ca: vec![root.der().to_vec().into()],
+                depth,
+                ..Default::default()
+            };
+            let rule = ClientRule::compile(&message).unwrap();
+            let judged = |chain: &[CertificateDer<'_>]| {
+                rule.refusal(rule.judge(Some(chain), UnixTime::now()).as_ref()).is_none()
+            };
+            assert_eq!(judged(&chain), accepted, "{depth}");
+            assert!(judged(&direct), "{depth}");
+        }
     }
 }
