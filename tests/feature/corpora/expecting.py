@@ -167,11 +167,10 @@ def _outcome(raw, annotations, faulty):
         return {403, 503}
     if "auth-type" in annotations:
         return {401} if _has_accounts(raw, annotations) else {401, 503}
-    return {302 if annotations.get("temporal-redirect") else 301} if _moves(annotations) else {200} | closed
-
-
-def _moves(annotations):
-    return bool(annotations.get("temporal-redirect") or annotations.get("permanent-redirect"))
+    for name, usual in (("temporal-redirect", 302), ("permanent-redirect", 301)):
+        if annotations.get(name):
+            return {int(annotations.get(f"{name}-code", usual))}
+    return {200} | closed
 
 
 def _has_accounts(raw, annotations):
