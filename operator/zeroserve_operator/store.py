@@ -155,7 +155,7 @@ class Store:
         return _named(self._secrets_named) | self._inputs_named()
 
     def accounts_named(self) -> set[ObjectKey]:
-        """Return those that hold accounts or clients' authorities, or what plugins are made of and granted."""
+        """Return those that hold accounts or clients' authorities, or what plugins consist of."""
         return _named(self._accounts_named) | self._inputs_named()
 
     def _inputs_named(self) -> set[ObjectKey]:
