@@ -25,12 +25,12 @@ from zeroserve_ir.caddyfile.believing import add_trusts
 from zeroserve_ir.caddyfile.connecting import bound_listener, find_server_fields, make_listener
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
-from zeroserve_ir.caddyfile.meaning.upstreams import split_host_port
 from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_ir.drafting_bodies import AnsweringSites, Places, join_sites, number_groups, put_first
+from zeroserve_ir.drafting_endpoints import make_endpoints
 from zeroserve_ir.drafting_environment import fill_matchers, fill_sites, find_unset
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
@@ -40,7 +40,7 @@ from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.host_names import spell_host, spell_hosts
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.program import abi
-from zeroserve_ir.program.clusters import EndpointsSource, build_source
+from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.fitting import fit
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.site_certificates import (
@@ -178,7 +178,7 @@ class _Drafting:
         try:
             listener = make_listener(bind, port, scheme)
         except ValueError as error:
-            cure = "write an IP address, or unix//PATH"
+            cure = "write an IP address, or unix/PATH"
             self.diagnostics.append(Diagnostic(Code.ZS0110, str(error), site.span, help=cure))
             return
         self.listener_names[listen] = listener.name
@@ -376,23 +376,7 @@ class _Drafting:
         self.resources += [make_resource(cluster) for cluster in lowered.clusters]
 
     def _make_endpoints(self, source: EndpointsSource, span: Span) -> pb.Endpoints:
-        message = pb.Endpoints(name=source.name, sources=map(build_source, source.sources))
-        for upstream in source.upstreams:
-            if upstream.service is None and upstream.dial.startswith("unix//"):
-                message.endpoints.add(address=upstream.dial.removeprefix("unix/"))
-                continue
-            host, port = split_host_port(upstream.dial)
-            if upstream.service is None and "{" in upstream.dial:
-                # Where the port alone differs by request, the agent resolves the name.
-                if host and "{" not in host:
-                    message.endpoints.add(address=host, name=host)
-                continue
-            if upstream.service is None and host and "/" not in host and port.isdecimal():
-                message.endpoints.add(address=host, port=int(port), name=host)
-                continue
-            finding = Diagnostic(Code.ZS0110, f"upstream {upstream.dial} cannot be dialled", span)
-            self.diagnostics.append(replace(finding, help="write HOST:PORT"))
-        return message
+        return make_endpoints(source, span, self.diagnostics.append)
 
     # Files that handlers name
 

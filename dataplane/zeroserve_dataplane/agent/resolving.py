@@ -27,6 +27,10 @@ REFRESH_S = 10.0
 TIMEOUT_S = 5.0
 LOOKUPS_AT_ONCE_MAX = 16
 ADDRESSES_PER_NAME_MAX = 64
+WRITTEN = "static:"
+"""Begins the names of endpoints that an owner wrote, rather than a Service's."""
+UNREACHABLE = "255.255.255.255"
+"""Connecting to it fails at once, on every machine."""
 
 
 class Resolver:
@@ -74,6 +78,9 @@ class Resolver:
             return make_resource(resolved)
         found = [self._addresses.get(item.address, (item.address,)) for item in message.endpoints]
         found = [tuple(filter(is_literal, addresses)) for addresses in found]
+        if message.name.startswith(WRITTEN) and not any(found):
+            # As with a name that nobody knows in Caddy: the attempt fails (502), rather than that none is made (503).
+            found = [(UNREACHABLE,) for _ in found]
         shares = math.lcm(*(len(addresses) for addresses in found if addresses))
         resolved = pb.Endpoints(name=message.name)
         for item, addresses in zip(message.endpoints, found, strict=True):
@@ -119,8 +126,8 @@ def _sources_of(messages: Iterable[pb.Endpoints]) -> list[pb.UpstreamSource]:
 
 
 def is_literal(address: str) -> bool:
-    """Whether an address is an IP literal, or the path of a Unix socket."""
-    if address.startswith("/"):
+    """Whether an address is an IP literal, or the path or abstract name (`@…`) of a Unix socket."""
+    if address.startswith(("/", "@")):
         return True
     try:
         ipaddress.ip_address(address)

@@ -8,6 +8,7 @@ about what cannot be run. Who calls: `drafting_sites` and `judging`. Rule: wrapp
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -22,8 +23,10 @@ HEAD_SLACK_BYTES = 4096
 """What Go's server reads beyond MaxHeaderBytes (net/http initialReadLimitSize)."""
 HEAD_BYTES_MAX = 64 << 10
 """The engine's own bound of a head (limits.rs)."""
-_UNIX = re.compile(r"unix(\+h2c)?/(?P<path>/[^|]{1,106})(\|(?P<mode>.+))?")
+_UNIX = re.compile(r"unix(\+h2c)?/(?P<path>[^|]+)(\|(?P<mode>.+))?")
 _UNIX_MODE = "0200"
+SOCKET_PATH_BYTES_MAX = 107
+"""What the kernel takes (unix(7)), without the closing NUL."""
 _KEEPALIVE_S = 15
 _KEEPALIVE_COUNT = 9
 _KEEPALIVE_S_MAX, _PROBES_MAX = 32_767, 127
@@ -58,7 +61,9 @@ def make_listener(bind: str, port: int, scheme: Scheme) -> pb.Listener:
     """Return the message of a place to listen at, without a server's fields. ValueError for no such place."""
     tls = scheme is Scheme.HTTPS
     if found := _UNIX.fullmatch(bind):
-        path, bits = found["path"], found["mode"] or _UNIX_MODE
+        path, bits = resolve_socket_path(found["path"]), found["mode"] or _UNIX_MODE
+        if path is None:
+            raise ValueError(f"the path of {bind} is longer than a socket's")
         if not re.fullmatch("0?[0-7]{3}", bits) or not int(bits, 8) & 0o200:
             raise ValueError(f"{bits} is no permission of a socket that its owner may write to")
         # Clients do not see where they are; `port` is that of the site's address.
@@ -76,6 +81,12 @@ def make_listener(bind: str, port: int, scheme: Scheme) -> pb.Listener:
     host = {"localhost": "127.0.0.1"}.get(host, host)
     name = f"{scheme.value}-{port}" + (f"-{host}" if host else "")
     return pb.Listener(name=name, address=host, port=port, tls=tls)
+
+
+def resolve_socket_path(path: str) -> str | None:
+    """Return the absolute path of a Unix socket, or its abstract name with `@`; None where it is too long."""
+    resolved = path if path.startswith("@") else os.path.abspath(path)
+    return resolved if path and len(resolved.encode()) <= SOCKET_PATH_BYTES_MAX else None
 
 
 def find_server_fields(configuration: Configuration) -> Iterator[tuple[Server, Json]]:

@@ -66,7 +66,7 @@ class TableBuilder:
 
     def add_methods(self, match: tree.MatchMethod) -> int:
         """Add a `method` matcher."""
-        self.tables.methods.add(values=match.methods)
+        self.tables.methods.add(values=[method.upper() for method in match.methods])
         return len(self.tables.methods) - 1
 
     def add_header(self, field: str, values: tuple[str, ...] | None) -> int:

@@ -26,6 +26,20 @@ TEXT = """{
 http://:{$PORT} {
 	reverse_proxy unix/{$FOLDER}/plain.sock
 }
+http://near.example:{$PORT} {
+	reverse_proxy unix/near.sock {
+		header_up X-Shown "{upstream_hostport} {rp.upstream.host} {rp.upstream.port} {rp.upstream.address}"
+	}
+}
+http://abstract.example:{$PORT} {
+	reverse_proxy unix/@{$ABSTRACT} {
+		header_up X-Shown "{upstream_hostport} {rp.upstream.host} {rp.upstream.port} {rp.upstream.address}"
+	}
+}
+http://near.example, http://abstract.example {
+	bind unix/near.sock|0202 unix/@{$ABSTRACT}
+	respond "{host} {header.X-Shown}"
+}
 http://a.example {
 	bind unix/{$FOLDER}/plain.sock
 	respond "plain {host} {scheme} {uri}"
@@ -51,6 +65,7 @@ V1 = "PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n"
 EXCHANGES = [
     ("plain", "", "a.example", "", None),
     ("plain", "", "elsewhere.example", "", None),
+    ("near", "", "near.example", "", None),
     ("believing", "", "b.example", "", None),
     ("believing", "", "b.example", "X-Forwarded-For: 192.0.2.1\r\n", None),
     ("plain", "", "a.example", "X-Forwarded-For: 192.0.2.1\r\n", None),
@@ -59,12 +74,17 @@ EXCHANGES = [
 ]
 
 
+def name_of(folder):
+    """Return an abstract name that is as long for both servers, and nobody else's."""
+    return f"zeroserve-{os.getpid()}-{folder.name[:4]}"
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, variables):
     """Return where stock Caddy's sockets are, and ours; each with its plain port."""
 
     def make_values(folder):
-        return {**variables, "FOLDER": folder, "PORT": free_port()}
+        return {**variables, "FOLDER": folder, "PORT": free_port(), "ABSTRACT": name_of(folder)}
 
     with side_by_side(tmp_path_factory, TEXT, make_values, ["PORT"], workers=2) as found:
         yield [(values["FOLDER"], values["PORT"]) for values in found]
@@ -96,17 +116,28 @@ def test_a_site_answers_at_its_socket(folders, exchange):
     assert ours == caddy
 
 
-def test_a_proxy_reaches_it(folders):
-    payload = f"GET /a?b {HEAD}a.example\r\n\r\n".encode()
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("a.example", "plain a.example http /a?b"),
+        ("near.example", "near.example near.sock near.sock 0 unix/near.sock"),
+        ("abstract.example", "abstract.example @NAME @NAME 0 unix/@NAME"),
+    ],
+)
+def test_a_proxy_reaches_it(folders, host, shown):
+    payload = f"GET /a?b {HEAD}{host}\r\n\r\n".encode()
     caddy, ours = (
-        ask(socket.create_connection(("127.0.0.1", port), timeout=20), "", payload, None)
-        for _, port in folders
+        [
+            line.replace(name_of(folder), "NAME")
+            for line in ask(socket.create_connection(("127.0.0.1", port), timeout=20), "", payload, None)
+        ]
+        for folder, port in folders
     )
     assert ours == caddy
-    assert "plain a.example http /a?b" in ours
+    assert shown in ours
 
 
 def test_its_file_has_the_permissions_that_bind_says(folders):
-    for name in ("plain", "believing"):
+    for name in ("plain", "believing", "near"):
         caddy, ours = (stat.S_IMODE(os.stat(folder / f"{name}.sock").st_mode) for folder, _ in folders)
         assert ours == caddy

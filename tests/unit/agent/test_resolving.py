@@ -22,9 +22,9 @@ def resolver(monkeypatch):
     return names
 
 
-def endpoints(*addresses):
+def endpoints(*addresses, name="e"):
     return make_resource(
-        pb.Endpoints(name="e", endpoints=[pb.Endpoint(address=one, port=80) for one in addresses])
+        pb.Endpoints(name=name, endpoints=[pb.Endpoint(address=one, port=80) for one in addresses])
     )
 
 
@@ -58,6 +58,15 @@ def test_a_name_that_cannot_be_resolved_has_no_endpoints(resolver):
         subject, resource = Resolver(), endpoints("unknown", "one")
         await subject.ensure([resource])
         assert resolve(resource, subject) == [("10.0.0.1", 1)]
+
+    asyncio.run(scenario())
+
+
+def test_a_written_upstream_without_addresses_is_tried_in_vain(resolver):
+    async def scenario():
+        subject, resource = Resolver(), endpoints("unknown", name="static:unknown:80")
+        await subject.ensure([resource])
+        assert resolve(resource, subject) == [("255.255.255.255", 1)]
 
     asyncio.run(scenario())
 

@@ -135,13 +135,19 @@ def test_a_site_may_listen_at_a_socket_of_the_file_system(bind, message):
     assert listener == message
 
 
+def test_a_relative_path_begins_where_the_process_runs_and_an_abstract_name_nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    binds = ("unix/run/a.sock", "unix/@name")
+    paths = [make_listener(bind, 80, Scheme.HTTP).unix_path for bind in binds]
+    assert paths == [f"{tmp_path}/run/a.sock", "@name"]
+
+
 @pytest.mark.parametrize(
     "bind",
     [
         "unix//run/a.sock|0444",
         "unix//run/a.sock|rw",
-        "unix/relative.sock",
-        "unix/@name",
+        f"unix//{'too-long' * 14}",
         "fd/3",
         "udp/1.2.3.4",
     ],

@@ -113,7 +113,7 @@ impl Worker {
 
 /// The TLS name: the endpoint's own, else what the request's host asks for, without the port.
 fn name_of(endpoint: &Endpoint, host: &[u8]) -> Option<ServerName<'static>> {
-    if !endpoint.name.is_empty() {
+    if !endpoint.name.is_empty() && !endpoint.is_unix() {
         return ServerName::try_from(&*endpoint.name).ok().map(|name| name.to_owned());
     }
     let host = std::str::from_utf8(host).ok()?;

@@ -180,7 +180,8 @@ impl Exchange {
         let _ = match field {
             _ if !self.knows_attempt(field) => Ok(()),
             AttemptField::Address => {
-                out.extend_from_slice(b"tcp/");
+                let unix = self.upstream.as_ref().is_some_and(|upstream| upstream.is_unix());
+                out.extend_from_slice(if unix { b"unix/" } else { b"tcp/" });
                 self.write_upstream_hostport(out)
             }
             AttemptField::Requests => write!(out, "{}", attempts.requests),

@@ -151,9 +151,10 @@ impl Exchange {
             Placeholder::ClientIp => write!(out, "{}", self.client),
             Placeholder::UpstreamHostPort => self.write_upstream_hostport(out),
             Placeholder::UpstreamHost => self.write_upstream(out, Endpoint::host),
-            Placeholder::UpstreamPort => {
-                self.write_upstream(out, |endpoint| endpoint.address.port().to_string())
-            }
+            Placeholder::UpstreamPort => self.write_upstream(out, |endpoint| match endpoint.is_unix() {
+                true => "0".to_owned(),
+                false => endpoint.address.port().to_string(),
+            }),
             Placeholder::RemoteNetwork(four, six) => {
                 let network = network_of(self.remote.ip(), *four, *six);
                 network.map_or(Ok(()), |network| out.write_all(network.as_bytes()))

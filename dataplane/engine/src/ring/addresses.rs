@@ -57,16 +57,22 @@ impl RawAddress {
         raw
     }
 
-    /// `path` is shorter than `sun_path`, which ends with a NUL.
+    /// `path` is shorter than `sun_path`, which ends with a NUL; `@` begins an abstract name (unix(7)), which ends with
+    /// the address.
     fn set_path(&mut self, path: &[u8]) {
         let mut value =
             libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
         for (to, from) in value.sun_path[..107].iter_mut().zip(path) {
             *to = *from as libc::c_char;
         }
+        let mut length = size_of::<libc::sockaddr_un>();
+        if path.first() == Some(&b'@') {
+            value.sun_path[0] = 0;
+            length = std::mem::offset_of!(libc::sockaddr_un, sun_path) + path.len().min(107);
+        }
         // SAFETY: as above.
         unsafe { (&raw mut self.storage).cast::<libc::sockaddr_un>().write(value) };
-        self.length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+        self.length = length as libc::socklen_t;
     }
 
     pub fn pointer(&self) -> *const libc::sockaddr {

@@ -14,9 +14,9 @@ static PATHS: RwLock<Vec<Arc<Path>>> = RwLock::new(Vec::new());
 const PATH_BYTES_MAX: usize = 108;
 const PREFIX: u128 = 0x0100 << 112;
 
-/// The stand-in of a path; None for one that no socket can have.
+/// The stand-in of a path, or of `@` with an abstract name; None for one that no socket can have.
 pub fn register(path: &str) -> Option<SocketAddr> {
-    if path.len() >= PATH_BYTES_MAX || !path.starts_with('/') || path.contains('\0') {
+    if path.len() >= PATH_BYTES_MAX || !path.starts_with(['/', '@']) || path.contains('\0') {
         return None;
     }
     let mut paths = PATHS.write().unwrap_or_else(PoisonError::into_inner);
@@ -54,6 +54,7 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!(register("/run/one.sock"), Some(one));
         assert_eq!(find(&one).unwrap().as_os_str(), "/run/one.sock");
+        assert_eq!(find(&register("@name").unwrap()).unwrap().as_os_str(), "@name");
         assert!(is_stand_in(one.ip()) && !is_stand_in("::1".parse().unwrap()));
         assert!(find(&"[::1]:80".parse().unwrap()).is_none());
         assert!(register("relative").is_none() && register(&format!("/{}", "x".repeat(107))).is_none());

@@ -1,6 +1,7 @@
 //! Clusters and endpoints: stable handles whose state is swapped, and the choice of an endpoint.
 
 use super::balancing::{Question, Selection, Slot};
+use super::dialling::parse_endpoint;
 use super::dialling::{Dials, RequestedEndpoints};
 use super::interning::Interned;
 use super::loads::Load;
@@ -14,7 +15,7 @@ use arc_swap::{ArcSwap, Guard};
 use prost::Message;
 use rustls_pki_types::ServerName;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -123,7 +124,8 @@ pub struct EndpointKey(pub u32);
 pub struct Endpoint {
     pub key: EndpointKey,
     pub address: SocketAddr,
-    /// Host as it was configured; "" where the address is all there is.
+    /// Host as it was configured, or a Unix socket's path; "" where the address is all there is. An unspecified address
+    /// without name is this machine, whose host was left out.
     pub name: Box<str>,
     /// Without TLS, whatever the cluster's policy.
     pub plain: bool,
@@ -137,14 +139,21 @@ impl Endpoint {
     /// The name, else the address.
     pub fn host(&self) -> String {
         match &*self.name {
+            "" if self.address.ip().is_unspecified() => String::new(),
             "" => self.address.ip().to_string(),
             name => name.to_owned(),
         }
     }
 
-    /// Host and port, IPv6 in brackets.
+    pub fn is_unix(&self) -> bool {
+        unix_paths::is_stand_in(self.address.ip())
+    }
+
+    /// Host and port, IPv6 in brackets; a Unix socket has no port.
     pub fn hostport(&self) -> String {
         match &*self.name {
+            "" if self.address.ip().is_unspecified() => format!(":{}", self.address.port()),
+            name if !name.is_empty() && self.is_unix() => name.to_owned(),
             name if name.is_empty() || name.contains(':') => self.address.to_string(),
             name => format!("{name}:{}", self.address.port()),
         }
@@ -451,22 +460,6 @@ fn compile_policy(
 /// -1 is as much as allowed.
 fn buffer_bytes(wanted: i64, max: usize) -> usize {
     usize::try_from(wanted).map_or(max, |wanted| wanted.min(max))
-}
-
-/// Address and port of an endpoint; a path is a Unix socket's.
-pub(super) fn parse_endpoint(endpoint: &protocol::Endpoint) -> Result<(IpAddr, u16), String> {
-    if endpoint.address.starts_with('/') {
-        let stand_in = unix_paths::register(&endpoint.address)
-            .ok_or_else(|| format!("{:?} is no path of a socket", endpoint.address))?;
-        return Ok((stand_in.ip(), stand_in.port()));
-    }
-    let address: IpAddr =
-        endpoint.address.parse().map_err(|_| format!("{:?} is no address", endpoint.address))?;
-    if unix_paths::is_stand_in(address) {
-        return Err(format!("{address} is a discarded address"));
-    }
-    let port = u16::try_from(endpoint.port).map_err(|_| format!("{} is no port", endpoint.port))?;
-    Ok((address, port))
 }
 
 /// Smooth weighted round robin (nginx) of what does not drain, as a fixed order without bursts. Equal weights: one turn.

@@ -11,6 +11,7 @@ use crate::exchange::{Exchange, Unknown};
 use crate::limits::REQUESTED_ENDPOINTS_MAX;
 use crate::locks::lock;
 use crate::protocol;
+use crate::ring::unix_paths;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
@@ -68,6 +69,8 @@ impl Dials {
         let known = || known.iter().find(|slot| *slot.endpoint.name == *host);
         let address = match host.parse::<IpAddr>() {
             Ok(address) => Some(address.to_canonical()),
+            // This machine, as Go's dialer has it.
+            Err(_) if host.is_empty() => Some(Ipv4Addr::UNSPECIFIED.into()),
             Err(_) => known().map(|slot| slot.endpoint.address.ip()),
         };
         // RFC 6761 6.3: this name needs no resolver.
@@ -102,13 +105,29 @@ impl RequestedEndpoints {
     }
 }
 
-/// `host:port` or `[v6]:port`.
+/// Address and port of an endpoint; a path, or `@` and an abstract name, is a Unix socket's.
+pub(super) fn parse_endpoint(endpoint: &protocol::Endpoint) -> Result<(IpAddr, u16), String> {
+    if endpoint.address.starts_with(['/', '@']) {
+        let stand_in = unix_paths::register(&endpoint.address)
+            .ok_or_else(|| format!("{:?} is no path of a socket", endpoint.address))?;
+        return Ok((stand_in.ip(), stand_in.port()));
+    }
+    let address: IpAddr =
+        endpoint.address.parse().map_err(|_| format!("{:?} is no address", endpoint.address))?;
+    if unix_paths::is_stand_in(address) {
+        return Err(format!("{address} is a discarded address"));
+    }
+    let port = u16::try_from(endpoint.port).map_err(|_| format!("{} is no port", endpoint.port))?;
+    Ok((address, port))
+}
+
+/// `host:port`, `[v6]:port` or `:port`.
 fn split(dial: &str) -> Option<(&str, u16)> {
     let (host, port) = dial.rsplit_once(':')?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let ambiguous = bare.len() == host.len() && host.contains(':');
     let port = port.parse().ok().filter(|port| *port > 0)?;
-    (!ambiguous && !bare.is_empty()).then_some((bare, port))
+    (!ambiguous).then_some((bare, port))
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! be used is refused and what refers to it keeps its former version; all else of the commit holds.
 
 use super::certificates::{CertificateIndex, LoadedCertificate};
-use super::clusters::{Cluster, EndpointRegistry, parse_endpoint};
+use super::clusters::{Cluster, EndpointRegistry};
 use super::compiling::Compiler;
+use super::dialling::parse_endpoint;
 use super::hosts::{Constants, HostIndex, Snapshot, VirtualHost};
 use super::listening::Listener;
 use super::plugins::PluginBook;

@@ -89,8 +89,10 @@ impl ListenerSockets {
 impl Drop for ListenerSockets {
     fn drop(&mut self) {
         if let Place::Path(path) = &self.place {
-            // What is left behind is replaced by whoever listens there next.
-            let _ = std::fs::remove_file(&**path);
+            // What is left behind is replaced by whoever listens there next. An abstract name goes with its sockets.
+            if !path.starts_with('@') {
+                let _ = std::fs::remove_file(&**path);
+            }
         }
     }
 }

@@ -1,19 +1,24 @@
-//! Listening sockets of the file system: one for all workers, as nothing spreads connections over several.
+//! Listening sockets of the file system, or with abstract names (`@name`): one for all workers, as nothing spreads connections over several.
 //!
 //! Rule: a file at the path is replaced only where it is a socket at which nobody listens.
 
 use crate::snapshot::UnixSocket;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 
 /// Descriptors of one socket for so many workers.
 pub fn bind(socket: &UnixSocket, workers: usize) -> io::Result<Vec<OwnedFd>> {
-    let path = Path::new(&*socket.path);
-    remove_deserted(path)?;
-    let listener = UnixListener::bind(path)?;
+    let listener = match socket.path.strip_prefix('@') {
+        Some(name) => UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?,
+        None => {
+            remove_deserted(Path::new(&*socket.path))?;
+            UnixListener::bind(&*socket.path)?
+        }
+    };
     permit(&socket.path, socket.mode)?;
     listener.set_nonblocking(true)?;
     let descriptor = OwnedFd::from(listener);
@@ -23,8 +28,11 @@ pub fn bind(socket: &UnixSocket, workers: usize) -> io::Result<Vec<OwnedFd>> {
     Ok(descriptors)
 }
 
-/// Sets who may connect.
+/// Sets who may connect; to an abstract name everybody of the network namespace may.
 pub fn permit(path: &str, mode: u32) -> io::Result<()> {
+    if path.starts_with('@') {
+        return Ok(());
+    }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
@@ -67,6 +75,15 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o222);
         UnixStream::connect(&path).unwrap();
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_abstract_name_has_no_file() {
+        let name = format!("zeroserve-abstract-{}", std::process::id());
+        let bound = bind(&UnixSocket { path: format!("@{name}").into(), mode: 0o222 }, 2).unwrap();
+        assert_eq!(bound.len(), 2);
+        UnixStream::connect_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        assert!(!Path::new(&format!("@{name}")).exists());
     }
 
     #[test]
