@@ -79,7 +79,7 @@ class Resolver:
         found = [self._addresses.get(item.address, (item.address,)) for item in message.endpoints]
         found = [tuple(filter(is_literal, addresses)) for addresses in found]
         if message.name.startswith(WRITTEN) and not any(found):
-            # As with a name that nobody knows in Caddy: the attempt fails (502), rather than that none is made (503).
+            # As in Caddy, attempts at a name that nobody knows fail (502); without any it were 503.
             found = [(UNREACHABLE,) for _ in found]
         shares = math.lcm(*(len(addresses) for addresses in found if addresses))
         resolved = pb.Endpoints(name=message.name)

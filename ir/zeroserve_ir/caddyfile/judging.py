@@ -13,10 +13,25 @@ from zeroserve_ir.caddyfile import believing, connecting
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Span
-from zeroserve_ir.tree import Configuration, MatchNot, Options, Route, SetVariables, Site, Subroute
+from zeroserve_ir.tree import (
+    Configuration,
+    MatchHeaderRegexp,
+    MatchHost,
+    MatchMethod,
+    MatchNot,
+    MatchPath,
+    MatchPathRegexp,
+    MatchVarsRegexp,
+    Options,
+    Route,
+    SetVariables,
+    Site,
+    Subroute,
+)
 from zeroserve_ir.tree_carried import Carried, CarriedHandler, CarriedMatcher, Json
 from zeroserve_ir.tree_logging import Logger
 
+_LEVELS = ("", "debug", "info", "warn", "error", "panic", "fatal")
 _SERVED_MATCHERS = ("tls",)
 _HARMLESS_HANDLERS = ("push", "timeouts")
 """Handlers without which every answer is as right as with them."""
@@ -140,6 +155,9 @@ def _judge_logger(logger: Logger) -> list[Diagnostic]:
     writer: Json = settings.get("writer", {})
     span = logger.settings.span
     found = []
+    if str(settings.get("level", "")).lower() not in _LEVELS:
+        message = f"{settings['level']} is no level of log"
+        found.append(Diagnostic(Code.ZS0103, message, span, help="write DEBUG, INFO, WARN or ERROR"))
     if "core" in settings:
         found.append(_finding("core of log is not supported and has no effect", span, error=False))
     if writer.get("roll_compression") == "zstd":
@@ -150,6 +168,8 @@ def _judge_logger(logger: Logger) -> list[Diagnostic]:
 def _judge_routes(routes: Sequence[Route]) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     for route in routes:
+        for message, cure in _find_refused(route.matchers):
+            found.append(Diagnostic(Code.ZS0103, message, route.span, help=cure))
         for name, span in _carried_matchers(route.matchers):
             found.append(_finding(f"matcher {name} is not supported yet", span, error=True))
         for handler in route.handlers:
@@ -173,3 +193,24 @@ def _carried_matchers(sets: Iterable[Sequence[object]]) -> Iterable[tuple[str, S
                 yield matcher.module, matcher.settings.span
             elif isinstance(matcher, MatchNot):
                 yield from _carried_matchers(matcher.sets)
+
+
+def _find_refused(sets: Iterable[Sequence[object]]) -> Iterable[tuple[str, str]]:
+    """Yield what stock Caddy refuses when it starts, each with its cure."""
+    for one in sets:
+        for matcher in one:
+            match matcher:
+                case MatchPath(patterns=()):
+                    yield "matcher path has no pattern", "write a path behind it"
+                case MatchHost(hosts=()):
+                    yield "matcher host has no name", "write a name behind it"
+                case MatchMethod(methods=()):
+                    yield "matcher method has no method", "write a method behind it"
+                case MatchHost(hosts=hosts) if len({host.lower() for host in hosts}) < len(hosts):
+                    yield "matcher host has a name twice", "write it once"
+                case (
+                    MatchPathRegexp(name=name) | MatchHeaderRegexp(name=name) | MatchVarsRegexp(name=name)
+                ) if name and not re.search(r"\w", name, re.ASCII):
+                    yield f"{name} is no name of a pattern", "write it with letters"
+                case MatchNot(sets=inner):
+                    yield from _find_refused(inner)

@@ -11,6 +11,8 @@ import pytest
 from ports import free_port
 from starting import STOCK_CADDY, apart, started
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "answers"))
+
 CADDY = Path(sys.executable).parent / "caddy"
 
 
