@@ -1,8 +1,8 @@
 //! Kept answers of upstreams (`cache`; RFC 9111): a shared cache of this node, bounded in bytes, in memory only.
 //!
-//! `directives` and `freshness` judge, `kept` is an answer, `store` has them all, in `shares` of tenants, `filling` makes one of an answer on its
-//! way; `connection::caching` asks and tells. It stands between a proxy call and its upstream: routes, access control and
-//! limits have been passed by every request, whoever answers it.
+//! `directives` and `freshness` judge, `kept` is an answer, `store` has them all, in `shares` of tenants, `filling` makes
+//! one of an answer on its way; `connection::caching` asks and tells. It stands between a proxy call and its upstream:
+//! routes, access control and limits have been passed by every request, whoever answers it.
 //!
 //! Rule: a key begins with the tenant, the virtual host and the cluster; nothing of a request gets into
 //! another key than its own, and what the key does not say is said by Vary.

@@ -6,11 +6,11 @@
 
 use super::store::{Key, Slot};
 use crate::limits::{CACHE_SHARDS, CACHE_TENANTS_MAX};
-use crate::locks::lock;
+use crate::locks::{lock, read, write};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock};
 
 #[derive(Clone)]
 struct SlotWeight;
@@ -45,11 +45,11 @@ impl Shares {
     }
 
     pub fn get(&self, key: &Key) -> Option<Slot> {
-        find(&self.read(), tenant_of(key))?.get(key)
+        find(&read(&self.shares), tenant_of(key))?.get(key)
     }
 
     pub fn remove(&self, key: &Key) -> Option<(Key, Slot)> {
-        let slots = find(&self.read(), tenant_of(key))?.clone();
+        let slots = find(&read(&self.shares), tenant_of(key))?.clone();
         slots.remove(key)
     }
 
@@ -64,19 +64,19 @@ impl Shares {
 
     /// All keys that fit. Takes a read lock of a part at a time.
     pub fn find_keys(&self, fits: impl Fn(&Key) -> bool) -> Vec<Key> {
-        let all: Vec<Arc<Slots>> = self.read().values().cloned().collect();
+        let all: Vec<Arc<Slots>> = read(&self.shares).values().cloned().collect();
         all.iter().flat_map(|slots| slots.iter().map(|(key, _)| key).filter(&fits)).collect()
     }
 
     pub fn weight(&self) -> u64 {
-        self.read().values().map(|slots| slots.weight()).sum()
+        read(&self.shares).values().map(|slots| slots.weight()).sum()
     }
 
     fn find_or_add(&self, tenant: &[u8]) -> (Arc<Slots>, bool) {
-        if let Some(slots) = find(&self.read(), tenant) {
+        if let Some(slots) = find(&read(&self.shares), tenant) {
             return (slots.clone(), false);
         }
-        let mut shares = self.write();
+        let mut shares = write(&self.shares);
         let tenant = if shares.len() < CACHE_TENANTS_MAX { tenant } else { OTHERS };
         if let Some(slots) = shares.get(tenant) {
             return (slots.clone(), false);
@@ -93,7 +93,7 @@ impl Shares {
     fn divide_again(&self, asker: &Arc<Slots>) {
         let _dividing = lock(&self.dividing);
         let is_asker = |slots: &Arc<Slots>| Arc::ptr_eq(slots, asker);
-        let all: Vec<Arc<Slots>> = self.read().values().cloned().collect();
+        let all: Vec<Arc<Slots>> = read(&self.shares).values().cloned().collect();
         // In large steps: a part that grows asks seldom, and those of others seldom change.
         let step = (self.bytes_max / 64).max(1);
         let wanted = |slots: &Arc<Slots>| match slots.weight() {
@@ -110,17 +110,9 @@ impl Shares {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, ByTenant> {
-        self.shares.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, ByTenant> {
-        self.shares.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     #[cfg(test)]
     pub fn tenants(&self) -> usize {
-        self.read().len()
+        read(&self.shares).len()
     }
 }
 

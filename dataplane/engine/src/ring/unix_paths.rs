@@ -4,9 +4,10 @@
 //! discard (RFC 6666) and which no endpoint may have otherwise; `connect` of the ring finds the path by it. Paths come
 //! from the owner's configuration only and are kept for the life of the process.
 
+use crate::locks::{read, write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 static PATHS: RwLock<Vec<Arc<Path>>> = RwLock::new(Vec::new());
 
@@ -19,7 +20,7 @@ pub fn register(path: &str) -> Option<SocketAddr> {
     if path.len() >= PATH_BYTES_MAX || !path.starts_with(['/', '@']) || path.contains('\0') {
         return None;
     }
-    let mut paths = PATHS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut paths = write(&PATHS);
     let known = paths.iter().position(|known| known.as_os_str() == path);
     let index = known.unwrap_or_else(|| {
         paths.push(PathBuf::from(path).into());
@@ -40,7 +41,7 @@ pub fn find(address: &SocketAddr) -> Option<Arc<Path>> {
         return None;
     }
     let index = usize::try_from(ip.to_bits() & u128::from(u64::MAX)).ok()?;
-    PATHS.read().unwrap_or_else(PoisonError::into_inner).get(index).cloned()
+    read(&PATHS).get(index).cloned()
 }
 
 #[cfg(test)]

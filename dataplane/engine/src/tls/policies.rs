@@ -6,6 +6,7 @@
 use super::Noting;
 use super::clients::{ClientCertificate, ClientRule};
 use super::tickets::{Key, TicketKeys, Ticketer, make_key};
+use crate::locks::lock;
 use crate::protocol;
 use crate::snapshot::{CertificateResolver, provider};
 use prost::Message;
@@ -16,7 +17,7 @@ use rustls::{ProtocolVersion, ServerConfig, SupportedCipherSuite, SupportedProto
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// A host's policy, ready for handshakes.
 pub struct TlsPolicy {
@@ -29,7 +30,7 @@ pub struct TlsPolicy {
 pub struct TlsPolicies {
     pub resolver: Arc<CertificateResolver>,
     pub keys: Arc<TicketKeys>,
-    known: RwLock<HashMap<Vec<u8>, Weak<TlsPolicy>>>,
+    known: Mutex<HashMap<Vec<u8>, Weak<TlsPolicy>>>,
 }
 
 /// What a handshake leaves behind, beside what rustls tells.
@@ -53,13 +54,13 @@ impl TlsPolicies {
     /// `key`: what ticket keys are derived from, unless the operator gives some.
     pub fn new(key: Key) -> Self {
         let keys = Arc::new(TicketKeys::new(key));
-        Self { resolver: Arc::default(), keys, known: RwLock::default() }
+        Self { resolver: Arc::default(), keys, known: Mutex::default() }
     }
 
     /// Equal messages have one policy, so that hosts may share connections.
     pub fn get(&self, message: &protocol::TlsPolicy) -> Result<Arc<TlsPolicy>, String> {
         let key = message.encode_to_vec();
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if let Some(policy) = known.get(&key).and_then(Weak::upgrade) {
             return Ok(policy);
         }
