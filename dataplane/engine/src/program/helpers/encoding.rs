@@ -1,4 +1,5 @@
-//! `templates` may evaluate the answer, once it comes. `encode`: what the client takes is settled when the route meets it; the answer is judged when it comes.
+//! `templates` may evaluate the answer, once it comes. `encode`: what the client takes is settled when the route meets it;
+//! the answer is judged when it comes.
 
 use super::{HelperResult, Vm, row};
 use crate::encoding::{EncodingChoice, allows_encoding, negotiate, strip_entity_tag};

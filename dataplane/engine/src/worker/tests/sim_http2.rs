@@ -1,27 +1,23 @@
 //! HTTP/2 on simulated sockets: clients and a part of the endpoints speak it, by this crate's own state machine.
 //!
-//! Here is how it works. Clients open numbered requests as streams of one connection, in any order; they reset streams, hold
-//! windows back and stop reading. Endpoints of HTTP/2 answer in pieces, refuse and reset streams, go away in the middle, or
-//! are silent; connections that many streams share are reset, sockets run out, the snapshot is swapped; endpoints of
-//! HTTP/1.1 answer one at a time. Whatever happens: what the worker sends is valid, no stream gets
-//! another one's answer, a request that must not be repeated reaches endpoints at most once, in a run without faults all are
-//! answered, and in the end nothing is left open. Seeds are those of `sim`.
+//! Here is how it works. Clients open numbered requests as streams of one connection, in any order; they reset streams,
+//! hold windows back and stop reading. Endpoints of HTTP/2 answer in pieces, refuse and reset streams, go away in the
+//! middle, or are silent; connections that many streams share are reset, sockets run out, the snapshot is swapped;
+//! endpoints of HTTP/1.1 answer one at a time. Whatever happens: what the worker sends is valid, no stream gets another
+//! one's answer, a request that must not be repeated reaches endpoints at most once, in a run without faults all are
+//! answered, and in the end nothing is left open.
 
 use super::fixture::{self, Setup};
 use super::frame_peer::{Peer, Seen};
-use super::sim::{choose_seeds, parse};
-use crate::control::{Acknowledgement, WorkerMessage, WorkerSender};
+use super::playing::{Play, Stage, endpoint, play_seeds};
+use super::sim::parse;
 use crate::http2::Role;
 use crate::http2::frames::Code;
 use crate::http2::hpack::encoder;
-use crate::limits::{BUFFERED_INPUT_BYTES_MAX, PENDING_OUTPUT_BYTES_HIGH, RECEIVE_BUFFER_BYTES};
-use crate::ring::sim::{Random, Reachability, Remote, Sim};
-use crate::serve::IoChoice;
+use crate::ring::sim::{Random, Reachability, Remote};
 use crate::snapshot::Snapshot;
-use crate::worker::Worker;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 const HOSTS: [&str; 6] = [
@@ -32,11 +28,6 @@ const HOSTS: [&str; 6] = [
     "hedged.example",
     "buffered.example",
 ];
-const TURNS_MAX: usize = 200_000;
-
-fn endpoint(number: u8) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, number], 80))
-}
 
 /// Endpoints 4 and 5 speak HTTP/2.
 fn speaks_http2(address: SocketAddr) -> bool {
@@ -50,17 +41,7 @@ fn streams_are_answered_reset_or_refused_each_for_itself_whatever_the_seed() {
         let spoken = order.map(|number| endpoint(number + 3)).to_vec();
         fixture::snapshot(&Setup { endpoints, spoken, ..Setup::default() })
     });
-    let mut whole = 0;
-    for seed in choose_seeds() {
-        match catch_unwind(AssertUnwindSafe(|| Run::new(seed, snapshots.clone()).play())) {
-            Ok(answers) => whole += answers,
-            Err(panic) => {
-                eprintln!("failing seed: ZEROSERVE_SIM_SEED={seed}");
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
-    assert!(whole > 0, "no answer was checked: the simulation tests nothing");
+    play_seeds(|seed| Run::new(seed, snapshots.clone()));
 }
 
 #[derive(Default)]
@@ -162,121 +143,109 @@ struct Backend {
 }
 
 struct Run {
-    /// Swapped in some time.
-    next: Option<Arc<Snapshot>>,
-    sim: Sim,
-    worker: Worker,
-    random: Random,
-    faulty: bool,
+    stage: Stage,
     clients: Vec<Client>,
     backends: BTreeMap<Remote, Backend>,
     arrivals: HashMap<usize, usize>,
-    sender: WorkerSender,
+}
+
+impl Play for Run {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    fn act(&mut self) -> bool {
+        self.play_clients() | self.play_backends()
+    }
+
+    fn is_done(&self) -> bool {
+        self.clients.iter().all(Client::is_done)
+    }
+
+    fn check(self) -> usize {
+        let mut whole = 0;
+        for request in self.clients.iter().flat_map(|client| client.opened.values()) {
+            let arrivals = self.arrivals.get(&request.id).copied().unwrap_or(0);
+            assert!(request.repeatable || arrivals <= 1, "request {} came {arrivals} times", request.id);
+            let expected = [format!("answer {} ", request.id).as_bytes(), &request.body].concat();
+            if request.status == 200 {
+                assert!(expected.starts_with(&request.answer), "request {} got another answer", request.id);
+            }
+            if request.cancelled || (self.stage.faulty && !request.ended) {
+                continue;
+            }
+            assert!(request.ended && !request.lost, "request {} was not answered", request.id);
+            if request.status == 200 {
+                assert!(request.answer == expected, "request {} got a cut-off answer", request.id);
+                whole += 1;
+            } else {
+                let is_fault = self.stage.faulty && [502, 503, 504].contains(&request.status);
+                let told = (request.host, request.body.len(), arrivals);
+                assert!(is_fault, "request {} {told:?}: {}", request.id, request.status);
+            }
+        }
+        whole
+    }
 }
 
 impl Run {
-    fn new(seed: u64, [snapshot, other]: [Arc<Snapshot>; 2]) -> Run {
-        let mut random = Random(seed ^ 0x4832);
-        let mut sim = Sim::new(seed);
-        let faulty = !seed.is_multiple_of(4);
-        for number in [1, 2, 4, 5] {
-            sim.reach(endpoint(number), Reachability::Accepts);
+    fn new(seed: u64, snapshots: [Arc<Snapshot>; 2]) -> Run {
+        let key = fixture::listener_key(&snapshots[0], fixture::PLAIN);
+        let mut stage = Stage::new(seed, 0x4832, snapshots);
+        [1, 2, 4, 5].into_iter().for_each(|number| stage.sim.reach(endpoint(number), Reachability::Accepts));
+        if stage.faulty && stage.random.chance(40) {
+            stage.sim.reach(endpoint([1, 4][stage.random.below(2)]), Reachability::Refuses);
         }
-        if faulty && random.chance(40) {
-            sim.reach(endpoint([1, 4][random.below(2)]), Reachability::Refuses);
-        }
-        if faulty && random.chance(20) {
-            // Requests find no socket to their endpoint, clients none to us.
-            sim.sockets_max = 2 + random.below(6) as u32;
-        }
-        let key = fixture::listener_key(&snapshot, fixture::PLAIN);
-        let (context, sender, _reports) = fixture::context(IoChoice::Epoll, snapshot);
-        let worker = Worker::new(context, &sim).unwrap();
+        stage.run_out_of_sockets(20);
         let mut next = 0;
-        let clients = (0..1 + random.below(3))
+        let clients = (0..1 + stage.random.below(3))
             .map(|number| Client {
-                remote: sim.dial(key, SocketAddr::from(([198, 51, 100, number as u8], 5000))),
+                remote: stage.sim.dial(key, SocketAddr::from(([198, 51, 100, number as u8], 5000))),
                 peer: Peer::new(Role::Client),
-                unopened: make_requests(&mut random, &mut next),
+                unopened: make_requests(&mut stage.random, &mut next),
                 opened: BTreeMap::new(),
                 stalled: false,
                 gone: false,
             })
             .collect();
-        let (backends, arrivals) = (BTreeMap::new(), HashMap::new());
-        let next = random.chance(50).then_some(other);
-        Run { next, sim, worker, random, faulty, clients, backends, arrivals, sender }
-    }
-
-    /// Plays to the end and checks; returns the number of whole 200 answers.
-    fn play(mut self) -> usize {
-        let mut draining = false;
-        for turn in 0.. {
-            assert!(turn < TURNS_MAX, "livelock");
-            self.swap();
-            let acted = self.play_clients() | self.play_backends();
-            let (happened, wait_ms) = self.sim.turn(&mut self.worker);
-            if self.sim.stopped {
-                break;
-            }
-            if acted || happened {
-                continue;
-            }
-            let Some(wait_ms) = wait_ms else { panic!("nothing is due, {}", self.sim.describe()) };
-            if !draining && self.clients.iter().all(Client::is_done) {
-                draining = true;
-                self.sender.send(WorkerMessage::Drain { timeout_ms: 120_000, exit: true });
-                self.sim.woken = true;
-            }
-            self.sim.advance_ms(wait_ms.max(1));
-        }
-        self.check()
-    }
-
-    fn swap(&mut self) {
-        if self.random.chance(2)
-            && let Some(snapshot) = self.next.take()
-        {
-            self.sender.send(WorkerMessage::Snapshot(snapshot, Acknowledgement::ignored()));
-            self.sim.woken = true;
-        }
+        Run { stage, clients, backends: BTreeMap::new(), arrivals: HashMap::new() }
     }
 
     fn play_clients(&mut self) -> bool {
         let mut acted = false;
         for client in &mut self.clients {
-            let received = self.sim.take_received(client.remote);
+            let received = self.stage.sim.take_received(client.remote);
             if client.gone {
                 continue;
             }
             client.peer.read(&received).into_iter().for_each(|seen| client.take(seen));
-            if self.random.chance(40) {
+            if self.stage.random.chance(40) {
                 client.ask();
             }
-            if self.random.chance(2) {
-                cancel_one(client, &mut self.random);
+            if self.stage.random.chance(2) {
+                cancel_one(client, &mut self.stage.random);
             }
-            client.peer.credit(&mut self.random);
+            client.peer.credit(&mut self.stage.random);
             // Clients are never slow by themselves: time stands still until they have asked and read.
             acted |= !client.unopened.is_empty() || !client.peer.held.is_empty();
             let output = client.peer.take_output();
             acted |= !output.is_empty();
-            self.sim.send(client.remote, &output);
-            if self.sim.received_end(client.remote) {
-                self.sim.finish(client.remote);
+            self.stage.sim.send(client.remote, &output);
+            if self.stage.sim.received_end(client.remote) {
+                self.stage.sim.finish(client.remote);
                 lose(client);
                 acted = true;
-            } else if self.faulty && self.random.chance(1) && self.random.chance(10) {
-                match self.random.chance(50) {
-                    true => self.sim.reset(client.remote),
-                    false => self.sim.finish(client.remote),
+            } else if self.stage.faulty && self.stage.random.chance(1) && self.stage.random.chance(10) {
+                match self.stage.random.chance(50) {
+                    true => self.stage.sim.reset(client.remote),
+                    false => self.stage.sim.finish(client.remote),
                 }
                 lose(client);
                 acted = true;
             }
-            if self.random.chance(5) {
-                client.stalled = !client.stalled && self.random.chance(30);
-                self.sim.stall(client.remote, client.stalled);
+            if self.stage.random.chance(5) {
+                client.stalled = !client.stalled && self.stage.random.chance(30);
+                self.stage.sim.stall(client.remote, client.stalled);
             }
             acted |= client.stalled && !client.gone;
         }
@@ -285,30 +254,31 @@ impl Run {
 
     fn play_backends(&mut self) -> bool {
         let mut acted = false;
-        while let Some((remote, address)) = self.sim.take_connected() {
+        while let Some((remote, address)) = self.stage.sim.take_connected() {
             let peer = speaks_http2(address).then(|| Peer::new(Role::Server));
             let (received, bodies) = (Vec::new(), HashMap::new());
             self.backends.insert(remote, Backend { peer, received, bodies, dead: false, stalled: false });
         }
         let remotes: Vec<Remote> = self.backends.keys().copied().collect();
         for remote in remotes {
-            let received = self.sim.take_received(remote);
+            let received = self.stage.sim.take_received(remote);
             let Some(backend) = self.backends.get_mut(&remote).filter(|backend| !backend.dead) else {
                 continue;
             };
-            let out_of_the_blue = self.faulty && self.random.chance(1) && self.random.chance(30);
-            if self.sim.received_end(remote) || out_of_the_blue {
+            let out_of_the_blue =
+                self.stage.faulty && self.stage.random.chance(1) && self.stage.random.chance(30);
+            if self.stage.sim.received_end(remote) || out_of_the_blue {
                 backend.dead = true;
-                match out_of_the_blue && self.random.chance(50) {
-                    true => self.sim.reset(remote),
-                    false => self.sim.finish(remote),
+                match out_of_the_blue && self.stage.random.chance(50) {
+                    true => self.stage.sim.reset(remote),
+                    false => self.stage.sim.finish(remote),
                 }
                 acted = true;
                 continue;
             }
-            if self.random.chance(5) {
-                backend.stalled = !backend.stalled && self.random.chance(30);
-                self.sim.stall(remote, backend.stalled);
+            if self.stage.random.chance(5) {
+                backend.stalled = !backend.stalled && self.stage.random.chance(30);
+                self.stage.sim.stall(remote, backend.stalled);
             }
             acted |= backend.stalled;
             acted |= match backend.peer.is_some() {
@@ -327,22 +297,22 @@ impl Run {
         let id: usize = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
         *self.arrivals.entry(id).or_default() += 1;
         let text = [format!("answer {id} ").as_bytes(), &body].concat();
-        let length = text.len() + if self.faulty && self.random.chance(10) { 7 } else { 0 };
-        if self.faulty && self.random.chance(10) {
+        let length = text.len() + if self.stage.faulty && self.stage.random.chance(10) { 7 } else { 0 };
+        if self.stage.faulty && self.stage.random.chance(10) {
             // Never answers.
             return true;
         }
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
-        self.sim.send(remote, &[head, text.clone()].concat());
+        self.stage.sim.send(remote, &[head, text.clone()].concat());
         if length != text.len() {
             backend.dead = true;
-            self.sim.finish(remote);
+            self.stage.sim.finish(remote);
         }
         true
     }
 
     fn play_http2(&mut self, remote: Remote, received: &[u8]) -> bool {
-        let Run { sim, random, backends, arrivals, faulty, .. } = self;
+        let Run { stage: Stage { sim, random, faulty, .. }, backends, arrivals, .. } = self;
         let Some(backend) = backends.get_mut(&remote) else { return false };
         let Some(peer) = backend.peer.as_mut() else { return false };
         for seen in peer.read(received) {
@@ -377,35 +347,6 @@ impl Run {
             return true;
         }
         !output.is_empty() || !peer.held.is_empty()
-    }
-
-    fn check(self) -> usize {
-        assert_eq!(self.sim.open_links(), 0, "sockets left open");
-        assert!(self.worker.pool.is_empty(), "pooled connections outlive the drain");
-        let bound = PENDING_OUTPUT_BYTES_HIGH + BUFFERED_INPUT_BYTES_MAX * 2 + RECEIVE_BUFFER_BYTES * 4;
-        assert!(self.sim.pending_peak <= bound, "{} bytes waited for one socket", self.sim.pending_peak);
-        let mut whole = 0;
-        for request in self.clients.iter().flat_map(|client| client.opened.values()) {
-            let arrivals = self.arrivals.get(&request.id).copied().unwrap_or(0);
-            assert!(request.repeatable || arrivals <= 1, "request {} came {arrivals} times", request.id);
-            let expected = [format!("answer {} ", request.id).as_bytes(), &request.body].concat();
-            if request.status == 200 {
-                assert!(expected.starts_with(&request.answer), "request {} got another answer", request.id);
-            }
-            if request.cancelled || (self.faulty && !request.ended) {
-                continue;
-            }
-            assert!(request.ended && !request.lost, "request {} was not answered", request.id);
-            if request.status == 200 {
-                assert!(request.answer == expected, "request {} got a cut-off answer", request.id);
-                whole += 1;
-            } else {
-                let is_fault = self.faulty && [502, 503, 504].contains(&request.status);
-                let told = (request.host, request.body.len(), arrivals);
-                assert!(is_fault, "request {} {told:?}: {}", request.id, request.status);
-            }
-        }
-        whole
     }
 }
 
