@@ -369,7 +369,7 @@ impl Worker {
         } else if self.holds_pace(client) {
             self.pause_upstream(io, client, upstream);
         } else if !self.is_stream(upstream) {
-            io.set_read_ahead(upstream, self.read_ahead(client));
+            io.set_read_ahead(upstream, self.read_ahead(io, client));
         }
         let Some(up) = self.upstream(upstream) else { return };
         if up.phase != upstream::Phase::Head {

@@ -16,7 +16,7 @@ use crate::files::opening::{Patience, read};
 use crate::files::pool::{Done, Task};
 use crate::files::redirecting::redirect;
 use crate::files::{matching, mime};
-use crate::limits::{FILE_READ_BYTES, LENT_BYTES_MAX, LENT_BYTES_MIN};
+use crate::limits::{LENT_BYTES_MAX, LENT_BYTES_MIN};
 use crate::ring::{FileSent, Io, SocketId};
 use crate::worker::Worker;
 use std::os::fd::AsFd;
@@ -179,11 +179,12 @@ impl Worker {
         let mut sending = Sending { file, size, pieces, reading: false };
         let mut failed = false;
         let head_method = self.downstream(socket).is_some_and(|down| down.serving.head_method);
+        let bytes_max = self.piece_bytes(io, socket);
         self.send_written(io, socket, |worker, out| {
             worker.write_answer_head(socket, origin, out);
             // What is copied goes out with its head: a small file is one record.
             if !head_method && !worker.lends(socket, &sending) {
-                failed = !worker.write_first(socket, &mut sending, out);
+                failed = !worker.write_first(socket, &mut sending, bytes_max, out);
             }
         });
         if failed {
@@ -199,10 +200,16 @@ impl Worker {
     }
 
     /// Appends what is in memory of the first piece; false where the file has become shorter.
-    fn write_first(&mut self, socket: SocketId, sending: &mut Sending, out: &mut Vec<u8>) -> bool {
+    fn write_first(
+        &mut self,
+        socket: SocketId,
+        sending: &mut Sending,
+        bytes_max: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let Some(Piece::Part(span)) = sending.pieces.front_mut() else { return true };
         let Some(down) = self.downstream(socket) else { return true };
-        let length = span.length.min(FILE_READ_BYTES as u64) as usize;
+        let length = span.length.min(bytes_max as u64) as usize;
         let count = if down.serving.passes_data() {
             let count = read(sending.file.as_fd(), span.start, length, Patience::Cached, out);
             down.serving.response_bytes += count.as_ref().map_or(0, |count| count.unwrap_or(0)) as u64;
@@ -239,6 +246,7 @@ impl Worker {
                 Lent::Cut => return self.cut_file(io, socket),
                 Lent::Copy => {}
             }
+            let bytes_max = self.piece_bytes(io, socket);
             let mut bytes = std::mem::take(&mut self.scratch.file);
             bytes.clear();
             let Some(down) = self.downstream(socket).filter(|down| down.phase == Phase::Serving) else {
@@ -249,7 +257,7 @@ impl Worker {
                 self.scratch.file = bytes;
                 return;
             };
-            let step = sending.take(&mut bytes);
+            let step = sending.take(bytes_max, &mut bytes);
             if down.serving.passes_data() {
                 down.serving.response_bytes += bytes.len() as u64;
                 self.send_downstream(io, socket, &bytes);
@@ -266,7 +274,7 @@ impl Worker {
                     return self.end_answer(io, socket);
                 }
                 Taken::Later(file, span) => {
-                    let length = span.length.min(FILE_READ_BYTES as u64) as usize;
+                    let length = span.length.min(bytes_max as u64) as usize;
                     return self.submit_file_task(
                         io,
                         socket,

@@ -11,7 +11,6 @@ use crate::cache::kept::Kept;
 use crate::exchange::{Body, Exchange, HeaderSpan, ResponseHead, is_bodiless};
 use crate::files::conditional::{self, Validators, parse_date};
 use crate::files::ranges::{Wanted, push_content_range, read_range};
-use crate::limits::FILE_READ_BYTES;
 use crate::ring::{Io, SocketId};
 use crate::worker::Worker;
 use std::ops::Range;
@@ -35,7 +34,7 @@ struct Part {
 impl Worker {
     /// Sends a kept answer; `note`: what Cache-Status says of it.
     pub fn send_kept_answer<I: Io>(&mut self, io: &mut I, client: SocketId, kept: &Arc<Kept>, note: &str) {
-        let now_ms = self.now_ms();
+        let (now_ms, bytes_max) = (self.now_ms(), self.piece_bytes(io, client));
         let Some(down) = self.downstream(client) else { return };
         down.serving.caching = None;
         let Some(exchange) = down.exchange.as_mut() else { return };
@@ -63,7 +62,7 @@ impl Worker {
             true => Body::Unframed,
             false => Body::Length(part.bytes.len() as u64),
         };
-        let first = part.bytes.start..part.bytes.end.min(part.bytes.start + FILE_READ_BYTES);
+        let first = part.bytes.start..part.bytes.end.min(part.bytes.start + bytes_max);
         let left = first.end..part.bytes.end;
         self.send_written(io, client, |worker, out| {
             let origin = Origin::Upstream { head: &head, body, ahead: first.len() as u64, switches: None };
@@ -91,13 +90,14 @@ impl Worker {
             if self.holds_pace(client) {
                 return;
             }
+            let bytes_max = self.piece_bytes(io, client);
             let Some(down) = self.downstream(client).filter(|down| down.phase == Phase::Serving) else {
                 return;
             };
             let Some(sending) = down.serving.kept.as_mut() else { return };
             let kept = Arc::clone(&sending.kept);
             let start = sending.left.start;
-            sending.left.start = sending.left.end.min(start + FILE_READ_BYTES);
+            sending.left.start = sending.left.end.min(start + bytes_max);
             let (end, is_done) = (sending.left.start, sending.left.is_empty());
             self.answer_data(io, client, &kept.body[start..end]);
             if is_done {

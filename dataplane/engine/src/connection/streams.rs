@@ -91,14 +91,22 @@ impl Worker {
         }
     }
 
-    /// What may come of an answer that the client takes: for a stream as much as its windows allow.
-    pub fn read_ahead(&mut self, client: SocketId) -> u32 {
+    /// What may come of an answer that the client takes: for a stream as much as its windows and its connection allow.
+    pub fn read_ahead<I: Io>(&mut self, io: &I, client: SocketId) -> u32 {
         let first = self.read_ahead_first(client);
+        let pending = self.link(client).map_or(0, |link| io.pending(link.connection));
         let window = match self.stream_of(client) {
-            Some((multiplex, id)) => multiplex.sendable(id),
-            None => 0,
+            Some((multiplex, id)) if multiplex.out.len() + pending < HTTP2_PENDING_BYTES_HIGH => {
+                multiplex.sendable(id)
+            }
+            _ => 0,
         };
         u32::try_from(window).unwrap_or(u32::MAX).clamp(first, UPSTREAM_READ_AHEAD_BYTES)
+    }
+
+    /// Bytes of a file or a kept answer that are copied for the client at a time.
+    pub fn piece_bytes<I: Io>(&mut self, io: &I, client: SocketId) -> usize {
+        FILE_READ_BYTES.min(self.read_ahead(io, client) as usize)
     }
 
     /// Bytes that went out.

@@ -9,7 +9,6 @@ use super::ranges::{Span, Wanted, push_content_range, read_range};
 use crate::exchange::fields::Fields;
 use crate::exchange::statuses::push_old_date;
 use crate::exchange::{Body, Exchange, Unknown, random};
-use crate::limits::FILE_READ_BYTES;
 use crate::snapshot::FileServer;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -43,8 +42,8 @@ pub enum Taken {
 }
 
 impl Sending {
-    /// Appends the next bytes.
-    pub fn take(&mut self, out: &mut Vec<u8>) -> Taken {
+    /// Appends the next bytes, of the file at most `bytes_max`.
+    pub fn take(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> Taken {
         match self.pieces.front_mut() {
             None => Taken::All,
             Some(Piece::Bytes(bytes)) => {
@@ -57,7 +56,7 @@ impl Sending {
                 Taken::Some
             }
             Some(&mut Piece::Part(span)) => {
-                let length = span.length.min(FILE_READ_BYTES as u64) as usize;
+                let length = span.length.min(bytes_max as u64) as usize;
                 match read(self.file.as_fd(), span.start, length, Patience::Cached, out) {
                     Ok(Some(count)) if count > 0 => {
                         self.advance(count as u64);
