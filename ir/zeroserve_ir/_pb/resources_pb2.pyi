@@ -3579,6 +3579,7 @@ class RateLimit(_message.Message):
     BURST_FIELD_NUMBER: _builtins.int
     SHARED_FIELD_NUMBER: _builtins.int
     STORE_DOWN_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     events: _builtins.int
     window_ms: _builtins.int
@@ -3588,6 +3589,8 @@ class RateLimit(_message.Message):
     """counted by all nodes together, with tokens of the agent's store"""
     store_down: Global___StoreDown.ValueType
     """shared: what holds while no tokens can be had"""
+    tenant: _builtins.str
+    """namespace whose buckets of the node it fills; "" where there is no cluster"""
     @_builtins.property
     def key(self) -> Global___Text: ...
     def __init__(
@@ -3600,10 +3603,11 @@ class RateLimit(_message.Message):
         burst: _builtins.int = ...,
         shared: _builtins.bool = ...,
         store_down: Global___StoreDown.ValueType = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "events", b"events", "key", b"key", "name", b"name", "shared", b"shared", "store_down", b"store_down", "window_ms", b"window_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "events", b"events", "key", b"key", "name", b"name", "shared", b"shared", "store_down", b"store_down", "tenant", b"tenant", "window_ms", b"window_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,9 +23,10 @@ def lower_rates(
     tables: pb.Tables,
     handler: tree.LimitRate,
     owner: str,
+    tenant: str,
     add_resume: Callable[[str], int],
 ) -> None:
-    """Write all zones; equal names of other owners are other zones."""
+    """Write all zones; equal names of other owners are other zones, and each tenant has buckets of its own."""
     for zone in handler.zones:
         tables.rate_limits.add(
             name=f"{owner} {zone.name}",
@@ -35,6 +36,7 @@ def lower_rates(
             burst=zone.burst,
             shared=zone.shared,
             store_down=pb.StoreDown.Value(f"STORE_DOWN_{handler.store_down.name}"),
+            tenant=tenant,
         )
         row = len(tables.rate_limits) - 1
         allowed = emitter.new_label()

@@ -248,7 +248,8 @@ class _SiteLowering:
             case tree.AppendLog():
                 emitter.call_row("append_log", requests.add_log_field(tables.tables, handler))
             case tree.LimitRate():
-                lower_rates(emitter, tables.tables, handler, self._find_owner(), self._add_resume)
+                owner, tenant = self._find_owner(), self._find_tenant()
+                lower_rates(emitter, tables.tables, handler, owner, tenant, self._add_resume)
             case tree.Trace():
                 emitter.call_row("trace_request", requests.add_trace(tables.tables, handler))
             case tree.BasicAuth():

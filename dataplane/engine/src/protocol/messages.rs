@@ -1310,6 +1310,8 @@ pub struct RateLimit {
     pub shared: bool,
     #[prost(enumeration = "StoreDown", tag = "7")]
     pub store_down: i32,
+    #[prost(string, tag = "8")]
+    pub tenant: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PathTrie {

@@ -41,6 +41,11 @@ def test_equal_zones_of_two_tenants_have_two_names(tmp_path):
     assert zones == {(f"{namespace}/{host} clients", True) for namespace, host in ROUTES}
 
 
+def test_zones_fill_the_buckets_of_their_namespace(tmp_path):
+    tenants = sorted(row.tenant for one in build_tables(tmp_path) for row in one.rate_limits)
+    assert tenants == ["blue", "blue", "red"]
+
+
 def test_kept_answers_fill_the_part_of_their_namespace(tmp_path):
     tenants = sorted(row.tenant for one in build_tables(tmp_path) for row in one.caches)
     assert tenants == ["blue", "blue", "red"]
