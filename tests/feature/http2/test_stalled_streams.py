@@ -8,6 +8,7 @@ import pytest
 from framing import (
     DATA,
     END_HEADERS,
+    END_STREAM,
     HEADERS,
     PING,
     RST_STREAM,
@@ -18,7 +19,10 @@ from framing import (
     get,
     post,
 )
+from ports import free_ports
+from signing import write_self_signed
 from sizing import memory_kib
+from starting import serving
 from stream_sites import served
 
 # Two windows of 15 s judge a stream; a loaded machine may take longer to say so.
@@ -26,6 +30,22 @@ PATIENCE_S = 90
 CLOSED_WINDOWS = b"\0\4\0\0\0\0"
 LONG = "/size/131072"
 POST = post("/echo")
+FILES = """{{
+	admin off
+	auto_https off
+}}
+https://localhost:{tls} {{
+	tls tls.crt tls.key
+	handle_path /kept/* {{
+		cache 1h
+		reverse_proxy 127.0.0.1:{files}
+	}}
+	file_server
+}}
+http://:{files} {{
+	file_server
+}}
+"""
 GET = frame(HEADERS, WHOLE, 1, get(LONG))
 
 
@@ -113,31 +133,52 @@ def test_every_stalled_stream_is_reset_and_its_connection_serves_on(site):
     assert {name: result.exception() for name, result in results.items()} == dict.fromkeys(results)
 
 
-@pytest.mark.parametrize("backend", ["io_uring", "epoll"])
-def test_answers_of_http2_upstreams_that_nobody_takes_hold_little(tmp_path, backend):
+def assert_holds_little(port, session, path, memory_kib_max):
     """1,000 streams on 10 connections, window 0, a mebibyte each."""
-    with served(tmp_path, options=("--io", backend)) as site:
-        before = memory_kib(site.session)
-        clients = [Client(site.tls, CLOSED_WINDOWS) for _ in range(10)]
-        for client in clients:
-            client.socket.settimeout(PATIENCE_S)
-            client.send(*(frame(HEADERS, WHOLE, 2 * n + 1, get("/big")) for n in range(100)))
-        for client in clients:
-            heads = 0
-            while heads < 100:
-                found = client.read()
-                assert found is not None, "the connection ended"
-                heads += found[0] == HEADERS
-        assert memory_kib(site.session) - before <= 40 << 10
-        # Its windows open: every byte comes.
-        client = clients[0]
-        client.send(
-            frame(WINDOW_UPDATE, 0, 0, b"\1\0\0\0"),
-            frame(WINDOW_UPDATE, 0, 1, b"\0\x20\0\0"),
-        )
-        got = 0
-        while got < 1 << 20:
+    before = memory_kib(session)
+    clients = [Client(port, CLOSED_WINDOWS) for _ in range(10)]
+    for client in clients:
+        client.socket.settimeout(PATIENCE_S)
+        client.send(*(frame(HEADERS, WHOLE, 2 * n + 1, get(path)) for n in range(100)))
+    for client in clients:
+        heads = 0
+        while heads < 100:
             found = client.read()
             assert found is not None, "the connection ended"
-            got += len(found[3]) if found[0] == DATA else 0
-        assert got == 1 << 20
+            heads += found[0] == HEADERS
+    assert memory_kib(session) - before <= memory_kib_max
+    # Its windows open: every byte comes.
+    client = clients[0]
+    client.send(frame(WINDOW_UPDATE, 0, 0, b"\1\0\0\0"), frame(WINDOW_UPDATE, 0, 1, b"\0\x20\0\0"))
+    got = 0
+    while got < 1 << 20:
+        found = client.read()
+        assert found is not None, "the connection ended"
+        got += len(found[3]) if found[0] == DATA else 0
+    assert got == 1 << 20
+
+
+@pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+def test_answers_of_http2_upstreams_that_nobody_takes_hold_little(tmp_path, backend):
+    with served(tmp_path, options=("--io", backend)) as site:
+        assert_holds_little(site.tls, site.session, "/big", 40 << 10)
+
+
+@pytest.mark.parametrize("path", ["/file", "/kept/file"])
+def test_files_and_kept_answers_that_nobody_takes_hold_little(tmp_path, path):
+    write_self_signed(tmp_path, "localhost", "127.0.0.1")
+    tls, files = free_ports(2)
+    (tmp_path / "file").write_bytes(b"x" * (1 << 20))
+    (tmp_path / "Caddyfile").write_text(FILES.format(tls=tls, files=files))
+    with serving(tmp_path, tls) as process:
+        # The file is in the kernel's memory, the kept answer in ours.
+        client = Client(tls)
+        client.socket.settimeout(PATIENCE_S)
+        client.send(
+            frame(WINDOW_UPDATE, 0, 0, b"\1\0\0\0"),
+            frame(HEADERS, WHOLE, 1, get(path)),
+            frame(WINDOW_UPDATE, 0, 1, b"\0\x20\0\0"),
+        )
+        while not client.read_until(DATA, 1)[0] & END_STREAM:
+            pass
+        assert_holds_little(tls, process.pid, path, 33 << 10)
