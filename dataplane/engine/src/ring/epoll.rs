@@ -113,7 +113,10 @@ impl Epoll {
             // Flushing can call the handler, which may write again: until nothing is left.
             while !self.dirty.is_empty() {
                 for index in std::mem::take(&mut self.dirty) {
-                    self.sockets[index as usize].dirty = false;
+                    let socket = &mut self.sockets[index as usize];
+                    socket.dirty = false;
+                    // Its owner is told, and has another turn before it may sleep.
+                    wait_ms = if socket.notify || socket.closing { Some(0) } else { wait_ms };
                     self.flush(handler, index);
                     self.try_close(handler, index);
                 }
@@ -338,8 +341,7 @@ impl Epoll {
         let pending = socket.out.len() - socket.offset;
         if pending == 0 {
             socket.offset = 0;
-            let out = std::mem::take(&mut socket.out);
-            self.pool.give(out);
+            self.pool.give(std::mem::take(&mut socket.out));
             if socket.shutdown && !socket.closing {
                 socket.shutdown = false;
                 self.system_calls += 1;
@@ -363,8 +365,7 @@ impl Epoll {
         }
         self.system_calls += 1;
         socket.descriptor = None;
-        let out = std::mem::take(&mut socket.out);
-        self.pool.give(out);
+        self.pool.give(std::mem::take(&mut socket.out));
         self.open -= 1;
         handler.on_closed(self, SocketId(index));
         self.free.push(index);

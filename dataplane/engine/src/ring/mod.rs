@@ -12,6 +12,8 @@ pub mod epoll;
 mod sendfile;
 #[cfg(test)]
 pub mod sim;
+#[cfg(test)]
+mod turn_tests;
 pub mod unix_paths;
 pub mod uring;
 
@@ -133,6 +135,7 @@ pub trait Handler<I: Io> {
     /// The wake descriptor became readable.
     fn on_wake(&mut self, io: &mut I);
     /// After the events of a turn, before its flush. Returns how long the next turn may sleep at most, None: for ever.
+    /// Whatever was called since, by the flush too, has another turn at once.
     fn on_turn(&mut self, io: &mut I) -> Option<u64>;
 }
 
