@@ -232,6 +232,13 @@ pub const REFUSALS_MAX: u8 = 3;
 /// Wheel granularity: deadlines are seconds; a late deadline by one tick harms nobody.
 pub const TIMER_TICK_MS: u64 = 16;
 
+/// Buckets of `rate_limit`, 16 bytes each: 2 MiB for whoever owns the node, 256 KiB for each tenant of a cluster, which is
+/// a bucket for each client of the busiest shop within a second.
+pub const RATE_BUCKETS: usize = 1 << 17;
+pub const RATE_BUCKETS_OF_TENANT: usize = 1 << 14;
+/// Tenants that have a table of their own: 32 MiB, where all of them count as much as they can.
+pub const RATE_TENANTS_MAX: usize = 128;
+
 /// Kept answers of this node (`cache`), heads and keys with them: what a small node spares; the rest is evicted.
 pub const CACHE_BYTES_MAX: usize = 64 << 20;
 /// Locks of that memory: more than cores wait for; one shard must hold the largest answer.

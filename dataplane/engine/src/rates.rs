@@ -1,18 +1,20 @@
-//! Rates of `rate_limit`: one table of buckets for all zones and workers, fixed in size, without locks.
+//! Rates of `rate_limit`: a table of buckets for the zones of a tenant and all workers, fixed in size, without locks.
 //!
 //! A bucket is the time at which its allowance is whole again (GCRA). One whose time has passed is free for any key. A
-//! key that finds no free bucket in its set is refused: the table fails closed, and nobody can push another out.
+//! key that finds no free bucket in its set is refused: the table fails closed, nobody can push another out, and a tenant
+//! that fills its table refuses nobody else's keys.
 
-use std::sync::LazyLock;
+use crate::limits::{RATE_BUCKETS, RATE_BUCKETS_OF_TENANT, RATE_TENANTS_MAX};
+use crate::locks::lock;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-/// 16 bytes each: 2 MiB for a node.
-const BUCKETS: usize = 1 << 17;
 const WAYS: usize = 8;
 /// Workers that change one bucket at once; more tries than there are threads.
 const TRIES_MAX: usize = 64;
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(BUCKETS));
+static OF_NODE: LazyLock<Tenants> = LazyLock::new(Tenants::default);
 
 /// What a zone allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +42,34 @@ pub struct Table {
     hasher: ahash::RandomState,
 }
 
-/// Counts one event of `key` in `zone` at `now_ns`.
-pub fn count(zone: &[u8], key: &[u8], rate: Rate, now_ns: u64) -> Verdict {
-    TABLE.count(zone, key, rate, now_ns)
+/// Tables in use, by tenant; a row holds the one that it counts in, so that reloads keep what was counted.
+#[derive(Default)]
+struct Tenants(Mutex<HashMap<Box<str>, Weak<Table>>>);
+
+/// Tenants that come when there are too many share one table.
+const OTHERS: &str = "\0";
+
+/// The table of a tenant on this node; "" is whoever owns it where there is no cluster.
+pub fn of_tenant(tenant: &str) -> Arc<Table> {
+    OF_NODE.find(tenant)
+}
+
+impl Tenants {
+    fn find(&self, tenant: &str) -> Arc<Table> {
+        let mut known = lock(&self.0);
+        if let Some(table) = known.get(tenant).and_then(Weak::upgrade) {
+            return table;
+        }
+        known.retain(|_, table| table.strong_count() > 0);
+        let tenant = if known.len() < RATE_TENANTS_MAX { tenant } else { OTHERS };
+        if let Some(table) = known.get(tenant).and_then(Weak::upgrade) {
+            return table;
+        }
+        let buckets = if tenant.is_empty() { RATE_BUCKETS } else { RATE_BUCKETS_OF_TENANT };
+        let table = Arc::new(Table::new(buckets));
+        known.insert(tenant.into(), Arc::downgrade(&table));
+        table
+    }
 }
 
 impl Table {
@@ -122,6 +149,37 @@ mod tests {
         assert_eq!(table.count(b"zone", b"new", rate, 0), Verdict::Limited(SECOND));
         assert_eq!(table.count(b"zone", &[0], rate, 0), Verdict::Allowed);
         assert_eq!(table.count(b"zone", b"new", rate, 3 * SECOND), Verdict::Allowed);
+    }
+
+    #[test]
+    fn a_tenant_that_fills_its_table_refuses_nobody_elses_keys() {
+        let tenants = Tenants::default();
+        let (hostile, quiet) = (tenants.find("hostile"), tenants.find("quiet"));
+        let rate = Rate { interval_ns: SECOND, burst: 1 };
+        let flood =
+            (0..20 * RATE_BUCKETS_OF_TENANT).map(|key| hostile.count(b"z", &key.to_le_bytes(), rate, 0));
+        assert_eq!(flood.filter(|verdict| *verdict == Verdict::Allowed).count(), RATE_BUCKETS_OF_TENANT);
+        assert_eq!(hostile.count(b"z", b"new", rate, 0), Verdict::Limited(SECOND));
+        assert!((0..100u8).all(|key| quiet.count(b"z", &[key], rate, 0) == Verdict::Allowed));
+    }
+
+    #[test]
+    fn a_table_is_kept_while_a_row_counts_in_it() {
+        let tenants = Tenants::default();
+        let former = tenants.find("shop");
+        assert!(Arc::ptr_eq(&former, &tenants.find("shop")) && !Arc::ptr_eq(&former, &tenants.find("blog")));
+        let weak = Arc::downgrade(&former);
+        drop(former);
+        assert!(weak.upgrade().is_none());
+        assert_eq!(tenants.find("").buckets.len(), RATE_BUCKETS);
+    }
+
+    #[test]
+    fn tenants_beyond_the_bound_share_one_table() {
+        let tenants = Tenants::default();
+        let own: Vec<_> = (0..RATE_TENANTS_MAX).map(|number| tenants.find(&number.to_string())).collect();
+        let (one, two) = (tenants.find("one"), tenants.find("two"));
+        assert!(Arc::ptr_eq(&one, &two) && !own.iter().any(|table| Arc::ptr_eq(table, &one)));
     }
 
     #[test]

@@ -161,7 +161,7 @@ mod tests {
         let rate = Rate { interval_ns: 1000, burst: 1 };
         assert_eq!(hostile.count(b"new", rate, 1), rates::Verdict::Limited(1000));
         assert_eq!(neighbour.count(b"new", rate, 1), rates::Verdict::Allowed);
-        assert_eq!(rates::count(b"zone", b"new", rate, 1), rates::Verdict::Allowed);
+        assert_eq!(rates::of_tenant("").count(b"zone", b"new", rate, 1), rates::Verdict::Allowed);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::exchange::texts::Text;
 use crate::exchange::tracing::TraceRow;
 use crate::exchange::{Exchange, Unknown};
 use crate::protocol::{self, StoreDown};
-use crate::rates::Rate;
+use crate::rates::{self, Rate, Table};
 use regex::bytes::Regex;
 use std::sync::Arc;
 
@@ -90,6 +90,8 @@ pub struct RateLimit {
     pub zone: Bytes,
     pub key: Text,
     pub rate: Rate,
+    /// Where events are counted that nodes do not count together.
+    pub table: Arc<Table>,
     /// For `limit_shared_rate`.
     pub store_down: StoreDown,
 }
@@ -102,7 +104,8 @@ pub(super) fn compile_rate_limit(row: &protocol::RateLimit) -> Result<RateLimit,
     let burst = if row.burst == 0 { row.events } else { row.burst };
     let rate = Rate { interval_ns: interval_ns.max(1), burst };
     let (zone, key) = (row.name.as_bytes().into(), Text::compile(row.key.as_ref()));
-    Ok(RateLimit { zone, key, rate, store_down: row.store_down() })
+    let table = rates::of_tenant(&row.tenant);
+    Ok(RateLimit { zone, key, rate, table, store_down: row.store_down() })
 }
 
 pub(super) fn compile_fault(row: &protocol::Fault) -> FaultRow {

@@ -12,7 +12,7 @@ use crate::control::{WorkerMessage, WorkerSender};
 use crate::digests::{Digest, digest};
 use crate::locks::lock;
 use crate::protocol::{StoreDown, TokenNeed};
-use crate::rates::{self, Rate, Verdict};
+use crate::rates::{Rate, Verdict};
 use crate::snapshot::RateLimit;
 use sharing::{Share, Waiter};
 use std::collections::HashMap;
@@ -157,7 +157,7 @@ impl Table {
             StoreDown::Closed => Taken::Closed,
             StoreDown::Local => {
                 let nodes = self.nodes.load(Ordering::Relaxed).max(1);
-                match rates::count(&limit.zone, key, limit.rate.part(nodes), now_ns) {
+                match limit.table.count(&limit.zone, key, limit.rate.part(nodes), now_ns) {
                     Verdict::Allowed => Taken::Allowed,
                     Verdict::Limited(wait_ns) => Taken::Limited(wait_ns),
                 }

@@ -8,7 +8,8 @@ const SECOND: u64 = 1_000 * MS;
 
 fn limit(zone: &str, events: u32, store_down: StoreDown) -> RateLimit {
     let rate = Rate { interval_ns: SECOND / u64::from(events), burst: events };
-    RateLimit { zone: zone.as_bytes().into(), key: Text::compile(None), rate, store_down }
+    let table = crate::rates::of_tenant("");
+    RateLimit { zone: zone.as_bytes().into(), key: Text::compile(None), rate, table, store_down }
 }
 
 /// A table whose store is there, what it asks for, and a worker that waits.

@@ -9,7 +9,7 @@ use crate::exchange::texts::USER_VARIABLE;
 use crate::limits::{WRITTEN_FIELDS_MAX, WRITTEN_HEAD_BYTES_MAX};
 use crate::occupancy;
 use crate::passwords;
-use crate::rates::{self, Verdict};
+use crate::rates::Verdict;
 use crate::tokens::{self, Taken};
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ pub fn limit_rate(vm: &mut Vm, index: u64) -> HelperResult {
     let exchange = vm.exchange();
     let mut key = Vec::new();
     exchange.expand(&limit.key, Unknown::Empty, &mut key);
-    match rates::count(&limit.zone, &key, limit.rate, exchange.now.monotonic_ns) {
+    match limit.table.count(&limit.zone, &key, limit.rate, exchange.now.monotonic_ns) {
         Verdict::Allowed => Ok(0),
         Verdict::Limited(wait_ns) => Ok(exchange.note_taken(Taken::Limited(wait_ns))),
     }
