@@ -22,11 +22,11 @@ def lower_rates(
     emitter: Emitter,
     tables: pb.Tables,
     handler: tree.LimitRate,
-    owner: str,
-    tenant: str,
+    owner_and_tenant: tuple[str, str],
     add_resume: Callable[[str], int],
 ) -> None:
-    """Write all zones; equal names of other owners are other zones, and each tenant has buckets of its own."""
+    """Write all zones; equal names of other owners are other zones, each tenant has buckets of its own."""
+    owner, tenant = owner_and_tenant
     for zone in handler.zones:
         tables.rate_limits.add(
             name=f"{owner} {zone.name}",

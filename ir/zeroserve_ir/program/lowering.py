@@ -248,8 +248,8 @@ class _SiteLowering:
             case tree.AppendLog():
                 emitter.call_row("append_log", requests.add_log_field(tables.tables, handler))
             case tree.LimitRate():
-                owner, tenant = self._find_owner(), self._find_tenant()
-                lower_rates(emitter, tables.tables, handler, owner, tenant, self._add_resume)
+                owners = self._find_owner(), self._find_tenant()
+                lower_rates(emitter, tables.tables, handler, owners, self._add_resume)
             case tree.Trace():
                 emitter.call_row("trace_request", requests.add_trace(tables.tables, handler))
             case tree.BasicAuth():
