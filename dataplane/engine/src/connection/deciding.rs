@@ -87,7 +87,7 @@ impl Worker {
         }
         let decision = down.serving.settle(decision);
         if let Some(limit) = exchange.request_body_bytes_max() {
-            down.serving.body_bytes_max = limit;
+            down.serving.body_bytes_max = if limit == 0 { u64::MAX } else { limit };
         }
         match decision {
             Ok(Decision::NotFound) => self.answer(io, socket, Answer::Status(404)),

@@ -170,7 +170,9 @@ impl Exchange {
         let host = self.scratch.iter().filter(|field| Kind::of(field.name) == Kind::Host).last();
         push_field(b"Host", host.map_or(b"", |field| field.value), out);
         for field in self.scratch.iter() {
-            if !matches!(Kind::of(field.name), Kind::Hop | Kind::Host) {
+            // An empty `Upgrade` names no protocol: it governs nothing, and Caddy sends what `header_up` made of one.
+            let is_harmless = field.value.is_empty() && field.name.eq_ignore_ascii_case(b"upgrade");
+            if is_harmless || !matches!(Kind::of(field.name), Kind::Hop | Kind::Host) {
                 push_field(field.name, field.value, out);
             }
         }
