@@ -237,7 +237,7 @@ fn give_wanted<'a>(
                     fetched.fields.add(field.name.as_bytes(), &field.value);
                 }
             }
-            exchange.plugins.fetches.push(fetched);
+            exchange.plugins.fetches.push(fetched.into());
         }
     }
 }

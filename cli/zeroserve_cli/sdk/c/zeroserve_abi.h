@@ -130,7 +130,7 @@ static unsigned long long (*const zs_digest)(unsigned long long, const void *, u
 static unsigned long long (*const zs_import_key)(unsigned long long, const void *, unsigned long long) = (void *)97;
 /* HMAC of bytes with a key of HMAC_SHA256: its length, or -1 */
 static unsigned long long (*const zs_sign)(unsigned long long, const void *, unsigned long long, void *, unsigned long long) = (void *)98;
-/* 1 when a signature (second) of a message (first) is right for the key, else 0 */
+/* 1 when a signature (second) of a message (first) is right for the key, else 0; besides 49,152 fuel for a curve, half the square of the key's bytes for RSA */
 static unsigned long long (*const zs_verify_signature)(unsigned long long, const void *, unsigned long long, const void *, unsigned long long) = (void *)99;
 /* HMAC-SHA256 with a key (first) of bytes (second): 32 */
 static unsigned long long (*const zs_hmac_sha256)(const void *, unsigned long long, const void *, unsigned long long, void *) = (void *)100;

@@ -98,9 +98,11 @@ impl Worker {
             Route::find(upstream, exchange, now_ms, plugin.fetch_timeout_ms)
         });
         down.serving.waiting = Waiting::PluginFetch(entry);
-        let queued =
-            route.is_some_and(|route| self.fetches.submit(Job { outbound, route, ticket, reply: myself }));
-        if !queued {
+        let job = route.zip(plugin).map(|(route, plugin)| {
+            let namespace = plugin.namespace.clone();
+            Job { namespace, outbound, route, ticket, reply: myself }
+        });
+        if !job.is_some_and(|job| self.fetches.submit(job)) {
             self.take_fetched(io, socket, entry, Fetched::default());
         }
     }
@@ -121,7 +123,7 @@ impl Worker {
         let Some(down) = self.downstream(socket) else { return };
         down.serving.waiting = Waiting::Decision;
         if let Some(exchange) = down.exchange.as_deref_mut() {
-            exchange.plugins.fetches.push(fetched);
+            exchange.plugins.fetches.push(fetched.into());
         }
         self.run_program(io, socket, entry);
     }

@@ -1,10 +1,12 @@
 //! Requests of plugins to upstreams that they are granted: a small pool of threads, one connection a request.
 //!
 //! In: jobs of workers, which chose the endpoint. Out: `WorkerMessage::Fetched`. Rules: answers are parsed as strictly
-//! as any upstream's; all of it ends by one deadline; what is too large or malformed is no answer.
+//! as any upstream's; all of it ends by one deadline; what is too large or malformed is no answer; who gets a thread
+//! is `queueing`'s matter.
 
 use super::Upstream;
 use super::memory::{Fetched, Outbound};
+use super::queueing::{Queue, Turn};
 use crate::control::{WorkerMessage, WorkerSender};
 use crate::exchange::fields::Fields;
 use crate::exchange::{Exchange, is_end_to_end};
@@ -12,20 +14,17 @@ use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
 use crate::http1::{request, response};
 use crate::limits::{INTERIM_RESPONSES_MAX, RESPONSE_HEAD_BYTES_MAX};
-use crate::locks::lock;
 use crate::ring::unix_paths;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const THREADS: usize = 8;
-/// Beyond, plugins get no answer at once: a slow upstream must not fill memory.
-const QUEUE_MAX: usize = 256;
+/// They wait more than they work.
+const THREADS: usize = 32;
 /// Of an answer; larger ones are none.
 const BODY_BYTES_MAX: usize = 256 << 10;
 const READ_BYTES: usize = 16 << 10;
@@ -65,6 +64,8 @@ impl Route {
 }
 
 pub struct Job {
+    /// Whose plugin asks.
+    pub namespace: Arc<str>,
     pub outbound: Outbound,
     pub route: Route,
     pub ticket: u64,
@@ -73,33 +74,35 @@ pub struct Job {
 
 /// The pool's front, shared by all workers.
 pub struct Fetches {
-    queue: SyncSender<Job>,
+    queue: Queue<Job>,
 }
 
 impl Fetches {
     /// Starts the pool's threads.
     pub fn start() -> io::Result<Arc<Self>> {
-        let (queue, receiver) = sync_channel(QUEUE_MAX);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let fetches = Arc::new(Self { queue: Queue::default() });
         for index in 0..THREADS {
-            let receiver = receiver.clone();
-            thread::Builder::new().name(format!("fetch-{index}")).spawn(move || work(&receiver))?;
+            let fetches = fetches.clone();
+            thread::Builder::new().name(format!("fetch-{index}")).spawn(move || fetches.work())?;
         }
-        Ok(Arc::new(Self { queue }))
+        Ok(fetches)
     }
 
-    /// False when the queue is full.
+    /// False where its namespace has enough under way.
     pub fn submit(&self, job: Job) -> bool {
-        self.queue.try_send(job).is_ok()
+        let namespace = job.namespace.clone();
+        self.queue.put(&namespace, job)
     }
-}
 
-fn work(receiver: &Mutex<Receiver<Job>>) {
-    loop {
-        let next = lock(receiver).recv();
-        let Ok(job) = next else { return };
-        let fetched = fetch(&job.outbound, &job.route).unwrap_or_default();
-        job.reply.send(WorkerMessage::Fetched { ticket: job.ticket, fetched: Box::new(fetched) });
+    fn work(&self) {
+        loop {
+            let Turn { job, tenant } = self.queue.take();
+            let mut fetched = fetch(&job.outbound, &job.route).unwrap_or_default();
+            let bytes = fetched.body.len() + fetched.fields.capacity();
+            fetched.held = tenant.hold(bytes);
+            self.queue.end(&job.namespace);
+            job.reply.send(WorkerMessage::Fetched { ticket: job.ticket, fetched: Box::new(fetched) });
+        }
     }
 }
 
@@ -212,7 +215,7 @@ fn parse_head(head: &[u8], asked_head: bool) -> io::Result<(Fetched, BodyDecoder
     for field in parsed.fields.iter().filter(|field| is_end_to_end(field.name.as_bytes())) {
         fields.push_checked(field.name.as_bytes(), field.value);
     }
-    Ok((Fetched { status: parsed.status, fields, body: Vec::new() }, parsed.body))
+    Ok((Fetched { status: parsed.status, fields, ..Fetched::default() }, parsed.body))
 }
 
 fn read_body(

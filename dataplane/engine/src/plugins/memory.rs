@@ -1,6 +1,8 @@
 //! What a request remembers of the plugins that it called: the answer they made, results that they wait for.
 
+use super::queueing::Held;
 use crate::exchange::fields::Fields;
+use std::sync::Arc;
 
 /// Results of one request: more are a loop.
 pub const FETCHES_MAX: usize = 16;
@@ -16,7 +18,7 @@ pub struct Memory {
     pub made_body: Vec<u8>,
     /// Up to so many first bytes of the request's body, once they were asked for and are here.
     pub body: Option<(u64, Vec<u8>)>,
-    pub fetches: Vec<Fetched>,
+    pub fetches: Vec<Arc<Fetched>>,
     /// How many of `fetches` the call under way has asked for again.
     pub replayed: usize,
     pub wanted: Option<Wanted>,
@@ -44,12 +46,14 @@ pub struct Outbound {
 }
 
 /// What became of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Fetched {
     /// 0: there was no answer.
     pub status: u16,
     pub fields: Fields,
     pub body: Vec<u8>,
+    /// Counts it among what its namespace holds, for as long as a request remembers it.
+    pub held: Held,
 }
 
 impl Memory {
@@ -61,8 +65,7 @@ impl Memory {
 
     /// Bytes that a copy copies.
     pub fn measure(&self) -> usize {
-        let fetched = self.fetches.iter().map(|fetched| fetched.body.len() + fetched.fields.capacity());
-        self.made_body.len() + self.body.as_ref().map_or(0, |(_, body)| body.len()) + fetched.sum::<usize>()
+        self.made_body.len() + self.body.as_ref().map_or(0, |(_, body)| body.len())
     }
 
     /// A route calls a function anew, or for the second time after a suspend.
@@ -81,11 +84,11 @@ impl Memory {
     pub fn replay(&mut self) -> Option<&Fetched> {
         let found = self.fetches.get(self.replayed)?;
         self.replayed += 1;
-        Some(found)
+        Some(&**found)
     }
 
     /// The result that the function saw last.
     pub fn last_fetched(&self) -> Option<&Fetched> {
-        self.fetches.get(self.replayed.checked_sub(1)?)
+        self.fetches.get(self.replayed.checked_sub(1)?).map(|fetched| &**fetched)
     }
 }

@@ -7,6 +7,7 @@ pub mod documents;
 pub mod fetching;
 pub mod keys;
 pub mod memory;
+pub mod queueing;
 pub mod times;
 pub mod values;
 

@@ -250,7 +250,7 @@ pub const HELPER_DIGEST: u32 = 96;
 pub const HELPER_IMPORT_KEY: u32 = 97;
 /// HMAC of bytes with a key of HMAC_SHA256: its length, or -1.
 pub const HELPER_SIGN: u32 = 98;
-/// 1 when a signature (second) of a message (first) is right for the key, else 0.
+/// 1 when a signature (second) of a message (first) is right for the key, else 0; besides 49,152 fuel for a curve, half the square of the key's bytes for RSA.
 pub const HELPER_VERIFY_SIGNATURE: u32 = 99;
 /// HMAC-SHA256 with a key (first) of bytes (second): 32.
 pub const HELPER_HMAC_SHA256: u32 = 100;

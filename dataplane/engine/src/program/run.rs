@@ -105,18 +105,24 @@ impl Machine {
 
     /// Runs at `entry` (0: the request). The exchange keeps what the program changed.
     pub fn run(&mut self, host: &VirtualHost, exchange: &mut Exchange, entry: u32) -> Result<Decision, Trap> {
-        if exchange.encoded_slash && entry == 0 && !self.agrees_on_slashes(host, exchange)? {
+        if exchange.encoded_slash && !self.agrees_on_slashes(host, exchange, entry)? {
             return Ok(Decision::Error(400));
         }
         self.decide(host, exchange, entry)
     }
 
-    /// reliability.md 2.10: `%2F` is refused where its decoded form would meet another policy on this host.
-    fn agrees_on_slashes(&mut self, host: &VirtualHost, exchange: &Exchange) -> Result<bool, Trap> {
-        let as_sent = self.decide(host, &mut exchange.clone(), 0)?;
+    /// reliability.md 2.10: `%2F` is refused where its decoded form would meet another policy on this host. At every
+    /// entry: what a program decides once a password, a body or an authorizer's answer is there is policy too.
+    fn agrees_on_slashes(
+        &mut self,
+        host: &VirtualHost,
+        exchange: &Exchange,
+        entry: u32,
+    ) -> Result<bool, Trap> {
+        let as_sent = self.decide(host, &mut exchange.clone(), entry)?;
         let mut decoded = exchange.clone();
         decoded.decode_slashes();
-        Ok(self.decide(host, &mut decoded, 0)? == as_sent)
+        Ok(self.decide(host, &mut decoded, entry)? == as_sent)
     }
 
     fn decide(&mut self, host: &VirtualHost, exchange: &mut Exchange, entry: u32) -> Result<Decision, Trap> {

@@ -274,6 +274,36 @@ fn encoded_slashes_that_would_change_the_route_are_refused() {
     assert_eq!(before, Ok(Decision::Error(400)));
 }
 
+/// The route that matters may come after a wait: for a body, a plugin's answer, an authorizer.
+#[test]
+fn encoded_slashes_are_judged_again_where_a_program_goes_on() {
+    let entry = |path: &str, value| protocol::PathTrieEntry { path: path.into(), exact: false, value };
+    let tables = protocol::Tables {
+        tries: vec![protocol::PathTrie { entries: vec![entry("/", 404), entry("/admin", 403)] }],
+        ..protocol::Tables::default()
+    };
+    let suspend = abi::OPERATION_READ_BODY << 32 | 1 << 8 | abi::ACTION_SUSPEND;
+    let code = [
+        instruction(0x55, 2, 0, 3, 0),
+        instruction(0x18, 0, 0, 0, suspend as i32),
+        instruction(0, 0, 0, 0, (suspend >> 32) as i32),
+        instruction(EXIT, 0, 0, 0, 0),
+        instruction(MOV, 1, 0, 0, 0),
+        instruction(CALL, 0, 0, 0, abi::HELPER_FIND_PATH as i32),
+        instruction(0x67, 0, 0, 0, 8),
+        instruction(0x47, 0, 0, 0, abi::ACTION_ERROR as i32),
+        instruction(EXIT, 0, 0, 0, 0),
+    ];
+    let host = host(&code.concat(), "ebpf", &tables);
+    let mut machine = Machine::new().unwrap();
+    for (path, status) in [("/admin/x", 403), ("/group%2Fproject", 404), ("/admin%2Fx", 400)] {
+        let mut exchange = exchange(path);
+        let first = machine.run(&host, &mut exchange, 0);
+        assert!(matches!(first, Ok(Decision::Suspend { entry: 1, .. })), "{path}: {first:?}");
+        assert_eq!(machine.run(&host, &mut exchange, 1), Ok(Decision::Error(status)), "{path}");
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 const FAULTS: [&[u8]; 3] = [
     // mov eax, [rdi + 16]; ret: an unmapped page of the window

@@ -132,12 +132,12 @@ fn judge(plugin: &Plugin, exchange: &mut Exchange, result: u64) -> Result<(u64, 
 
 /// The last fetch's answer becomes the one that the plugin made.
 fn adopt(exchange: &mut Exchange) -> Option<()> {
-    let fetched = exchange.plugins.last_fetched().filter(|fetched| fetched.status != 0)?.clone();
+    let fetched = exchange.plugins.last_fetched().filter(|fetched| fetched.status != 0)?;
     for field in fetched.fields.iter().filter(|field| is_end_to_end(field.name)) {
         exchange.answer.add(field.name, field.value);
     }
-    exchange.plugins.made_status = fetched.status;
-    exchange.plugins.made_body = fetched.body;
+    let (status, body) = (fetched.status, fetched.body.clone());
+    (exchange.plugins.made_status, exchange.plugins.made_body) = (status, body);
     Some(())
 }
 

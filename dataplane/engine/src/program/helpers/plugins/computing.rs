@@ -47,6 +47,10 @@ pub fn sign(vm: &mut Vm, number: u64, bytes: Range, room: Range) -> HelperResult
 
 pub fn verify_signature(vm: &mut Vm, number: u64, message: Range, signature: Range) -> HelperResult {
     let (message, signature) = (take(vm, message)?, take(vm, signature)?);
+    let fuel = key(vm, number)?.measure_fuel();
+    if !vm.spend(fuel) {
+        return Ok(0);
+    }
     Ok(u64::from(key(vm, number)?.verify(&message, &signature)))
 }
 

@@ -65,7 +65,9 @@ pub fn add_value(vm: &mut Vm, key: Range, delta: u64, ttl_s: u64) -> HelperResul
 
 /// 1 past so many events in a window; the buckets are as those of `rate_limit`, but the plugin's own.
 pub fn limit_events(vm: &mut Vm, key: Range, events: u64, window_ms: u64) -> HelperResult {
-    let (key, now_ns) = (take(vm, key)?, vm.exchange().now.monotonic_ns);
+    // Whole milliseconds: buckets of a nanosecond would be a clock.
+    let now_ns = vm.exchange().now.monotonic_ns / 1_000_000 * 1_000_000;
+    let key = take(vm, key)?;
     let Some(burst) = u32::try_from(events).ok().filter(|&events| events > 0 && window_ms > 0) else {
         return Err("events and window must be numbers above 0");
     };
