@@ -207,8 +207,8 @@ _COMPUTING = (
     _helper(98, "sign", (_S, _R, _L, _W, _L), 512,
             "HMAC of bytes with a key of HMAC_SHA256: its length, or -1", bytes_per_fuel=_HASHED),
     _helper(99, "verify_signature", (_S, _R, _L, _R, _L), 16384,
-            "1 when a signature (second) of a message (first) is right for the key, else 0; besides 49,152 fuel"
-            " for a curve, half the square of the key's bytes for RSA",
+            "1 when a signature (second) of a message (first) is right for the key, else 0; besides 49,152"
+            " fuel for a curve, half the square of the key's bytes for RSA",
             bytes_per_fuel=_HASHED),
     _helper(100, "hmac_sha256", (_R, _L, _R, _L, Argument.DIGEST), 512,
             "HMAC-SHA256 with a key (first) of bytes (second): 32", bytes_per_fuel=_HASHED),
