@@ -156,7 +156,8 @@ mod tests {
             ("192.0.2.1", None),
             ("192.0.2.1:0", None),
             ("192.0.2.1:65536", None),
-            (":80", None),
+            // This machine, as Go's dialer has it.
+            (":80", Some("0.0.0.0:80")),
             ("", None),
         ] {
             let found = dials(&[dial], &[]).find(&[], &RequestedEndpoints::default(), &Exchange::new(), &[]);
