@@ -52,6 +52,10 @@ class AuthorityError(Exception):
 def read_client_request(annotations: Annotations, namespace: str) -> ClientRequest | None:
     """Read `auth-tls-*`."""
     mode = annotations.text("auth-tls-verify-client") or "on"
+    if annotations.text("auth-tls-error-page"):
+        annotations.warn(
+            "auth-tls-error-page", "is not shown: clients without a certificate get a page with 400"
+        )
     if not annotations.text("auth-tls-secret"):
         for name in _OTHERS:
             if annotations.text(name).lower() not in ("", "off", "false"):

@@ -84,7 +84,7 @@ SUPPORTED = (
     "whitelist-source-range",
     "x-forwarded-prefix",
 )
-SETTLED = (
+NEEDLESS = (
     "client-body-buffer-size",
     "enable-rewrite-log",
     "http2-push-preload",
@@ -96,8 +96,8 @@ SETTLED = (
     "proxy-request-buffering",
     "session-cookie-conditional-samesite-none",
 )
-"""Taken without a word: no answer would be another one with or without them."""
-_SUPPORTED = frozenset((*SUPPORTED, *SETTLED))
+"""How nginx works inside: no answer would be another one with or without them."""
+_SUPPORTED = frozenset(SUPPORTED)
 _RESTRICTIONS = (
     "allowlist-source-range",
     "auth-secret",

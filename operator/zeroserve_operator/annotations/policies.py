@@ -33,6 +33,7 @@ from zeroserve_operator.annotations.canaries import read_canary
 from zeroserve_operator.annotations.client_certificates import ClientRequest, read_client_request
 from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.names import (
+    NEEDLESS,
     PLUGINS,
     PREFIX,
     Effect,
@@ -192,9 +193,14 @@ def _name_unsupported(annotations: Annotations) -> None:
             case Effect.UNSUPPORTED_RESTRICTION:
                 annotations.warn(name, "restricts access and is not honoured: served open", Code.ZS0402)
             case Effect.UNSUPPORTED:
-                meant = suggest(name)
-                cure = f"did you mean {PREFIX}{meant}?" if meant else ""
-                annotations.warn(name, "is not supported and has no effect", Code.ZS0401, cure)
+                annotations.warn(name, "is not supported and has no effect", Code.ZS0401, _find_cure(name))
+
+
+def _find_cure(name: str) -> str:
+    if name in NEEDLESS:
+        return "remove it: it tunes nginx, and answers are the same without it"
+    meant = suggest(name)
+    return f"did you mean {PREFIX}{meant}?" if meant else ""
 
 
 def _name_others(annotations: Annotations, meta: Meta) -> None:

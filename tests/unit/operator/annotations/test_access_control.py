@@ -85,6 +85,8 @@ HARMLESS = [
     ("enable-global-auth", "false"),
     ("auth-url", ""),
     ("ssl-ciphers", "HIGH"),
+    ("proxy-buffering", "off"),
+    ("client-body-buffer-size", "1m"),
 ]
 
 

@@ -111,3 +111,11 @@ def test_a_changed_authority_is_another_policy(build, ingress):
     before = policies(build(ingress(annotations=MTLS) + secret()))["https://shop.example"]
     after = policies(build(ingress(annotations=MTLS) + secret(text=OTHER_CA)))["https://shop.example"]
     assert before != after
+
+
+def test_another_error_page_is_named_and_clients_are_asked_all_the_same(build, ingress):
+    loaded = build(
+        ingress(annotations=MTLS | {"auth-tls-error-page": "https://shop.example/error"}) + secret()
+    )
+    assert policies(loaded)["https://shop.example"] is not None
+    assert any("auth-tls-error-page" in item.message for item in loaded.diagnostics)
