@@ -179,6 +179,11 @@ pub const FASTCGI_STDERR_BYTES_MAX: usize = 8 << 10;
 /// A request body of unknown length is read so far before a FastCGI upstream is asked, which has to be told the length
 /// (Caddy: DefaultBufferSizes); a longer one is answered 411.
 pub const FASTCGI_BUFFERED_BODY_BYTES_MAX: usize = 4 << 10;
+/// Of one text whose placeholders are filled in or parts replaced, and of the fields that rules write: variables that
+/// double one another would fill the node's memory. The program that asks for more is ended.
+pub const WRITTEN_TEXT_BYTES_MAX: usize = 4 << 20;
+/// Placeholders of `map` that a request fills in: maps of maps multiply.
+pub const MAPPED_VALUES_MAX: u32 = 10_000;
 /// A body that a placeholder asks for is read whole up to this size; a larger one is answered 413.
 pub const READ_BODY_BYTES_MAX: usize = 1 << 20;
 

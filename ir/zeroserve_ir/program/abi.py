@@ -164,6 +164,7 @@ class Operation(IntEnum):
 
 
 _ROW = (Argument.ROW,)
+_WRITES = "; what it writes costs one fuel for 16 bytes besides"
 
 HELPERS: tuple[Helper, ...] = (
     Helper(1, "match_path", _ROW, 16, "1 when a pattern of Tables.paths[row] fits the decoded path"),
@@ -178,9 +179,9 @@ HELPERS: tuple[Helper, ...] = (
     Helper(10, "match_variable", _ROW, 16, "1 when Tables.variables[row] fits"),
     Helper(11, "find_path", _ROW, 32, "value of the longest entry of Tables.tries[row], or 0"),
     Helper(126, "fold_path", (), 16, "writes the folded path, as `match_path` compares it, to the context"),
-    Helper(16, "rewrite", _ROW, 64, "applies Tables.rewrites[row] to method, path and query"),
-    Helper(17, "change_request_headers", _ROW, 32, "applies Tables.header_changes[row] to the request"),
-    Helper(18, "change_response_headers", _ROW, 32, "applies Tables.header_changes[row] to the answer"),
+    Helper(16, "rewrite", _ROW, 64, "applies Tables.rewrites[row] to method, path and query" + _WRITES),
+    Helper(17, "change_request_headers", _ROW, 32, "applies Tables.header_changes[row] to the request" + _WRITES),
+    Helper(18, "change_response_headers", _ROW, 32, "applies Tables.header_changes[row] to the answer" + _WRITES),
     Helper(19, "limit_request_body", (Argument.SCALAR,), 1, "413 past so many bytes; 0 lifts the limit"),
     Helper(
         20,
@@ -189,7 +190,7 @@ HELPERS: tuple[Helper, ...] = (
         64,
         "basic authentication by Tables.credentials[row]: 0 refused, 1 right, 2 not known yet (suspend)",
     ),
-    Helper(21, "assign_variables", _ROW, 16, "sets the variables of Tables.assignments[row]"),
+    Helper(21, "assign_variables", _ROW, 16, "sets the variables of Tables.assignments[row]" + _WRITES),
     Helper(
         22,
         "require_authentication",

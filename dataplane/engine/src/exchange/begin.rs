@@ -63,6 +63,10 @@ pub struct Exchange {
     pub(crate) encoded_slash: bool,
     /// A program's change made a request that may not be forwarded.
     pub(crate) refused: Option<&'static str>,
+    /// A text was cut at its bound: what it was for must not happen.
+    pub(crate) outgrown: Cell<bool>,
+    /// Placeholders of maps filled in so far.
+    pub(crate) mapped_values: Cell<u32>,
     /// Without Host.
     pub(crate) request: Fields,
     /// What programs set on the answer, before it is there.
@@ -167,6 +171,8 @@ impl Exchange {
             has_query: false,
             encoded_slash: false,
             refused: None,
+            outgrown: Cell::new(false),
+            mapped_values: Cell::new(0),
             request: Fields::default(),
             answer: Fields::default(),
             wrappers: Vec::new(),
@@ -284,6 +290,8 @@ impl Exchange {
         self.bare_path = false;
         self.absolute_path = false;
         self.refused = None;
+        self.outgrown.set(false);
+        self.mapped_values.set(0);
         self.request.clear();
         self.answer.clear();
         self.wrappers.clear();

@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::texts::{ERROR_MESSAGE_VARIABLE, Part, Placeholder, Text, USER_VARIABLE};
 use super::{Exchange, paths};
+use crate::limits::WRITTEN_TEXT_BYTES_MAX;
 use crate::snapshot::Endpoint;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +24,11 @@ impl Exchange {
         match text {
             Text::Literal(literal) => out.extend_from_slice(literal),
             Text::Parts(parts) => {
+                let end = out.len().saturating_add(WRITTEN_TEXT_BYTES_MAX);
                 for part in parts {
+                    if out.len() > end {
+                        return self.outgrown.set(true);
+                    }
                     self.expand_part(part, unknown, out);
                 }
             }

@@ -2,7 +2,8 @@
 
 use super::HeaderSpan;
 use super::texts::Text;
-use regex::bytes::Regex;
+use crate::limits::WRITTEN_TEXT_BYTES_MAX;
+use regex::bytes::{Captures, Regex, Replacer};
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -24,12 +25,14 @@ const STALE_BYTES_MAX: usize = 64 << 10;
 pub struct Fields {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// Something did not fit.
+    cut: bool,
 }
 
 impl Fields {
     /// Empty, with room for what an ordinary head has.
     pub fn with_room() -> Self {
-        Self { bytes: Vec::with_capacity(512), entries: Vec::with_capacity(12) }
+        Self { bytes: Vec::with_capacity(512), entries: Vec::with_capacity(12), cut: false }
     }
 
     /// Bytes of the arena's room.
@@ -40,6 +43,7 @@ impl Fields {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.cut = false;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -48,6 +52,11 @@ impl Fields {
 
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// A name or value was left out: all fields together were too long.
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Bytes of names and values.
@@ -157,7 +166,7 @@ impl Fields {
     }
 
     pub fn retain(&mut self, mut keep: impl FnMut(HeaderSpan<'_>) -> bool) {
-        let Self { bytes, entries } = self;
+        let Self { bytes, entries, .. } = self;
         let at = |place: Place| &bytes[place.start as usize..(place.start + place.length) as usize];
         entries.retain(|entry| keep(HeaderSpan { name: at(entry.name), value: at(entry.value) }));
     }
@@ -170,7 +179,11 @@ impl Fields {
         &self.bytes[place.start as usize..(place.start + place.length) as usize]
     }
 
+    /// Empty beyond the bound of all fields: no peer takes so much.
     fn store(&mut self, text: &[u8]) -> Place {
+        let fits = self.bytes.len() + text.len() <= WRITTEN_TEXT_BYTES_MAX;
+        self.cut |= !fits;
+        let text = if fits { text } else { b"" };
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(text);
         Place { start, length: text.len() as u32 }
@@ -209,10 +222,21 @@ impl Search {
         match self {
             Search::Text(search) => replace_text(text, search, with, usize::MAX),
             Search::Template { .. } => None,
-            Search::Pattern(pattern) => match pattern.replace_all(text, with) {
+            Search::Pattern(pattern) => match pattern.replace_all(text, Bounded(with)) {
                 std::borrow::Cow::Borrowed(_) => None,
                 std::borrow::Cow::Owned(changed) => Some(changed),
             },
+        }
+    }
+}
+
+/// Replaces matches, as regex does, until the text has its full length.
+pub struct Bounded<'a>(pub &'a [u8]);
+
+impl Replacer for Bounded<'_> {
+    fn replace_append(&mut self, captures: &Captures<'_>, out: &mut Vec<u8>) {
+        if out.len() <= WRITTEN_TEXT_BYTES_MAX {
+            captures.expand(self.0, out);
         }
     }
 }
@@ -226,6 +250,9 @@ pub fn replace_text(text: &[u8], search: &[u8], with: &[u8], limit: usize) -> Op
     let mut from = 0;
     for at in memchr::memmem::find_iter(text, search).take(limit) {
         let out = out.get_or_insert_with(|| Vec::with_capacity(text.len() + with.len()));
+        if out.len() > WRITTEN_TEXT_BYTES_MAX {
+            break;
+        }
         out.extend_from_slice(&text[from..at]);
         out.extend_from_slice(with);
         from = at + search.len();
@@ -310,6 +337,20 @@ mod tests {
         assert!(list.capacity() < 1 << 20, "{} bytes", list.capacity());
         assert_eq!((list.get(b"kept"), list.get(b"x")), (Some(&b"as it was"[..]), Some(&long[999..])));
         assert_eq!((list.len(), list.length()), (2, 13 + 1 + 59_001));
+    }
+
+    #[test]
+    fn what_grows_without_end_is_bounded() {
+        let text = vec![b'x'; 1 << 10];
+        let by_text = replace_text(&text, b"x", &text, usize::MAX).unwrap();
+        assert!(by_text.len() < WRITTEN_TEXT_BYTES_MAX + 4 * text.len());
+        let by_pattern = Search::Pattern(Arc::new(Regex::new("x").unwrap())).replace(&text, &[b'y'; 1 << 14]);
+        assert!(by_pattern.unwrap().len() < WRITTEN_TEXT_BYTES_MAX + (1 << 15));
+        let mut fields = Fields::default();
+        for number in 0..9 {
+            fields.add(format!("name-{number}").as_bytes(), &vec![b'v'; 1 << 20]);
+        }
+        assert!(fields.length() <= WRITTEN_TEXT_BYTES_MAX);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::Exchange;
 use super::expanding::Unknown;
+use crate::limits::MAPPED_VALUES_MAX;
 use crate::patterns::Readable;
 use crate::snapshot::{MapInput, MapOutput, Tables, ValueKind, ValueMap};
 use std::cell::Cell;
@@ -34,8 +35,11 @@ impl Exchange {
             map.destinations.iter().position(|known| known[..] == *name).map(|at| (map, at))
         });
         let Some((map, destination)) = found else { return false };
-        let depth = DEPTH.get();
-        if depth < DEPTH_MAX {
+        let (depth, count) = (DEPTH.get(), self.mapped_values.get());
+        if count >= MAPPED_VALUES_MAX {
+            self.outgrown.set(true);
+        } else if depth < DEPTH_MAX {
+            self.mapped_values.set(count + 1);
             DEPTH.set(depth + 1);
             self.map_value(map, destination, out);
             DEPTH.set(depth);

@@ -1,7 +1,7 @@
 //! Rewrites of method, path and query (Caddy: rewrite/rewrite.go).
 
 use super::expanding::Unknown;
-use super::fields::{Search, replace_text};
+use super::fields::{Bounded, Search, replace_text};
 use super::texts::{MATCHED_FILE, Part, Placeholder, Text};
 use super::{Exchange, paths, queries};
 use regex::bytes::Regex;
@@ -143,7 +143,7 @@ impl Exchange {
         }
         for (pattern, replace) in &rewrite.path_regexp {
             let replace = self.expanded(replace);
-            let path = pattern.replace_all(&self.path, &replace[..]).into_owned();
+            let path = pattern.replace_all(&self.path, Bounded(&replace)).into_owned();
             self.change_path(path);
         }
         if !rewrite.query_changes.is_empty() {

@@ -128,17 +128,17 @@ pub const HELPER_MATCH_VARIABLE: u32 = 10;
 pub const HELPER_FIND_PATH: u32 = 11;
 /// writes the folded path, as `match_path` compares it, to the context.
 pub const HELPER_FOLD_PATH: u32 = 126;
-/// applies Tables.rewrites[row] to method, path and query.
+/// applies Tables.rewrites[row] to method, path and query; what it writes costs one fuel for 16 bytes besides.
 pub const HELPER_REWRITE: u32 = 16;
-/// applies Tables.header_changes[row] to the request.
+/// applies Tables.header_changes[row] to the request; what it writes costs one fuel for 16 bytes besides.
 pub const HELPER_CHANGE_REQUEST_HEADERS: u32 = 17;
-/// applies Tables.header_changes[row] to the answer.
+/// applies Tables.header_changes[row] to the answer; what it writes costs one fuel for 16 bytes besides.
 pub const HELPER_CHANGE_RESPONSE_HEADERS: u32 = 18;
 /// 413 past so many bytes; 0 lifts the limit.
 pub const HELPER_LIMIT_REQUEST_BODY: u32 = 19;
 /// basic authentication by Tables.credentials[row]: 0 refused, 1 right, 2 not known yet (suspend).
 pub const HELPER_CHECK_PASSWORD: u32 = 20;
-/// sets the variables of Tables.assignments[row].
+/// sets the variables of Tables.assignments[row]; what it writes costs one fuel for 16 bytes besides.
 pub const HELPER_ASSIGN_VARIABLES: u32 = 21;
 /// adds WWW-Authenticate of Tables.credentials[row] to the answer.
 pub const HELPER_REQUIRE_AUTHENTICATION: u32 = 22;

@@ -7,6 +7,7 @@ use super::plugins::{Call, Plugins};
 use super::trap;
 use super::window::Window;
 use crate::exchange::Exchange;
+use crate::limits::WRITTEN_TEXT_BYTES_MAX;
 use crate::plugins::{Plugin, make_input};
 use crate::snapshot::VirtualHost;
 use std::fmt;
@@ -64,6 +65,8 @@ pub enum Trap {
         number: u32,
         reason: &'static str,
     },
+    /// A text grew beyond its bound.
+    Text,
     /// r0 is no action, or names a row that is not there.
     Action(u64),
     /// Interpreter only: no instruction, or one that the verifier refuses.
@@ -76,6 +79,7 @@ impl fmt::Display for Trap {
             Trap::Fuel => write!(f, "fuel"),
             Trap::Memory { address } => write!(f, "memory at {address:#x}"),
             Trap::Helper { number, reason } => write!(f, "helper {number}: {reason}"),
+            Trap::Text => write!(f, "a text beyond {WRITTEN_TEXT_BYTES_MAX} bytes"),
             Trap::Action(result) => write!(f, "action {result:#x}"),
             Trap::Instruction(index) => write!(f, "instruction {index}"),
         }
@@ -128,6 +132,9 @@ impl Machine {
     fn decide(&mut self, host: &VirtualHost, exchange: &mut Exchange, entry: u32) -> Result<Decision, Trap> {
         let fuel = if host.fuel == 0 { abi::FUEL_DEFAULT as i64 } else { i64::from(host.fuel) };
         let outcome = self.execute(host, exchange, entry, fuel)?;
+        if exchange.outgrown.get() {
+            return Err(Trap::Text);
+        }
         if exchange.refused.is_some() {
             return Ok(Decision::Error(400));
         }

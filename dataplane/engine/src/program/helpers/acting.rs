@@ -38,14 +38,21 @@ pub fn read_body(vm: &mut Vm) -> u64 {
 
 pub fn rewrite(vm: &mut Vm, index: u64) -> HelperResult {
     let rewrite = row(&vm.tables().rewrites, index)?;
-    vm.exchange().rewrite(rewrite);
+    let exchange = vm.exchange();
+    exchange.rewrite(rewrite);
+    let bytes = exchange.path.len() + exchange.query.len();
+    vm.charge(bytes, BYTES_PER_FUEL);
     vm.publish_path();
     Ok(0)
 }
 
 pub fn change_request_headers(vm: &mut Vm, index: u64) -> HelperResult {
     let changes = row(&vm.tables().header_changes, index)?;
-    vm.exchange().change_request(&changes.changes);
+    let exchange = vm.exchange();
+    exchange.change_request(&changes.changes);
+    let bytes = exchange.request.length();
+    exchange.outgrown.set(exchange.outgrown.get() || exchange.request.is_cut());
+    vm.charge(bytes, BYTES_PER_FUEL);
     Ok(0)
 }
 
@@ -55,7 +62,11 @@ pub fn change_response_headers(vm: &mut Vm, index: u64) -> HelperResult {
         let tables = vm.host().tables.clone();
         return super::answering::push_wrapper(vm, Wrapper::Changes(tables, index as u32));
     } else {
-        vm.exchange().change_answer(&changes.changes);
+        let exchange = vm.exchange();
+        exchange.change_answer(&changes.changes);
+        let bytes = exchange.answer.length();
+        exchange.outgrown.set(exchange.outgrown.get() || exchange.answer.is_cut());
+        vm.charge(bytes, BYTES_PER_FUEL);
     }
     Ok(0)
 }
@@ -102,7 +113,12 @@ pub fn assign_variables(vm: &mut Vm, index: u64) -> HelperResult {
         let (mut name, mut value) = (Vec::new(), Vec::new());
         exchange.expand(&assignment.name, Unknown::Empty, &mut name);
         exchange.expand(&assignment.value, Unknown::Empty, &mut value);
+        let bytes = name.len() + value.len();
         exchange.assign_variable(name, value, assignment.kind);
+        vm.charge(bytes, BYTES_PER_FUEL);
+        if vm.fuel() < 0 {
+            break;
+        }
     }
     Ok(0)
 }
