@@ -344,7 +344,8 @@ mod tests {
         let text = vec![b'x'; 1 << 10];
         let by_text = replace_text(&text, b"x", &text, usize::MAX).unwrap();
         assert!(by_text.len() < WRITTEN_TEXT_BYTES_MAX + 4 * text.len());
-        let by_pattern = Search::Pattern(Arc::new(Regex::new("x").unwrap())).replace(&text, &[b'y'; 1 << 14]);
+        let by_pattern =
+            Search::Pattern(std::sync::Arc::new(Regex::new("x").unwrap())).replace(&text, &[b'y'; 1 << 14]);
         assert!(by_pattern.unwrap().len() < WRITTEN_TEXT_BYTES_MAX + (1 << 15));
         let mut fields = Fields::default();
         for number in 0..9 {

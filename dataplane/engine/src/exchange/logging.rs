@@ -6,6 +6,7 @@ use super::surroundings::{Surrounding, TlsField};
 use super::texts::{Part, Placeholder, Text};
 use super::{Exchange, RequestHead};
 use crate::exchange::fields::Fields;
+use crate::limits::WRITTEN_TEXT_BYTES_MAX;
 use crate::snapshot::{Tables, Trust, ValueKind};
 use std::sync::Arc;
 
@@ -35,6 +36,15 @@ pub enum LogValue {
 }
 
 impl LogValue {
+    /// Bytes of its texts.
+    fn text_bytes(&self) -> usize {
+        match self {
+            LogValue::Text(text) => text.len(),
+            LogValue::Texts(texts) => texts.iter().map(String::len).sum(),
+            _ => 0,
+        }
+    }
+
     /// Appends the value as text; nothing for null.
     pub fn push_text(&self, out: &mut Vec<u8>) {
         use std::io::Write;
@@ -79,20 +89,29 @@ impl Exchange {
         self.variables.get(LOG_SKIP_VARIABLE) == Some(b"true")
     }
 
-    /// Adds a row of Tables.log_fields to the log line.
-    pub(crate) fn append_log(&mut self, tables: Arc<Tables>, row: u32) {
-        if tables.log_fields[row as usize].early {
-            let (key, value) = self.log_value(&tables, row);
-            self.log_values.push((key, value));
-        } else {
+    /// Adds a row of Tables.log_fields to the log line; returns how many bytes of text that wrote.
+    pub(crate) fn append_log(&mut self, tables: Arc<Tables>, row: u32) -> usize {
+        if !tables.log_fields[row as usize].early {
             self.log_rows.push((tables, row));
+            return 0;
         }
+        let (key, value) = self.log_value(&tables, row);
+        let bytes = value.text_bytes();
+        self.log_values.push((key, value));
+        bytes
     }
 
     /// All fields that handlers added: what they added at once, then the rest from the innermost handler outwards.
     pub(crate) fn log_fields(&self) -> Vec<(Vec<u8>, LogValue)> {
         self.is_over.set(true);
-        let mut late = self.log_rows.iter().rev().map(|(tables, row)| self.log_value(tables, *row)).collect();
+        let mut bytes = 0;
+        let rows = self.log_rows.iter().rev().map(|(tables, row)| self.log_value(tables, *row));
+        let mut late = rows
+            .take_while(|(_, value)| {
+                bytes += value.text_bytes();
+                bytes <= WRITTEN_TEXT_BYTES_MAX
+            })
+            .collect();
         let mut fields = self.log_values.clone();
         if self.shows_uuid.get() {
             let mut uuid = Vec::new();

@@ -133,7 +133,8 @@ pub fn map_values(vm: &mut Vm, index: u64) -> HelperResult {
 pub fn append_log(vm: &mut Vm, index: u64) -> HelperResult {
     row(&vm.tables().log_fields, index)?;
     let tables = vm.host().tables.clone();
-    vm.exchange().append_log(tables, index as u32);
+    let bytes = vm.exchange().append_log(tables, index as u32);
+    vm.charge(bytes, BYTES_PER_FUEL);
     Ok(0)
 }
 
