@@ -21,6 +21,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft
 
 from zeroserve_dataplane.agent.applying import Node, Outcome
+from zeroserve_dataplane.agent.ending import end_tasks
 from zeroserve_dataplane.agent.granting import TokenServer
 from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.receiving_logs import LogReceiver
@@ -113,9 +114,7 @@ class EmbeddedNode:
         for server in (self.metrics, self._shown_metrics):
             if server is not None:
                 server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._end_child()
         await self.tokens.__aexit__()
         await asyncio.to_thread(self._logs.close)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from zeroserve_ir._pb import control_pb2 as control
 
+from zeroserve_dataplane.agent.ending import end_tasks
 from zeroserve_dataplane.agent.private_sockets import start_private_server
 from zeroserve_dataplane.enginelink.frames import FrameDecoder, FrameError, encode_frame
 
@@ -57,9 +58,7 @@ class TokenServer:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await end_tasks(self._connections)
         await self._drop_store()
         self.path.unlink(missing_ok=True)
 
@@ -81,8 +80,7 @@ class TokenServer:
     async def _drop_store(self) -> None:
         running, self._running, self._store, self._address = self._running, None, None, ""
         if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end_tasks([running])
 
     def _state(self) -> bytes:
         store = self._store

@@ -88,7 +88,9 @@ def send(port, wire):
         contextlib.suppress(ConnectionError),
     ):
         connection.sendall(wire)
-        connection.shutdown(socket.SHUT_WR)
+        # The server may have ended its side by now.
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
         while connection.recv(65536):
             pass
 
