@@ -180,8 +180,12 @@ HELPERS: tuple[Helper, ...] = (
     Helper(11, "find_path", _ROW, 32, "value of the longest entry of Tables.tries[row], or 0"),
     Helper(126, "fold_path", (), 16, "writes the folded path, as `match_path` compares it, to the context"),
     Helper(16, "rewrite", _ROW, 64, "applies Tables.rewrites[row] to method, path and query" + _WRITES),
-    Helper(17, "change_request_headers", _ROW, 32, "applies Tables.header_changes[row] to the request" + _WRITES),
-    Helper(18, "change_response_headers", _ROW, 32, "applies Tables.header_changes[row] to the answer" + _WRITES),
+    Helper(
+        17, "change_request_headers", _ROW, 32, "applies Tables.header_changes[row] to the request" + _WRITES
+    ),
+    Helper(
+        18, "change_response_headers", _ROW, 32, "applies Tables.header_changes[row] to the answer" + _WRITES
+    ),
     Helper(19, "limit_request_body", (Argument.SCALAR,), 1, "413 past so many bytes; 0 lifts the limit"),
     Helper(
         20,
