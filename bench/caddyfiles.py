@@ -45,8 +45,9 @@ def _site_head(scene: Scene) -> list[str]:
 def _handles(scene: Scene) -> list[str]:
     if scene.files is not None:
         return [f"\troot * {scene.files}", "\theader X-Backend 1", "\tfile_server"]
+    scheme = "h2c://" if scene.grpc else ""
     lines = []
     for route in scene.routes:
         matcher = "" if route.prefix == "/" else f"{route.prefix}* "
-        lines += [f"\thandle {matcher}{{", f"\t\treverse_proxy {scene.upstream(route)}", "\t}"]
+        lines += [f"\thandle {matcher}{{", f"\t\treverse_proxy {scheme}{scene.upstream(route)}", "\t}"]
     return lines

@@ -198,6 +198,7 @@ def run_compare(options: argparse.Namespace) -> int:
     machine = describe_machine(proxies)
     ports = tuple(range(options.port, options.port + BACKENDS))
     echo_port = options.port + BACKENDS
+    grpc_ports = tuple(range(echo_port + 1, echo_port + 1 + BACKENDS))
     plan = Plan(
         workloads=workloads,
         rounds=options.rounds,
@@ -206,15 +207,16 @@ def run_compare(options: argparse.Namespace) -> int:
         rate_per_s=options.rate,
         first_port=options.port + PROXY_PORT_OFFSET,
         backend_ports=ports,
+        grpc_ports=grpc_ports,
         directory=cache_directory() / "run",
     )
     cores = choose_cores()
     os.sched_setaffinity(0, {cores.load})
     stage = Stage(LoadTool(tools.load, cores.load), cores)
     certificate = make_certificate(cache_directory() / "certificate")
-    for port in (*ports, echo_port):
+    for port in (*ports, echo_port, *grpc_ports):
         require_free_port(port)
-    with stopping(stage.tool.backend(ports, echo_port)) as backend:
+    with stopping(stage.tool.backend(ports, echo_port, grpc_ports)) as backend:
         comparison = Comparison(plan, stage, backend, certificate, say)
         records = comparison.run(proxies)
     report = render_markdown(records, machine, OURS)

@@ -43,6 +43,7 @@ class Plan:
     rate_per_s: float | None
     first_port: int
     backend_ports: tuple[int, ...]
+    grpc_ports: tuple[int, ...]
     directory: Path
 
 
@@ -193,9 +194,10 @@ class Comparison:
             admin_port=port + 1,
             hosts=host_names(workload.hosts),
             routes=ROUTES,
-            backend_ports=self._plan.backend_ports,
+            backend_ports=self._plan.grpc_ports if workload.grpc else self._plan.backend_ports,
             certificate=self._certificate,
             files=self._plan.directory / FILES_NAME if workload.serves_files else None,
+            grpc=workload.grpc,
         )
 
     def _measure(self, workload: Workload, running: list[Running]) -> None:
@@ -203,7 +205,8 @@ class Comparison:
         if not maxima:
             return
         rate = self._plan.rate_per_s or common_rate(maxima)
-        self._say(f"  latencies at {rate:,.0f} requests/s for all")
+        if not workload.grpc:
+            self._say(f"  latencies at {rate:,.0f} requests/s for all")
         for round_number in range(1, self._plan.rounds + 1):
             for one in running:
                 if one.proxy.name not in maxima:
@@ -236,7 +239,8 @@ class Comparison:
         self, workload: Workload, one: Running, round_number: int, maximum: float, rate: float
     ) -> Measurement:
         full = self._meter.quiet_window(one, workload, None, self._plan)
-        paced = self._meter.quiet_window(one, workload, rate, self._plan) if can_hold(maximum, rate) else None
+        is_paced = can_hold(maximum, rate) and not workload.grpc
+        paced = self._meter.quiet_window(one, workload, rate, self._plan) if is_paced else None
         return Measurement(
             workload=workload.name,
             proxy=one.proxy.name,

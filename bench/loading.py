@@ -134,10 +134,14 @@ class LoadTool:
     path: Path
     core: int | None
 
-    def backend(self, ports: Sequence[int], echo_port: int) -> subprocess.Popen[bytes]:
+    def backend(
+        self, ports: Sequence[int], echo_port: int, grpc_ports: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
         """Start the backend and wait until its ports are bound; the caller stops it."""
-        ports_text = ",".join(str(port) for port in ports)
-        process = self._start(["backend", "--ports", ports_text, "--echo-port", str(echo_port)])
+        command = ["backend", "--ports", _join(ports), "--echo-port", str(echo_port)]
+        if grpc_ports:
+            command += ["--grpc-ports", _join(grpc_ports)]
+        process = self._start(command)
         if read_event(_stdout(process))["event"] != "ready":
             raise LoadError("the backend did not get ready")
         return process
@@ -146,7 +150,8 @@ class LoadTool:
         self, target: Target, workload: Workload, rate_per_s: float | None, seconds: float
     ) -> list[str]:
         """The arguments of one measurement of a workload; closed loop without a rate."""
-        command = ["load", *target.arguments(), "--connections", str(workload.connections)]
+        role = "grpc-load" if workload.grpc else "load"
+        command = [role, *target.arguments(), "--connections", str(workload.connections)]
         command += ["--seconds", f"{seconds:g}"]
         if workload.handshake_per_request:
             command.append("--handshake-per-request")
@@ -165,6 +170,14 @@ class LoadTool:
                     raise LoadError(f"the load generator said `{said}` in place of `{expected}`")
                 callback(process.pid)
             return parse_load_result(read_event(stdout))
+
+    def is_answered(self, target: Target) -> bool:
+        """Whether a call of gRPC is answered right now."""
+        command = ["grpc-load", *target.arguments(), "--connections", "1", "--streams", "1"]
+        command += ["--warmup-s", "0", "--seconds", "0.05"]
+        with stopping(self._start(command, quiet=True)) as process:
+            lines = _stdout(process).readlines()
+        return bool(lines) and parse_load_result(parse_event(lines[-1])).answered > 0
 
     def sweep(self, target: Target, first_host: int, timeout_s: float) -> Sweep:
         """Begin to ask all hosts from `first_host` on; the result is read from what this gives."""
@@ -224,6 +237,10 @@ class Endless:
         while (event := read_event(_stdout(self.process)))["event"] != "result":
             pass
         return event
+
+
+def _join(ports: Sequence[int]) -> str:
+    return ",".join(str(port) for port in ports)
 
 
 def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:

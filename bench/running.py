@@ -70,7 +70,8 @@ def serving(proxy: Proxy, scene: Scene, stage: Stage, timeout_s: float) -> Itera
         )
     with stopping(process):
         running = Running(proxy, scene, process, 0.0)
-        wait_until_right(running, stage.tool, timeout_s, log)
+        wait = wait_until_called if scene.grpc else wait_until_right
+        wait(running, stage.tool, timeout_s, log)
         start_s = time.monotonic() - started_at
         require_own_port(scene.port, process.pid)
         yield Running(proxy, scene, process, start_s)
@@ -96,6 +97,18 @@ def wait_until_right(running: Running, tool: LoadTool, timeout_s: float, log: Pa
     if result.right != result.hosts:
         fault = result.last_fault
         raise StartError(f"{name} does not serve after {timeout_s:g} s ({fault}): {_tail(log)}")
+
+
+def wait_until_called(running: Running, tool: LoadTool, timeout_s: float, log: Path) -> None:
+    """The same for a scene of gRPC, which has one host."""
+    until = time.monotonic() + timeout_s
+    while not tool.is_answered(running.target()):
+        name = running.proxy.name
+        if running.process.poll() is not None:
+            raise StartError(f"{name} ended at its start: {_tail(log)}")
+        if time.monotonic() > until:
+            raise StartError(f"{name} does not serve after {timeout_s:g} s: {_tail(log)}")
+        time.sleep(POLL_S)
 
 
 def _tail(log: Path) -> str:

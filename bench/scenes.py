@@ -38,6 +38,7 @@ class Scene:
     """One proxy's task; the proxy listens on the loopback address only.
 
     `files`: None, or the directory that every host serves in place of `routes`, with `X-Backend: 1` added.
+    `grpc`: HTTP/2 to the client, and to the backends without TLS.
     """
 
     directory: Path
@@ -49,6 +50,7 @@ class Scene:
     backend_ports: tuple[int, ...]
     certificate: Certificate
     files: Path | None = None
+    grpc: bool = False
 
     def upstream(self, route: Route) -> str:
         """The `ip:port` that answers this route."""

@@ -96,7 +96,9 @@ def render_workload(records: Records, workload: Workload, ours: str) -> str:
     heads = [f"{column.title} | x" for column in COLUMNS]
     lines = [f"\n## {workload.title}\n"]
     rates = {
-        measured.paced_rate_per_s for measured in records.measurements if measured.workload == workload.name
+        measured.paced_rate_per_s
+        for measured in records.measurements
+        if measured.workload == workload.name and measured.paced is not None
     }
     lines += [f"p50 and p99 at {rate:,.0f} requests/s.\n" for rate in sorted(rates)]
     lines.append("| proxy | " + " | ".join(heads) + " | start s | failed | others' cores |")
@@ -109,7 +111,7 @@ def render_workload(records: Records, workload: Workload, ours: str) -> str:
         for name in by_proxy:
             cells[name] += [format_spread(spreads[name]), format_ratio(ratios[name])]
     for name, rows in by_proxy.items():
-        foreign = max(row.full.foreign for row in rows)
+        foreign = most_foreign(rows)
         flag = " (!)" if foreign > FOREIGN_CORES_MAX else ""
         tail = [format_number(rows[0].start_s), str(count_failed(rows)), f"{foreign:.2f}{flag}"]
         lines.append("| " + " | ".join([*cells[name], *tail]) + " |")
@@ -125,6 +127,12 @@ def group_by_proxy(measurements: Sequence[Measurement], workload: str) -> dict[s
         if measured.workload == workload:
             grouped.setdefault(measured.proxy, []).append(measured)
     return grouped
+
+
+def most_foreign(rows: Sequence[Measurement]) -> float:
+    """Others' share of the two cores, in cores, in the worst window of the rounds: of either loop."""
+    windows = [window for row in rows for window in (row.full, row.paced) if window is not None]
+    return max(window.foreign for window in windows)
 
 
 def count_failed(rows: Sequence[Measurement]) -> int:

@@ -10,6 +10,7 @@ class Workload:
     """One kind of traffic. `paths`: path and the mark (backend number from 1) its answer must bear.
 
     `serves_files`: the proxy answers from `FILES` on its disk, with mark 1, and asks no backend.
+    `grpc`: unary calls of gRPC over HTTP/2 on both sides, several at a time on each connection.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Workload:
     handshake_per_request: bool
     paths: tuple[tuple[str, int], ...]
     serves_files: bool = False
+    grpc: bool = False
 
 
 ONE_PATH = (("/a/x", 1),)
@@ -46,6 +48,7 @@ WORKLOADS = (
     Workload(
         "hosts-10000", "HTTPS, keep-alive, 10,000 hosts of 4 paths", True, 10_000, 64, False, FOUR_PATHS
     ),
+    Workload("grpc", "unary gRPC, TLS, 8 connections of 16 calls", True, 1, 8, False, ONE_PATH, grpc=True),
     _file_workload("1k", False, 64),
     _file_workload("1k", True, 64),
     _file_workload("100k", False, 64),

@@ -25,10 +25,10 @@ class Caddy(Proxy):
         """Caddy's configuration document of a scene."""
         server: dict[str, Any] = {
             "listen": [f"{LOOPBACK}:{scene.port}"],
-            "protocols": ["h1"],
+            "protocols": ["h1", "h2"] if scene.grpc else ["h1"],
             "automatic_https": {"disable": True},
             "named_routes": {
-                f"backend{number}": {"handle": [_reverse_proxy(f"{LOOPBACK}:{port}")]}
+                f"backend{number}": {"handle": [_reverse_proxy(f"{LOOPBACK}:{port}", scene.grpc)]}
                 for number, port in enumerate(scene.backend_ports)
                 if scene.files is None
             },
@@ -82,6 +82,7 @@ def _host_routes(scene: Scene) -> list[dict[str, Any]]:
     return [{"match": [{"host": [host]}], "handle": [subroute], "terminal": True} for host in scene.hosts]
 
 
-def _reverse_proxy(upstream: str) -> dict[str, Any]:
-    transport = {"protocol": "http", "compression": False, "versions": ["1.1"], "keep_alive": POOL}
+def _reverse_proxy(upstream: str, grpc: bool) -> dict[str, Any]:
+    transport: dict[str, Any] = {"protocol": "http", "compression": False, "keep_alive": POOL}
+    transport["versions"] = ["h2c", "2"] if grpc else ["1.1"]
     return {"handler": "reverse_proxy", "upstreams": [{"dial": upstream}], "transport": transport}

@@ -12,6 +12,13 @@ TYPE = "type.googleapis.com/envoy.extensions"
 MANAGER = f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = f"{TYPE}.filters.http.router.v3.Router"
 DOWNSTREAM_TLS = f"{TYPE}.transport_sockets.tls.v3.DownstreamTlsContext"
+UPSTREAM_HTTP = f"{TYPE}.upstreams.http.v3.HttpProtocolOptions"
+HTTP2 = {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": UPSTREAM_HTTP,
+        "explicit_http_config": {"http2_protocol_options": {}},
+    }
+}
 UNBOUNDED = {
     "max_connections": 100_000,
     "max_pending_requests": 100_000,
@@ -46,7 +53,7 @@ def _listener(scene: Scene) -> dict[str, Any]:
     manager = {
         "@type": MANAGER,
         "stat_prefix": "bench",
-        "codec_type": "HTTP1",
+        "codec_type": "HTTP2" if scene.grpc else "HTTP1",
         "generate_request_id": False,
         "use_remote_address": True,
         "route_config": {
@@ -88,7 +95,7 @@ def _tls(scene: Scene) -> dict[str, Any]:
         "disable_stateless_session_resumption": True,
         "disable_stateful_session_resumption": True,
         "common_tls_context": {
-            "alpn_protocols": ["http/1.1"],
+            "alpn_protocols": ["h2" if scene.grpc else "http/1.1"],
             "tls_params": versions,
             "tls_certificates": [pair],
         },
@@ -107,6 +114,7 @@ def _clusters(scene: Scene) -> list[dict[str, Any]]:
                 "connect_timeout": "5s",
                 "circuit_breakers": {"thresholds": [{"priority": "DEFAULT", **UNBOUNDED}]},
                 "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+                **({"typed_extension_protocol_options": HTTP2} if scene.grpc else {}),
             }
         )
     return clusters

@@ -31,7 +31,7 @@ backend nothing
 
 BACKEND = """\
 backend backend{number}
-  server only {upstream} pool-max-conn -1 pool-purge-delay 600s
+  server only {upstream}{protocol} pool-max-conn -1 pool-purge-delay 600s
 """
 
 
@@ -42,12 +42,18 @@ class Haproxy(Proxy):
     pinned = "2.6.12"
 
     def files(self, scene: Scene) -> dict[str, str]:
-        tls = f" ssl crt {scene.directory}/site.pem alpn http/1.1" if scene.tls else ""
+        tls = (
+            f" ssl crt {scene.directory}/site.pem alpn {'h2' if scene.grpc else 'http/1.1'}"
+            if scene.tls
+            else ""
+        )
         scheme = "https" if scene.tls else "http"
         address = f"{LOOPBACK}:{scene.port}"
         head = CONFIGURATION.format(address=address, tls=tls, scheme=scheme, directory=scene.directory)
         backends = "".join(
-            BACKEND.format(number=number, upstream=f"{LOOPBACK}:{port}")
+            BACKEND.format(
+                number=number, upstream=f"{LOOPBACK}:{port}", protocol=" proto h2" if scene.grpc else ""
+            )
             for number, port in enumerate(scene.backend_ports)
         )
         routes = "".join(

@@ -38,6 +38,8 @@ http {{
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
   proxy_set_header X-Forwarded-Proto $scheme;
   proxy_max_temp_file_size 0;
+  grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+  grpc_set_header X-Forwarded-Proto $scheme;
 """
 
 TLS = """\
@@ -78,7 +80,9 @@ class Nginx(Proxy):
             "    keepalive 512;\n    keepalive_requests 1000000000;\n  }\n"
             for number, port in enumerate(scene.backend_ports)
         ]
-        listen = f"listen {LOOPBACK}:{scene.port}{' ssl' if scene.tls else ''}"
+        listen = (
+            f"listen {LOOPBACK}:{scene.port}{' ssl' if scene.tls else ''}{' http2' if scene.grpc else ''}"
+        )
         parts.append(f"  server {{ {listen} default_server backlog=4096; server_name _; return 404; }}\n")
         if scene.files is not None:
             parts.insert(0, f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};\n")
@@ -106,6 +110,7 @@ class Nginx(Proxy):
 def _locations(scene: Scene) -> str:
     if scene.files is not None:
         return f"location / {{ root {scene.files}; add_header X-Backend 1; }}"
+    passes = "grpc_pass grpc" if scene.grpc else "proxy_pass http"
     return " ".join(
-        f"location {route.prefix} {{ proxy_pass http://backend{route.backend}; }}" for route in scene.routes
+        f"location {route.prefix} {{ {passes}://backend{route.backend}; }}" for route in scene.routes
     )

@@ -1,8 +1,8 @@
 //! `backend`: what the proxies stand in front of. Each port answers every request with its own mark and a small body;
-//! one more port echoes WebSockets. One thread for the HTTP ports. Prints `ready` when all ports are bound.
+//! others answer calls of gRPC, one more echoes WebSockets. One thread for the HTTP ports. Prints `ready` when all ports are bound.
 
 use crate::answer::MARK_HEADER;
-use crate::{report, websockets};
+use crate::{grpc, report, websockets};
 use clap::Args;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -15,6 +15,9 @@ pub struct Options {
     /// Ports on 127.0.0.1; the first is backend 1
     #[arg(long, value_delimiter = ',', required = true)]
     ports: Vec<u16>,
+    /// Ports on 127.0.0.1 that answer unary calls of gRPC; the first is backend 1
+    #[arg(long, value_delimiter = ',')]
+    grpc_ports: Vec<u16>,
     /// Port that echoes WebSockets
     #[arg(long)]
     echo_port: Option<u16>,
@@ -52,6 +55,12 @@ pub fn run(options: &Options) -> std::io::Result<()> {
     if let Some(port) = options.echo_port {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         std::thread::spawn(move || websockets::serve_echoes(&listener));
+    }
+    if !options.grpc_ports.is_empty() {
+        let listeners: std::io::Result<Vec<_>> =
+            options.grpc_ports.iter().copied().map(listen).collect();
+        let listeners = listeners?;
+        std::thread::spawn(move || grpc::serve(listeners));
     }
     let answers: Vec<Vec<u8>> = (1..=options.ports.len())
         .map(|mark| answer(mark, options.body_len))

@@ -6,6 +6,7 @@
 mod answer;
 mod backend;
 mod connection;
+mod grpc;
 mod load;
 mod report;
 mod slots;
@@ -28,10 +29,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Answers on several ports, each with its own mark, and echoes WebSockets on one more.
+    /// Answers on several ports, each with its own mark, on others calls of gRPC, and echoes WebSockets on one more.
     Backend(backend::Options),
     /// HTTP/1.1 requests, closed or open loop, keep-alive or one handshake per request.
     Load(load::Options),
+    /// Unary calls of gRPC, closed loop.
+    GrpcLoad(grpc::Options),
     /// Asks every host until each has given its right answer, and says how long that took.
     Sweep(sweep::Options),
     /// WebSockets that each echo one message per period.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().role {
         Role::Backend(options) => backend::run(&options),
         Role::Load(options) => load::run(&options),
+        Role::GrpcLoad(options) => grpc::run(&options),
         Role::Sweep(options) => sweep::run(&options),
         Role::Websockets(options) => websockets::run(&options),
     };

@@ -90,15 +90,28 @@ impl Target {
         self.host.replace("{}", &number.to_string())
     }
 
+    /// The path that `choice` picks and the mark that its answer must bear.
+    pub fn route(&self, choice: usize) -> (&str, u8) {
+        let route = &self.routes[choice % self.routes.len()];
+        (&route.path, route.mark)
+    }
+
+    /// Offers HTTP/2 in place of HTTP/1.1.
+    pub fn speak_http2(&mut self) {
+        if let Some((config, _)) = &mut self.tls {
+            Arc::make_mut(config).alpn_protocols = vec![b"h2".to_vec()];
+        }
+    }
+
     /// A request for host `number` and the mark that its answer must bear; `choice` picks the path.
     pub fn request(&self, number: u32, choice: usize) -> (Vec<u8>, u8) {
-        let route = &self.routes[choice % self.routes.len()];
+        let (path, mark) = self.route(choice);
         let host = self.host(number);
         let head = format!(
             "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench-load\r\nAccept: */*\r\n\r\n",
-            route.path
+            path
         );
-        (head.into_bytes(), route.mark)
+        (head.into_bytes(), mark)
     }
 }
 

@@ -14,10 +14,12 @@ def certificate(tmp_path_factory) -> Certificate:
     return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
-@pytest.fixture(params=[True, False], ids=["tls", "plain"])
+@pytest.fixture(params=["tls", "plain", "grpc"])
 def scene(request, tmp_path, certificate) -> Scene:
-    """Two hosts, four routes, four backends, over TLS and without."""
-    return Scene(tmp_path, request.param, 18999, 18998, host_names(2), ROUTES, (1, 2, 3, 4), certificate)
+    """Two hosts, four routes, four backends, over TLS and without, and over HTTP/2 on both sides."""
+    tls, grpc = request.param != "plain", request.param == "grpc"
+    hosts, backends = host_names(2), (1, 2, 3, 4)
+    return Scene(tmp_path, tls, 18999, 18998, hosts, ROUTES, backends, certificate, grpc=grpc)
 
 
 @pytest.fixture(scope="session")

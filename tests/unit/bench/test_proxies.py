@@ -66,3 +66,18 @@ def test_envoys_configuration_has_a_virtual_host_per_host(scene):
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="no proxy `apache`; there are zeroserve, nginx"):
         proxy_named("apache", TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "marks"),
+    [
+        ("zeroserve", "Caddyfile", ["reverse_proxy h2c://"]),
+        ("nginx", "nginx.conf", [" http2;", "grpc_pass grpc://"]),
+        ("haproxy", "haproxy.cfg", ["alpn h2", " proto h2 "]),
+        ("caddy", "caddy.json", ['"versions": ["h2c", "2"]']),
+        ("envoy", "envoy.json", ['"codec_type": "HTTP2"', "http2_protocol_options"]),
+    ],
+)
+def test_both_sides_speak_http2_for_grpc_only(name, file, marks, scene):
+    text = proxy_named(name, TOOLS).files(scene)[file]
+    assert [mark in text for mark in marks] == [scene.grpc] * len(marks)

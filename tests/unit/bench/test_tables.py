@@ -12,10 +12,13 @@ MACHINE = Machine(
 LOAD = LoadResult(2.0, 100, 100, 0, {}, 0, 0, 50, 90, 99)
 
 
-def measured(proxy, cpu_s, round_number=1, *, paced=True, failed=0, workload="https", foreign=0.0):
+def measured(
+    proxy, cpu_s, round_number=1, *, paced=True, failed=0, workload="https", foreign=0.0, paced_foreign=None
+):
     full = Window(dataclasses.replace(LOAD, failed=failed), cpu_s, 0.1, foreign)
+    pace = dataclasses.replace(full, foreign=foreign if paced_foreign is None else paced_foreign)
     memory = (ProcessMemory(1, f"{proxy}-a", 1.0), ProcessMemory(2, f"{proxy}-b", 3.0))
-    return Measurement(workload, proxy, round_number, 0.25, full, full if paced else None, 60.0, memory)
+    return Measurement(workload, proxy, round_number, 0.25, full, pace if paced else None, 60.0, memory)
 
 
 def rows_of(text):
@@ -57,6 +60,11 @@ def test_failed_requests_of_all_windows_are_counted():
 def test_a_disturbed_window_is_marked():
     text = render_markdown(Records([measured("nginx", 0.001, foreign=0.4)], []), MACHINE, "zeroserve")
     assert rows_of(text)["nginx"][12] == "0.40 (!)"
+
+
+def test_a_disturbed_paced_window_is_marked_too():
+    text = render_markdown(Records([measured("nginx", 0.001, paced_foreign=0.3)], []), MACHINE, "zeroserve")
+    assert rows_of(text)["nginx"][12] == "0.30 (!)"
 
 
 def test_memory_is_shown_by_process_largest_first():
