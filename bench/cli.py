@@ -1,4 +1,4 @@
-"""The bench commands, `python -m bench`: compare, changes, ingresses, hosts, calls, shapes, adding,
+"""The bench commands, `python -m bench`: compare, backends, changes, ingresses, hosts, calls, shapes, adding,
 neighbours, limits, cluster, hitless, soak, idle, setup.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench import (
     adding,
+    backends,
     beginning,
     calling,
     changing,
@@ -64,6 +65,7 @@ examples:
   make bench BENCH="hitless --upgrades 100 --kills 100"
   make bench BENCH="soak --hours 24"           mixed traffic, changes and upgrades; what grows
   make bench BENCH=idle                        memory of 10,000 idle TLS connections of each protocol
+  make bench BENCH=backends                    our io_uring beside our epoll: CPU and system calls
   make bench BENCH=cluster                     changes among 1,000 Ingresses on a real cluster
 """
 
@@ -112,6 +114,9 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--seconds", type=float, default=4.0, help="length of a measured window")
     compare.add_argument("--tries", type=int, default=3, help="windows at most until one is undisturbed")
     compare.add_argument("--rate", type=float, help="requests/s for the latencies (default: found by trial)")
+    compare.add_argument(
+        "--access-log", action="store_true", help="ours writes one, as nodes of a cluster do"
+    )
     compare.add_argument("--json", type=Path, help="write all records here")
     compare.add_argument("--markdown", type=Path, help="write the tables here too")
     compare.set_defaults(run=run_compare)
@@ -162,6 +167,10 @@ def _add_last(
     idling.add_arguments(idle)
     idle.set_defaults(run=run_idle)
 
+    both = commands.add_parser("backends", parents=[common], help="our io_uring beside our epoll")
+    backends.add_arguments(both)
+    both.set_defaults(run=run_backends)
+
     starts = commands.add_parser("starts", parents=[common], help="`zeroserve run` to its first answer")
     beginning.add_arguments(starts)
     starts.set_defaults(run=lambda options: beginning.run(options, ZEROSERVE, say))
@@ -208,6 +217,7 @@ def run_compare(options: argparse.Namespace) -> int:
         first_port=options.port + PROXY_PORT_OFFSET,
         backend_ports=ports,
         grpc_ports=grpc_ports,
+        access_log=options.access_log,
         directory=cache_directory() / "run",
     )
     cores = choose_cores()
@@ -287,6 +297,13 @@ def run_idle(options: argparse.Namespace) -> int:
     """`idle`: the report on stdout; 1 when a connection takes more than is promised."""
     cache = cache_directory()
     return idling.run(options, cache, make_certificate(cache / "certificate"), say)
+
+
+def run_backends(options: argparse.Namespace) -> int:
+    """`backends`: the table on stdout; 1 when io_uring is dearer, or makes too many system calls."""
+    cache = cache_directory()
+    certificate = make_certificate(cache / "certificate")
+    return backends.run(options, _tools_for(OURS), cache, certificate, say)
 
 
 def run_cluster(options: argparse.Namespace) -> int:

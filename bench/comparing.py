@@ -44,6 +44,7 @@ class Plan:
     first_port: int
     backend_ports: tuple[int, ...]
     grpc_ports: tuple[int, ...]
+    access_log: bool
     directory: Path
 
 
@@ -198,6 +199,7 @@ class Comparison:
             certificate=self._certificate,
             files=self._plan.directory / FILES_NAME if workload.serves_files else None,
             grpc=workload.grpc,
+            access_log=self._plan.access_log and proxy.pinned is None,
         )
 
     def _measure(self, workload: Workload, running: list[Running]) -> None:

@@ -39,6 +39,7 @@ class Scene:
 
     `files`: None, or the directory that every host serves in place of `routes`, with `X-Backend: 1` added.
     `grpc`: HTTP/2 to the client, and to the backends without TLS.
+    `access_log`: each request is a line of JSON in a file beside the configuration.
     """
 
     directory: Path
@@ -51,6 +52,7 @@ class Scene:
     certificate: Certificate
     files: Path | None = None
     grpc: bool = False
+    access_log: bool = False
 
     def upstream(self, route: Route) -> str:
         """The `ip:port` that answers this route."""

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 
 import pytest
@@ -78,3 +79,9 @@ def test_no_two_versions_have_one_shape():
 
 def test_a_version_bears_its_marker():
     assert '\t\trespond "42" 200' in render_version(42, 5)
+
+
+def test_an_access_log_is_written_where_the_scene_asks_for_one(scene):
+    assert "log" not in render_caddyfile(scene)
+    text = render_caddyfile(dataclasses.replace(scene, access_log=True))
+    assert text.count(f"output file {scene.directory}/access.log") == len(scene.hosts) + 1
