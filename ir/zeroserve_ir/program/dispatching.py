@@ -1,7 +1,7 @@
-"""Runs of Ingress paths that are found by trie instead of one comparison after another.
+"""Runs of Ingress paths that are found at once instead of by one comparison after another.
 
-In: a list of routes and a position. Out: the run of path routes that begins there, when it is long enough
-to be worth a trie and the first match in order is the longest one, so that both ways agree.
+In: a list of routes and a position. Out: the run of path routes that begins there. Some paths of which only
+one can fit are told apart by a hash; many, where the first match in order is the longest one, by a trie.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zeroserve_ir import tree
+from zeroserve_ir.program.emitting import Emitter
+from zeroserve_ir.program.hashing import BUCKET_BITS, PATHS_MAX, PATHS_MIN, PathHash, hash_paths
 from zeroserve_ir.program.paths import PathMatch, is_longest_first
-
-COMPARED_MAX = 32
-"""Above so many paths a trie walk is cheaper than comparisons (measured: design section 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,8 @@ class PathDispatch:
 
     routes: tuple[tree.Route, ...]
     matches: tuple[PathMatch, ...]
+    hashed: PathHash | None = None
+    """None: found by trie."""
 
     @property
     def is_proxies_only(self) -> bool:
@@ -51,17 +52,41 @@ class PathDispatch:
                 yield match.path, exact, value
 
 
-def find_path_run(routes: Sequence[tree.Route], index: int, done: frozenset[str]) -> PathDispatch | None:
-    """Return the run at `index`, or None where comparisons serve."""
+def find_path_run(
+    routes: Sequence[tree.Route], index: int, done: frozenset[str], words: int | None
+) -> PathDispatch | None:
+    """Return the run at `index`, or None where comparisons serve; patterns have so many words at most."""
     end = index
     group = routes[index].group
     while end < len(routes) and _is_alone(routes[end], group) and routes[end].group not in done:
         end += 1
-    if end - index <= COMPARED_MAX:
-        return None
     chosen = tuple(routes[index:end])
     matches = tuple(match for route in chosen if (match := single_path(route)) is not None)
+    if len(chosen) <= PATHS_MAX:
+        return _find_hashed(chosen, matches, words)
     return PathDispatch(chosen, matches) if is_longest_first(matches) else None
+
+
+def _find_hashed(
+    routes: tuple[tree.Route, ...], matches: tuple[PathMatch, ...], words: int | None
+) -> PathDispatch | None:
+    """Return as many routes as a hash tells apart; short paths at the end, as `/`, are compared."""
+    if words is None:
+        return None
+    for count in range(len(routes), PATHS_MIN - 1, -1):
+        hashed = hash_paths(matches[:count], words)
+        if hashed is not None:
+            return PathDispatch(routes[:count], matches[:count], hashed)
+    return None
+
+
+def find_hashed_path(emitter: Emitter, hashed: PathHash, missed: str) -> None:
+    """Leave the row of the pattern that fits the request path in r0, or go to `missed`."""
+    begin = emitter.add_constants(hashed.content)
+    emitter.hash_path([begin + 16 * word for word in range(hashed.hashed_words)], BUCKET_BITS)
+    emitter.look_up(begin + hashed.buckets_offset, hashed.rows)
+    columns = [begin + hashed.column_offset(column) for column in range(1 + 2 * hashed.words)]
+    emitter.compare_row(columns, missed)
 
 
 def single_path(route: tree.Route) -> PathMatch | None:

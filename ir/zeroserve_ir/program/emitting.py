@@ -117,11 +117,12 @@ class Emitter:
     def _compare_beginning(
         self, length: abi.Field, content: abi.Field, constants: PathConstants, fail: str
     ) -> None:
+        """Words first: a path that does not fit mostly begins otherwise, whatever its length."""
         offset = self.add_constants(constants.encode())
+        self._compare_words(content, offset, constants, fail)
         self._add("load", R7, R6, length.offset, 4)
         self._load_constant(R2, offset)
         self._compare("jgt", R7, R2, fail)
-        self._compare_words(content, offset, constants, fail)
 
     def _compare_words(self, content: abi.Field, offset: int, constants: PathConstants, fail: str) -> None:
         for word in range(len(constants.words)):
@@ -133,6 +134,44 @@ class Emitter:
         self._load_constant(R5, offset + 8)
         self._add("alu", "and", R3, R5)
         self._compare("jne", R3, R4, fail)
+
+    def hash_path(self, offsets: Sequence[int], bits: int) -> None:
+        """Set r2 to the highest bits of the sum of the path's words, each under a mask and by a factor."""
+        for word, offset in enumerate(offsets):
+            product = R3 if word else R2
+            self._add("load", product, R6, abi.Field.PATH_BYTES.offset + 8 * word, 8)
+            self._load_constant(R4, offset)
+            self._add("alu", "and", product, R4)
+            self._load_constant(R4, offset + 8)
+            self._add("alu", "mul", product, R4)
+            if word:
+                self._add("alu", "add", R2, R3)
+        self._add("alu", "rsh", R2, 64 - bits)
+
+    def look_up(self, offset: int, rows: int) -> None:
+        """Set r0 to the row that a byte at `offset` + r2 names, and r2 to where a column at 0 has it."""
+        self._add("alu", "add", R2, R9)
+        self._add("load", R0, R2, offset, 1)
+        self._add("alu", "and", R0, rows - 1)
+        self._add("mov", R2, R0)
+        self._add("alu", "lsh", R2, 3)
+        self._add("alu", "add", R2, R9)
+
+    def compare_row(self, columns: Sequence[int], fail: str) -> None:
+        """Go to `fail` unless the path fits r2's row; columns: length, words, masks by turns."""
+        for word, (value, mask) in enumerate(zip(columns[1::2], columns[2::2], strict=True)):
+            self._add("load", R3, R6, abi.Field.PATH_BYTES.offset + 8 * word, 8)
+            self._add("load", R5, R2, mask, 8)
+            self._add("load", R4, R2, value, 8)
+            self._add("alu", "and", R3, R5)
+            self._compare("jne", R3, R4, fail)
+        self._add("load", R7, R6, abi.Field.PATH_LENGTH.offset, 4)
+        self._add("load", R4, R2, columns[0], 8)
+        self._compare("jgt", R7, R4, fail)
+
+    def reaches_constants(self, size: int) -> bool:
+        """Whether the next `size` bytes of constants lie within a load's offset."""
+        return len(self.constants) + size < 1 << 15
 
     def finish_with(self, action: abi.Action, index: int = 0, detail: int = 0) -> None:
         """Return an action."""

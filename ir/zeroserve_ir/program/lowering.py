@@ -23,7 +23,7 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program import tables_answers as answers
 from zeroserve_ir.program import tables_requests as requests
 from zeroserve_ir.program.clusters import EndpointsSource
-from zeroserve_ir.program.dispatching import PathDispatch, find_path_run
+from zeroserve_ir.program.dispatching import PathDispatch, find_hashed_path, find_path_run
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.fitting import I64_MAX, fit
 from zeroserve_ir.program.limiting import lower_rates
@@ -164,8 +164,8 @@ class _SiteLowering:
             self.written.add(block)
             self.emitter.place(self.blocks.setdefault(block, self.emitter.new_label()))
             _, index, done, _ = block
-            run = find_path_run(routes, index, done)
-            if run is not None and self.recorder is None:
+            run = find_path_run(routes, index, done, self.matchers.widths.paths)
+            if run is not None and self.recorder is None and self._fits(run):
                 self._lower_run(routes, index, run, done, end)
                 index += len(run.matches)
             else:
@@ -197,17 +197,25 @@ class _SiteLowering:
     def _lower_run(
         self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str
     ) -> None:
-        """Find the longest path of a run by trie; the value is the route's position in the run, from 1."""
+        """Find the path of a run; the value is the route's position in it, from 1 where a trie finds it."""
         missed = self.emitter.new_label()
         self.emitter.span = routes[index].span
-        self.emitter.call_row("find_path", self.tables.add_trie(run.entries()))
-        self.emitter.jump_if_zero(missed)
+        first = 0 if run.hashed else 1
+        if run.hashed:
+            find_hashed_path(self.emitter, run.hashed, missed)
+        else:
+            self.emitter.call_row("find_path", self.tables.add_trie(run.entries()))
+            self.emitter.jump_if_zero(missed)
         if run.is_proxies_only:
             rows = [self.tables.add_proxy(proxy) for proxy in run.proxies()]
-            self.emitter.finish_with_index_of_result(abi.Action.PROXY, rows[0] - 1)
+            self.emitter.finish_with_index_of_result(abi.Action.PROXY, rows[0] - first)
         else:
             self._lower_branches(routes, index, run, done, end)
         self.emitter.place(missed)
+
+    def _fits(self, run: PathDispatch) -> bool:
+        """Whether a run's constants lie where loads reach them by their offsets alone."""
+        return run.hashed is None or self.emitter.reaches_constants(len(run.hashed.content))
 
     def _lower_branches(
         self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str
@@ -219,7 +227,7 @@ class _SiteLowering:
             label = labels.setdefault((route.handlers, route.terminal), self.emitter.new_label())
             members.setdefault(label, index + offset)
             targets.append(label)
-        self.emitter.branch_by_result(targets)
+        self.emitter.branch_by_result(targets, 0 if run.hashed else 1)
         for label, position in members.items():
             self.emitter.place(label)
             self.emitter.span = routes[position].span

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.program import abi
-from zeroserve_ir.program.lowering import lower_site
+from zeroserve_ir.program.lowering import LoweredSite, lower_site
 
 ADDRESS = (tree.SiteAddress(tree.Scheme.HTTP, "a.test", 80),)
 SEGMENTS = st.sampled_from(["a", "b", "ab", "api", "a" * 7, "a" * 8, "long-segment-of-more-than-a-word"])
@@ -97,10 +98,16 @@ class TableHelpers:
         return max(fitting)[2] if fitting else 0
 
 
-def run(site: tree.Site, path: str, method: str) -> tuple[str, list[str]]:
+@functools.lru_cache(maxsize=1)
+def prepare(site: tree.Site) -> tuple[LoweredSite, Verified]:
     lowered = lower_site(site)
     verified = verify(lowered.code, len(lowered.constants))
     assert isinstance(verified, Verified), verified
+    return lowered, verified
+
+
+def run(site: tree.Site, path: str, method: str) -> tuple[str, list[str]]:
+    lowered, verified = prepare(site)
     request = Rewritten(path, method, [])
     memory = Memory(lowered.constants)
     content = path.encode()
@@ -186,6 +193,42 @@ def test_many_sorted_paths_agree_by_trie(matchers: list[tree.Matcher], paths: li
     )
     site = tree.Site(ADDRESS, routes)
     for path in [*paths, *(matcher.path for matcher in matchers[:5])]:
+        assert run(site, path, "GET") == expected(site, path, "GET")
+
+
+NAMES = st.text("abc", min_size=1, max_size=20)
+LONG_PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(LONG_PATHS, min_size=8, max_size=32, unique=True),
+    st.lists(st.booleans(), min_size=32, max_size=32),
+    st.lists(LONG_PATHS, min_size=1, max_size=5),
+    st.sampled_from(["", "routes"]),
+)
+def test_some_paths_agree_by_hash(
+    prefixes: list[str], exact: list[bool], paths: list[str], group: str
+) -> None:
+    kinds = [tree.MatchPathExact if is_exact else tree.MatchPathPrefix for is_exact in exact]
+    matchers = [kind(path) for kind, path in zip(kinds, prefixes, strict=False)]
+    routes = tuple(
+        tree.Route(
+            (VARIABLE, tree.StaticResponse(str(200 + number % 300))),
+            ((matcher,),),
+            group=group,
+            terminal=True,
+        )
+        for number, matcher in enumerate([*matchers, tree.MatchPathPrefix("/")])
+    )
+    site = tree.Site(ADDRESS, routes)
+    for path in [
+        "/",
+        *paths,
+        *prefixes,
+        *(f"{path}/x" for path in prefixes),
+        *(path[:-1] for path in prefixes),
+    ]:
         assert run(site, path, "GET") == expected(site, path, "GET")
 
 

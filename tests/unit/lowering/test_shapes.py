@@ -41,6 +41,24 @@ def test_another_number_of_routes_is_another_shape() -> None:
     assert lower("/a", "/b").code != lower("/a").code
 
 
+def test_paths_that_a_hash_tells_apart_need_no_comparison_each() -> None:
+    few = lower(*(f"/p{number:02d}" for number in range(17)))
+    many = lower(*(f"/other/p{number}" for number in range(32)))
+    assert few.code == many.code
+    assert not many.tables.tries
+    assert len(few.code) < len(lower("/a", "/b", "/c", "/d", "/e").code)
+
+
+def test_short_paths_at_the_end_are_compared_after_the_hash() -> None:
+    paths = [f"/p{number:02d}" for number in range(17)]
+    assert lower(*paths, "/p", "/").constants.startswith(lower(*paths).constants)
+
+
+def test_paths_of_which_two_may_fit_are_compared_in_order() -> None:
+    nested = lower(*("/a" * number for number in range(20, 0, -1)))
+    assert len(nested.code) > len(lower(*(f"/p{number:02d}" for number in range(20))).code)
+
+
 def test_more_than_32_paths_are_found_by_trie_at_constant_size() -> None:
     few = lower(*(f"/p{number:04d}" for number in range(33)))
     many = lower(*(f"/p{number:04d}" for number in range(5000)))
