@@ -173,7 +173,8 @@ impl Control {
             frame::Frame::Commit(commit) => self.commit(&commit)?,
             frame::Frame::Drain(drain) => self.drain(&drain),
             frame::Frame::Purge(purge) => {
-                let answers = cache::store::store().purge(purge.target.as_bytes());
+                let tenant = Some(purge.tenant.as_bytes()).filter(|tenant| !tenant.is_empty());
+                let answers = cache::store::store().purge(tenant, purge.target.as_bytes());
                 let purged = frame::Frame::Purged(protocol::Purged { answers });
                 frames::send(self.socket.as_fd(), purged, &[])?;
             }

@@ -40,6 +40,7 @@ pub mod serve;
 pub mod snapshot;
 pub mod supervisor;
 pub mod templating;
+pub mod tenancy;
 pub mod timers;
 pub mod tls;
 pub mod tokens;

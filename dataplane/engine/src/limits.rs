@@ -253,7 +253,9 @@ pub const CACHE_TENANTS_MAX: usize = 256;
 /// Body bytes of one kept answer where the route does not say, and whatever it says.
 pub const CACHED_BODY_BYTES_DEFAULT: usize = 1 << 20;
 pub const CACHED_BODY_BYTES_MAX: usize = 4 << 20;
-/// Bodies on their way into the cache, of all requests together; beyond, answers are not kept.
+/// Tenants that have a part of their own of what is shared by `tenancy`.
+pub const SHARING_TENANTS_MAX: usize = 128;
+/// Bodies on their way into the cache, shared by `tenancy`; what finds no room is not kept.
 pub const CACHE_FILLING_BYTES_MAX: usize = 32 << 20;
 /// A request waits so long for another that fetches the same, then goes up itself (nginx: proxy_cache_lock_timeout).
 pub const CACHE_WAIT_MS: u64 = 5_000;

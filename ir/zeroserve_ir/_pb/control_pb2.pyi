@@ -306,20 +306,25 @@ Global___RefusedResource: _TypeAlias = RefusedResource  # noqa: Y015
 
 @_typing.final
 class PurgeCache(_message.Message):
-    """Target: "" is all; else `scheme://authority/uri`, or the text of a `key`; with `*` at its end all that begin so."""
+    """Target: "" is all; else `scheme://authority/uri`, or the text of a `key`; with `*` at its end all that begin so.
+    Tenant: the namespace whose answers are meant; "" is everybody's.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TARGET_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     target: _builtins.str
+    tenant: _builtins.str
     def __init__(
         self,
         *,
         target: _builtins.str = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,8 @@ class _ResourceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resource
     TABLES: _ResourceType.ValueType  # 8
     VIRTUAL_HOST: _ResourceType.ValueType  # 9
     PLUGIN: _ResourceType.ValueType  # 10
+    PURGE: _ResourceType.ValueType  # 11
+    """operator to agent only"""
 
 class ResourceType(_ResourceType, metaclass=_ResourceTypeEnumTypeWrapper): ...
 
@@ -60,6 +62,8 @@ IMAGE: ResourceType.ValueType  # 7
 TABLES: ResourceType.ValueType  # 8
 VIRTUAL_HOST: ResourceType.ValueType  # 9
 PLUGIN: ResourceType.ValueType  # 10
+PURGE: ResourceType.ValueType  # 11
+"""operator to agent only"""
 Global___ResourceType: _TypeAlias = ResourceType  # noqa: Y015
 
 class _LogOutput:
@@ -2218,6 +2222,36 @@ class CacheTime(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CacheTime: _TypeAlias = CacheTime  # noqa: Y015
+
+@_typing.final
+class Purge(_message.Message):
+    """Kept answers of a namespace that a node forgets, once, when this comes to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    tenant: _builtins.str
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """as PurgeCache has them"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        targets: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "targets", b"targets", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Purge: _TypeAlias = Purge  # noqa: Y015
 
 @_typing.final
 class Fault(_message.Message):

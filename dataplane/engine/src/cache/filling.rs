@@ -1,17 +1,23 @@
 //! An answer on its way to the client that is kept once it is whole.
 //!
 //! Rule: only whole answers are kept: one that ends early, grows beyond its bound or finds no room leaves nothing behind.
+//! Tenants share the room (`tenancy`), so that nobody's slow answers keep all others' out.
 
 use super::kept::Kept;
 use super::store::{Fetch, Key, store};
 use crate::exchange::HeaderSpan;
 use crate::exchange::fields::Fields;
 use crate::limits::CACHE_FILLING_BYTES_MAX;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::tenancy::{Part, Piece, Room};
+use std::sync::{Arc, LazyLock};
 
 /// Bytes of all answers that are being filled on this node.
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+static UNDER_WAY: LazyLock<Arc<Room>> = LazyLock::new(|| Room::new(CACHE_FILLING_BYTES_MAX));
+
+/// What a tenant may have under way.
+pub fn part_of(tenant: &str) -> Arc<Part> {
+    UNDER_WAY.of_tenant(tenant)
+}
 
 pub struct Filling {
     /// The request's key, and its fields, by which answers may vary.
@@ -24,6 +30,7 @@ pub struct Filling {
     pub fetch: Option<Fetch>,
     purges: u64,
     body: Vec<u8>,
+    held: Piece,
     is_lost: bool,
 }
 
@@ -35,10 +42,11 @@ impl Filling {
         body_bytes_max: usize,
         length: Option<u64>,
         (fetch, purges): (Option<Fetch>, u64),
+        held: Piece,
     ) -> Self {
         let is_lost = length.is_some_and(|length| length > body_bytes_max as u64);
         let fetch = fetch.filter(|_| !is_lost);
-        Self { key, request, kept, body_bytes_max, length, fetch, purges, body: Vec::new(), is_lost }
+        Self { key, request, kept, body_bytes_max, length, fetch, purges, body: Vec::new(), held, is_lost }
     }
 
     /// Body bytes as the upstream sent them.
@@ -46,11 +54,11 @@ impl Filling {
         if self.is_lost {
             return;
         }
-        let under_way = UNDER_WAY.fetch_add(data.len(), Ordering::Relaxed) + data.len();
-        self.body.extend_from_slice(data);
-        if self.body.len() > self.body_bytes_max || under_way > CACHE_FILLING_BYTES_MAX {
+        if self.body.len() + data.len() > self.body_bytes_max || !self.held.grow(data.len()) {
             self.lose();
+            return;
         }
+        self.body.extend_from_slice(data);
     }
 
     /// The answer is whole.
@@ -58,7 +66,7 @@ impl Filling {
         if self.is_lost || self.length.is_some_and(|length| length != self.body.len() as u64) {
             return;
         }
-        if store().purges() != self.purges {
+        if store().purges(&self.key) != self.purges {
             return;
         }
         let body: Arc<[u8]> = self.body.as_slice().into();
@@ -76,15 +84,9 @@ impl Filling {
 
     fn lose(&mut self) {
         self.is_lost = true;
-        UNDER_WAY.fetch_sub(self.body.len(), Ordering::Relaxed);
+        self.held.clear();
         self.body = Vec::new();
         self.fetch = None;
-    }
-}
-
-impl Drop for Filling {
-    fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(self.body.len(), Ordering::Relaxed);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::exchange::texts::Text;
 use crate::limits::{CACHED_BODY_BYTES_DEFAULT, CACHED_BODY_BYTES_MAX};
 use crate::protocol;
 use crate::snapshot::Tables;
+use crate::tenancy::Part;
 use freshness::Defaults;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ const TIMED_STATUSES: [u32; 3] = [200, 301, 308];
 pub struct CacheRow {
     /// Whose part of the cache it fills.
     pub tenant: Box<[u8]>,
+    /// Its part of what may be on its way into the cache.
+    pub filling: Arc<Part>,
     pub key: Option<Text>,
     pub defaults: Defaults,
     pub body_bytes_max: usize,
@@ -64,6 +67,7 @@ impl CacheRow {
         let wanted = usize::try_from(row.body_bytes_max).unwrap_or(usize::MAX);
         Ok(Self {
             tenant: row.tenant.as_bytes().into(),
+            filling: filling::part_of(&row.tenant),
             key: row.key.as_ref().map(|key| Text::compile(Some(key))),
             defaults: Defaults { times: times.collect(), stale_ms: row.stale_ms },
             body_bytes_max: match wanted {

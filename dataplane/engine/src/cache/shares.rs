@@ -135,7 +135,7 @@ fn make_slots(bytes_max: u64, shards: usize) -> Slots {
 }
 
 /// A key's first text.
-fn tenant_of(key: &[u8]) -> &[u8] {
+pub fn tenant_of(key: &[u8]) -> &[u8] {
     key.split_first_chunk::<4>()
         .and_then(|(length, rest)| rest.get(..u32::from_le_bytes(*length) as usize))
         .unwrap_or_default()

@@ -5,7 +5,7 @@
 //! read lock of one shard for some 100 ns; nothing is parsed, written or freed under a lock that others wait for.
 
 use super::kept::Kept;
-use super::shares::Shares;
+use super::shares::{Shares, tenant_of};
 use crate::exchange::HeaderSpan;
 use crate::limits::CACHE_BYTES_MAX;
 use crate::locks::lock;
@@ -16,6 +16,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 pub type Key = Arc<[u8]>;
 /// A key begins with tenant, host, cluster and proxy call.
 const TEXTS_BEFORE: usize = 4;
+/// Counters of purges: two tenants that meet in one lose an answer now and then.
+const PURGES_APART: usize = 256;
 
 /// What a key leads to.
 #[derive(Clone)]
@@ -31,7 +33,9 @@ pub struct Store {
     slots: Shares,
     fetched: Mutex<HashSet<Key, ahash::RandomState>>,
     numbers: AtomicU64,
-    purges: AtomicU64,
+    /// By a tenant's hash: nobody's purges keep what others fetch meanwhile out.
+    purges: [AtomicU64; PURGES_APART],
+    hasher: ahash::RandomState,
 }
 
 /// Where a request found itself.
@@ -68,7 +72,8 @@ impl Store {
             slots: Shares::new(bytes_max),
             fetched: Mutex::default(),
             numbers: AtomicU64::new(1),
-            purges: AtomicU64::new(0),
+            purges: [const { AtomicU64::new(0) }; PURGES_APART],
+            hasher: ahash::RandomState::new(),
         }
     }
 
@@ -119,13 +124,17 @@ impl Store {
 
     /// As `remove`, at somebody's wish: what is on its way into the cache now is older than that, and not kept.
     pub fn purge_key(&self, key: &Key) -> bool {
-        self.purges.fetch_add(1, Ordering::Relaxed);
+        self.purges_of(tenant_of(key)).fetch_add(1, Ordering::Relaxed);
         self.remove(key)
     }
 
     /// Counts what was purged: an answer is kept only where it is as it was when its request went up.
-    pub fn purges(&self) -> u64 {
-        self.purges.load(Ordering::Relaxed)
+    pub fn purges(&self, key: &Key) -> u64 {
+        self.purges_of(tenant_of(key)).load(Ordering::Relaxed)
+    }
+
+    fn purges_of(&self, tenant: &[u8]) -> &AtomicU64 {
+        &self.purges[self.hasher.hash_one(tenant) as usize % PURGES_APART]
     }
 
     /// Forgets a key with all that varies below it. False: there was nothing.
@@ -133,14 +142,22 @@ impl Store {
         matches!(self.slots.remove(key), Some((_, Slot::Kept(_) | Slot::Varies(..))))
     }
 
-    /// Forgets what a target names (`PurgeCache`); the number of answers. Takes a read lock of a shard at a time.
-    pub fn purge(&self, target: &[u8]) -> u64 {
-        self.purges.fetch_add(1, Ordering::Relaxed);
+    /// Forgets what a target names (`PurgeCache`), of one tenant or of all; the number of answers. Takes a read lock of a
+    /// shard at a time.
+    pub fn purge(&self, tenant: Option<&[u8]>, target: &[u8]) -> u64 {
+        let counted = |count: &AtomicU64| _ = count.fetch_add(1, Ordering::Relaxed);
+        match tenant {
+            Some(tenant) => counted(self.purges_of(tenant)),
+            None => self.purges.iter().for_each(counted),
+        }
         let (begin, rest) = match target.strip_suffix(b"*") {
             Some(begin) => (begin, true),
             None => (target, target.is_empty()),
         };
         let fits = |key: &Key| {
+            if tenant.is_some_and(|tenant| tenant != tenant_of(key)) {
+                return false;
+            }
             let text = target_of(key);
             text == begin || (rest && text.starts_with(begin))
         };

@@ -92,7 +92,7 @@ fn the_store_never_weighs_more_than_its_bound() {
         assert!(store.weight() <= bytes_max);
     }
     assert!(store.weight() > bytes_max / 2);
-    assert!(store.purge(b"") > 100);
+    assert!(store.purge(None, b"") > 100);
     assert_eq!(store.weight(), 0);
 }
 
@@ -140,7 +140,7 @@ fn whoever_had_all_gives_a_newcomer_its_equal_part() {
         let kept = count_kept(&store, tenant, 10_000) as u64 * weight;
         assert!(((18 << 20) / 10..=2 << 20).contains(&kept), "{tenant}: {kept}");
     }
-    assert!(store.purge(b"") > 0);
+    assert!(store.purge(None, b"") > 0);
     assert_eq!(store.weight(), 0);
     fill(&store, "first", 10_000);
     assert!(count_kept(&store, "first", 10_000) as u64 * weight > 3 << 20);
@@ -158,7 +158,7 @@ fn tenants_are_bounded_and_those_beyond_share_one_part() {
     fill(&store, &last, 2_000);
     assert!(store.weight() <= 4 << 20);
     assert_eq!(count_kept(&store, "tenant 0", 1), 1);
-    assert!(store.purge(b"") > 0);
+    assert!(store.purge(None, b"") > 0);
     assert_eq!(store.weight(), 0);
 }
 
@@ -192,13 +192,31 @@ fn people_purge_by_what_they_see() {
         insert(&store, &url(uri), &VARIES, "de", b"x");
     }
     insert(&store, &built(&["tenant 1"]), &[], "", b"x");
-    assert_eq!(store.purge(b"http://a.example/none"), 0);
-    assert_eq!(store.purge(b"http://a.example/a"), 1);
+    assert_eq!(store.purge(None, b"http://a.example/none"), 0);
+    assert_eq!(store.purge(None, b"http://a.example/a"), 1);
     assert_eq!(find(&store, &url("/a"), "de"), None);
     assert!(find(&store, &url("/a/b"), "de").is_some());
-    assert_eq!(store.purge(b"tenant 1"), 1);
-    assert_eq!(store.purge(b"http://a.example/*"), 2);
+    assert_eq!(store.purge(None, b"tenant 1"), 1);
+    assert_eq!(store.purge(None, b"http://a.example/*"), 2);
     assert_eq!(store.weight(), 0);
+}
+
+#[test]
+fn a_tenants_purge_forgets_nothing_of_others() {
+    let store = Store::new(8 << 20);
+    let of = |tenant: &str| -> Key {
+        let texts = [tenant, "host", "cluster", "\0\0\0\0", "http", "a.example", "/"];
+        let parts = texts.map(|text| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat());
+        parts.concat().into()
+    };
+    let (shop, blog) = (of("shop"), of("blog"));
+    insert(&store, &shop, &VARIES, "de", b"x");
+    insert(&store, &blog, &VARIES, "de", b"x");
+    let before = store.purges(&shop);
+    assert_eq!(store.purge(Some(b"shop"), b"http://a.example/"), 1);
+    assert_eq!(store.purge(Some(b"shop"), b""), 0);
+    assert!(find(&store, &shop, "de").is_none() && find(&store, &blog, "de").is_some());
+    assert!(store.purges(&shop) > before);
 }
 
 #[test]

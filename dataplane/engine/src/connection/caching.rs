@@ -207,8 +207,9 @@ impl Serving {
                 let request = exchange.request.clone();
                 let body_bytes_max = caching.row().body_bytes_max;
                 let (key, fetch) = (caching.primary.clone(), (caching.fetch.take(), caching.purges));
+                let held = caching.row().filling.piece();
                 self.filling =
-                    Some(Box::new(Filling::new(key, request, kept, body_bytes_max, length, fetch)));
+                    Some(Box::new(Filling::new(key, request, kept, body_bytes_max, length, fetch, held)));
                 "; stored"
             }
             Err(_) => {
@@ -251,7 +252,7 @@ impl Caching {
         let fresh = match freshness::judge(&seen, self.asked, &self.row().defaults) {
             Ok(lifetime) => {
                 let fresh = Arc::new(stale.freshened(received.fields, lifetime));
-                if store().purges() == self.purges {
+                if store().purges(&self.key) == self.purges {
                     store().replace(&self.key, Arc::clone(&fresh));
                 }
                 fresh
@@ -325,6 +326,7 @@ fn look(serving: &mut Serving, exchange: &mut Exchange, host: &VirtualHost, now_
     }
     let primary = key_of(exchange, host, serving.row, &wanted);
     let mut caching = Box::new(Caching {
+        purges: store().purges(&primary),
         key: primary.clone(),
         primary,
         asked: Asked { authorized: wanted.authorized, no_store: false },
@@ -333,7 +335,6 @@ fn look(serving: &mut Serving, exchange: &mut Exchange, host: &VirtualHost, now_
         fetch: None,
         wait_until_ms: earlier.as_ref().map_or(now_ms + CACHE_WAIT_MS, |caching| caching.wait_until_ms),
         asked_ms: now_ms,
-        purges: store().purges(),
         forward: "uri-miss",
         invalidates: false,
         instead: None,

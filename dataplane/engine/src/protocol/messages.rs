@@ -824,6 +824,15 @@ pub struct CacheTime {
     #[prost(uint32, repeated, tag = "2")]
     pub statuses: ::prost::alloc::vec::Vec<u32>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Purge {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "3")]
+    pub targets: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fault {
     #[prost(uint32, tag = "1")]
@@ -1446,6 +1455,7 @@ pub enum ResourceType {
     Tables = 8,
     VirtualHost = 9,
     Plugin = 10,
+    Purge = 11,
 }
 impl ResourceType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1465,6 +1475,7 @@ impl ResourceType {
             Self::Tables => "TABLES",
             Self::VirtualHost => "VIRTUAL_HOST",
             Self::Plugin => "PLUGIN",
+            Self::Purge => "PURGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1481,6 +1492,7 @@ impl ResourceType {
             "TABLES" => Some(Self::Tables),
             "VIRTUAL_HOST" => Some(Self::VirtualHost),
             "PLUGIN" => Some(Self::Plugin),
+            "PURGE" => Some(Self::Purge),
             _ => None,
         }
     }
@@ -2076,6 +2088,8 @@ pub struct RefusedResource {
 pub struct PurgeCache {
     #[prost(string, tag = "1")]
     pub target: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Purged {

@@ -7,6 +7,8 @@ use crate::exchange::tracing::TraceRow;
 use crate::exchange::{Exchange, Unknown};
 use crate::protocol::{self, StoreDown};
 use crate::rates::{self, Rate, Table};
+use crate::tenancy::Part;
+use crate::tokens;
 use regex::bytes::Regex;
 use std::sync::Arc;
 
@@ -92,6 +94,8 @@ pub struct RateLimit {
     pub rate: Rate,
     /// Where events are counted that nodes do not count together.
     pub table: Arc<Table>,
+    /// How many keys its tenant may have of those that they do.
+    pub keys: Arc<Part>,
     /// For `limit_shared_rate`.
     pub store_down: StoreDown,
 }
@@ -104,8 +108,8 @@ pub(super) fn compile_rate_limit(row: &protocol::RateLimit) -> Result<RateLimit,
     let burst = if row.burst == 0 { row.events } else { row.burst };
     let rate = Rate { interval_ns: interval_ns.max(1), burst };
     let (zone, key) = (row.name.as_bytes().into(), Text::compile(row.key.as_ref()));
-    let table = rates::of_tenant(&row.tenant);
-    Ok(RateLimit { zone, key, rate, table, store_down: row.store_down() })
+    let (table, keys) = (rates::of_tenant(&row.tenant), tokens::part_of(&row.tenant));
+    Ok(RateLimit { zone, key, rate, table, keys, store_down: row.store_down() })
 }
 
 pub(super) fn compile_fault(row: &protocol::Fault) -> FaultRow {

@@ -195,7 +195,9 @@ impl Store {
                 let image = self.images.get(message.program.as_str()).cloned();
                 self.plugins.put(message, image, &|name| find_cluster(&self.clusters, name))
             }
-            ResourceType::Program | ResourceType::Unspecified => Err("not for the engine".into()),
+            ResourceType::Program | ResourceType::Purge | ResourceType::Unspecified => {
+                Err("not for the engine".into())
+            }
         }
     }
 
@@ -218,7 +220,7 @@ impl Store {
             ResourceType::Tables => drop(self.tables.remove(&digest(&[name.as_bytes()]))),
             ResourceType::VirtualHost => self.forget_host(name),
             ResourceType::Plugin => self.plugins.remove(name),
-            ResourceType::Program | ResourceType::Unspecified => {}
+            ResourceType::Program | ResourceType::Purge | ResourceType::Unspecified => {}
         }
     }
 

@@ -3,7 +3,7 @@
 //! A node leases tokens through its agent (`asking`) and spends them here: every request that is let through has a token
 //! that the store took out of the bucket, so nodes together never pass the rate. A request that finds neither tokens
 //! nor a refusal waits for the lease that it causes. Tokens that nobody spends go back. While no tokens can be had, the
-//! zone's `store_down` says what holds. The table is bounded; a key that finds no room is refused: it fails closed.
+//! zone's `store_down` says what holds. The table is bounded, and shared by tenants; a key that finds no room is refused.
 
 pub mod asking;
 mod sharing;
@@ -14,16 +14,25 @@ use crate::locks::lock;
 use crate::protocol::{StoreDown, TokenNeed};
 use crate::rates::{Rate, Verdict};
 use crate::snapshot::RateLimit;
+use crate::tenancy::{Part, Room};
 use sharing::{Share, Waiter};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 /// Each is locked for less than a worker may wait.
 const SHARDS: usize = 64;
-/// Keys of a node: some 10 MiB.
+/// Keys of a node, shared by `tenancy`: some 10 MiB.
 const SHARES_MAX: usize = 1 << 16;
+
+static KEYS: LazyLock<Arc<Room>> = LazyLock::new(|| Room::new(SHARES_MAX));
+
+/// How many keys a tenant may have here.
+pub fn part_of(tenant: &str) -> Arc<Part> {
+    KEYS.of_tenant(tenant)
+}
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
@@ -262,10 +271,16 @@ impl Table {
 impl Shard {
     /// The key's share; None where there is no room for it.
     fn find(&mut self, bucket: Digest, limit: &RateLimit) -> Option<&mut Share> {
-        if self.shares.len() >= SHARES_MAX / SHARDS && !self.shares.contains_key(&bucket) {
-            return None;
-        }
-        let share = self.shares.entry(bucket).or_default();
+        let share = match self.shares.entry(bucket) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let mut held = limit.keys.piece();
+                if !held.grow(1) {
+                    return None;
+                }
+                place.insert(Share::new(held))
+            }
+        };
         share.set_rate(&limit.zone, limit.rate);
         Some(share)
     }

@@ -8,6 +8,7 @@ use crate::control::WorkerSender;
 use crate::digests::Digest;
 use crate::protocol::TokenNeed;
 use crate::rates::Rate;
+use crate::tenancy::Piece;
 use std::sync::Arc;
 
 pub const PERIOD_MS: u64 = 50;
@@ -30,8 +31,9 @@ pub struct Waiter {
     pub ticket: u64,
 }
 
-#[derive(Default)]
 pub struct Share {
+    /// Its place among the tenant's keys.
+    _held: Piece,
     zone: Arc<str>,
     rate: Option<Rate>,
     tokens: u32,
@@ -45,6 +47,21 @@ pub struct Share {
 }
 
 impl Share {
+    pub fn new(held: Piece) -> Self {
+        Self {
+            _held: held,
+            zone: Arc::default(),
+            rate: None,
+            tokens: 0,
+            spent: 0,
+            spent_before: 0,
+            used_ns: 0,
+            asked_ns: None,
+            refused_until_ns: 0,
+            waiters: Vec::new(),
+        }
+    }
+
     /// A reload may have changed it.
     pub fn set_rate(&mut self, zone: &[u8], rate: Rate) {
         if self.rate != Some(rate) {

@@ -7,9 +7,20 @@ const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 
 fn limit(zone: &str, events: u32, store_down: StoreDown) -> RateLimit {
+    limit_of(&Room::new(SHARES_MAX).of_tenant(""), zone, events, store_down)
+}
+
+fn limit_of(keys: &Arc<Part>, zone: &str, events: u32, store_down: StoreDown) -> RateLimit {
     let rate = Rate { interval_ns: SECOND / u64::from(events), burst: events };
     let table = crate::rates::of_tenant("");
-    RateLimit { zone: zone.as_bytes().into(), key: Text::compile(None), rate, table, store_down }
+    RateLimit {
+        zone: zone.as_bytes().into(),
+        key: Text::compile(None),
+        rate,
+        table,
+        keys: Arc::clone(keys),
+        store_down,
+    }
 }
 
 /// A table whose store is there, what it asks for, and a worker that waits.
@@ -152,6 +163,18 @@ fn keys_and_those_who_wait_are_bounded_and_what_is_too_much_is_refused() {
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Taken::Unknown | Taken::Limited(_))));
     assert_eq!(verdicts.last(), Some(&Taken::Limited(SECOND / 10)));
     assert!(fixture.table.keys() <= SHARES_MAX);
+}
+
+#[test]
+fn a_tenant_that_floods_keys_refuses_nobody_elses() {
+    let (fixture, room) = (Fixture::new(), Room::new(SHARES_MAX));
+    let hostile = limit_of(&room.of_tenant("hostile"), "a", 10, StoreDown::Open);
+    let quiet = limit_of(&room.of_tenant("quiet"), "b", 10, StoreDown::Open);
+    let flood = |key: u32| fixture.table.take(&hostile, &key.to_le_bytes(), 0);
+    assert_eq!((0..SHARES_MAX as u32).map(flood).last(), Some(Taken::Limited(SECOND / 10)));
+    assert_eq!(fixture.table.take(&quiet, b"client", 0), Taken::Unknown);
+    fixture.table.sweep(10 * SECOND, &mut Vec::new());
+    assert_eq!(fixture.table.take(&hostile, b"new", 10 * SECOND), Taken::Unknown);
 }
 
 #[test]
