@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import struct
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,7 @@ class LastGood:
                 "and belong on tmpfs"
             )
         self._directory = directory
+        self._contact = directory / "contact"
         self._generation = 0
 
     def load(self) -> LoadedSnapshot:
@@ -97,6 +100,17 @@ class LastGood:
             raise
         _sync_directory(self._directory)
         self._generation = generation
+
+    def note_contact(self) -> None:
+        """The operator is heard. OSError when there is no room."""
+        self._contact.touch()
+
+    def find_silence_s(self) -> float:
+        """Return for how long the operator was not heard, by the wall clock; infinite where it never was."""
+        try:
+            return time.time() - self._contact.stat().st_mtime
+        except OSError:
+            return math.inf
 
     def _path(self, slot: int) -> Path:
         return self._directory / f"snapshot-{slot}"

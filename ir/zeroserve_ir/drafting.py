@@ -33,6 +33,7 @@ TYPE_OF_MESSAGE: Mapping[type[Message], pb.ResourceType.ValueType] = MappingProx
         pb.Tables: pb.TABLES,
         pb.VirtualHost: pb.VIRTUAL_HOST,
         pb.Plugin: pb.PLUGIN,
+        pb.Purge: pb.PURGE,
     }
 )
 SETTINGS_NAME = "settings"

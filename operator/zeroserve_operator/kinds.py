@@ -45,6 +45,7 @@ API_KINDS: Mapping[Kind, ApiKind] = {
         ApiKind(Kind.INGRESS, "networking.k8s.io", "v1", "ingresses"),
         ApiKind(Kind.ZEROSERVE_ROUTE, "zeroserve.dev", "v1alpha1", "zeroserveroutes"),
         ApiKind(Kind.ZEROSERVE_PLUGIN, "zeroserve.dev", "v1alpha1", "zeroserveplugins"),
+        ApiKind(Kind.CACHE_PURGE, "zeroserve.dev", "v1alpha1", "zeroservecachepurges"),
     )
 }
 NAMED_KINDS: Mapping[Kind, ApiKind] = {

@@ -26,11 +26,18 @@ from zeroserve_operator.statuses import (
     make_event,
     make_ingress_status,
     make_plugin_status,
+    make_purge_status,
     make_route_status,
 )
 
 logger = logging.getLogger(__name__)
 
+STATUS_MAKERS = {
+    Kind.ZEROSERVE_ROUTE: make_route_status,
+    Kind.ZEROSERVE_PLUGIN: make_plugin_status,
+    Kind.CACHE_PURGE: make_purge_status,
+}
+"""For the kinds whose status tells what nodes made of them."""
 EVENT_AGAIN_S = 1800
 """Events live an hour: what still holds is told again before they are gone."""
 EVENTS_A_ROUND_MAX = 200
@@ -78,7 +85,7 @@ class Patcher:
         for report in reports:
             if report.key.kind is Kind.INGRESS and addresses and report.outcome.hosts:
                 self._write_ingress(report, addresses)
-            elif report.key.kind in (Kind.ZEROSERVE_ROUTE, Kind.ZEROSERVE_PLUGIN):
+            elif report.key.kind in STATUS_MAKERS:
                 self._write_route(report)
         known = {report.key for report in reports}
         self._routes = {key: value for key, value in self._routes.items() if key in known}
@@ -100,8 +107,7 @@ class Patcher:
         before = current.get("status") or {}
         if (current.get("metadata") or {}).get("generation", 0) > report.outcome.generation:
             return
-        make_status = make_plugin_status if report.key.kind is Kind.ZEROSERVE_PLUGIN else make_route_status
-        status = make_status(report.outcome, report.nodes, before, _now())
+        status = STATUS_MAKERS[report.key.kind](report.outcome, report.nodes, before, _now())
         if status == before or self._patch_status(report.key, status):
             self._routes[report.key] = wanted
 

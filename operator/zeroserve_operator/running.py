@@ -37,8 +37,9 @@ from zeroserve_operator.metrics import (
     Probes,
 )
 from zeroserve_operator.named_secrets import NamedSecrets
-from zeroserve_operator.patching import ObjectReport, Patcher
+from zeroserve_operator.patching import STATUS_MAKERS, ObjectReport, Patcher
 from zeroserve_operator.publishing.acknowledgements import Acknowledgements
+from zeroserve_operator.purging import delete_old_purges
 from zeroserve_operator.resources.ingresses import Ingress
 from zeroserve_operator.resources.objects import Kind, ObjectKey, identify
 from zeroserve_operator.resources.plugins import PluginFile
@@ -369,6 +370,8 @@ class Operator:
                 )
             if prepared:
                 await self._write_kept()
+            purges = self.store.purges()
+            await asyncio.to_thread(delete_old_purges, self.client, purges, datetime.now(UTC))
             if self.settings.update_status:
                 await asyncio.to_thread(self.patcher.write, self._reports(), self._addresses())
 
@@ -380,7 +383,7 @@ class Operator:
                 continue
             addresses = view.addresses if isinstance(view, Ingress) else ()
             nodes = NodeCount(0, 0)
-            if key.kind in (Kind.ZEROSERVE_ROUTE, Kind.ZEROSERVE_PLUGIN):
+            if key.kind in STATUS_MAKERS:
                 if time.monotonic() - self._led_since_s < FORWARDED_WITHIN_S:
                     continue
                 nodes = count_nodes(

@@ -97,6 +97,23 @@ def make_plugin_status(
     return status
 
 
+def make_purge_status(
+    outcome: ObjectOutcome, nodes: NodeCount, before: Mapping[str, Any], now: str
+) -> dict[str, Any]:
+    """Return conditions and node counts of a ZeroserveCachePurge, by the rules of routes."""
+    told = replace(outcome, hosts=("caches",) if outcome.resources else ())
+    status = make_route_status(told, nodes, before, now)
+    accepted, programmed = status["conditions"]
+    if accepted["status"] == "True":
+        accepted["message"] = "told to every node"
+        if not nodes.refusals:
+            programmed["message"] = f"done by {nodes.acked} of {nodes.total} nodes"
+    else:
+        accepted["reason"] = "Refused" if accepted["reason"] == "NoHosts" else accepted["reason"]
+        programmed["message"] = "nothing is forgotten"
+    return status
+
+
 def list_notices(
     outcomes: Mapping[ObjectKey, ObjectOutcome], uids: Mapping[ObjectKey, str]
 ) -> list[EventNotice]:

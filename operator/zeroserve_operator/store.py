@@ -23,6 +23,7 @@ from zeroserve_operator.resources.ingresses import Ingress, IngressClass
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 from zeroserve_operator.resources.parsing import View, parse_object
 from zeroserve_operator.resources.plugins import ArtifactSource, ZeroservePlugin
+from zeroserve_operator.resources.purges import CachePurge
 from zeroserve_operator.resources.routes import ZeroserveRoute
 from zeroserve_operator.resources.secrets import TLS_TYPE, Secret
 from zeroserve_operator.resources.services import EndpointSlice, Service
@@ -150,6 +151,10 @@ class Store:
             if isinstance(view, ZeroservePlugin) and view.artifact is not None
         }
 
+    def purges(self) -> list[CachePurge]:
+        """Return the ZeroserveCachePurges."""
+        return [view for view in self._by_kind[Kind.CACHE_PURGE].values() if isinstance(view, CachePurge)]
+
     def secrets_named(self) -> set[ObjectKey]:
         """Return the Secrets, and the ConfigMaps of plugins, that claimed or unclaimed objects refer to."""
         return _named(self._secrets_named) | self._inputs_named()
@@ -211,7 +216,7 @@ class Store:
             case Kind.INGRESS | Kind.ZEROSERVE_ROUTE:
                 claimed = claimed_before or any(self._is_claimed(view) for view in views)
                 return Effect.REBUILD if claimed else Effect.NOTHING
-            case Kind.INGRESS_CLASS | Kind.ZEROSERVE_PLUGIN | Kind.PLUGIN_FILE:
+            case Kind.INGRESS_CLASS | Kind.ZEROSERVE_PLUGIN | Kind.PLUGIN_FILE | Kind.CACHE_PURGE:
                 return Effect.REBUILD
             case Kind.CONFIG_MAP:
                 return Effect.REBUILD if self._plugins_named[key] > 0 else Effect.NOTHING

@@ -27,6 +27,7 @@ from zeroserve_dataplane.agent.differing import Difference, ServedWhole
 from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.planning import Plan, Planner, Refusal, Resources
 from zeroserve_dataplane.agent.probing import Prober
+from zeroserve_dataplane.agent.purging import Purging
 from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_dataplane.agent.slots import PluginSlots
 from zeroserve_dataplane.agent.stapling import Stapler
@@ -100,6 +101,7 @@ class Node:
         self.prober = Prober()
         self._stapler = Stapler()
         self.slots = PluginSlots()
+        self.purging = Purging()
         self._planner = Planner()
         self._whole: ServedWhole | None = None
         """None where something is refused, or the link is new."""
@@ -257,11 +259,19 @@ class Node:
                 plan = Plan(draft.resources, ())
             refused = await self._commit(link, plan, draft.version, change)
             if not refused:
+                await self._purge(link, plan.resources, change)
                 self._whole = whole
                 return self._note_served(draft, plan, change)
             self._note_refused(draft, plan, refused)
             change = None
         return self._give_up(draft)
+
+    async def _purge(self, link: EngineLink, resources: Resources, change: Difference | None) -> None:
+        if change is not None:
+            await self.purging.do(link, change.select(pb.PURGE), change.removed)
+            return
+        gone = [key for key in self.good.resources if key[0] == pb.PURGE and key not in resources]
+        await self.purging.do(link, [one for key, one in resources.items() if key[0] == pb.PURGE], gone)
 
     def _is_served_whole(self, draft: SnapshotDraft, change: Difference) -> bool:
         """Whether all of a small change can be served as it is."""
@@ -317,6 +327,8 @@ class Node:
                 image = self.images.find(resource)
                 if image is not None:
                     target[int(pb.IMAGE), resource.name] = StagedPut(image.resource, image.code)
+            elif key[0] == pb.PURGE:
+                continue
             elif key[0] == pb.CLUSTER:
                 target[key] = StagedPut(self.prober.render(resource))
             elif key[0] == pb.CERTIFICATE:

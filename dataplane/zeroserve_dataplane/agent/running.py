@@ -16,6 +16,7 @@ import signal
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft
+from zeroserve_ir.purges import AWAY_S
 
 from zeroserve_dataplane.agent.applying import Node
 from zeroserve_dataplane.agent.granting import TokenServer
@@ -54,6 +55,7 @@ class Agent:
         self._last_good = LastGood(settings.state_directory, allow_disk=settings.allow_state_on_disk)
         self._unsaved: SnapshotDraft | None = None
         self._saving = asyncio.Event()
+        self._is_caught_up = False
 
     async def run(self) -> None:
         """Run until `stop` is set. Raises what ended a part of the agent."""
@@ -88,11 +90,19 @@ class Agent:
             logger.warning("%s", diagnostic.render_short())
         if loaded.draft is not None:
             logger.info("serving the last good snapshot %s", loaded.draft.version[:12])
+            self.node.purging.note_done(
+                item for key, item in loaded.draft.resources.items() if key[0] == pb.PURGE
+            )
             await self.node.apply(loaded.draft)
         await self.subscriber.run()
 
     async def _apply(self, draft: SnapshotDraft) -> list[discovery.Refusal]:
+        self._is_caught_up = False
+        if self._last_good.find_silence_s() > AWAY_S:
+            self.node.purging.note_missed()
         outcome = await self.node.apply(draft)
+        self._is_caught_up = True
+        self._note_contact()
         logger.info(
             "snapshot %s served in %.0f ms, %d refused",
             draft.version[:12],
@@ -122,9 +132,16 @@ class Agent:
             self.collector.save_failures += 1
             logger.error("the last good snapshot is not saved: %s", error)
 
+    def _note_contact(self) -> None:
+        """Remember when the operator was heard last, also for the agent that comes after this one."""
+        if self.subscriber.state.connected and self._is_caught_up:
+            with contextlib.suppress(OSError):
+                self._last_good.note_contact()
+
     async def _beat(self, metrics: MetricsServer) -> None:
         while True:
             metrics.beat()
+            self._note_contact()
             await asyncio.sleep(HEARTBEAT_S)
 
     async def _grant_tokens(self) -> None:

@@ -135,11 +135,11 @@ class EngineLink:
         """Ask the supervisor to replace the engine; its states tell what becomes of it."""
         await self._write(control.Frame(upgrade=control.Upgrade()))
 
-    async def purge(self, target: str) -> int:
+    async def purge(self, target: str, tenant: str = "") -> int:
         """Forget kept answers (`PurgeCache`); returns how many. Raises EngineLinkLostError."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._purging.append(answer)
-        await self._write(control.Frame(purge=control.PurgeCache(target=target)))
+        await self._write(control.Frame(purge=control.PurgeCache(target=target, tenant=tenant)))
         return await answer
 
     async def close(self) -> None:

@@ -27,6 +27,7 @@ from zeroserve_operator.building.collecting import ResourceCollection
 from zeroserve_operator.building.endpoints import Problem, ServiceEndpoints, find_endpoints
 from zeroserve_operator.building.planning import HostPart, Plan, plan_ingress, plan_route
 from zeroserve_operator.building.plugins import BuiltPlugin, build_plugin, inputs_of, names_in
+from zeroserve_operator.building.purges import PurgeIndex
 from zeroserve_operator.building.site_bodies import read_body
 from zeroserve_operator.building.streams import draft_stream
 from zeroserve_operator.building.virtual_hosts import BuiltHost, build_host, secrets_of
@@ -102,6 +103,7 @@ class _Known:
     """Names of ZeroservePlugins of the same namespace."""
     hosts_of_plugin: dict[str, set[str]] = field(default_factory=dict)
     """By the plugin's name without its namespace."""
+    purges: PurgeIndex = field(default_factory=PurgeIndex)
     requests: dict[str, dict[ObjectKey, CertificateRequest]] = field(default_factory=dict)
     certificates: dict[str, tuple[tuple[Any, ...], BuiltCertificate, pb.Resource | None]] = field(
         default_factory=dict
@@ -140,6 +142,7 @@ class Builder:
         touched = _Touched(objects={*changed, *before.outcomes} if whole else set(changed))
         for key in sorted(changed, key=lambda key: key.order):
             self._take_object(key, store, touched)
+        touched.objects |= self._known.purges.build(self._resources)
         for host in sorted(touched.hosts):
             self._take_host(host, store, before.hosts.get(host), touched)
         if whole:
@@ -172,6 +175,8 @@ class Builder:
                 self._take_plan(key, store, touched)
             case Kind.ZEROSERVE_PLUGIN:
                 self._take_plugin(key, store, touched)
+            case Kind.CACHE_PURGE:
+                known.purges.take(key, store.views.get(key))
             case Kind.CONFIG_MAP:
                 self._take_inputs(key, store, touched)
             case Kind.PLUGIN_FILE:
@@ -395,6 +400,10 @@ class Builder:
             generation = plugin.view.meta.generation
             about_services = self._tell_user(key, plugin.users)
             return ObjectOutcome((*told, *plugin.diagnostics, *about_services), (), generation, names)
+        purge = known.purges.find(key)
+        if purge is not None:
+            generation = store.views[key].meta.generation
+            return ObjectOutcome(told, (), generation, ((int(purge.type), purge.name),))
         if plan is None:
             watched = key.kind in (Kind.INGRESS, Kind.ZEROSERVE_ROUTE) and key in store.views
             return ObjectOutcome(told, (), 0) if told and not watched else None

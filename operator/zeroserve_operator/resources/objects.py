@@ -35,6 +35,7 @@ class Kind(Enum):
     SECRET = "Secret"
     ZEROSERVE_ROUTE = "ZeroserveRoute"
     ZEROSERVE_PLUGIN = "ZeroservePlugin"
+    CACHE_PURGE = "ZeroserveCachePurge"
     CONFIG_MAP = "ConfigMap"
     PLUGIN_FILE = "PluginFile"
     """No kind of the API: what was pulled from a registry for a ZeroservePlugin, under its name."""
@@ -48,6 +49,7 @@ GROUP_VERSION_OF_KIND: Mapping[Kind, str] = {
     Kind.SECRET: "v1",
     Kind.ZEROSERVE_ROUTE: "zeroserve.dev/v1alpha1",
     Kind.ZEROSERVE_PLUGIN: "zeroserve.dev/v1alpha1",
+    Kind.CACHE_PURGE: "zeroserve.dev/v1alpha1",
     Kind.CONFIG_MAP: "v1",
 }
 

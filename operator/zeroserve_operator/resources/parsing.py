@@ -17,6 +17,7 @@ from zeroserve_operator.resources.plugins import (
     parse_config_map,
     parse_zeroserve_plugin,
 )
+from zeroserve_operator.resources.purges import CachePurge, parse_cache_purge
 from zeroserve_operator.resources.routes import ZeroserveRoute, parse_zeroserve_route
 from zeroserve_operator.resources.secrets import Secret, parse_secret
 from zeroserve_operator.resources.services import EndpointSlice, Service, parse_endpoint_slice, parse_service
@@ -31,6 +32,7 @@ View = (
     | ZeroservePlugin
     | ConfigMap
     | PluginFile
+    | CachePurge
 )
 
 _PARSERS: Mapping[Kind, Callable[[ObjectKey, Mapping[str, Any]], Parsed[Any]]] = {
@@ -42,6 +44,7 @@ _PARSERS: Mapping[Kind, Callable[[ObjectKey, Mapping[str, Any]], Parsed[Any]]] =
     Kind.ZEROSERVE_ROUTE: parse_zeroserve_route,
     Kind.ZEROSERVE_PLUGIN: parse_zeroserve_plugin,
     Kind.CONFIG_MAP: parse_config_map,
+    Kind.CACHE_PURGE: parse_cache_purge,
 }
 
 

@@ -39,6 +39,10 @@ class ScriptedSupervisor:
     """The same, for the next commit alone."""
     deaf: bool = False
     """Takes frames and answers no commit."""
+    purges: list = field(default_factory=list)
+    """(tenant, target), in order."""
+    purges_lost: int = 0
+    """The connection ends instead of so many answers."""
 
     async def __aenter__(self):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -99,6 +103,12 @@ class ScriptedSupervisor:
                     answer = self._take(frame, staged, descriptors)
                     if answer is not None:
                         await loop.sock_sendall(client, encode_frame(control.Frame(committed=answer)))
+                    if frame.WhichOneof("frame") == "purge":
+                        if self.purges_lost:
+                            self.purges_lost -= 1
+                            return
+                        self.purges.append((frame.purge.tenant, frame.purge.target))
+                        await loop.sock_sendall(client, encode_frame(control.Frame(purged=control.Purged())))
 
     def _take(self, frame, staged, descriptors):
         kind = frame.WhichOneof("frame")

@@ -78,8 +78,18 @@ def secrets(draw):
     return {"kind": "Secret", "metadata": {"name": draw(NAMES)}, "stringData": data}
 
 
+@st.composite
+def purges(draw):
+    targets = draw(st.sampled_from([["*"], ["http://x.example/"], []]))
+    return {
+        "kind": "ZeroserveCachePurge",
+        "metadata": {"name": draw(NAMES), "uid": draw(NAMES)},
+        "spec": {"targets": targets},
+    }
+
+
 BCRYPT = "$2y$05$" + "a" * 53
-ANYTHING = st.one_of(ingresses(), ingresses(), services(), slices(), secrets())
+ANYTHING = st.one_of(ingresses(), ingresses(), services(), slices(), secrets(), purges())
 CHANGES = st.lists(st.tuples(ANYTHING, st.sampled_from([False, False, False, True])), min_size=4, max_size=16)
 
 
