@@ -171,7 +171,8 @@ fn a_tenant_that_floods_keys_refuses_nobody_elses() {
     let hostile = limit_of(&room.of_tenant("hostile"), "a", 10, StoreDown::Open);
     let quiet = limit_of(&room.of_tenant("quiet"), "b", 10, StoreDown::Open);
     let flood = |key: u32| fixture.table.take(&hostile, &key.to_le_bytes(), 0);
-    assert_eq!((0..SHARES_MAX as u32).map(flood).last(), Some(Taken::Limited(SECOND / 10)));
+    let verdicts: Vec<_> = (0..SHARES_MAX as u32).map(flood).collect();
+    assert_eq!(verdicts.last(), Some(&Taken::Limited(SECOND / 10)));
     assert_eq!(fixture.table.take(&quiet, b"client", 0), Taken::Unknown);
     fixture.table.sweep(10 * SECOND, &mut Vec::new());
     assert_eq!(fixture.table.take(&hostile, b"new", 10 * SECOND), Taken::Unknown);
