@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 ENGINE := dataplane/engine
 ENGINE_SOURCES := $(shell find $(ENGINE)/src -name '*.rs' 2>/dev/null) $(ENGINE)/Cargo.toml $(ENGINE)/Cargo.lock $(ENGINE)/pyproject.toml
-PYTHON_SOURCES := cli operator dataplane/zeroserve_dataplane ir tests tools bench images
+RUNNING_SOURCES := cli operator dataplane/zeroserve_dataplane ir
+PYTHON_SOURCES := $(RUNNING_SOURCES) tests tools bench images
 E2E ?= 1
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 
@@ -19,7 +20,7 @@ help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: .make/engine .make/python ## install everything into .venv: locked Python packages, the engine, the zeroserve command
+setup: .make/engine .make/bytecode ## install everything into .venv: locked Python packages, the engine, the zeroserve command
 
 .make/tools:
 	@tools/check-machine $(PYTHON)
@@ -29,11 +30,16 @@ setup: .make/engine .make/python ## install everything into .venv: locked Python
 	$(call say,Python packages into $(VENV))
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
-	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements/dev.txt
 	@rm -f .make/python .make/engine && touch $@
 
 .make/python: pyproject.toml .make/venv
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+# Where PYTHONDONTWRITEBYTECODE is set, each start of each process would compile all of it: half a second and more.
+.make/bytecode: $(shell find $(RUNNING_SOURCES) -name '*.py') .make/python
+	@$(BIN)/python -m compileall -q $(RUNNING_SOURCES)
 	@touch $@
 
 # By the command that maturin runs, so that the wheel finds the binary built: once, with progress.

@@ -13,7 +13,8 @@ from typing import BinaryIO
 from zeroserve_ir.confining import close_inherited_files, confine
 from zeroserve_ir.program.assembly import assemble
 
-from zeroserve_dataplane.jit.emitting import EmissionError, emit
+from zeroserve_dataplane.jit.emitting import emit
+from zeroserve_dataplane.jit.extracting import EmissionError
 from zeroserve_dataplane.jit.messages import (
     LENGTH,
     Failed,

@@ -9,12 +9,12 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """How LLVM names a machine; `elf` is e_machine as pyelftools prints it."""
+    """How LLVM names a machine; `elf` is e_machine of its object files."""
 
     triple: str
     cpu: str
     features: str
-    elf: str
+    elf: int
 
 
 class Target(Enum):
@@ -47,8 +47,8 @@ _MACHINES = {
         "x86_64-unknown-linux-gnu",
         "x86-64",
         "-sse,-sse2,-mmx,-x87,-avx,+soft-float",
-        "EM_X86_64",
+        62,
     ),
-    Target.AARCH64: Machine("aarch64-unknown-linux-gnu", "generic", "", "EM_AARCH64"),
+    Target.AARCH64: Machine("aarch64-unknown-linux-gnu", "generic", "", 183),
 }
 _HOSTS = {"x86_64": Target.X86_64, "amd64": Target.X86_64, "aarch64": Target.AARCH64, "arm64": Target.AARCH64}

@@ -5,9 +5,11 @@ import os
 import signal
 
 import pytest
-from zeroserve_dataplane.jit import Compiled, Compiler, Defective, Target, Tier, compiling
+from zeroserve_dataplane.jit import compiling
 from zeroserve_dataplane.jit.caching import Cache, make_key
+from zeroserve_dataplane.jit.compiling import Compiled, Compiler, Defective
 from zeroserve_dataplane.jit.messages import Failed, Job, Made, ProtocolError, decode_length, decode_reply
+from zeroserve_dataplane.jit.targets import Target, Tier
 from zeroserve_dataplane.jit.workers import Workers
 from zeroserve_dataplane.verifier import Refused, Rule
 from zeroserve_ir.program.assembly import assemble
