@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroserve_cli.running import load
+from zeroserve_cli.serving_caddyfiles import load
 from zeroserve_dataplane.agent.embedding import EmbeddedNode
 from zeroserve_dataplane.settings import EmbeddedSettings
 from zeroserve_dataplane.subscribing import Change, Merger

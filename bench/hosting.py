@@ -271,7 +271,7 @@ class PeakMemory:
 
 def save_last_good(caddyfile: Path, directory: Path) -> None:
     """Write what an agent that served the Caddyfile would have kept; for a process of its own."""
-    from zeroserve_cli.running import load  # noqa: PLC0415  # not in the bench's own process
+    from zeroserve_cli.serving_caddyfiles import load  # noqa: PLC0415  # not in the bench's own process
     from zeroserve_dataplane.last_good import LastGood  # noqa: PLC0415
 
     draft = load(caddyfile).draft

@@ -13,7 +13,8 @@ from zeroserve_operator.manifests import find_files
 from zeroserve_operator.pipeline import DEV_SETTINGS, Pipeline, take_fingerprint
 from zeroserve_operator.settings import ListenerSettings
 
-from zeroserve_cli.embedding import Loaded, Source, add_serving_arguments, make_settings, serve
+from zeroserve_cli.embedding import Loaded, Source, serve
+from zeroserve_cli.serving_options import add_serving_arguments, make_settings
 from zeroserve_cli.signing import add_key_argument, take_explain_key
 from zeroserve_cli.streaming import add_stream_arguments, read_streams
 

@@ -6,7 +6,6 @@ what served before goes on serving when a later load fails.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import signal
@@ -20,15 +19,14 @@ from zeroserve_dataplane.agent.administering import AdminServer
 from zeroserve_dataplane.agent.applying import Outcome
 from zeroserve_dataplane.agent.commanding import AdminError
 from zeroserve_dataplane.agent.embedding import EmbeddedNode, EngineStartError
+from zeroserve_dataplane.jit.foreseeing import Foresight
 from zeroserve_dataplane.settings import EmbeddedSettings
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import SnapshotDraft
 
-from zeroserve_cli.admin_sockets import ADMIN_OFF, find_admin_socket
 from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.reporting import print_diagnostics
-from zeroserve_cli.stores import add_store_argument
 
 POLL_S = 0.25
 SETTLE_S = 0.05
@@ -70,50 +68,20 @@ class Source:
     """Changes when the files do; None is not watched."""
 
 
-def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what both commands take."""
-    parser.add_argument(
-        "--workers", type=int, default=0, help="threads of the engine; 0 is one for each core"
-    )
-    parser.add_argument(
-        "--io", choices=["auto", "io_uring", "epoll"], default="auto", help="backend of the engine"
-    )
-    parser.add_argument(
-        "--admin",
-        type=Path,
-        default=find_admin_socket(),
-        help="Unix socket for `zeroserve reload`; off for none",
-    )
-    parser.add_argument(
-        "--metrics-port", type=int, default=-1, help="serve /metrics on this port of 127.0.0.1; -1 for none"
-    )
-    add_store_argument(parser)
-
-
-def make_settings(arguments: argparse.Namespace) -> EmbeddedSettings:
-    """Return the node's settings from the arguments of `add_serving_arguments`."""
-    return EmbeddedSettings(
-        workers=arguments.workers,
-        io=arguments.io,
-        admin_socket=None if arguments.admin == ADMIN_OFF else arguments.admin,
-        metrics_port=arguments.metrics_port,
-        limit_store=arguments.limit_store,
-    )
-
-
-def serve(settings: EmbeddedSettings, source: Source) -> int:
+def serve(settings: EmbeddedSettings, source: Source, foresight: Foresight | None = None) -> int:
     """Serve until a signal; returns the exit code."""
     try:
-        return asyncio.run(_Server(settings, source).run())
+        return asyncio.run(_Server(settings, source, foresight).run())
     except EngineStartError as error:
         print(f"zeroserve: {error}", file=sys.stderr)
         return EXIT_FAILED
 
 
 class _Server:
-    def __init__(self, settings: EmbeddedSettings, source: Source) -> None:
+    def __init__(self, settings: EmbeddedSettings, source: Source, foresight: Foresight | None) -> None:
         self.settings = settings
         self.source = source
+        self.foresight = foresight
         self.stopping = asyncio.Event()
         self.applying = asyncio.Lock()
         self.reloading: asyncio.Task[object] | None = None
@@ -128,13 +96,16 @@ class _Server:
             seen = self.source.fingerprint() if self.source.fingerprint else None
             # Read while the engine and the compiler start.
             loading = asyncio.create_task(asyncio.to_thread(self.source.load, None))
-            self.node = await stack.enter_async_context(EmbeddedNode(self.settings))
+            ahead = self.foresight.worker if self.foresight else None
+            self.node = await stack.enter_async_context(EmbeddedNode(self.settings, ahead))
             loaded = await loading
             print_diagnostics(loaded.diagnostics, loaded.texts)
             if loaded.draft is None or not await self._begin(loaded):
                 return EXIT_FAILED
             loop.add_signal_handler(signal.SIGUSR1, self._reload_soon)
             print(f"zeroserve: serving {loaded.served}", file=sys.stderr, flush=True)
+            if self.foresight:
+                self.foresight.note_served()
             await self._listen_for_commands(stack)
             if self.source.fingerprint is not None:
                 watching = asyncio.create_task(self._watch(self.source.fingerprint, seen))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 
-from zeroserve_ir.caddyfile.meaning.rates import judge_store
-
 from zeroserve_cli.helping import Undisclosed
 
 VARIABLE = "ZEROSERVE_LIMIT_STORE"
@@ -24,6 +22,11 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _read_address(text: str) -> str:
-    if text and (reason := judge_store(text)):
+    if not text:
+        return text
+    # Loaded for those who name a store: with it comes all that reads Caddyfiles.
+    from zeroserve_ir.caddyfile.meaning.rates import judge_store  # noqa: PLC0415
+
+    if reason := judge_store(text):
         raise argparse.ArgumentTypeError(f"the store's address {reason}")
     return text

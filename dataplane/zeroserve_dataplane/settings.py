@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 METRICS_PORT = 9181
@@ -15,6 +14,9 @@ METRICS_PORT = 9181
 
 def find_version() -> str:
     """Return our version as installed, "0" in a source tree that is not."""
+    # Loaded here: it takes longer than all else that is needed to find a directory.
+    from importlib import metadata  # noqa: PLC0415
+
     try:
         return metadata.version("zeroserve-ingress")
     except metadata.PackageNotFoundError:

@@ -137,8 +137,9 @@ class Node:
             self._wanted = draft
             change = self._whole.compare(draft.resources) if self._whole else None
             select = change.select if change else lambda kind: _select(draft, kind)
-            await self._resolver.ensure(select(pb.ENDPOINTS))
-            await self.images.ensure(select(pb.PROGRAM))
+            await asyncio.gather(
+                self._resolver.ensure(select(pb.ENDPOINTS)), self.images.ensure(select(pb.PROGRAM))
+            )
             outcome = await self._commit_until_served(draft, change)
             self.state.apply_seconds = time.monotonic() - begin
         return outcome

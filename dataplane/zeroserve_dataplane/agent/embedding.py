@@ -28,6 +28,7 @@ from zeroserve_dataplane.agent.receiving_logs import LogReceiver
 from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_dataplane.agent.upkeep import keep_up
 from zeroserve_dataplane.jit.compiling import Compiler
+from zeroserve_dataplane.jit.starting import WorkerProcess
 from zeroserve_dataplane.jit.targets import find_host_target
 from zeroserve_dataplane.settings import EmbeddedSettings, find_cache_directory, find_version
 
@@ -76,11 +77,12 @@ def choose_cache(own: Path) -> Path:
 class EmbeddedNode:
     """`async with EmbeddedNode(settings) as node: await node.apply(draft)`."""
 
-    def __init__(self, settings: EmbeddedSettings) -> None:
+    def __init__(self, settings: EmbeddedSettings, ahead: WorkerProcess | None = None) -> None:
+        """`ahead` is a compile worker that was started before all this was loaded."""
         self._settings = settings
         self._directory = Path(tempfile.mkdtemp(prefix="zeroserve-"))
         cache = settings.cache_directory or choose_cache(self._directory)
-        self._compiler = Compiler(cache, settings.compile_workers)
+        self._compiler = Compiler(cache, settings.compile_workers, ahead=ahead)
         images = ImageStore(self._compiler, find_host_target())
         self.node = Node(self._directory / "engine.sock", find_version(), images, Resolver())
         self.metrics: MetricsServer | None = None

@@ -16,6 +16,7 @@ from typing import Final
 
 from zeroserve_dataplane.jit.caching import CACHE_BYTES_MAX, Cache
 from zeroserve_dataplane.jit.messages import Failed, Job, Made
+from zeroserve_dataplane.jit.starting import WorkerProcess
 from zeroserve_dataplane.jit.targets import Target, Tier
 from zeroserve_dataplane.jit.workers import JOB_TIMEOUT_S, JOBS_MAX, WorkerError, Workers
 from zeroserve_dataplane.verifier import Refused, verify
@@ -66,6 +67,8 @@ class Compiler:
     job_timeout_s: float = JOB_TIMEOUT_S
     jobs_max: int = JOBS_MAX
     cache_bytes_max: int = CACHE_BYTES_MAX
+    ahead: WorkerProcess | None = None
+    """A worker that was started before this was made."""
     native_compilations: int = 0
     """Jobs that reached a worker and gave code."""
     _cache: Cache | None = None
@@ -74,7 +77,7 @@ class Compiler:
     _warming: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self._pool = Workers(self.workers, self.job_timeout_s, self.jobs_max)
+        self._pool = Workers(self.workers, self.job_timeout_s, self.jobs_max, ahead=self.ahead)
         if self.cache_dir is not None:
             self._cache = Cache(self.cache_dir, self.cache_bytes_max)
 
@@ -86,8 +89,8 @@ class Compiler:
             _log.error("compile workers do not start: %s", error)
 
     def warm(self) -> None:
-        """Warm the workers beside whatever else begins, where nothing is cached; jobs wait for that."""
-        if self._cache is None or self._cache.is_empty():
+        """Warm the workers beside whatever else begins, where they will be needed; jobs wait for that."""
+        if self.ahead is not None or self._cache is None or self._cache.is_empty():
             self._warming = asyncio.create_task(self.start())
 
     async def close(self) -> None:

@@ -11,8 +11,6 @@ import contextlib
 import heapq
 import itertools
 import logging
-import os
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,6 +27,7 @@ from zeroserve_dataplane.jit.messages import (
     decode_reply,
     encode_job,
 )
+from zeroserve_dataplane.jit.starting import WorkerProcess, start_process
 from zeroserve_dataplane.jit.targets import Tier
 from zeroserve_dataplane.verifier import Refused
 
@@ -49,7 +48,9 @@ class WorkerError(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    process: asyncio.subprocess.Process
+    started: WorkerProcess
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
     jobs: int = 0
     is_replaced: bool = False
     """A successor is warm: this one ends after the job that it has."""
@@ -57,12 +58,10 @@ class _Worker:
 
     async def receive(self, timeout_s: float) -> Reply:
         """Read one frame; raises WorkerError."""
-        output = self.process.stdout
-        assert output is not None
         try:
             async with asyncio.timeout(timeout_s):
-                length = decode_length(await output.readexactly(LENGTH.size))
-                return decode_reply(await output.readexactly(length))
+                length = decode_length(await self.reader.readexactly(LENGTH.size))
+                return decode_reply(await self.reader.readexactly(length))
         except TimeoutError as error:
             raise WorkerError(f"no answer within {timeout_s:g} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
@@ -72,12 +71,10 @@ class _Worker:
 
     async def work(self, job: Job, timeout_s: float) -> Made | Refused | Failed:
         """Have one job done; raises WorkerError."""
-        stream = self.process.stdin
-        assert stream is not None
         self.jobs += 1
         try:
-            stream.write(encode_job(job))
-            await stream.drain()
+            self.writer.write(encode_job(job))
+            await self.writer.drain()
         except ConnectionError as error:
             raise WorkerError("worker died") from error
         reply = await self.receive(timeout_s)
@@ -87,9 +84,9 @@ class _Worker:
 
     async def stop(self) -> None:
         """End the process and wait for it."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        await self.process.wait()
+        self.writer.close()
+        self.started.process.kill()
+        await asyncio.to_thread(self.started.process.wait)
 
 
 @dataclass(slots=True)
@@ -100,6 +97,8 @@ class Workers:
     job_timeout_s: float = JOB_TIMEOUT_S
     jobs_max: int = JOBS_MAX
     idle_s: float = IDLE_S
+    ahead: WorkerProcess | None = None
+    """One that somebody started already: the first."""
     _idle: list[_Worker] = field(default_factory=list)
     _busy: int = 0
     _waiting: list[tuple[int, int, asyncio.Future[None]]] = field(default_factory=list)
@@ -109,7 +108,7 @@ class Workers:
     async def start(self) -> None:
         """Start the workers ahead of the first job; raises WorkerError."""
         missing = range(self.size - len(self._idle))
-        for worker in await asyncio.gather(*(_start_worker() for _ in missing)):
+        for worker in await asyncio.gather(*(self._start_worker() for _ in missing)):
             self._rest(worker)
 
     async def run(self, job: Job) -> Made | Refused | Failed:
@@ -126,14 +125,14 @@ class Workers:
     @property
     def process_ids(self) -> tuple[int, ...]:
         """Process ids of the workers that wait for a job."""
-        return tuple(worker.process.pid for worker in self._idle)
+        return tuple(worker.started.process.pid for worker in self._idle)
 
     @contextlib.asynccontextmanager
     async def _take(self, tier: Tier) -> AsyncIterator[_Worker]:
         await self._wait_for_turn(tier)
         worker: _Worker | None = None
         try:
-            worker = self._wake() or await _start_worker()
+            worker = self._wake() or await self._start_worker()
             yield worker
         except BaseException:
             # Dead, hung, or cancelled in the middle of a job: its next frame would be another job's.
@@ -174,7 +173,7 @@ class Workers:
     async def _replace(self, old: _Worker) -> None:
         """Start a successor; the old worker goes on until that is warm."""
         try:
-            new = await _start_worker()
+            new = await self._start_worker()
         except (WorkerError, OSError) as error:
             _log.warning("compile worker has no successor: %s", error)
             old.jobs = 0
@@ -184,6 +183,22 @@ class Workers:
         if old in self._idle:
             self._idle.remove(old)
             await old.stop()
+
+    async def _start_worker(self) -> _Worker:
+        """Start a process and wait until it is warm; raises WorkerError, OSError."""
+        started, self.ahead = self.ahead or start_process(), None
+        reader, writer = await asyncio.open_unix_connection(sock=started.socket)
+        worker = _Worker(started, reader, writer)
+        try:
+            ready = await worker.receive(START_TIMEOUT_S)
+            if not isinstance(ready, Ready):
+                raise WorkerError("worker did not begin with ready")
+            if not ready.confined:
+                _log.warning("compile worker %d runs without a system call filter", started.process.pid)
+        except BaseException:
+            await worker.stop()
+            raise
+        return worker
 
     def _rest(self, worker: _Worker) -> None:
         """Have a worker wait for a job, for a while."""
@@ -210,27 +225,3 @@ class Workers:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _start_worker() -> _Worker:
-    """Start a process and wait until it is warm; raises WorkerError."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "zeroserve_dataplane.jit.serving",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": os.defpath},
-        start_new_session=True,
-    )
-    worker = _Worker(process)
-    try:
-        ready = await worker.receive(START_TIMEOUT_S)
-        if not isinstance(ready, Ready):
-            raise WorkerError("worker did not begin with ready")
-        if not ready.confined:
-            _log.warning("compile worker %d runs without a system call filter", process.pid)
-    except BaseException:
-        await worker.stop()
-        raise
-    return worker
