@@ -1,9 +1,10 @@
 """How long `zeroserve run` takes to its first answer, Caddyfile by Caddyfile.
 
-In: Caddyfiles, or directories that are searched for them, each with a site of plain HTTP on 127.0.0.1. Out:
-for each, seconds from the start of the process to the first byte of an answer, and the CPU seconds of its
-whole tree until then: cold, with an empty cache, and warm, started again. Called by the command line. Rule:
-CPU time is the robust figure where others use the machine; nothing is written but below a directory of ours.
+In: Caddyfiles, or directories that are searched for them, each with a site of plain HTTP on 127.0.0.1, or a
+corpus of Caddyfiles, whose sites are moved there. Out: for each, seconds from the start of the process to the
+first byte of an answer, and the CPU seconds of its whole tree until then: cold, with an empty cache, and
+warm, started again. Called by the command line. Rule: CPU time is the robust figure where others use the
+machine; nothing is written but below a directory of ours.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.guarding import require_free_port
+from bench.moving import MANIFEST, write_moved
 from bench.pinning import start_pinned, stopping
 from bench.processes import tree_cpu_s
 from bench.recording import write_json
@@ -53,25 +55,31 @@ class StartReport:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `starts`."""
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a Caddyfile, or a directory")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="a Caddyfile, a directory, or a corpus"
+    )
     parser.add_argument("--json", type=Path)
 
 
 def run(options: argparse.Namespace, zeroserve: Path, say: Callable[[str], None]) -> int:
     """Measure and print; 1 when a first answer took longer than is promised."""
     reports = []
-    for caddyfile in find_caddyfiles(options.paths):
-        say(str(caddyfile))
-        reports.append(measure(caddyfile, zeroserve))
+    with tempfile.TemporaryDirectory(prefix="zeroserve-bench-") as folder:
+        for caddyfile in find_caddyfiles(options.paths, Path(folder), options.port):
+            say(str(caddyfile))
+            reports.append(measure(caddyfile, zeroserve))
     print(render(reports))
     write_json(options.json, reports)
     return 1 if any(report.cold.wall_s > FIRST_ANSWER_S_MAX for report in reports) else 0
 
 
-def find_caddyfiles(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files themselves, and what is named Caddyfile below the directories, in order of their names."""
+def find_caddyfiles(paths: Sequence[Path], folder: Path, port: int) -> Iterator[Path]:
+    """The files themselves, what is named Caddyfile below directories, and corpora, moved to `folder`."""
     for path in paths:
-        yield from sorted(path.rglob("Caddyfile")) if path.is_dir() else (path,)
+        if (path / MANIFEST).is_file():
+            yield from write_moved(path, folder, port)
+        else:
+            yield from sorted(path.rglob("Caddyfile")) if path.is_dir() else (path,)
 
 
 def plain_port(adapted: str) -> int | None:
