@@ -1,5 +1,5 @@
 """The bench commands, `python -m bench`: compare, backends, changes, ingresses, hosts, calls, shapes, adding,
-neighbours, limits, cluster, hitless, soak, idle, setup.
+neighbours, limits, cluster, hitless, soak, idle, starts, edits, setup.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -25,6 +25,7 @@ from bench import (
     calling,
     changing,
     clustering,
+    editing,
     filling,
     hitless,
     hosting,
@@ -66,6 +67,7 @@ examples:
   make bench BENCH="soak --hours 24"           mixed traffic, changes and upgrades; what grows
   make bench BENCH=idle                        memory of 10,000 idle TLS connections of each protocol
   make bench BENCH=backends                    our io_uring beside our epoll: CPU and system calls
+  make bench BENCH="edits CORPUS"              real Caddyfiles edited under load
   make bench BENCH=cluster                     changes among 1,000 Ingresses on a real cluster
 """
 
@@ -174,6 +176,9 @@ def _add_last(
     starts = commands.add_parser("starts", parents=[common], help="`zeroserve run` to its first answer")
     beginning.add_arguments(starts)
     starts.set_defaults(run=lambda options: beginning.run(options, ZEROSERVE, say))
+    edits = commands.add_parser("edits", parents=[common], help="Caddyfiles edited under load")
+    editing.add_arguments(edits)
+    edits.set_defaults(run=lambda options: editing.run(options, ZEROSERVE, say))
     setup = commands.add_parser("setup", parents=[common], help="fetch and build what the others need")
     setup.set_defaults(run=run_setup)
 

@@ -172,8 +172,15 @@ class Http2:
         return not (self.announced or self._ended)
 
     async def ask(self, path: str, body: bytes) -> bytes:
-        """Send a request without a body; its answer's body."""
+        """Send a request without a body; its answer's body. LostError when it is not 200."""
         assert not body, "a body needs flow control, which this client has not"
+        status, answer = await self.fetch(path)
+        if status != "200":
+            raise LostError(f"status {status}")
+        return answer
+
+    async def fetch(self, path: str) -> tuple[str, bytes]:
+        """Send a request without a body; its answer's status and body."""
         if not self.usable:
             raise NotTakenError
         stream, number = _Stream(asyncio.get_running_loop().create_future()), self._next
@@ -184,9 +191,7 @@ class Http2:
         frame = HeadersFrame(number, self._encoder.encode(fields), flags=["END_STREAM", "END_HEADERS"])
         self._writer.write(frame.serialize())
         await stream.done
-        if stream.status != "200":
-            raise LostError(f"status {stream.status}")
-        return stream.body
+        return stream.status, stream.body
 
     async def close(self) -> None:
         """Let go of it once its streams have ended."""

@@ -1,7 +1,7 @@
 """Caddyfiles of others with their sites moved to loopback, so that each can be served here.
 
 In: a Caddyfile, and values for its environment. Out: its text as one file: every site at plain HTTP and a
-port of ours, by the scheme and port that it had, without certificates. Called by `beginning`.
+port of ours, by the scheme and port that it had, without certificates. Called by `beginning` and `editing`.
 Rule: hosts, routes and all that a request meets are as they were.
 """
 
@@ -69,6 +69,9 @@ class _Mover:
             "\tadmin off",
             "\tauto_https off",
             f"\tdefault_bind {LOOPBACK}",
+            "\tservers {",
+            "\t\tprotocols h1 h2 h2c",
+            "\t}",
             *_write(options, 1),
             "}",
         ]
