@@ -30,6 +30,12 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_ir.drafting_bodies import AnsweringSites, Places, join_sites, number_groups, put_first
+from zeroserve_ir.drafting_certificates import (
+    CertificateServer,
+    gather_certificates,
+    has_addresses,
+    place_certificates,
+)
 from zeroserve_ir.drafting_endpoints import make_endpoints
 from zeroserve_ir.drafting_environment import fill_matchers, fill_sites, find_unset
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
@@ -97,6 +103,7 @@ def draft_sites(
     drafting.add_certificates()
     drafting.add_plugins()
     drafting.add_settings()
+    drafting.finish_listeners()
     return DraftedSites(SnapshotDraft.of(drafting.resources), tuple(dict.fromkeys(drafting.diagnostics)))
 
 
@@ -145,10 +152,15 @@ class _Drafting:
         """By listener: what the option `servers` says of it."""
         self.terminated: set[str] = set()
         """Names of streams whose TLS ends here."""
+        self.bare_streams: list[str] = []
+        """Listeners of those that have none."""
+        self.opened: list[pb.Listener] = []
+        self.tells_local = False
+        """Whether scripts or pages may ask for the address that a client came to."""
+        self.placed: list[pb.Certificate] = []
         servers: list[dict[str, Any]] = configuration.options.others.value().get("servers", [])
         self.clear_http2 = {one["listener"] for one in servers if "h2c" in one["server"].get("protocols", ())}
         """Listeners whose clients may begin with HTTP/2; "" is all."""
-        self.default_certificate = ""
         self.certificates_by_name: dict[str, pb.Certificate] = {}
         self.lowered: dict[tuple[tuple[tree.Route, ...], tuple[tree.Route, ...]], LoweredSite] = {}
         """By routes and error routes: sites that differ in nothing but their names are lowered once."""
@@ -185,11 +197,11 @@ class _Drafting:
         if not listener.tls and self.clear_http2 & {"", listen}:
             listener.http2 = True
         bound_listener(listener, self.server_fields.get(listen, {}))
-        self.resources.append(make_resource(listener))
+        self.opened.append(listener)
 
     def add_server(self, server: Server) -> None:
         """Add the virtual hosts of one set of listeners; equal bodies share a virtual host."""
-        listeners = [self.listener_names[one] for one in server.listen if one in self.listener_names]
+        listeners = list(self._name_listeners(server))
         hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
         by_body: dict[tuple[Places, Places, bytes, bool], list[str]] = {}
         policies = self.policies.read(server)
@@ -207,6 +219,9 @@ class _Drafting:
                 site = put_first(join_sites(self.sites, answering.find("*"), ()), site)
             if site is not None:
                 self._add_host(site, names, listeners, by_key[key])
+
+    def _name_listeners(self, server: Server) -> tuple[str, ...]:
+        return tuple(self.listener_names[one] for one in server.listen if one in self.listener_names)
 
     def add_streams(self) -> None:
         """Add the virtual hosts of `layer4`, and the listeners that no site has."""
@@ -235,36 +250,44 @@ class _Drafting:
             host.judges_streams = True
             if route.terminates:
                 self.terminated.update(route.names)
+                if "" in route.names:
+                    self.bare_streams.append(listener)
             lowered = self._lower(route.site)
             self._add_lowered(host, lowered)
             for source in lowered.endpoints:
                 self.resources.append(make_resource(self._make_endpoints(source, route.site.span)))
 
     def add_certificates(self) -> None:
-        """Add a Certificate for each `tls` with files, one of the local authority for other https names."""
-        from_files: dict[tree.CertificateFiles, pb.Certificate] = {}
-        hosts: dict[str, set[str]] = {}
-        covered: set[str] = set()
-        local = self.terminated - {""}
-        for site in self.sites:
-            named = {address.host for address in site.addresses if address.scheme is tree.Scheme.HTTPS}
-            for certificate in self._read_certificates(site, from_files):
-                hosts.setdefault(certificate.name, set()).update(named - {""})
-                if "" in named:
-                    self.default_certificate = self.default_certificate or certificate.name
-                covered |= named
-            local |= named - {""}
-        for name, certificate in self.certificates_by_name.items():
-            certificate.hosts[:] = sorted(hosts[name])
-            self.resources.append(make_resource(certificate))
-        for host in sorted(local - covered):
-            certificate = make_local_certificate(f"local/{host}", [host], self.certificates, self.now)
-            self.resources.append(make_resource(certificate))
+        """Add what sites name, and one of the local authority for other https names, where each is served."""
+        known, unmet = gather_certificates(
+            self.sites,
+            self._read_certificates,
+            self.options,
+            local=lambda host: make_local_certificate(f"local/{host}", [host], self.certificates, self.now),
+            names=self.terminated,
+        )
+        stand_in = make_local_certificate(DEFAULT_CERTIFICATE, (), self.certificates, self.now)
+        servers = []
+        for server in self.servers:
+            addresses = [address for served in server.sites for address in served.addresses]
+            if any(address.scheme is tree.Scheme.HTTPS for address in addresses):
+                needed = any(served.index in unmet for served in server.sites)
+                servers.append(
+                    CertificateServer(
+                        self._name_listeners(server),
+                        self.policies.list_written(server),
+                        stand_in if needed else None,
+                    )
+                )
+        if self.bare_streams:
+            servers.append(CertificateServer(tuple(self.bare_streams), (), stand_in))
+        self.placed = place_certificates(known, servers)
+        self.resources += [make_resource(certificate) for certificate in self.placed]
 
     def _read_certificates(
         self, site: tree.Site, known: dict[tree.CertificateFiles, pb.Certificate]
-    ) -> Iterator[pb.Certificate]:
-        """Yield what a site's `tls` names; sites that share files share the Certificate."""
+    ) -> Iterator[tuple[str, pb.Certificate]]:
+        """Yield what a site's `tls` names, by path as written; sites that share files share it."""
         if site.tls is None:
             return
         for named in site.tls.files:
@@ -275,7 +298,7 @@ class _Drafting:
                     self.diagnostics.append(found)
                     continue
                 known[pair] = self.certificates_by_name.setdefault(found.name, found)
-            yield known[pair]
+            yield named.certificate, known[pair]
 
     def add_plugins(self) -> None:
         """Add what the global option `plugins` names."""
@@ -285,10 +308,7 @@ class _Drafting:
                 self.resources.append(make_resource(self._make_endpoints(source, self.options.others.span)))
 
     def add_settings(self) -> None:
-        """Add the Settings, and the certificate for unknown or missing SNI where anything is https.
-
-        It is the one of the first site for any host that has one, as in Caddy.
-        """
+        """Add the Settings."""
         options = self.options
         settings = pb.Settings(
             access_log=options.access_log,
@@ -300,13 +320,14 @@ class _Drafting:
         )
         add_loggers(settings, self.written, self.listener_names)
         add_trusts(settings, self.written, self.listener_names)
-        addresses = [address for site in self.sites for address in site.addresses]
-        if self.terminated or any(address.scheme is tree.Scheme.HTTPS for address in addresses):
-            settings.default_certificate = self.default_certificate or DEFAULT_CERTIFICATE
-            if not self.default_certificate:
-                certificate = make_local_certificate(DEFAULT_CERTIFICATE, (), self.certificates, self.now)
-                self.resources.append(make_resource(certificate))
         self.resources.append(make_resource(settings))
+
+    def finish_listeners(self) -> None:
+        """Add the listeners of sites, which learn whether it matters to which address a client came."""
+        asked = any(b"http.request.local" in one.payload for one in self.resources)
+        for listener in self.opened:
+            listener.reads_local = asked or self.tells_local or (listener.tls and has_addresses(self.placed))
+            self.resources.append(make_resource(listener))
 
     def _add_host(self, site: tree.Site, hosts: list[str], listeners: list[str], policy: HostPolicy) -> None:
         scheme = site.addresses[0].scheme.value
@@ -364,6 +385,8 @@ class _Drafting:
             abi=abi.ABI_VERSION,
             constants_bytes=len(lowered.constants),
         )
+        scripts = (one for one in lowered.tables.proxies if one.HasField("fastcgi"))
+        self.tells_local |= bool(lowered.tables.templates) or any(scripts)
         host.program = program.name
         host.constants = lowered.constants
         host.tables = lowered.tables.name

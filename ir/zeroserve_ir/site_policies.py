@@ -132,6 +132,11 @@ class SitePolicies:
         )
         return ServerPolicies(tuple(named), self._build({}, strict, protocols))
 
+    def list_written(self, server: Server) -> list[Json]:
+        """Return the policies as Caddy has them; the tag of a certificate is the path of its file."""
+        tags = {path: path for path in self.files}
+        return connection_policies(server, self.directives.__getitem__, tags, self.options, self.others)
+
     def _find_fields(self, server: Server) -> Json:
         servers: list[Json] = self.others.get("servers", [])
         named = (one["server"] for one in servers if one["listener"] in ("", *server.listen))

@@ -260,12 +260,19 @@ impl Worker {
             WorkerMessage::Snapshot(snapshot, acknowledgement) => {
                 self.machine.plugins.index = snapshot.plugins().clone();
                 self.snapshot = snapshot;
+                for listener in self.snapshot.listeners() {
+                    io.read_local(listener.id.0, listener.reads_local);
+                }
                 drop(acknowledgement);
             }
             WorkerMessage::Listen(listener, descriptor) if self.takes_datagrams(listener) => {
                 self.listen_datagrams(io, listener, descriptor);
             }
-            WorkerMessage::Listen(listener, descriptor) => io.listen(listener.0, descriptor),
+            WorkerMessage::Listen(listener, descriptor) => {
+                io.listen(listener.0, descriptor);
+                let reads_local = self.snapshot.listener(listener).is_some_and(|one| one.reads_local);
+                io.read_local(listener.0, reads_local);
+            }
             WorkerMessage::Unlisten(listener) => {
                 io.unlisten(listener.0);
                 self.unlisten_datagrams(io, listener);

@@ -933,6 +933,7 @@ class Listener(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     UNIX_PATH_FIELD_NUMBER: _builtins.int
     UNIX_MODE_FIELD_NUMBER: _builtins.int
+    READS_LOCAL_FIELD_NUMBER: _builtins.int
     IDLE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"http", "https", "http-8080" """
@@ -953,6 +954,8 @@ class Listener(_message.Message):
     """a socket of streams in place of address and port"""
     unix_mode: _builtins.int
     """its file's permissions"""
+    reads_local: _builtins.bool
+    """on all addresses: something asks to which of them a client came"""
     idle_timeout_ms: _builtins.int
     """UDP: a client that neither sends nor gets anything is forgotten; 0 is the engine's default"""
     @_builtins.property
@@ -979,11 +982,12 @@ class Listener(_message.Message):
         limits: Global___ListenerLimits | None = ...,
         unix_path: _builtins.str = ...,
         unix_mode: _builtins.int = ...,
+        reads_local: _builtins.bool = ...,
         idle_timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "proxy_headers", b"proxy_headers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "http2", b"http2", "http_redirect", b"http_redirect", "idle_timeout_ms", b"idle_timeout_ms", "limits", b"limits", "name", b"name", "port", b"port", "proxy_headers", b"proxy_headers", "proxy_protocol", b"proxy_protocol", "tls", b"tls", "transport", b"transport", "unix_mode", b"unix_mode", "unix_path", b"unix_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "external_port", b"external_port", "http2", b"http2", "http_redirect", b"http_redirect", "idle_timeout_ms", b"idle_timeout_ms", "limits", b"limits", "name", b"name", "port", b"port", "proxy_headers", b"proxy_headers", "proxy_protocol", b"proxy_protocol", "reads_local", b"reads_local", "tls", b"tls", "transport", b"transport", "unix_mode", b"unix_mode", "unix_path", b"unix_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1244,19 +1248,30 @@ class Certificate(_message.Message):
     CHAIN_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     OCSP_FIELD_NUMBER: _builtins.int
+    LISTENERS_FIELD_NUMBER: _builtins.int
+    WITHOUT_NAME_FIELD_NUMBER: _builtins.int
+    OTHER_NAMES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"namespace/secret" or a digest"""
     key: _builtins.bytes
     """PKCS#8, PKCS#1 or SEC1 DER"""
     ocsp: _builtins.bytes
     """response that is stapled; none is empty"""
+    without_name: _builtins.bool
+    """to clients that send no SNI, where no certificate has the address they came to"""
+    other_names: _builtins.bool
+    """for SNI names, or none, that no certificate has"""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """SNI names served with it: exact or "*.suffix" (one label)"""
+        """SNI names served with it: exact or "*.suffix" (one label); addresses that clients without SNI came to"""
 
     @_builtins.property
     def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """DER, leaf first"""
+
+    @_builtins.property
+    def listeners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """where it is served, in place of those that are served anywhere; none is anywhere"""
 
     def __init__(
         self,
@@ -1266,10 +1281,13 @@ class Certificate(_message.Message):
         chain: _abc.Iterable[_builtins.bytes] | None = ...,
         key: _builtins.bytes = ...,
         ocsp: _builtins.bytes = ...,
+        listeners: _abc.Iterable[_builtins.str] | None = ...,
+        without_name: _builtins.bool = ...,
+        other_names: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "hosts", b"hosts", "key", b"key", "name", b"name", "ocsp", b"ocsp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "hosts", b"hosts", "key", b"key", "listeners", b"listeners", "name", b"name", "ocsp", b"ocsp", "other_names", b"other_names", "without_name", b"without_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

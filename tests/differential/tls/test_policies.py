@@ -145,7 +145,6 @@ def test_a_connection_of_another_policy_is_misdirected(servers):
     port = servers["zeroserve"].policies
     assert ask(port, "plain.test", "new.test")[0] == 421
     assert ask(port, "new.test", "old.test")[0] == 421
-    assert ask(port, None, "new.test")[0] == 421
 
 
 def resumed(port, sni, certificate, session=None):

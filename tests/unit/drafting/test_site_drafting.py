@@ -65,12 +65,10 @@ def test_names_of_upstreams_are_left_to_the_agent(draft):
     assert [(one.address, one.port) for one in endpoints.endpoints] == [("backend.internal", 80)]
 
 
-def test_https_sites_get_a_local_certificate_a_default_one_and_a_redirect(draft, certificates):
+def test_https_sites_get_a_local_certificate_and_a_redirect(draft, certificates):
     drafted = draft("shop.example {\n respond 200\n}")
     found = messages(drafted, pb.CERTIFICATE)
-    assert [list(one.hosts) for one in found.values()] == [["shop.example"], []]
-    (settings,) = messages(drafted, pb.SETTINGS).values()
-    assert settings.default_certificate in found
+    assert [list(one.hosts) for one in found.values()] == [["shop.example"]]
     leaf = x509.load_der_x509_certificate(found["local/shop.example"].chain[0])
     leaf.verify_directly_issued_by(certificates.authority.certificate)
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -88,7 +86,7 @@ def test_certificates_come_from_files(draft):
     issued = authority.issue(["shop.example"], NOW, 10 * DAY)
     files = {"c.pem": issued.chain_pem, "k.pem": issued.key_pem}
     drafted = draft("shop.example {\n tls c.pem k.pem\n}", files.__getitem__)
-    found = [one for one in messages(drafted, pb.CERTIFICATE).values() if one.hosts]
+    found = messages(drafted, pb.CERTIFICATE).values()
     assert [(list(one.hosts), tuple(one.chain)) for one in found] == [(["shop.example"], issued.chain)]
     assert drafted.diagnostics == ()
 
@@ -101,19 +99,73 @@ def issue_files():
 def test_sites_that_share_files_share_a_certificate_with_all_their_hosts(draft):
     text = "a.example {\n tls c.pem k.pem\n}\nb.example {\n tls copy.pem k.pem\n}"
     drafted = draft(text, issue_files().__getitem__)
-    assert [list(one.hosts) for one in messages(drafted, pb.CERTIFICATE).values()] == [
-        ["a.example", "b.example"],
-        [],
-    ]
+    (certificate,) = messages(drafted, pb.CERTIFICATE).values()
+    assert list(certificate.hosts) == ["*.example", "a.example", "b.example"]
 
 
-def test_the_certificate_of_a_site_for_any_host_is_the_default_one(draft):
+def test_the_certificate_of_a_site_for_any_host_is_shown_to_all_others(draft):
     text = "a.example {\n tls c.pem k.pem\n}\nhttps:// {\n tls c.pem k.pem\n}"
     drafted = draft(text, issue_files().__getitem__)
     (certificate,) = messages(drafted, pb.CERTIFICATE).values()
-    (settings,) = messages(drafted, pb.SETTINGS).values()
-    assert settings.default_certificate == certificate.name
-    assert list(certificate.hosts) == ["a.example"]
+    assert certificate.without_name and certificate.other_names
+    assert list(certificate.hosts) == ["*.example", "a.example"]
+
+
+def list_shown(drafted):
+    """Return for whom each certificate is: names, listeners, clients without one, other names."""
+    return sorted(
+        (list(one.hosts), list(one.listeners), one.without_name, one.other_names)
+        for one in messages(drafted, pb.CERTIFICATE).values()
+    )
+
+
+def test_a_wildcard_host_needs_no_certificates_for_hosts_below_it(draft):
+    drafted = draft("*.example {\n respond 200\n}\na.example {\n respond 200\n}")
+    assert list_shown(drafted) == [(["*.example"], [], False, False)]
+
+
+def test_files_that_cover_a_host_stand_in_for_its_certificate(draft):
+    text = "a.example {\n tls c.pem k.pem\n}\nb.example {\n respond 200\n}"
+    drafted = draft(text, issue_files().__getitem__)
+    assert list_shown(drafted) == [(["*.example", "a.example"], [], False, False)]
+
+
+@pytest.mark.parametrize("mode", ["off", "disable_certs"])
+def test_without_automatic_https_only_files_are_shown(draft, mode):
+    drafted = draft(f"{{\n auto_https {mode}\n}}\nhttps://a.example {{\n respond 200\n}}")
+    assert list_shown(drafted) == []
+
+
+def test_default_sni_is_for_clients_without_a_name_and_fallback_sni_for_other_names(draft):
+    text = "{\n default_sni a.example\n fallback_sni b.example\n}\na.example {\n}\nb.example {\n}"
+    assert list_shown(draft(text)) == [
+        (["a.example"], [], True, False),
+        (["b.example"], [], False, True),
+    ]
+
+
+def test_each_listener_has_what_its_own_site_for_any_host_names(draft):
+    files = issue_files()
+    text = "https://:8443 {\n tls c.pem k.pem\n}\nhttps://x.test:9443 {\n respond 200\n}"
+    assert list_shown(draft(text, files.__getitem__)) == [
+        (["*.example"], [], False, False),
+        (["x.test"], [], False, False),
+        (["x.test"], ["https-8443"], True, True),
+    ]
+
+
+def test_addresses_are_for_clients_without_a_name(draft):
+    drafted = draft("https://127.0.0.1 {\n respond 200\n}\nhttps://[::1] {\n respond 200\n}")
+    assert list_shown(drafted) == [(["127.0.0.1"], [], False, False), (["::1"], [], False, False)]
+    tls = [one for one in messages(drafted, pb.LISTENER).values() if one.tls]
+    assert tls and all(one.reads_local for one in tls)
+
+
+@pytest.mark.parametrize(("answer", "asked"), [("{http.request.local.host}", True), ("{host}", False)])
+def test_a_listener_reads_where_clients_came_to_only_if_somebody_asks(draft, answer, asked):
+    drafted = draft(f'http://a.example {{\n respond "{answer}"\n}}')
+    (listener,) = messages(drafted, pb.LISTENER).values()
+    assert listener.reads_local is asked
 
 
 def certificate_files(case):

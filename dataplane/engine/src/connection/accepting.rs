@@ -10,7 +10,7 @@ use crate::protocol::{Stream, Transport};
 use crate::proxy_protocol;
 use crate::ring::{Close, End, Io, SocketId};
 use crate::snapshot::{Listener, ProxyPolicy};
-use crate::tls::Session;
+use crate::tls::{Arrival, Session};
 use crate::worker::Worker;
 use std::net::SocketAddr;
 
@@ -98,8 +98,9 @@ impl Worker {
         let own = self.tls.clone();
         let Some(down) = self.downstream(socket) else { return };
         let policy = down.greeting.as_ref().and_then(|greeting| greeting.policy.as_ref());
+        let arrival = Arrival { listener: down.peer.listener, local: down.peer.local.ip() };
         down.phase = Phase::Handshake;
-        match Session::server(policy.map_or(&own, |policy| &policy.config)) {
+        match Session::server(policy.map_or(&own, |policy| &policy.config), arrival) {
             Ok(session) => down.session = Some(session),
             Err(_) => self.abort(io, socket),
         }

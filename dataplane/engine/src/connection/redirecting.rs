@@ -11,10 +11,6 @@ use crate::limits::REQUEST_HEAD_BYTES_MAX;
 use crate::ring::{Close, Io, SocketId};
 use crate::worker::Worker;
 
-/// So many bytes tell a request from a TLS record.
-const BEGINNING_BYTES: usize = 5;
-const BEGINNINGS: [&[u8; BEGINNING_BYTES]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
-
 impl Worker {
     /// Waits for the first bytes.
     pub fn await_beginning(&mut self, socket: SocketId) {
@@ -28,10 +24,10 @@ impl Worker {
     pub fn beginning_data<I: Io>(&mut self, io: &mut I, socket: SocketId, data: &[u8]) {
         let Some(down) = self.downstream(socket) else { return };
         down.input.extend_from_slice(data);
-        if down.input.len() < BEGINNING_BYTES {
+        if down.input.len() < request::BEGINNING_BYTES {
             return;
         }
-        if BEGINNINGS.iter().any(|beginning| down.input.starts_with(&beginning[..])) {
+        if request::may_begin(&down.input) {
             return self.redirect_beginning(io, socket);
         }
         let mut input = std::mem::take(&mut down.input);

@@ -13,6 +13,21 @@ pub use httparse::Header as Field;
 /// Uninitialised room for the fields of one head, on the caller's stack.
 pub type FieldSpace<'b> = [MaybeUninit<Field<'b>>; HEADER_FIELDS_MAX];
 
+/// So many bytes tell a request from a TLS record.
+pub const BEGINNING_BYTES: usize = 5;
+const BEGINNINGS: [&[u8; BEGINNING_BYTES]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
+
+/// Whether bytes that should be TLS begin a request, by Go's word for it (net/http tlsRecordHeaderLooksLikeHTTP).
+pub fn may_begin(bytes: &[u8]) -> bool {
+    BEGINNINGS.iter().any(|beginning| bytes.starts_with(&beginning[..]))
+}
+
+/// Whether more bytes are needed to tell.
+pub fn begins_undecided(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && BEGINNINGS.iter().any(|beginning| beginning.len() > bytes.len() && beginning.starts_with(bytes))
+}
+
 /// Fresh room for `parse`.
 pub fn field_space<'b>() -> FieldSpace<'b> {
     [const { MaybeUninit::uninit() }; HEADER_FIELDS_MAX]

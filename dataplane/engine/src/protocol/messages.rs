@@ -231,6 +231,8 @@ pub struct Listener {
     pub unix_path: ::prost::alloc::string::String,
     #[prost(uint32, tag = "74")]
     pub unix_mode: u32,
+    #[prost(bool, tag = "81")]
+    pub reads_local: bool,
     #[prost(uint32, tag = "80")]
     pub idle_timeout_ms: u32,
 }
@@ -390,6 +392,12 @@ pub struct Certificate {
     pub key: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "6")]
     pub ocsp: ::prost::bytes::Bytes,
+    #[prost(string, repeated, tag = "7")]
+    pub listeners: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "8")]
+    pub without_name: bool,
+    #[prost(bool, tag = "9")]
+    pub other_names: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Endpoint {

@@ -3,8 +3,10 @@
 #![allow(unsafe_code)]
 
 mod files;
+mod listening;
 mod watching;
 
+use self::listening::Listening;
 use super::addresses::{self, RawAddress};
 use super::{BufferPool, Close, End, FileSent, Handler, Io, SocketId};
 use crate::exchange::Clock;
@@ -39,12 +41,6 @@ struct Socket {
     offset: usize,
     sent: u64,
     out: Vec<u8>,
-}
-
-struct Listening {
-    key: u32,
-    descriptor: Option<OwnedFd>,
-    local: SocketAddr,
 }
 
 /// The backend.
@@ -221,30 +217,6 @@ impl Epoll {
         self.mark_dirty(index);
         if !closing {
             handler.on_connect(self, SocketId(index), connected);
-        }
-    }
-
-    fn accept_all<H: Handler<Self>>(&mut self, handler: &mut H, listener: usize) {
-        for _ in 0..ACCEPTS_IN_FLIGHT {
-            let Some(listening) = self.listenings.get(listener).filter(|_| self.accepting) else { return };
-            let Some(descriptor) = listening.descriptor.as_ref() else { return };
-            let (key, local) = (listening.key, listening.local);
-            let mut address = RawAddress::empty();
-            let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-            self.system_calls += 1;
-            // SAFETY: address and length live in this frame.
-            let raw = unsafe {
-                let (pointer, length) = (address.pointer_mut(), &raw mut address.length);
-                libc::accept4(descriptor.as_raw_fd(), pointer, length, flags)
-            };
-            if raw < 0 {
-                return;
-            }
-            // SAFETY: just accepted, owned by nobody else.
-            let accepted = unsafe { OwnedFd::from_raw_fd(raw) };
-            if let Some(index) = self.add(accepted, false) {
-                handler.on_accept(self, SocketId(index), key, address.get(), local);
-            }
         }
     }
 
@@ -445,24 +417,18 @@ impl Io for Epoll {
 
     fn listen(&mut self, key: u32, descriptor: OwnedFd) {
         self.unlisten(key);
-        addresses::set_no_delay(&descriptor);
-        // SAFETY: no pointers.
-        unsafe {
-            let flags = libc::fcntl(descriptor.as_raw_fd(), libc::F_GETFL);
-            libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK);
-        }
-        let local = addresses::local_address(descriptor.as_fd());
-        let raw = descriptor.as_raw_fd();
-        self.listenings.push(Listening { key, descriptor: Some(descriptor), local });
-        let data = LISTENER << 56 | (self.listenings.len() - 1) as u64;
-        let events = if self.accepting { libc::EPOLLIN } else { 0 };
-        let _ = self.control(libc::EPOLL_CTL_ADD, raw, events, data);
+        self.start_listening(key, descriptor);
     }
 
     fn unlisten(&mut self, key: u32) {
         let of_key = self.listenings.iter_mut().filter(|listening| listening.key == key);
         let ended: Vec<OwnedFd> = of_key.filter_map(|listening| listening.descriptor.take()).collect();
         ended.iter().for_each(|descriptor| self.unpoll_listener(descriptor));
+    }
+
+    fn read_local(&mut self, key: u32, wanted: bool) {
+        let of_key = self.listenings.iter_mut().filter(|listening| listening.key == key);
+        of_key.for_each(|listening| listening.reads_local = wanted);
     }
 
     fn set_accepting(&mut self, accepting: bool) {

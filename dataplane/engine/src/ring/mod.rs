@@ -90,6 +90,9 @@ pub trait Io {
     /// Accepts from a listening socket; `key` comes back in `on_accept`.
     fn listen(&mut self, key: u32, descriptor: OwnedFd);
     fn unlisten(&mut self, key: u32);
+    /// Whether `on_accept` gets the address that each client of a listening socket came to, in place of the one that the
+    /// socket is bound to. It costs a few system calls a connection.
+    fn read_local(&mut self, _key: u32, _wanted: bool) {}
     /// Pauses and resumes all accepting; what is in flight is still delivered.
     fn set_accepting(&mut self, accepting: bool);
     /// No more connections, ever: another process takes them from the same sockets.

@@ -74,12 +74,15 @@ struct Acceptor {
     listener: usize,
     slot: u32,
     armed: bool,
+    /// The kernel was asked for an ordinary descriptor.
+    reads_local: bool,
 }
 
 struct Listening {
     key: u32,
     descriptor: Option<OwnedFd>,
     local: SocketAddr,
+    reads_local: bool,
 }
 
 /// The backend.

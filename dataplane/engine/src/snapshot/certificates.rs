@@ -1,9 +1,14 @@
 //! Certificates by server name: a resolver that always answers from what was committed last.
+//!
+//! Rule: as Caddy chooses (certmagic handshake.go): the name, else the address that a client without one came to; what
+//! is nobody's ends the handshake, unless something is to be shown for it.
 
 use super::sharded::{Few, Sharded};
+use crate::exchange::ListenerId;
 use crate::limits::LOADED_CERTIFICATES_MAX;
 use crate::locks::lock;
 use crate::protocol;
+use crate::tls::{Arrival, current_arrival};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -19,6 +24,10 @@ use std::sync::{Arc, Mutex, Weak};
 pub struct LoadedCertificate {
     pub name: Box<str>,
     pub hosts: Box<[Box<str>]>,
+    /// None: all.
+    listeners: Box<[ListenerId]>,
+    without_name: bool,
+    other_names: bool,
     chain: Box<[Box<[u8]>]>,
     key: Box<[u8]>,
     /// Stapled, where there is one.
@@ -33,6 +42,8 @@ type ParsedCertificates = Mutex<VecDeque<Weak<LoadedCertificate>>>;
 #[derive(Clone, Default)]
 pub struct CertificateIndex {
     by_host: Sharded<Few<Arc<LoadedCertificate>>>,
+    without_name: Vec<Arc<LoadedCertificate>>,
+    other_names: Vec<Arc<LoadedCertificate>>,
     default: Option<Arc<LoadedCertificate>>,
 }
 
@@ -44,8 +55,11 @@ pub struct CertificateResolver {
 
 impl LoadedCertificate {
     /// Refuses what rustls could not serve, once and for all: a handshake finds no bad key.
-    pub fn load(message: &protocol::Certificate) -> Result<Self, String> {
+    pub fn load(message: &protocol::Certificate, listeners: Box<[ListenerId]>) -> Result<Self, String> {
         let loaded = Self {
+            listeners,
+            without_name: message.without_name,
+            other_names: message.other_names,
             name: message.name.as_str().into(),
             hosts: message.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             chain: message.chain.iter().map(|der| der[..].into()).collect(),
@@ -110,9 +124,17 @@ impl CertificateIndex {
             let at = list.partition_point(|other| other.name < certificate.name);
             list.insert(at, certificate.clone());
         }
+        if certificate.without_name {
+            self.without_name.push(certificate.clone());
+        }
+        if certificate.other_names {
+            self.other_names.push(certificate.clone());
+        }
     }
 
     pub fn remove(&mut self, certificate: &LoadedCertificate) {
+        self.without_name.retain(|other| other.name != certificate.name);
+        self.other_names.retain(|other| other.name != certificate.name);
         for host in &certificate.hosts {
             let key = index_key(host);
             let list = self.by_host.entry(key);
@@ -127,19 +149,38 @@ impl CertificateIndex {
         self.default = certificate;
     }
 
-    /// Exact name, then wildcard of one label, then the default.
-    pub fn find(&self, server_name: Option<&str>) -> Option<&Arc<LoadedCertificate>> {
-        let named = server_name.and_then(|name| {
-            let lower: std::borrow::Cow<str> = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                true => name.to_ascii_lowercase().into(),
-                false => name.into(),
-            };
-            let name = lower.trim_end_matches('.').as_bytes();
-            let wildcard = || memchr::memchr(b'.', name).and_then(|dot| self.by_host.get(&name[dot..]));
-            self.by_host.get(name).or_else(wildcard)?.first()
-        });
-        named.or(self.default.as_ref())
+    /// Exact name, then wildcard of one label; without a name the address; then what is shown for others.
+    pub fn find(&self, server_name: Option<&str>, arrival: Arrival) -> Option<&Arc<LoadedCertificate>> {
+        let found = match server_name {
+            Some(name) => self.find_named(name, arrival.listener),
+            None => {
+                let address = arrival.local.to_canonical().to_string();
+                self.get(address.as_bytes(), arrival.listener)
+                    .or_else(|| choose(&self.without_name, arrival.listener))
+            }
+        };
+        found.or_else(|| choose(&self.other_names, arrival.listener)).or(self.default.as_ref())
     }
+
+    fn find_named(&self, name: &str, listener: ListenerId) -> Option<&Arc<LoadedCertificate>> {
+        let lower: std::borrow::Cow<str> = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => name.to_ascii_lowercase().into(),
+            false => name.into(),
+        };
+        let name = lower.trim_end_matches('.').as_bytes();
+        let wildcard = || memchr::memchr(b'.', name).and_then(|dot| self.get(&name[dot..], listener));
+        self.get(name, listener).or_else(wildcard)
+    }
+
+    fn get(&self, key: &[u8], listener: ListenerId) -> Option<&Arc<LoadedCertificate>> {
+        choose(self.by_host.get(key)?, listener)
+    }
+}
+
+/// The listener's own one, else one of all listeners.
+fn choose(list: &[Arc<LoadedCertificate>], listener: ListenerId) -> Option<&Arc<LoadedCertificate>> {
+    let own = list.iter().find(|one| one.listeners.contains(&listener));
+    own.or_else(|| list.iter().find(|one| one.listeners.is_empty()))
 }
 
 impl CertificateResolver {
@@ -151,7 +192,7 @@ impl CertificateResolver {
 impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let index = self.current.load();
-        index.find(hello.server_name())?.certified(&self.parsed)
+        index.find(hello.server_name(), current_arrival())?.certified(&self.parsed)
     }
 }
 
@@ -174,7 +215,7 @@ mod tests {
             ..Default::default()
         };
         let parsed = ParsedCertificates::default();
-        let load = || Arc::new(LoadedCertificate::load(&message).unwrap());
+        let load = || Arc::new(LoadedCertificate::load(&message, Box::default()).unwrap());
         let all: Vec<_> = (0..LOADED_CERTIFICATES_MAX + 2).map(|_| load()).collect();
         assert!(all.iter().all(|certificate| certificate.certified(&parsed).is_some()));
         let held = all.iter().filter(|certificate| certificate.parsed.load().is_some()).count();

@@ -36,6 +36,8 @@ pub struct Listener {
     pub transport: Transport,
     /// Of clients that send datagrams.
     pub idle_timeout_ms: u64,
+    /// Something asks which of the machine's addresses a client came to, and the socket is bound to all.
+    pub reads_local: bool,
 }
 
 /// A listening socket of the file system.
@@ -73,6 +75,7 @@ impl Listener {
             http2: message.http2,
             external_port: port(external)?,
             transport: message.transport(),
+            reads_local: message.reads_local && address.is_unspecified() && message.unix_path.is_empty(),
             idle_timeout_ms: match message.idle_timeout_ms {
                 0 => DATAGRAM_IDLE_TIMEOUT_MS,
                 wanted => u64::from(wanted),

@@ -249,7 +249,8 @@ impl Store {
     }
 
     fn put_certificate(&mut self, name: &str, message: &protocol::Certificate) -> Result<(), String> {
-        let loaded = Arc::new(LoadedCertificate::load(message)?);
+        let listeners = message.listeners.iter().map(|name| self.listener_id(name)).collect();
+        let loaded = Arc::new(LoadedCertificate::load(message, listeners)?);
         if let Some(former) = self.certificates.remove(name) {
             self.certificate_index.remove(&former);
         }

@@ -11,7 +11,8 @@ mod records;
 pub mod tickets;
 
 use self::records::RecordLayer;
-use crate::exchange::{TlsInfo, TlsVersion};
+use crate::exchange::{ListenerId, TlsInfo, TlsVersion};
+use crate::http1::request;
 use crate::limits::{TLS_BUFFERED_BYTES_MAX, TLS_RECORD_BYTES_MAX, TLS_TAKEOVER_BYTES};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConnectionData, UnbufferedServerConnection};
@@ -20,8 +21,14 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptErr
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::cell::Cell;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+/// As Go's server answers, whose bytes these are (net/http server.go).
+const PLAIN_REQUEST_ANSWER: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+/// The alert of who has no certificate for a client, where rustls has access_denied (RFC 8446 6.2).
+const INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
 /// Bytes that a record adds to its plaintext, in any version and suite, with room to spare.
 const RECORD_OVERHEAD: usize = 64;
 
@@ -38,9 +45,18 @@ pub struct Progress {
     pub closed: bool,
 }
 
+/// Where a client came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub listener: ListenerId,
+    /// Unspecified where nobody asked.
+    pub local: IpAddr,
+}
+
 /// One TLS connection of either side.
 pub struct Session {
     side: Side,
+    arrival: Arrival,
     partial: Vec<u8>,
     established: bool,
     server_name: Option<Arc<str>>,
@@ -56,10 +72,11 @@ enum Side {
 }
 
 impl Session {
-    pub fn server(config: &Arc<ServerConfig>) -> Result<Session, TlsFailure> {
+    pub fn server(config: &Arc<ServerConfig>, arrival: Arrival) -> Result<Session, TlsFailure> {
         let connection = UnbufferedServerConnection::new(config.clone()).map_err(failure)?;
         Ok(Session {
             side: Side::Server(Box::new(connection)),
+            arrival,
             partial: Vec::new(),
             established: false,
             server_name: None,
@@ -72,6 +89,7 @@ impl Session {
         let connection = UnbufferedClientConnection::new(config.clone(), name).map_err(failure)?;
         Ok(Session {
             side: Side::Client(Box::new(connection)),
+            arrival: Arrival::default(),
             partial: Vec::new(),
             established: false,
             server_name: None,
@@ -90,6 +108,16 @@ impl Session {
         plain: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<Progress, TlsFailure> {
+        if !self.established {
+            ARRIVAL.set(self.arrival);
+        }
+        if !self.established && self.partial.len() + data.len() < request::BEGINNING_BYTES {
+            let begun = [&self.partial, &*data].concat();
+            if request::begins_undecided(&begun) {
+                self.partial = begun;
+                return Ok(Progress::default());
+            }
+        }
         let mut pump = Pump { plain, out, consumed: 0, closed: false, ready: false };
         let result = if self.partial.is_empty() {
             let result = self.side.pump(data, &mut pump);
@@ -106,7 +134,14 @@ impl Session {
             self.server_name = SERVER_NAME.take().or(self.server_name.take());
         }
         if let Err(failure) = result {
-            self.side.append_alert(out);
+            let received = if self.partial.is_empty() { &*data } else { &self.partial };
+            match &self.side {
+                Side::Server(_) if !self.established && request::may_begin(received) => {
+                    out.extend_from_slice(PLAIN_REQUEST_ANSWER);
+                }
+                Side::Server(_) if UNRESOLVED.take() => out.extend_from_slice(INTERNAL_ERROR),
+                _ => self.side.append_alert(out),
+            }
             self.side = Side::Own(None);
             self.partial = Vec::new();
             return Err(failure);
@@ -221,7 +256,21 @@ impl Session {
     }
 }
 
+impl Default for Arrival {
+    fn default() -> Self {
+        Self { listener: ListenerId(u32::MAX), local: Ipv6Addr::UNSPECIFIED.into() }
+    }
+}
+
+/// Where the client came to whose ClientHello is processed just now on this thread.
+pub fn current_arrival() -> Arrival {
+    ARRIVAL.get()
+}
+
 thread_local! {
+    static ARRIVAL: Cell<Arrival> = Cell::new(Arrival::default());
+    /// There was no certificate for the ClientHello processed just now on this thread.
+    static UNRESOLVED: Cell<bool> = const { Cell::new(false) };
     /// The name that the ClientHello processed just now on this thread carried.
     static SERVER_NAME: Cell<Option<Arc<str>>> = const { Cell::new(None) };
 }
@@ -235,7 +284,9 @@ impl ResolvesServerCert for Noting {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name();
         SERVER_NAME.set(name.map(|name| Arc::from(name.trim_end_matches('.').to_ascii_lowercase())));
-        self.0.resolve(hello)
+        let resolved = self.0.resolve(hello);
+        UNRESOLVED.set(resolved.is_none());
+        resolved
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         ..Default::default()
     };
     let mut index = CertificateIndex::default();
-    index.set_default(Some(Arc::new(LoadedCertificate::load(&message).unwrap())));
+    index.set_default(Some(Arc::new(LoadedCertificate::load(&message, Box::default()).unwrap())));
     let policies = TlsPolicies::default();
     policies.resolver.store(index);
     let server = policies.own().unwrap();
@@ -41,7 +41,7 @@ impl Pair {
         let (server, client) = configs();
         let name = ServerName::try_from("shop.example").unwrap();
         let mut pair = Pair {
-            server: Session::server(&server).unwrap(),
+            server: Session::server(&server, Arrival::default()).unwrap(),
             client: Session::client(&client, name).unwrap(),
             server_plain: Vec::new(),
             client_plain: Vec::new(),
@@ -106,7 +106,7 @@ fn close_notify_is_told_once_after_the_data_before_it() {
 #[test]
 fn garbage_fails_with_an_alert() {
     let (server, _) = configs();
-    let mut session = Session::server(&server).unwrap();
+    let mut session = Session::server(&server, Arrival::default()).unwrap();
     let mut out = Vec::new();
     let mut garbage = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec();
     assert!(session.read(&mut garbage, &mut Vec::new(), &mut out).is_err());
@@ -142,7 +142,7 @@ fn half_a_handshake_message_before_anything_else_fails_with_an_alert_or_none() {
             b"GET / HTTP/1.1".to_vec(),
         ] {
             for step in [1, 16_384] {
-                let mut session = Session::server(&configs().0).unwrap();
+                let mut session = Session::server(&configs().0, Arrival::default()).unwrap();
                 let (mut plain, mut out) = (Vec::new(), Vec::new());
                 let mut wire = [record(22, &hello[..cut]), next.clone()].concat();
                 let ends =
@@ -161,7 +161,7 @@ fn half_a_handshake_message_before_anything_else_fails_with_an_alert_or_none() {
 #[test]
 fn a_session_with_half_a_handshake_message_is_closed() {
     let hello = Pair::new().to_server.split_off(5);
-    let mut session = Session::server(&configs().0).unwrap();
+    let mut session = Session::server(&configs().0, Arrival::default()).unwrap();
     let (mut plain, mut out) = (Vec::new(), Vec::new());
     session.read(&mut record(22, &hello[..60]), &mut plain, &mut out).unwrap();
     session.close(&mut out);

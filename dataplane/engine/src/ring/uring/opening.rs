@@ -1,6 +1,7 @@
 //! Sockets that come to be: accepted and connected ones.
 
 use super::*;
+use std::os::fd::{AsFd, FromRawFd};
 
 /// Accept what is there already, or end with EAGAIN (Linux 6.10; EINVAL before).
 const ACCEPT_DONTWAIT: u16 = 2;
@@ -23,7 +24,13 @@ impl Uring {
         acceptor.address = RawAddress::empty();
         let (address, length) = (acceptor.address.pointer_mut(), &raw mut acceptor.address.length);
         let Ok(target) = DestinationSlot::try_from_slot_target(slot) else { return };
-        let mut entry = opcode::Accept::new(Fd(listener), address, length).file_index(Some(target)).build();
+        let reads_local = self.listenings[acceptor.listener].reads_local;
+        acceptor.reads_local = reads_local;
+        let accept = opcode::Accept::new(Fd(listener), address, length);
+        let mut entry = match reads_local {
+            true => accept.flags(libc::SOCK_CLOEXEC).build(),
+            false => accept.file_index(Some(target)).build(),
+        };
         if flags != 0 {
             // SAFETY: an entry is a io_uring_sqe, whose u16 `ioprio` is at byte 2; the crate has no setter for it.
             unsafe { *(&raw mut entry).cast::<u16>().add(1) |= flags };
@@ -45,9 +52,18 @@ impl Uring {
             // Re-armed at the end of the turn; EMFILE and ENOMEM thus retry once per turn, not in a loop.
             return;
         }
+        let (key, mut local) = (self.listenings[listener].key, self.listenings[listener].local);
+        if acceptor.reads_local {
+            // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(result) };
+            local = addresses::local_address(descriptor.as_fd());
+            self.system_calls += 3;
+            if self.ring.submitter().register_files_update(slot, &[descriptor.as_raw_fd()]).is_err() {
+                return self.free.push(slot);
+            }
+        }
         self.open(slot);
         self.arm_receive(slot, true);
-        let (key, local) = (self.listenings[listener].key, self.listenings[listener].local);
         handler.on_accept(self, SocketId(slot), key, remote, local);
         if self.leaving {
             self.arm_accept(index, ACCEPT_DONTWAIT);

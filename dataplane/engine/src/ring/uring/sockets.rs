@@ -114,10 +114,11 @@ impl Io for Uring {
         addresses::set_no_delay(&descriptor);
         let local = addresses::local_address(std::os::fd::AsFd::as_fd(&descriptor));
         let listener = self.listenings.len();
-        self.listenings.push(Listening { key, descriptor: Some(descriptor), local });
+        self.listenings.push(Listening { key, descriptor: Some(descriptor), local, reads_local: false });
         for _ in 0..ACCEPTS_IN_FLIGHT {
             let address = RawAddress::empty();
-            self.acceptors.push(Box::new(Acceptor { address, listener, slot: 0, armed: false }));
+            let acceptor = Acceptor { address, listener, slot: 0, armed: false, reads_local: false };
+            self.acceptors.push(Box::new(acceptor));
         }
     }
 
@@ -134,6 +135,21 @@ impl Io for Uring {
             // Submitted before the descriptor closes, so that the accepts let go of the socket.
             let _ = self.ring.submit();
             self.listenings[listener].descriptor = None;
+        }
+    }
+
+    fn read_local(&mut self, key: u32, wanted: bool) {
+        for listener in 0..self.listenings.len() {
+            if self.listenings[listener].key != key || self.listenings[listener].reads_local == wanted {
+                continue;
+            }
+            self.listenings[listener].reads_local = wanted;
+            // They are armed again as wanted, at the end of the turn.
+            for index in 0..self.acceptors.len() {
+                if self.acceptors[index].listener == listener && self.acceptors[index].armed {
+                    self.cancel(ACCEPT, 0, index as u32);
+                }
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! A server side that has taken its keys over, beside rustls' client, and beside one that forges.
 
 use super::super::tests::configs;
-use super::super::{Session, Side};
+use super::super::{Arrival, Session, Side};
 use super::*;
 use crate::limits::TLS_TAKEOVER_BYTES;
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ impl Pair {
         let (server, client) = configs();
         let name = ServerName::try_from("shop.example").unwrap();
         let mut pair = Pair {
-            server: Session::server(&server).unwrap(),
+            server: Session::server(&server, Arrival::default()).unwrap(),
             client: ClientConnection::new(client, name).unwrap(),
             server_plain: Vec::new(),
             client_plain: Vec::new(),
@@ -142,7 +142,7 @@ fn forge() -> (RecordLayer, Direction) {
     let mut client = rustls::ClientConfig::clone(&client);
     client.enable_secret_extraction = true;
     let name = ServerName::try_from("shop.example").unwrap();
-    let mut server = Session::server(&server).unwrap();
+    let mut server = Session::server(&server, Arrival::default()).unwrap();
     let mut client = Session::client(&Arc::new(client), name).unwrap();
     let (mut up, mut down, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     client.read(&mut [], &mut plain, &mut up).unwrap();

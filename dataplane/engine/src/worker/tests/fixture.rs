@@ -205,7 +205,7 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         hosts: vec!["shop.example".to_owned()],
         chain: vec![chain.clone().into()],
         key: key.clone().into(),
-        ocsp: Default::default(),
+        ..Default::default()
     };
     let settings = protocol::Settings {
         trusted_proxies: vec!["127.0.0.1/32".to_owned()],
