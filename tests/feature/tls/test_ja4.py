@@ -20,6 +20,7 @@ PATIENCE_S = 60
 CADDYFILE = """\
 {{
 	auto_https disable_redirects
+	default_sni a.test
 }}
 https://a.test:{port}, https://:{port} {{
 	bind 127.0.0.1
