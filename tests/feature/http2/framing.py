@@ -5,7 +5,8 @@ import ssl
 import struct
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, END_HEADERS = 1, 4
+END_STREAM, END_HEADERS, PADDED = 1, 4, 8
+ACK = 1
 WHOLE = END_HEADERS | END_STREAM
 """HEADERS that nothing follows."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -23,6 +24,21 @@ def block(**fields: str) -> bytes:
         name = name.replace("_", "-")
         out += b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
     return out
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A field without indexing, whatever its bytes."""
+    return b"\0" + b"".join(integer(len(text)) + text for text in (name, value))
+
+
+def integer(number: int) -> bytes:
+    """RFC 7541 5.1, with a prefix of seven bits."""
+    if number < 127:
+        return bytes([number])
+    rest, out = number - 127, b"\x7f"
+    while rest >= 128:
+        rest, out = rest >> 7, out + bytes([rest & 127 | 128])
+    return out + bytes([rest])
 
 
 def get(path: str, **fields: str) -> bytes:

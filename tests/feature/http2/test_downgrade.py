@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from framing import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, WHOLE, Client, frame
+from framing import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, WHOLE, Client, frame, literal
 from ports import free_port
 from signing import write_self_signed
 from starting import serving
@@ -27,21 +27,6 @@ METHOD, SCHEME, PATH = (b":method", b"POST"), (b":scheme", b"https"), (b":path",
 AUTHORITY = (b":authority", b"localhost")
 GOOD = (METHOD, SCHEME, PATH, AUTHORITY)
 SMUGGLED = b"x\r\n\r\nGET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-def literal(name, value):
-    """A field without indexing, whatever its bytes."""
-    return b"\0" + b"".join(integer(len(text)) + text for text in (name, value))
-
-
-def integer(number):
-    """RFC 7541 5.1, with a prefix of seven bits."""
-    if number < 127:
-        return bytes([number])
-    rest, out = number - 127, b"\x7f"
-    while rest >= 128:
-        rest, out = rest >> 7, out + bytes([rest & 127 | 128])
-    return out + bytes([rest])
 
 
 def with_field(name, value=b"v"):

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from framing import (
+    ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
     GOAWAY,
     HEADERS,
+    PADDED,
     PING,
     PRIORITY,
     RST_STREAM,
@@ -64,6 +66,12 @@ def continuation(n: int) -> bytes:
     return frame(CONTINUATION, 0, 1) if n else frame(HEADERS, END_STREAM, 1, b"")
 
 
+def padding_alone(n: int) -> bytes:
+    return (
+        frame(DATA, PADDED, 1, b"\xff" + bytes(255)) if n else frame(HEADERS, END_HEADERS, 1, post("/echo"))
+    )
+
+
 def empty_data(n: int) -> bytes:
     head = post("/echo")
     return frame(DATA, 0, 1) if n else frame(HEADERS, END_HEADERS, 1, head)
@@ -77,10 +85,13 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
     "made you reset: DATA after the end": made_reset_by_data,
     "SETTINGS": lambda _: frame(SETTINGS, 0, 0, b"\0\4\0\0\xff\xff"),
     "PING": lambda _: frame(PING, 0, 0, b"12345678"),
+    "answers to no SETTINGS": lambda _: frame(SETTINGS, ACK, 0),
+    "answers to no PING": lambda _: frame(PING, ACK, 0, b"12345678"),
     "PRIORITY": lambda n: frame(PRIORITY, 0, 2 * n + 1, b"\0\0\0\0\0"),
     "WINDOW_UPDATE": lambda _: frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
     "empty CONTINUATION": continuation,
     "empty DATA": empty_data,
+    "DATA of padding alone": padding_alone,
     "unknown frames": lambda _: frame(77, 0, 0),
 }
 

@@ -1,5 +1,5 @@
 //! One budget per connection for everything that costs us work and asks for no answer: resets by the peer, resets that it
-//! made us send, SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, CONTINUATION, unknown frames.
+//! made us send, SETTINGS, PING, their unasked answers, PRIORITY, WINDOW_UPDATE, empty DATA, CONTINUATION, unknown frames.
 //!
 //! Rule: useful work earns it back (a finished exchange, a DATA frame either way) and so does time, slowly; when it is
 //! spent the connection ends with ENHANCE_YOUR_CALM (reliability.md 2.3). CVE-2023-44487, CVE-2024-27316 and

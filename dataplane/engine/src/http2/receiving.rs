@@ -323,8 +323,9 @@ impl Multiplex {
             return Err(Violation::protocol("SETTINGS on a stream"));
         }
         if head.has(frames::ACK) {
+            // One answers ours; nobody needs more.
             return match payload.is_empty() {
-                true => Ok(Taken::Nothing),
+                true => self.budget.spend(1).map(|()| Taken::Nothing),
                 false => Err(Violation::new(Code::FrameSize, "SETTINGS ACK with a payload")),
             };
         }
@@ -365,10 +366,11 @@ impl Multiplex {
         if payload.len() != 8 {
             return Err(Violation::new(Code::FrameSize, "PING is not eight bytes"));
         }
-        if head.has(frames::ACK) {
-            self.ping_pending = false;
-        } else {
+        let is_answer = head.has(frames::ACK) && std::mem::replace(&mut self.ping_pending, false);
+        if !is_answer {
             self.budget.spend(1)?;
+        }
+        if !head.has(frames::ACK) {
             frames::push(frames::PING, frames::ACK, 0, payload, &mut self.out);
         }
         Ok(Taken::Nothing)

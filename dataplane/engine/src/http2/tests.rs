@@ -299,6 +299,8 @@ fn used_up_bytes_are_credited_in_halves() {
 fn every_flood_is_paid_from_the_budget() {
     let ping = |_| frame(frames::PING, 0, 0, &[0; 8]);
     let settings = |_| frame(frames::SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]);
+    let pong = |_| frame(frames::PING, frames::ACK, 0, &[0; 8]);
+    let settled = |_| frame(frames::SETTINGS, frames::ACK, 0, &[]);
     let priority = |_| frame(frames::PRIORITY, 0, 1, &[0, 0, 0, 3, 0]);
     let unknown = |_| frame(99, 0, 0, &[]);
     let rapid =
@@ -319,9 +321,11 @@ fn every_flood_is_paid_from_the_budget() {
     };
     let refused = |n: u32| headers(n * 2 + 1, GET, 1);
     type Flood<'a> = (&'a str, &'a dyn Fn(u32) -> Vec<u8>);
-    let floods: [Flood; 10] = [
+    let floods: [Flood; 12] = [
         ("PING", &ping),
         ("SETTINGS", &settings),
+        ("answers to no PING", &pong),
+        ("answers to no SETTINGS", &settled),
         ("PRIORITY", &priority),
         ("unknown frames", &unknown),
         ("rapid reset", &rapid),
