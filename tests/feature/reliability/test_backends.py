@@ -104,6 +104,16 @@ def test_no_byte_of_one_answer_is_in_the_next(site, answer):
         assert received.endswith(b"fine")
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "websocket, h2c", "websocket2", ""])
+def test_a_switch_to_another_protocol_than_was_asked_for_is_502(site, protocol):
+    """RFC 9110 7.8."""
+    fields = (b"Connection: upgrade", b"Upgrade: " + protocol.encode())
+    lay_ready(site, head(*fields, status=b"101 Switching Protocols", body=b"stolen"))
+    asking = b"Connection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    received = site.send(b"GET /bad HTTP/1.1\r\nHost: a.example\r\n" + asking)
+    assert statuses(received) == [502] and b"stolen" not in received
+
+
 def test_an_answer_to_head_has_no_body_whatever_the_backend_sends(site):
     site.recorder.answers["/bad"] = head(b"Content-Length: 5", body=b"hello")
     received = ask(site, "/bad", "HEAD")

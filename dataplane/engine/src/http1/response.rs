@@ -10,11 +10,11 @@ use super::request::{Field, FieldSpace};
 
 /// What the answered request allows.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct Asked<'a> {
     /// The method was HEAD: the answer has no body whatever its fields say (RFC 9110 9.3.2).
     pub head: bool,
-    /// We passed an Upgrade on: 101 is a possible answer.
-    pub upgrade: bool,
+    /// The protocol of an Upgrade that we passed on: 101 to it is a possible answer (RFC 9110 7.8).
+    pub upgrade: Option<&'a [u8]>,
 }
 
 /// One response head.
@@ -43,7 +43,7 @@ impl Response<'_, '_> {
 /// Parses `head`, which ends with its empty line.
 pub fn parse<'h, 'b>(
     head: &'b [u8],
-    asked: Asked,
+    asked: Asked<'_>,
     space: &'h mut FieldSpace<'b>,
 ) -> Result<Response<'h, 'b>, Violation> {
     let mut parsed = httparse::Response::new(&mut []);
@@ -68,7 +68,9 @@ pub fn parse<'h, 'b>(
     }
     framing.check(minor)?;
     let declares_body = framing.chunked || framing.length.is_some_and(|length| length > 0);
-    if status == 101 && !(asked.upgrade && upgrade.is_some() && framing.connection_upgrade) {
+    let is_asked =
+        matches!((asked.upgrade, upgrade), (Some(asked), Some(given)) if asked.eq_ignore_ascii_case(given));
+    if status == 101 && !(is_asked && framing.connection_upgrade) {
         return Err(Violation::bad("switching protocols was not asked for"));
     }
     if status < 200 && declares_body {

@@ -125,7 +125,7 @@ fn limits_hold_at_their_value_and_one_past_it() {
     assert_eq!(read_request(format!("GET /{}", "a".repeat(REQUEST_HEAD_BYTES_MAX)).as_bytes()), Err(414));
 }
 
-fn read_response(bytes: &[u8], asked: Asked) -> Result<String, Violation> {
+fn read_response(bytes: &[u8], asked: Asked<'_>) -> Result<String, Violation> {
     let mut scanner = HeadScanner::default();
     let length = scanner.scan(bytes, RESPONSE_HEAD_BYTES_MAX)?.ok_or(Violation::bad("incomplete"))?;
     let mut space = request::field_space();
@@ -143,9 +143,9 @@ fn read_response(bytes: &[u8], asked: Asked) -> Result<String, Violation> {
 #[test]
 fn every_response_has_one_framing_or_is_refused() {
     let plain = Asked::default();
-    let head = Asked { head: true, upgrade: false };
-    let upgrade = Asked { head: false, upgrade: true };
-    let cases: &[(&str, Asked, Option<&str>)] = &[
+    let head = Asked { head: true, upgrade: None };
+    let upgrade = Asked { head: false, upgrade: Some(b"x") };
+    let cases: &[(&str, Asked<'_>, Option<&str>)] = &[
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", plain, Some("200 5 keep")),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", plain, Some("200 empty keep")),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", plain, Some("200 chunked keep")),
@@ -163,7 +163,9 @@ fn every_response_has_one_framing_or_is_refused() {
         ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", plain, Some("103 empty keep interim")),
         ("HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", upgrade, Some("101 empty keep")),
         ("HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", plain, None),
+        ("HTTP/1.1 101 S\r\nUpgrade: X\r\nConnection: upgrade\r\n\r\n", upgrade, Some("101 empty keep")),
         ("HTTP/1.1 101 S\r\nConnection: upgrade\r\n\r\n", upgrade, None),
+        ("HTTP/1.1 101 S\r\nUpgrade: y\r\nConnection: upgrade\r\n\r\n", upgrade, None),
         ("HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n", plain, None),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", plain, None),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n", plain, None),

@@ -209,7 +209,7 @@ fn read_more(stream: &mut impl Read, input: &mut Vec<u8>) -> io::Result<usize> {
 
 fn parse_head(head: &[u8], asked_head: bool) -> io::Result<(Fetched, BodyDecoder)> {
     let mut space = request::field_space();
-    let asked = response::Asked { head: asked_head, upgrade: false };
+    let asked = response::Asked { head: asked_head, upgrade: None };
     let parsed = response::parse(head, asked, &mut space).map_err(|rule| io::Error::other(rule.rule))?;
     let mut fields = Fields::default();
     for field in parsed.fields.iter().filter(|field| is_end_to_end(field.name.as_bytes())) {
