@@ -169,6 +169,13 @@ def test_bytes_after_a_body_are_the_next_request(site):
     assert [(one.target, one.body) for one in site.recorder.requests] == [("/a", b"hello"), ("/next", b"")]
 
 
+def test_a_request_of_http10_without_a_host_gets_its_upstream_s(site):
+    """As from Caddy: RFC 9112 3.2 wants a Host of HTTP/1.1."""
+    site.send(get(host=b"", version=b"1.0"))
+    (request,) = site.recorder.requests
+    assert request.values("host") == [f"127.0.0.1:{site.recorder.port}"]
+
+
 def test_no_bytes_follow_an_upgrade_before_the_backend_agreed(site):
     """CVE-2026-2833: the backend of this site never agrees."""
     upgrade = get(b"Connection: Upgrade", b"Upgrade: websocket", target=b"/ws")

@@ -85,8 +85,13 @@ impl Exchange {
         }
     }
 
+    /// HTTP/1.0 may come without a Host: its upstream gets its own, as from Caddy.
+    fn names_upstream(&self) -> bool {
+        self.upstream_host || self.authority.is_empty()
+    }
+
     fn push_host(&self, out: &mut Vec<u8>) {
-        match self.upstream.as_ref().filter(|_| self.upstream_host) {
+        match self.upstream.as_ref().filter(|_| self.names_upstream()) {
             Some(endpoint) => push_field(b"Host", endpoint.hostport().as_bytes(), out),
             None => push_field(b"Host", &self.authority, out),
         }
@@ -146,7 +151,7 @@ impl Exchange {
     fn write_changed_request(&mut self, call: &ProxyCall, out: &mut Vec<u8>) {
         let mut fields = std::mem::take(&mut self.scratch);
         fields.clear();
-        match self.upstream.as_ref().filter(|_| self.upstream_host) {
+        match self.upstream.as_ref().filter(|_| self.names_upstream()) {
             Some(endpoint) => fields.push_checked(b"Host", endpoint.hostport().as_bytes()),
             None => fields.push_checked(b"Host", &self.authority),
         }
