@@ -369,6 +369,10 @@ fn choose_filters(serving: &mut Serving, exchange: &mut Exchange, switches: Opti
 /// Framing and Connection line by the client's version; a body of unknown length ends a connection of HTTP/1.0.
 fn frame<'a>(serving: &mut Serving, body: Body, switches: Option<&'a [u8]>) -> Framing<'a> {
     let mut body = body;
+    // What an upstream of another protocol leaves open: its client reads no body (RFC 9112 6.3), nor the end of one.
+    if body == Body::Chunked && is_bodiless(serving.status) {
+        body = Body::Unframed;
+    }
     if body == Body::Chunked && serving.http_minor == 0 {
         body = Body::Unframed;
         serving.persistent &= serving.head_method;
