@@ -35,6 +35,8 @@ from zeroserve_cli.helping import add_action
 from zeroserve_cli.main import EXIT_FAILED
 
 BYTES_SUFFIX = ".bin"
+STANDARD_INPUT = Path("-")
+"""Text, as for `run` and `validate`."""
 FUEL_MAX = 1 << 40
 """Hours: nobody waits for more."""
 
@@ -145,7 +147,8 @@ def _replace_row_calls(program: Verified) -> bytes:
 def _read(path: Path) -> tuple[bytes, tuple[tuple[int, Span], ...]]:
     if path.suffix == BYTES_SUFFIX:
         return path.read_bytes(), ()
-    return assemble_source(path.read_text(), str(path))
+    text = sys.stdin.read() if path == STANDARD_INPUT else path.read_text()
+    return assemble_source(text, str(path))
 
 
 def _write(code: bytes, output: Path | None) -> int:

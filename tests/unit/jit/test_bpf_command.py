@@ -1,5 +1,7 @@
 """`zeroserve bpf`: what outsiders check us with."""
 
+import io
+
 import pytest
 from zeroserve_cli.main import main
 from zeroserve_ir.program import abi
@@ -86,3 +88,9 @@ def test_bytes_that_are_no_text_want_another_name(tmp_path, capsys, action):
     file.write_bytes(b"\xff\xfe")
     assert main(["bpf", action, str(file)]) == 1
     assert "bytes need a name in .bin" in capsys.readouterr().err
+
+
+def test_a_bare_dash_is_standard_input(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("mov %r0, 7\nexit\n"))
+    assert main(["bpf", "run", "--on", "reference", "-"]) == 0
+    assert capsys.readouterr().out == "7\n"
