@@ -18,6 +18,8 @@ from fuzzing import differential, judging, judging_files
 
 SAY_EVERY_S = 30
 ATTACKS_BATCH = 100
+RARE = 5
+"""Instructions that are named as the least often tried."""
 
 
 def main(arguments=None):
@@ -63,7 +65,24 @@ def compare_programs(pool, options):
         f"{report.compared} programs agree on all executions but for {len(report.differences)}; "
         f"{report.refused} mutated ones were refused; endings: {dict(report.endings)}"
     )
+    print(describe_coverage(report.coverage))
     return report.differences
+
+
+def describe_coverage(coverage):
+    """Return how many instructions were compared, of how many kinds, and which were rare."""
+    opcodes = {one: count for one, count in coverage.items() if isinstance(one, int)}
+    numbered = {one: count for one, count in coverage.items() if isinstance(one, tuple)}
+    rare = sorted(coverage.items(), key=lambda item: item[1])[:RARE]
+    names = ", ".join(f"{_name(one)} {count}" for one, count in rare)
+    return (
+        f"{sum(opcodes.values())} instructions: {len(opcodes)} opcodes, {len(numbered)} helpers and atomics; "
+        f"least often: {names}"
+    )
+
+
+def _name(one):
+    return f"{one:#04x}" if isinstance(one, int) else f"{one[0]:#04x}:{one[1]}"
 
 
 def judge_batch(first):

@@ -13,6 +13,7 @@ from zeroserve_dataplane.jit.targets import Tier
 from zeroserve_dataplane.verifier import Refused, Rule, Verified, verify
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.disassembling import disassemble
+from zeroserve_ir.program.isa import SLOT_BYTES
 
 from fuzzing import plugin_programs
 from fuzzing.cases import (
@@ -40,6 +41,11 @@ MUTATIONS_MAX = 8
 """Changes of a real one that are tried until the verifier takes the program."""
 PLUGIN_EVERY = 2
 """Half of them call the helpers of plugins."""
+NUMBER_OFFSET = 4
+"""Where an instruction's number begins; helpers and atomic operations fit its first byte."""
+NUMBERED = frozenset((0x85, 0xC3, 0xDB))
+"""Opcodes of calls and atomics (RFC 9669, sections 4.3 and 5.3)."""
+SECOND_HALF = 0
 
 
 @dataclass
@@ -49,6 +55,8 @@ class Report:
     compared: int = 0
     refused: int = 0
     endings: Counter = field(default_factory=Counter)
+    coverage: Counter = field(default_factory=Counter)
+    """Slots of compared programs by opcode; of helpers and atomics also by (opcode, number)."""
     differences: dict = field(default_factory=dict)
 
     def add(self, other):
@@ -56,7 +64,17 @@ class Report:
         self.compared += other.compared
         self.refused += other.refused
         self.endings += other.endings
+        self.coverage += other.coverage
         self.differences |= other.differences
+
+
+def count_instructions(program):
+    """Count a program's slots by opcode, and those that say more in their number by both."""
+    opcodes, numbers = program.code[::SLOT_BYTES], program.code[NUMBER_OFFSET::SLOT_BYTES]
+    counted = Counter(opcodes)
+    del counted[SECOND_HALF]
+    counted.update(both for both in zip(opcodes, numbers, strict=True) if both[0] in NUMBERED)
+    return counted
 
 
 def generate_case(seed):
@@ -124,6 +142,8 @@ def run_seeds(seeds):
     optimised = [case for seed, case in made.items() if case is not None and _is_optimised(seed)]
     references = {case.name: interpret(case) for case in cases}
     report = Report(len(cases), len(made) - len(cases))
+    for case in cases:
+        report.coverage += count_instructions(case.program)
     report.endings.update(
         reference.outcome.trap.name if reference.outcome.trap else "END" for reference in references.values()
     )

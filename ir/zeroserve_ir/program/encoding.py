@@ -8,6 +8,7 @@ slot, so that slot numbers, which jumps count in, are indices; what does not dec
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from zeroserve_ir.program.isa import (
@@ -59,6 +60,8 @@ _CALLX: Final = 0x8D
 _EXIT: Final = 0x95
 _LOCAL_SOURCE: Final = 1
 _CONSTANTS_SOURCE: Final = 6
+_REMEMBERED_MAX: Final = 4096
+"""Instructions that are decoded once: programs are made of few. One takes some 200 bytes."""
 _SIZES: Final = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _SIZE_BITS: Final = {size: bits for bits, size in _SIZES.items()}
 _REGISTERS: Final = tuple(Register)
@@ -229,6 +232,7 @@ def _decode_wide(first: _Fields, second: _Fields | None) -> LoadImmediate | Load
     return LoadConstants(destination, second.immediate)
 
 
+@lru_cache(maxsize=_REMEMBERED_MAX)
 def _decode_narrow(fields: _Fields) -> Instruction:
     match fields.opcode & 0x07:
         case 0x04 | 0x07:

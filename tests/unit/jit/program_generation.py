@@ -8,8 +8,9 @@ from zeroserve_ir.program.isa import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10
 
 CONSTANTS_BYTES = 256
 MEMORY_BYTES = 256
-_ITEMS_MAX = (4, 4, 8, 8, 30)
-"""Most programs are small: what executions may disagree on shows there as well, in a third of the time."""
+_ITEMS_MAX = (2, 2, 3, 3, 4, 4, 6, 8, 30)
+_CALLEE_ITEMS_MAX = (1, 2, 3, 8)
+"""Most programs are small: what executions may disagree on shows there as well, in a fraction of the time."""
 _SCRATCH = (R0, R1, R2, R3, R4, R5)
 _EDGES = (0, 1, -1, 7, 31, 32, 63, 64, 255, 1 << 15, (1 << 31) - 1, -(1 << 31))
 _WIDE_EDGES = (1 << 31, 1 << 32, (1 << 32) - 1, 1 << 63, (1 << 63) - 1, (1 << 64) - 1)
@@ -54,7 +55,9 @@ class _Generator:
         for number in range(self.subprograms):
             self.assembler.label(f"subprogram{number}")
             self._begin_subprogram()
-            self._write_items(self.random.randint(1, 8), first_callee=number + 1)
+            self._write_items(
+                self.random.randint(1, self.random.choice(_CALLEE_ITEMS_MAX)), first_callee=number + 1
+            )
             self._finish()
         return Generated(
             self.assembler.finish(),
