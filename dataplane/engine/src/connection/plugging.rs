@@ -89,6 +89,7 @@ impl Worker {
     fn start_fetch<I: Io>(&mut self, io: &mut I, socket: SocketId, entry: u32, outbound: Outbound) {
         let now_ms = self.now_ms();
         let plugin = self.machine.plugins.index.find(&outbound.plugin).cloned();
+        let asked = Fetched { plugin: outbound.plugin.clone(), ..Fetched::default() };
         let myself = self.myself.clone();
         let Some(down) = self.downstream(socket) else { return };
         let ticket = u64::from(down.generation) << 32 | u64::from(socket.0);
@@ -103,7 +104,7 @@ impl Worker {
             Job { namespace, outbound, route, ticket, reply: myself }
         });
         if !job.is_some_and(|job| self.fetches.submit(job)) {
-            self.take_fetched(io, socket, entry, Fetched::default());
+            self.take_fetched(io, socket, entry, asked);
         }
     }
 

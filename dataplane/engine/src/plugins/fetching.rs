@@ -100,6 +100,7 @@ impl Fetches {
             let mut fetched = fetch(&job.outbound, &job.route).unwrap_or_default();
             let bytes = fetched.body.len() + fetched.fields.capacity();
             fetched.held = tenant.hold(bytes);
+            fetched.plugin = job.outbound.plugin;
             self.queue.end(&job.namespace);
             job.reply.send(WorkerMessage::Fetched { ticket: job.ticket, fetched: Box::new(fetched) });
         }

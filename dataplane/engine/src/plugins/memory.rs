@@ -13,6 +13,8 @@ pub const REQUEST_FUEL_MAX: i64 = 8 << 20;
 pub struct Memory {
     /// Fuel that calls have used so far.
     pub fuel_spent: i64,
+    /// Taken from the call under way unused: those that it called left the request no more.
+    pub fuel_taken: i64,
     /// Status and body of the answer that a plugin made; its fields are in `Exchange::answer`.
     pub made_status: u16,
     pub made_body: Vec<u8>,
@@ -48,6 +50,8 @@ pub struct Outbound {
 /// What became of it.
 #[derive(Debug, Default)]
 pub struct Fetched {
+    /// Who asked: nobody else may read it.
+    pub plugin: Box<str>,
     /// 0: there was no answer.
     pub status: u16,
     pub fields: Fields,
@@ -80,15 +84,35 @@ impl Memory {
         self.begin_call();
     }
 
-    /// The result of the call's next fetch, where it is here.
-    pub fn replay(&mut self) -> Option<&Fetched> {
+    /// Status of the call's next fetch, where its result is here; 0 also where another plugin of the call asked for it.
+    pub fn replay(&mut self, plugin: &str) -> Option<u16> {
         let found = self.fetches.get(self.replayed)?;
         self.replayed += 1;
-        Some(&**found)
+        Some(if *found.plugin == *plugin { found.status } else { 0 })
     }
 
-    /// The result that the function saw last.
-    pub fn last_fetched(&self) -> Option<&Fetched> {
-        self.fetches.get(self.replayed.checked_sub(1)?).map(|fetched| &**fetched)
+    /// The result that a plugin saw last of its own.
+    pub fn last_fetched(&self, plugin: &str) -> Option<&Fetched> {
+        let seen = self.fetches.get(..self.replayed)?;
+        seen.iter().rev().find(|fetched| *fetched.plugin == *plugin).map(|fetched| &**fetched)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_reads_no_answer_that_another_one_of_its_request_asked_for() {
+        let fetched =
+            |plugin: &str, status| Arc::new(Fetched { plugin: plugin.into(), status, ..Fetched::default() });
+        let fetches = vec![fetched("web/idp", 201), fetched("web/store", 202)];
+        let mut memory = Memory { fetches, ..Memory::default() };
+        assert_eq!(memory.replay("web/store"), Some(0));
+        assert!(memory.last_fetched("web/store").is_none());
+        assert_eq!(memory.replay("web/store"), Some(202));
+        assert_eq!(memory.replay("web/store"), None);
+        assert_eq!(memory.last_fetched("web/idp").map(|one| one.status), Some(201));
+        assert_eq!(memory.last_fetched("web/store").map(|one| one.status), Some(202));
     }
 }

@@ -133,6 +133,32 @@ fn a_request_and_a_namespace_have_budgets_of_their_own() {
 }
 
 #[test]
+fn calls_in_calls_share_the_request_s_fuel() {
+    // Calls itself, then loops: each of eight frames would burn what a request has.
+    let heap = abi::HEAP as i32;
+    let code = vec![
+        instruction(MOV, 1, 0, 0, heap),
+        instruction(MOV, 2, 0, 0, 3),
+        instruction(MOV, 3, 0, 0, heap + 3),
+        instruction(MOV, 4, 0, 0, 2),
+        call(abi::HELPER_CALL_FUNCTION),
+        instruction(0x05, 0, 0, -1, 0),
+    ];
+    let mut machine = machine(plugin(&code, |message| {
+        message.data = b"p f{}"[..].into();
+        message.capabilities = abi::CAPABILITY_CALL_PLUGINS;
+        message.fuel = 1 << 40;
+    }));
+    let mut one = exchange("/");
+    assert_eq!(machine.run(&calling_host(), &mut one, 0), Ok(Decision::Error(500)));
+    let counted = &machine.plugins.counted;
+    let sum =
+        |wanted| counted.iter().filter(|(_, what, _)| *what == wanted).map(|(.., many)| many).sum::<u64>();
+    assert_eq!((sum(PluginCount::Calls), sum(PluginCount::Fuel)), (9, REQUEST_FUEL_MAX as u64));
+    assert_eq!(one.plugins.fuel_spent, REQUEST_FUEL_MAX);
+}
+
+#[test]
 fn helpers_of_routes_are_not_for_plugins_and_the_other_way_round() {
     for (number, allowed) in [
         (abi::HELPER_REWRITE, false),

@@ -29,6 +29,8 @@ const NAMESPACES_MAX: usize = 4096;
 pub struct Call {
     pub plugin: Arc<Plugin>,
     pub depth: usize,
+    /// What it began with.
+    pub fuel: i64,
     pub documents: Documents,
     pub keys: Vec<Key>,
 }
@@ -87,7 +89,7 @@ impl Plugins {
         &mut self,
         host: &VirtualHost,
         exchange: &mut Exchange,
-        call: Call,
+        mut call: Call,
         entry: u32,
     ) -> Result<u64, Failure> {
         if call.depth >= DEPTH_MAX {
@@ -96,10 +98,12 @@ impl Plugins {
         let plugin = call.plugin.clone();
         let second = exchange.now.monotonic_ns / 1_000_000_000;
         let fuel = self.allow(&plugin, exchange, second)?;
+        call.fuel = fuel;
         let mut cage = self.take_cage(&plugin.namespace).map_err(Failure::Cage)?;
         cage.window.prepare(&plugin.data);
         cage.write_context(exchange, entry);
         let spent_before = exchange.plugins.fuel_spent;
+        let taken_before = std::mem::take(&mut exchange.plugins.fuel_taken);
         let run = Run {
             host,
             exchange: &mut *exchange,
@@ -114,7 +118,8 @@ impl Plugins {
             // Native code may have charged less than it ran when it faulted: what it had is gone.
             Err(_) => 0,
         };
-        let used = (fuel - left).max(0);
+        let taken = std::mem::replace(&mut exchange.plugins.fuel_taken, taken_before);
+        let used = (fuel - left - taken).max(0);
         exchange.plugins.fuel_spent = spent_before.max(exchange.plugins.fuel_spent).saturating_add(used);
         self.counted.push((plugin.slot, PluginCount::Fuel, used as u64));
         if let Some(budget) = self.budgets.get_mut(&plugin.namespace) {
@@ -157,7 +162,7 @@ impl Plugins {
 
 impl Call {
     pub fn new(plugin: Arc<Plugin>, depth: usize, input: Arc<serde_json::Value>) -> Self {
-        Self { plugin, depth, documents: Documents::new(input), keys: Vec::new() }
+        Self { plugin, depth, fuel: 0, documents: Documents::new(input), keys: Vec::new() }
     }
 }
 

@@ -117,6 +117,13 @@ impl Vm {
         self.fuel >= 0
     }
 
+    /// Takes what is above so much away, and gives how much that was.
+    fn limit_fuel(&mut self, fuel: i64) -> i64 {
+        let taken = (self.fuel - fuel.max(0)).max(0);
+        self.fuel -= taken;
+        taken
+    }
+
     /// Work that was not known before it was done, by bytes: the program ends after this call where it cannot pay.
     fn charge(&mut self, bytes: usize, bytes_per_fuel: usize) {
         self.spend(bytes.div_ceil(bytes_per_fuel) as i64);

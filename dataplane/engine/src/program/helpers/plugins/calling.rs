@@ -8,7 +8,7 @@ use crate::exchange::{Exchange, Unknown, is_end_to_end};
 use crate::limits::{METHOD_BYTES_MAX, REQUEST_TARGET_BYTES_MAX};
 use crate::metrics::PluginCount;
 use crate::plugins::documents::show;
-use crate::plugins::memory::{FETCHES_MAX, Fetched, Outbound, Wanted};
+use crate::plugins::memory::{FETCHES_MAX, Fetched, Outbound, REQUEST_FUEL_MAX, Wanted};
 use crate::plugins::{Plugin, PluginCall, make_input};
 use crate::program::plugins::{Call, Failure, split_verdict};
 use serde_json::Value;
@@ -117,7 +117,7 @@ fn judge(plugin: &Plugin, exchange: &mut Exchange, result: u64) -> Result<(u64, 
         }
         abi::VERDICT_ADOPT => {
             answers()?;
-            adopt(exchange).ok_or(Failure::Verdict(result))?;
+            adopt(plugin, exchange).ok_or(Failure::Verdict(result))?;
         }
         abi::VERDICT_ERROR if (400..=599).contains(&detail) => {}
         abi::VERDICT_PROXY if !plugin.may(abi::CAPABILITY_PROXY) => {
@@ -130,9 +130,9 @@ fn judge(plugin: &Plugin, exchange: &mut Exchange, result: u64) -> Result<(u64, 
     Ok((action, detail, index))
 }
 
-/// The last fetch's answer becomes the one that the plugin made.
-fn adopt(exchange: &mut Exchange) -> Option<()> {
-    let fetched = exchange.plugins.last_fetched().filter(|fetched| fetched.status != 0)?;
+/// The answer to the plugin's last fetch becomes the one that it made.
+fn adopt(plugin: &Plugin, exchange: &mut Exchange) -> Option<()> {
+    let fetched = exchange.plugins.last_fetched(&plugin.name).filter(|fetched| fetched.status != 0)?;
     for field in fetched.fields.iter().filter(|field| is_end_to_end(field.name)) {
         exchange.answer.add(field.name, field.value);
     }
@@ -171,7 +171,17 @@ pub fn call_function(vm: &mut Vm, target: Range, config: Range) -> HelperResult 
         vm.charge(bytes, BYTES_PER_FUEL);
     }
     let input = Arc::new(make_input(name, function, config));
-    match attempt(vm, &plugin, function, input, depth) {
+    // What the callers have used so far counts while others run for them: the request's fuel bounds all of it.
+    let used = vm.call()?.fuel - vm.fuel();
+    vm.exchange().plugins.fuel_spent += used;
+    let result = attempt(vm, &plugin, function, input, depth);
+    let memory = &mut vm.exchange().plugins;
+    let left = REQUEST_FUEL_MAX - memory.fuel_spent;
+    memory.fuel_spent -= used;
+    let taken = vm.limit_fuel(left);
+    vm.call()?.fuel -= taken;
+    vm.exchange().plugins.fuel_taken += taken;
+    match result {
         Ok((abi::VERDICT_SUSPEND, ..)) => Ok(PENDING),
         Ok((action, detail, _)) => Ok(action | u64::from(detail) << 8),
         Err(failure) => {
@@ -188,8 +198,9 @@ pub fn call_function(vm: &mut Vm, target: Range, config: Range) -> HelperResult 
 
 /// Status of the answer to the request that a document describes: -2 until it is here, -1 where none came.
 pub fn fetch(vm: &mut Vm, document: u64) -> HelperResult {
-    if let Some(fetched) = vm.exchange().plugins.replay() {
-        return Ok(if fetched.status == 0 { NONE } else { u64::from(fetched.status) });
+    let plugin = vm.call()?.plugin.clone();
+    if let Some(status) = vm.exchange().plugins.replay(&plugin.name) {
+        return Ok(if status == 0 { NONE } else { u64::from(status) });
     }
     let call = vm.call()?;
     let wanted = call.documents.get(document).and_then(|value| describe(&call.plugin, value));
@@ -229,14 +240,15 @@ fn describe(plugin: &Plugin, value: &Value) -> Option<Outbound> {
 }
 
 pub fn read_fetched_header(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
-    let name = take(vm, name)?;
-    let fetched = vm.exchange().plugins.last_fetched();
+    let (name, plugin) = (take(vm, name)?, vm.call()?.plugin.clone());
+    let fetched = vm.exchange().plugins.last_fetched(&plugin.name);
     let value = fetched.and_then(|fetched| fetched.fields.get(&name)).map(<[u8]>::to_vec);
     give_some(vm, value, room)
 }
 
 pub fn read_fetched_body(vm: &mut Vm, offset: u64, room: Range) -> HelperResult {
-    let fetched = vm.exchange().plugins.last_fetched();
+    let plugin = vm.call()?.plugin.clone();
+    let fetched = vm.exchange().plugins.last_fetched(&plugin.name);
     let read = |fetched: &Fetched| (part(&fetched.body, offset, room), fetched.body.len());
     let Some((part, length)) = fetched.map(read) else {
         return give(vm, b"", room).map(|_| NONE);
