@@ -134,8 +134,9 @@ fn execute_call(
         begin(&mut exchange, request)?;
     }
     exchange.now.unix_ms = execution.unix_s.saturating_mul(1000);
+    let started = Instant::now();
     let result = machine.execute_call(host, &mut exchange, &plugin, &execution.memory, execution.entry);
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { nanoseconds: started.elapsed().as_nanos() as u64, ..Outcome::default() };
     match result {
         Ok(done) => (outcome.result, outcome.fuel_left) = (done.result as i64, done.fuel_left as u64),
         Err(trap) => (outcome.trapped, outcome.trap) = (true, trap.to_string()),

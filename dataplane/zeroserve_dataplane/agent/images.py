@@ -159,7 +159,7 @@ class ImageStore:
 
 def _make_native(program: pb.Program, made: Compiled) -> ProgramImage:
     image = _describe(program, made.text, made.digest, made.target.value)
-    image.entry = made.entry
+    image.entry, image.faultless = made.entry, made.faultless
     return ProgramImage(make_resource(image), made.text, made.tier)
 
 

@@ -28,8 +28,8 @@ CACHE_BYTES_MAX: Final = 256 << 20
 EVICT_TO: Final = 0.8
 """Share of the bound that is left after an eviction, so that evictions are rare."""
 
-_MAGIC: Final = b"zsimage1"
-_HEAD: Final = struct.Struct("<8sI32s")
+_MAGIC: Final = b"zsimage2"
+_HEAD: Final = struct.Struct("<8sI?32s")
 _SUFFIX: Final = ".image"
 
 
@@ -121,15 +121,15 @@ def find_compiler_digest() -> str:
 
 
 def _encode(made: Made) -> bytes:
-    body = _HEAD.pack(_MAGIC, made.entry, hashlib.sha256(made.text).digest())
+    body = _HEAD.pack(_MAGIC, made.entry, made.faultless, hashlib.sha256(made.text).digest())
     return body + made.text
 
 
 def _decode(content: bytes) -> Made | None:
     if len(content) <= _HEAD.size:
         return None
-    magic, entry, digest = _HEAD.unpack_from(content)
+    magic, entry, faultless, digest = _HEAD.unpack_from(content)
     text = content[_HEAD.size :]
     if magic != _MAGIC or hashlib.sha256(text).digest() != digest or entry >= len(text):
         return None
-    return Made(text, entry)
+    return Made(text, entry, faultless)

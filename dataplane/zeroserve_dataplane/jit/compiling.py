@@ -38,6 +38,7 @@ class Compiled:
     tier: Tier
     text: bytes
     entry: int
+    faultless: bool
     from_cache: bool
 
     @property
@@ -117,16 +118,16 @@ class Compiler:
     async def _compile(self, job: Job) -> Outcome:
         cached = self._cache.load(job) if self._cache else None
         if cached is not None:
-            return Compiled(job.target, job.tier, cached.text, cached.entry, from_cache=True)
+            return _compiled(job, cached, from_cache=True)
         if self._warming is not None:
             await asyncio.shield(self._warming)
         reply = await self._try(job)
         match reply:
-            case Made(text, entry):
+            case Made():
                 self.native_compilations += 1
                 if self._cache:
                     self._cache.store(job, reply)
-                return Compiled(job.target, job.tier, text, entry, from_cache=False)
+                return _compiled(job, reply, from_cache=False)
             case Failed(reason):
                 return await asyncio.to_thread(_judge_defect, job, reason)
             case Refused():
@@ -146,6 +147,10 @@ class Compiler:
     def worker_process_ids(self) -> tuple[int, ...]:
         """Process ids of the workers that wait for a job."""
         return self._pool.process_ids
+
+
+def _compiled(job: Job, made: Made, *, from_cache: bool) -> Compiled:
+    return Compiled(job.target, job.tier, made.text, made.entry, made.faultless, from_cache)
 
 
 def _judge_defect(job: Job, reason: str) -> Outcome:

@@ -46,10 +46,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Native code: `.text`, and the byte offset of `run` in it."""
+    """Native code: `.text`, the byte offset of `run` in it, and whether no access of it can fault."""
 
     text: bytes
     entry: int
+    faultless: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ def encode_reply(reply: Reply) -> bytes:
     match reply:
         case Ready(confined):
             return _frame({"ready": confined})
-        case Made(text, entry):
-            return _frame({"text": _encode_bytes(text), "entry": entry})
+        case Made(text, entry, faultless):
+            return _frame({"text": _encode_bytes(text), "entry": entry, "faultless": faultless})
         case Refused(refusals):
             return _frame({"refusals": [[each.rule.name, each.slot, each.found] for each in refusals]})
         case Failed(reason):
@@ -104,7 +105,7 @@ def decode_reply(content: bytes) -> Reply:
             text, entry = base64.b64decode(fields["text"], validate=True), int(fields["entry"])
             if not 0 <= entry < len(text):
                 raise ProtocolError(f"entry {entry} of {len(text)} bytes")
-            return Made(text, entry)
+            return Made(text, entry, fields["faultless"] is True)
         if "failed" in fields:
             return Failed(str(fields["failed"]))
         return Refused(tuple(_decode_refusal(each) for each in fields["refusals"]))

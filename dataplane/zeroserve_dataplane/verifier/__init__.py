@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zeroserve_ir.program.encoding import scan
-from zeroserve_ir.program.isa import Malformed
+from zeroserve_ir.program.isa import Atomic, Malformed, Store
 
-from zeroserve_dataplane.verifier.accesses import Access
+from zeroserve_dataplane.verifier.accesses import Access, CagedAccess
 from zeroserve_dataplane.verifier.analysing import analyse
 from zeroserve_dataplane.verifier.flow import (
     Slots,
@@ -41,6 +41,15 @@ class Verified:
     accesses: Mapping[int, Access]
     reachable: frozenset[int]
     """Starts of the blocks that control can reach."""
+
+    @property
+    def is_faultless(self) -> bool:
+        """Whether it reads exact places and bounded constants alone: then no access of it can fault.
+
+        Stack and heap become writable by a fault, so a program that writes is none.
+        """
+        caged = any(isinstance(access, CagedAccess) for access in self.accesses.values())
+        return not caged and not any(isinstance(slot, Store | Atomic) for slot in self.slots)
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,6 +245,7 @@ class Outcome(_message.Message):
     memory: _builtins.bytes
     fuel_left: _builtins.int
     nanoseconds: _builtins.int
+    """of the run, without what was made ready for it"""
     method: _builtins.str
     """What the request became, where there was one."""
     uri: _builtins.str

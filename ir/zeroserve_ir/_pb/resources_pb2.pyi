@@ -1899,6 +1899,7 @@ class Image(_message.Message):
     CODE_DIGEST_FIELD_NUMBER: _builtins.int
     CONSTANTS_BYTES_FIELD_NUMBER: _builtins.int
     HELPER_MAX_FIELD_NUMBER: _builtins.int
+    FAULTLESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     abi: _builtins.int
     target: _builtins.str
@@ -1912,6 +1913,8 @@ class Image(_message.Message):
     constants_bytes: _builtins.int
     helper_max: _builtins.int
     """the highest number of a helper that the code calls"""
+    faultless: _builtins.bool
+    """proven: no access of it can fault, so it runs without recovery"""
     def __init__(
         self,
         *,
@@ -1923,10 +1926,11 @@ class Image(_message.Message):
         code_digest: _builtins.bytes = ...,
         constants_bytes: _builtins.int = ...,
         helper_max: _builtins.int = ...,
+        faultless: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abi", b"abi", "code_bytes", b"code_bytes", "code_digest", b"code_digest", "constants_bytes", b"constants_bytes", "entry", b"entry", "helper_max", b"helper_max", "name", b"name", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abi", b"abi", "code_bytes", b"code_bytes", "code_digest", b"code_digest", "constants_bytes", b"constants_bytes", "entry", b"entry", "faultless", b"faultless", "helper_max", b"helper_max", "name", b"name", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

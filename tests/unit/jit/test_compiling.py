@@ -76,6 +76,27 @@ def test_cache_outlives_the_compiler_and_tells_programs_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "faultless"),
+    [
+        ("ldxdw %r0, [%r1+256]\nexit", True),
+        ("lddw %r1, constants+0\nldxdw %r0, [%r1]\nexit", True),
+        ("mov %r1, 0\ncall match_path\nexit", True),
+        ("ldxdw %r2, [%r1+256]\nldxdw %r0, [%r2]\nexit", False),
+        ("mov %r0, 0\nstxdw [%r10-8], %r0\nexit", False),
+        ("mov %r0, 0\nstxdw [%r1+256], %r0\nexit", False),
+    ],
+    ids=["context", "constants", "helper", "caged", "stack", "write"],
+)
+def test_only_code_that_reads_exact_places_alone_runs_without_recovery(tmp_path, text, faultless):
+    async def work(compiler):
+        made = await compiler.compile(assemble(text).code, 8, Target.X86_64)
+        cached = await compiler.compile(assemble(text).code, 8, Target.X86_64)
+        return made.faultless, cached.faultless, cached.from_cache
+
+    assert run(work, tmp_path) == (faultless, faultless, True)
+
+
+@pytest.mark.parametrize(
     "damage",
     [
         lambda content: content[:-1],
@@ -104,7 +125,7 @@ def test_cache_stays_within_its_bound_and_keeps_what_was_used_last(tmp_path):
     cache = Cache(tmp_path, bytes_max=10_000)
     jobs = [Job(code_of(number), 0, Target.X86_64, Tier.FAST) for number in range(12)]
     for number, job in enumerate(jobs):
-        cache.store(job, Made(bytes([number]) * 1000, 0))
+        cache.store(job, Made(bytes([number]) * 1000, 0, faultless=False))
         os.utime(tmp_path / f"{make_key(job)}.image", (number, number))
         cache.load(jobs[0])
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 10_000
@@ -117,7 +138,7 @@ def test_cache_that_cannot_be_written_is_no_failure(tmp_path):
     cache = Cache(tmp_path / "cache")
     (tmp_path / "cache").rmdir()
     job = Job(code_of(1), 0, Target.X86_64, Tier.FAST)
-    cache.store(job, Made(b"x", 0))
+    cache.store(job, Made(b"x", 0, faultless=False))
     assert cache.load(job) is None
 
 

@@ -88,7 +88,11 @@ class Case:
             made = emit(translate(self.program), target, tier)
             code, entry, name = made.text, made.entry, target.value
         image = resources_pb2.Image(
-            abi=abi.ABI_VERSION, target=name, entry=entry, constants_bytes=len(self.constants)
+            abi=abi.ABI_VERSION,
+            target=name,
+            entry=entry,
+            constants_bytes=len(self.constants),
+            faultless=self.program.is_faultless,
         )
         return execution_pb2.Execution(
             image=image, code=code, constants=self.constants, memory=self.memory, fuel=self.fuel

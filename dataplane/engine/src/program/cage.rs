@@ -4,7 +4,7 @@ use super::abi;
 use super::helpers::{Run, Vm};
 use super::image::{Image, ImageCode};
 use super::run::{Outcome, Trap};
-use super::trap::Recovery;
+use super::trap::{self, Recovery};
 use super::window::Window;
 use crate::exchange::Exchange;
 use std::io;
@@ -50,13 +50,19 @@ impl Cage {
         vm.begin(window, run);
         let result = match &image.code {
             ImageCode::Native(mapping) => {
+                let block = std::ptr::from_mut::<Vm>(vm).cast();
                 // SAFETY: the image was checked when it was loaded and is held by the caller for the call; the VM block
-                // is laid out as the ABI says; the store has checked that the constants are as long as verified.
-                let entered = unsafe {
-                    let block = std::ptr::from_mut::<Vm>(vm).cast();
-                    recovery.enter(window, block, constants, entry, mapping.entry(), mapping.range())
-                };
-                entered.map_err(|address| Trap::Memory { address })
+                // is laid out as the ABI says; the store has checked that the constants are as long as verified. Only
+                // what the verifier has proven to touch mapped bytes alone runs without recovery.
+                unsafe {
+                    if mapping.is_faultless() {
+                        Ok(trap::call(window.base(), block, constants, entry, mapping.entry()))
+                    } else {
+                        recovery
+                            .enter(window, block, constants, entry, mapping.entry(), mapping.range())
+                            .map_err(|address| Trap::Memory { address })
+                    }
+                }
             }
             ImageCode::Interpreted(code) => code.run(vm, entry),
             ImageCode::Nothing => Ok(abi::ACTION_NOT_FOUND),

@@ -37,6 +37,7 @@ pub(super) struct Mapping {
     start: NonNull<u8>,
     length: usize,
     entry: usize,
+    faultless: bool,
 }
 
 // SAFETY: the pages are never written; they may be read and executed by any thread.
@@ -122,8 +123,9 @@ fn load_byte_code(message: &protocol::Image, descriptor: OwnedFd, length: usize)
 }
 
 fn load_native(message: &protocol::Image, descriptor: &OwnedFd, length: usize) -> Result<Mapping, String> {
-    let mapping = Mapping::new(descriptor, length, message.entry as usize)
+    let mut mapping = Mapping::new(descriptor, length, message.entry as usize)
         .map_err(|error| format!("executable mapping: {error}"))?;
+    mapping.faultless = message.faultless;
     check_digest(message, mapping.bytes())?;
     Ok(mapping)
 }
@@ -140,7 +142,7 @@ impl Mapping {
         }
         let start = NonNull::new(address.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         synchronise_caches(start.as_ptr(), length);
-        Ok(Self { start, length, entry })
+        Ok(Self { start, length, entry, faultless: false })
     }
 
     fn bytes(&self) -> &[u8] {
@@ -152,6 +154,11 @@ impl Mapping {
     pub fn range(&self) -> (usize, usize) {
         let start = self.start.as_ptr() as usize;
         (start, start + self.length)
+    }
+
+    /// The agent's verifier has proven that the code reads mapped bytes alone and writes none.
+    pub fn is_faultless(&self) -> bool {
+        self.faultless
     }
 
     pub fn entry(&self) -> *const u8 {

@@ -58,6 +58,17 @@ impl Recovery {
     }
 }
 
+/// Runs native code that cannot fault: there is nothing to recover from, so nothing is saved or noted.
+///
+/// # Safety
+/// As `Recovery::enter`; besides, every access of the code is a read of bytes that are mapped for it.
+#[inline(always)]
+pub unsafe fn call(window: *mut u8, vm: *mut u8, constants: *const u8, entry: u32, code: *const u8) -> u64 {
+    type Code = unsafe extern "C" fn(*mut u8, *mut u8, *const u8, u64) -> u64;
+    // SAFETY: as this function's contract; `code` is the entry that the ABI describes.
+    unsafe { std::mem::transmute::<*const u8, Code>(code)(window, vm, constants, u64::from(entry)) }
+}
+
 /// Saves what the C calling convention preserves, notes the stack pointer, calls the code.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]

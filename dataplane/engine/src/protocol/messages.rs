@@ -703,6 +703,8 @@ pub struct Image {
     pub constants_bytes: u32,
     #[prost(uint32, tag = "8")]
     pub helper_max: u32,
+    #[prost(bool, tag = "9")]
+    pub faultless: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VirtualHost {

@@ -45,7 +45,6 @@ pub struct Vm {
     exchange: *mut Exchange,
     host: *const VirtualHost,
     window: *mut Window,
-    constants: *const [u8],
     plugins: *mut Plugins,
     /// The function of a plugin that runs; None for route programs.
     call: Option<Box<Call>>,
@@ -74,7 +73,6 @@ impl Vm {
             exchange: ptr::null_mut(),
             host: ptr::null(),
             window: ptr::null_mut(),
-            constants: &[],
             plugins: ptr::null_mut(),
             call: None,
             refused: None,
@@ -82,29 +80,28 @@ impl Vm {
         }
     }
 
+    /// `call` and `refused` are None: `end` leaves them so. What is not written here costs a call nothing.
     #[inline(always)]
     pub fn begin(&mut self, window: &mut Window, run: Run<'_>) {
         self.fuel = run.fuel;
         self.host = run.host;
         self.exchange = run.exchange;
         self.window = window;
-        self.constants = run.constants;
         self.plugins = run.plugins;
-        self.call = run.call;
-        self.refused = None;
+        if run.call.is_some() {
+            self.call = run.call;
+        }
         self.folded.valid = false;
     }
 
-    /// Fuel left, and the helper that refused. No pointer is left behind.
+    /// Fuel left, and the helper that refused. The pointers stay: nothing follows them but helpers of a run.
     #[inline(always)]
     pub fn end(&mut self) -> (i64, Option<(u32, &'static str)>) {
-        self.exchange = ptr::null_mut();
-        self.host = ptr::null();
-        self.window = ptr::null_mut();
-        self.constants = &[];
-        self.plugins = ptr::null_mut();
-        self.call = None;
-        (self.fuel, self.refused.take())
+        if self.call.is_some() {
+            self.call = None;
+        }
+        // Who refuses leaves no fuel.
+        (self.fuel, if self.fuel < 0 { self.refused.take() } else { None })
     }
 
     pub fn fuel(&self) -> i64 {
@@ -141,8 +138,10 @@ impl Vm {
     }
 
     pub fn constants(&self) -> &[u8] {
-        // SAFETY: set by `begin`; the caller of `run` holds them for the run. Without a run they are empty.
-        unsafe { &*self.constants }
+        match &self.call {
+            None => &self.host().constants,
+            Some(call) => &call.plugin.constants,
+        }
     }
 
     fn plugins(&mut self) -> &mut Plugins {
