@@ -1,5 +1,5 @@
-"""The bench commands, `python -m bench`: compare, backends, changes, ingresses, hosts, calls, shapes, adding,
-neighbours, limits, cluster, hitless, soak, idle, starts, edits, setup.
+"""The bench commands, `python -m bench`: compare, backends, changes, ingresses, hosts, calls, prices,
+shapes, adding, neighbours, limits, cluster, hitless, soak, idle, starts, edits, setup.
 
 Rule: exit code 0 when what was asked held, 1 when it did not or could not be measured, 2 for wrong use, 130
 on Ctrl-C.
@@ -32,6 +32,7 @@ from bench import (
     idling,
     limiting,
     neighbours,
+    pricing,
     shaping,
     soaking,
 )
@@ -59,6 +60,7 @@ examples:
   make bench BENCH=ingresses                   start with 10,000 Ingresses
   make bench BENCH=hosts                       100,000 virtual hosts, cold and from the last good snapshot
   make bench BENCH=calls                       nanoseconds of a call of a host of 20 routes
+  make bench BENCH=prices                      nanoseconds that a helper's fuel buys
   make bench BENCH=shapes                      from the snapshot read to serving: known and new shapes
   make bench BENCH=adding                      one host more where 10,000 are served
   make bench BENCH=neighbours                  a host's latency while others call hostile plugins
@@ -137,6 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     for name, module, what in (
         ("calls", calling, "the cost of a call of a route program"),
+        ("prices", pricing, "what the fuel of helpers buys"),
         ("shapes", shaping, "from a snapshot to serving, by shape"),
         ("adding", adding, "one host more among thousands"),
         ("neighbours", neighbours, "latency beside hostile plugins"),

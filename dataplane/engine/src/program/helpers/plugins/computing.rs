@@ -9,6 +9,8 @@ use subtle::ConstantTimeEq;
 
 /// Keys of one call.
 const KEYS_MAX: usize = 64;
+/// A number of a time is written as text.
+const FUEL_PER_LETTER: usize = 16;
 
 pub fn encode(vm: &mut Vm, codec: u64, bytes: Range, room: Range) -> HelperResult {
     let bytes = take(vm, bytes)?;
@@ -73,5 +75,6 @@ pub fn fill_random(vm: &mut Vm, (room, room_bytes): Range) -> HelperResult {
 
 pub fn format_time(vm: &mut Vm, seconds: u64, pattern: Range, room: Range) -> HelperResult {
     let pattern = take(vm, pattern)?;
+    vm.charge(pattern.iter().filter(|&&byte| byte == b'%').count() * FUEL_PER_LETTER, 1);
     give_some(vm, times::format(seconds, &pattern), room)
 }

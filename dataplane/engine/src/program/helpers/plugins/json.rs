@@ -5,8 +5,18 @@ use super::{NONE, Range, give_some, take};
 use crate::plugins::documents::show;
 use serde_json::Value;
 
-pub fn read(vm: &mut Vm, document: u64, pointer: Range, room: Range) -> HelperResult {
+/// Each name of a pointer is a member that is looked up.
+const FUEL_PER_NAME: usize = 64;
+
+/// A JSON pointer, with what following it costs.
+fn take_pointer(vm: &mut Vm, pointer: Range) -> Result<Vec<u8>, &'static str> {
     let pointer = take(vm, pointer)?;
+    vm.charge(pointer.iter().filter(|&&byte| byte == b'/').count() * FUEL_PER_NAME, 1);
+    Ok(pointer)
+}
+
+pub fn read(vm: &mut Vm, document: u64, pointer: Range, room: Range) -> HelperResult {
+    let pointer = take_pointer(vm, pointer)?;
     let found = vm.call()?.documents.find(document, &pointer);
     let (value, is_text) = (found.map(show), found.is_some_and(Value::is_string));
     if let Some(value) = value.as_ref().filter(|_| !is_text) {
@@ -21,7 +31,7 @@ pub fn parse(vm: &mut Vm, text: Range) -> HelperResult {
 }
 
 pub fn find_kind(vm: &mut Vm, document: u64, pointer: Range) -> HelperResult {
-    let pointer = take(vm, pointer)?;
+    let pointer = take_pointer(vm, pointer)?;
     Ok(match vm.call()?.documents.find(document, &pointer) {
         None => abi::JSONKIND_ABSENT,
         Some(Value::Null) => abi::JSONKIND_NULL,
@@ -34,7 +44,7 @@ pub fn find_kind(vm: &mut Vm, document: u64, pointer: Range) -> HelperResult {
 }
 
 pub fn count(vm: &mut Vm, document: u64, pointer: Range) -> HelperResult {
-    let pointer = take(vm, pointer)?;
+    let pointer = take_pointer(vm, pointer)?;
     Ok(match vm.call()?.documents.find(document, &pointer) {
         Some(Value::Array(items)) => items.len() as u64,
         Some(Value::Object(members)) => members.len() as u64,
@@ -43,7 +53,7 @@ pub fn count(vm: &mut Vm, document: u64, pointer: Range) -> HelperResult {
 }
 
 pub fn write_string(vm: &mut Vm, document: u64, pointer: Range, text: Range) -> HelperResult {
-    let (pointer, text) = (take(vm, pointer)?, take(vm, text)?);
+    let (pointer, text) = (take_pointer(vm, pointer)?, take(vm, text)?);
     let bytes = text.len();
     let Ok(text) = String::from_utf8(text) else { return Ok(NONE) };
     let set = vm.call()?.documents.set(document, &pointer, Value::String(text), bytes);
@@ -51,7 +61,7 @@ pub fn write_string(vm: &mut Vm, document: u64, pointer: Range, text: Range) -> 
 }
 
 pub fn write(vm: &mut Vm, document: u64, pointer: Range, text: Range) -> HelperResult {
-    let (pointer, text) = (take(vm, pointer)?, take(vm, text)?);
+    let (pointer, text) = (take_pointer(vm, pointer)?, take(vm, text)?);
     let Ok(value) = serde_json::from_slice(&text) else { return Ok(NONE) };
     let set = vm.call()?.documents.set(document, &pointer, value, text.len());
     Ok(set.map_or(NONE, |()| 0))
