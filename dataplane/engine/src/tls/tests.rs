@@ -108,9 +108,21 @@ fn garbage_fails_with_an_alert() {
     let (server, _) = configs();
     let mut session = Session::server(&server, Arrival::default()).unwrap();
     let mut out = Vec::new();
-    let mut garbage = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec();
+    let mut garbage = b"PROPFIND / HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec();
     assert!(session.read(&mut garbage, &mut Vec::new(), &mut out).is_err());
     assert_eq!(out.first(), Some(&21), "an alert record");
+}
+
+#[test]
+fn a_plain_request_is_told_so_whatever_its_pieces() {
+    for size in [1, 2, 5, 100] {
+        let (server, _) = configs();
+        let mut session = Session::server(&server, Arrival::default()).unwrap();
+        let (mut out, mut request) = (Vec::new(), b"GET / HTTP/1.1\r\n\r\n".to_vec());
+        let failed =
+            request.chunks_mut(size).any(|piece| session.read(piece, &mut Vec::new(), &mut out).is_err());
+        assert!(failed && out.starts_with(b"HTTP/1.0 400 Bad Request\r\n"), "{size}");
+    }
 }
 
 #[test]
