@@ -1,4 +1,4 @@
-//! TLS 1.3 records of an established server side, sealed where they are sent from and opened where they came (RFC 8446 5).
+//! TLS 1.3 records of an established server side, sealed into what is sent and opened where they came (RFC 8446 5).
 //!
 //! rustls copies a record's plaintext twice on its way out; large answers feel it (docs/performance.md). `Session` takes
 //! a connection's keys over by rustls' own interface for that, once it has sent enough to be worth it. rustls goes on
@@ -79,19 +79,15 @@ impl Direction {
         let head = [APPLICATION_DATA, 3, 3, high, low];
         out.extend_from_slice(&head);
         let start = out.len();
-        out.extend_from_slice(content);
-        out.push(kind);
-        match self.key.seal_in_place_separate_tag(nonce, Aad::from(head), &mut out[start..]) {
-            Ok(tag) => {
-                out.extend_from_slice(tag.as_ref());
-                Ok(())
-            }
-            Err(_) => {
-                // No plaintext leaves.
-                out.truncate(start - HEAD_BYTES);
-                Err(TlsFailure("record could not be sealed".into()))
-            }
+        out.resize(start + content.len() + 1 + TAG_BYTES, 0);
+        let (sealed, kind_and_tag) = out[start..].split_at_mut(content.len());
+        let aad = Aad::from(head);
+        let result = self.key.seal_out_of_place_scatter(nonce, aad, content, sealed, &[kind], kind_and_tag);
+        if result.is_err() {
+            out.truncate(start - HEAD_BYTES);
+            return Err(TlsFailure("record could not be sealed".into()));
         }
+        Ok(())
     }
 }
 
