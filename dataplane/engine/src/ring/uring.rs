@@ -5,6 +5,7 @@
 //! the connect address while `connecting`, accept addresses for ever); a socket is closed only after both.
 #![allow(unsafe_code)]
 
+mod buffers;
 mod files;
 mod opening;
 mod setup;
@@ -12,17 +13,17 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
+use self::buffers::ReceiveBuffers;
 use super::addresses::{self, RawAddress};
 use super::{BufferPool, Close, End, FileSent, Handler, Io, SocketId};
 use crate::exchange::Clock;
 use crate::limits::*;
-use io_uring::types::{BufRingEntry, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 const ACCEPT: u64 = 1;
 const RECEIVE: u64 = 2;
@@ -94,9 +95,7 @@ pub struct Uring {
     dirty: Vec<u32>,
     rearm: Vec<u32>,
     pool: BufferPool,
-    buffers: *mut u8,
-    buffer_ring: *mut BufRingEntry,
-    buffer_tail: u16,
+    buffers: ReceiveBuffers,
     listenings: Vec<Listening>,
     // Boxed: the kernel writes the address while the vector may grow.
     #[allow(clippy::vec_box)]
@@ -113,8 +112,7 @@ pub struct Uring {
     stopped: bool,
     /// Sockets that may have a descriptor for files; None: files are copied.
     lent: Option<u32>,
-    /// A receive can be told how much it may bring.
-    bounds_receives: bool,
+    receiving: setup::Receiving,
 }
 
 fn user_data(operation: u64, generation: u32, index: u32) -> u64 {
@@ -132,16 +130,9 @@ impl Uring {
         let mut ring: IoUring = builder.build(SUBMISSIONS)?;
         let sockets_max = addresses::sockets_max();
         ring.submitter().register_files_sparse(sockets_max)?;
-        let entries = usize::from(RECEIVE_BUFFERS);
-        let buffer_ring: *mut BufRingEntry = setup::map(entries * size_of::<BufRingEntry>())?.cast();
-        let buffers = setup::map(entries * RECEIVE_BUFFER_BYTES)?;
-        // SAFETY: the mapping has room for all entries and is never unmapped.
-        unsafe {
-            let submitter = ring.submitter();
-            submitter.register_buf_ring_with_flags(buffer_ring as u64, RECEIVE_BUFFERS, BUFFER_GROUP, 0)?;
-        }
+        let buffers = ReceiveBuffers::register(&ring, BUFFER_GROUP)?;
         let lends = setup::restrict(&ring, files)?;
-        let bounds_receives = setup::bounds_receives(&mut ring)?;
+        let receiving = setup::Receiving::probe(&mut ring)?;
         let mut uring = Uring {
             ring,
             sockets: Vec::new(),
@@ -151,8 +142,6 @@ impl Uring {
             rearm: Vec::new(),
             pool: BufferPool::default(),
             buffers,
-            buffer_ring,
-            buffer_tail: 0,
             listenings: Vec::new(),
             acceptors: Vec::new(),
             accepting: true,
@@ -164,12 +153,10 @@ impl Uring {
             system_calls: 0,
             stopped: false,
             lent: lends.then_some(0),
-            bounds_receives,
+            receiving,
         };
         // A registered ring descriptor saves a lookup per enter; older kernels do without.
         let _ = uring.ring.submitter().register_ring_fd();
-        (0..RECEIVE_BUFFERS).for_each(|buffer| uring.give_buffer(buffer));
-        uring.publish_buffers();
         uring.arm_wake();
         Ok(uring)
     }
@@ -185,7 +172,7 @@ impl Uring {
                 self.complete(handler, completion.user_data(), completion.result(), completion.flags());
             }
             wait_ms = handler.on_turn(self);
-            self.publish_buffers();
+            self.buffers.publish();
             self.rearm_all();
             let mut dirty = std::mem::take(&mut self.dirty);
             for index in dirty.drain(..) {
@@ -231,25 +218,6 @@ impl Uring {
         }
     }
 
-    fn give_buffer(&mut self, buffer: u16) {
-        // SAFETY: the index is masked to the ring's entries; the entry is ours until the tail is published.
-        unsafe {
-            let entry = &mut *self.buffer_ring.add(usize::from(self.buffer_tail & (RECEIVE_BUFFERS - 1)));
-            entry.set_addr(self.buffers.add(usize::from(buffer) * RECEIVE_BUFFER_BYTES) as u64);
-            entry.set_len(RECEIVE_BUFFER_BYTES as u32);
-            entry.set_bid(buffer);
-        }
-        self.buffer_tail = self.buffer_tail.wrapping_add(1);
-    }
-
-    fn publish_buffers(&mut self) {
-        // SAFETY: the tail lies in the mapped ring; the kernel reads it with acquire semantics.
-        unsafe {
-            let tail = BufRingEntry::tail(self.buffer_ring).cast::<AtomicU16>();
-            (*tail).store(self.buffer_tail, Ordering::Release);
-        }
-    }
-
     fn arm_wake(&mut self) {
         let entry = opcode::PollAdd::new(Fd(self.wake), libc::POLLIN as u32).multi(true).build();
         self.push(entry.user_data(user_data(WAKE, 0, 0)));
@@ -263,8 +231,7 @@ impl Uring {
         socket.receiving = true;
         socket.receivable = socket.read_ahead;
         let generation = socket.generation;
-        let bytes_max = if self.bounds_receives { socket.read_ahead } else { 0 };
-        let mut entry = setup::receive(index, BUFFER_GROUP, bytes_max);
+        let mut entry = self.receiving.entry(index, BUFFER_GROUP, socket.read_ahead);
         if poll_first {
             // SAFETY: an entry is a io_uring_sqe, whose u16 `ioprio` is at byte 2; the crate has no setter for it.
             unsafe { *(&raw mut entry).cast::<u16>().add(1) |= POLL_FIRST };
@@ -402,20 +369,26 @@ impl Uring {
         if is_live && !more {
             self.sockets[index as usize].receiving = false;
         }
-        if let Some(buffer) = cqueue::buffer_select(flags) {
-            let length = usize::try_from(result).unwrap_or(0).min(RECEIVE_BUFFER_BYTES);
-            if is_live && length > 0 && !self.sockets[index as usize].closing {
-                let socket = &mut self.sockets[index as usize];
-                socket.receivable = socket.receivable.saturating_sub(length as u32);
-                // SAFETY: the kernel filled `length` bytes of this buffer and lends it to us until we give it back.
-                let data = unsafe {
-                    let start = self.buffers.add(usize::from(buffer) * RECEIVE_BUFFER_BYTES);
-                    std::slice::from_raw_parts_mut(start, length)
-                };
-                handler.on_data(self, SocketId(index), data);
+        if let Some(first) = cqueue::buffer_select(flags) {
+            let (mut buffer, mut left) = (first, usize::try_from(result).unwrap_or(0));
+            loop {
+                let length = left.min(RECEIVE_BUFFER_BYTES);
+                left -= length;
+                let next = self.buffers.after(buffer);
+                if length > 0 && live(self) && !self.sockets[index as usize].closing {
+                    let socket = &mut self.sockets[index as usize];
+                    socket.receivable = socket.receivable.saturating_sub(length as u32);
+                    // SAFETY: the kernel filled `length` bytes of this buffer and lends it to us until we give it back.
+                    let data = unsafe { std::slice::from_raw_parts_mut(self.buffers.start(buffer), length) };
+                    handler.on_data(self, SocketId(index), data);
+                }
+                // Also for stale completions: a buffer that is not returned is lost for ever.
+                self.buffers.give(buffer);
+                if left == 0 {
+                    break;
+                }
+                buffer = next;
             }
-            // Also for stale completions: a buffer that is not returned is lost for ever.
-            self.give_buffer(buffer);
         }
         if more || !live(self) {
             return;

@@ -42,25 +42,53 @@ fn restrictions(lends: bool) -> Vec<Restriction> {
     restrictions
 }
 
-/// A receive that goes on by itself, until it brought `bytes_max` bytes; 0: for ever.
-pub(super) fn receive(index: u32, buffer_group: u16, bytes_max: u32) -> squeue::Entry {
-    let mut entry = opcode::RecvMulti::new(Fixed(index), buffer_group).build();
-    if bytes_max > 0 {
-        // SAFETY: an entry is a io_uring_sqe, whose u32 `optlen` is at byte 44; the crate has no setter for it.
-        unsafe { *(&raw mut entry).cast::<u32>().add(11) = bytes_max };
-    }
-    entry
+/// IORING_RECVSEND_BUNDLE.
+const BUNDLE: u16 = 1 << 4;
+
+/// What receives of this kernel can do. Others refuse such an entry before they look at its socket.
+pub(super) struct Receiving {
+    /// Be told how much they may bring (Linux 6.17).
+    bounded: bool,
+    /// Fill several buffers at once (Linux 6.10).
+    bundled: bool,
 }
 
-/// Whether this kernel knows how much a receive may bring (Linux 6.17): others refuse such an entry before they look at
-/// its socket, which is none here.
-pub(super) fn bounds_receives(ring: &mut IoUring) -> io::Result<bool> {
-    // SAFETY: the entry names no memory.
-    let pushed = unsafe { ring.submission().push(&receive(0, 0, 1)) };
-    pushed.map_err(io::Error::other)?;
-    ring.submit_and_wait(1)?;
-    let result = ring.completion().next().map(|completion| completion.result());
-    Ok(result == Some(-libc::EBADF))
+impl Receiving {
+    pub(super) fn probe(ring: &mut IoUring) -> io::Result<Self> {
+        let mut found = Self { bounded: false, bundled: false };
+        for trial in [Self { bounded: true, bundled: false }, Self { bounded: false, bundled: true }] {
+            // SAFETY: the entry names no memory.
+            let pushed = unsafe { ring.submission().push(&trial.entry(0, 0, 1)) };
+            pushed.map_err(io::Error::other)?;
+            ring.submit_and_wait(1)?;
+            let result = ring.completion().next().map(|completion| completion.result());
+            // There is no socket yet.
+            let is_known = result == Some(-libc::EBADF);
+            found.bounded |= trial.bounded && is_known;
+            found.bundled |= trial.bundled && is_known;
+        }
+        Ok(found)
+    }
+
+    pub(super) fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    /// A receive that goes on by itself, where it can be told until it brought `bytes_max` bytes.
+    pub(super) fn entry(&self, index: u32, buffer_group: u16, bytes_max: u32) -> squeue::Entry {
+        let mut entry = opcode::RecvMulti::new(Fixed(index), buffer_group).build();
+        // SAFETY: an entry is a io_uring_sqe, whose u16 `ioprio` is at byte 2 and whose u32 `optlen` at byte 44; the crate
+        // has no setters for both together.
+        unsafe {
+            if self.bundled {
+                *(&raw mut entry).cast::<u16>().add(1) |= BUNDLE;
+            }
+            if self.bounded {
+                *(&raw mut entry).cast::<u32>().add(11) = bytes_max;
+            }
+        }
+        entry
+    }
 }
 
 /// Anonymous memory for the process' life: the kernel may write into receive buffers even after the ring is closed.

@@ -98,7 +98,7 @@ impl Io for Uring {
     fn set_read_ahead(&mut self, id: SocketId, bytes: u32) {
         let socket = &mut self.sockets[id.index()];
         socket.read_ahead = bytes;
-        if self.bounds_receives && socket.receiving && socket.receivable > bytes {
+        if self.receiving.is_bounded() && socket.receiving && socket.receivable > bytes {
             socket.receivable = bytes;
             let generation = socket.generation;
             self.cancel(RECEIVE, generation, id.0);
