@@ -38,9 +38,11 @@ pub const BUFFERED_INPUT_BYTES_MAX: usize = 64 << 10;
 pub const PENDING_OUTPUT_BYTES_HIGH: usize = 256 << 10;
 /// Below this much unsent output the other side is read again: half a socket buffer, so that it never runs dry.
 pub const PENDING_OUTPUT_BYTES_LOW: usize = 64 << 10;
-/// Output buffers kept for reuse; larger ones are returned to the allocator.
-pub const POOLED_BUFFER_BYTES_MAX: usize = 128 << 10;
+/// Output buffers kept for reuse: one holds what comes of an upstream in one turn (`UPSTREAM_READ_AHEAD_BYTES`) as TLS
+/// records; larger ones are returned to the allocator. All of them together, for some 60 large answers at a time.
+pub const POOLED_BUFFER_BYTES_MAX: usize = 288 << 10;
 pub const POOLED_BUFFERS_MAX: usize = 256;
+pub const POOLED_BYTES_MAX: usize = 16 << 20;
 /// What an exchange's buffers may have grown to and still be kept for the next one: twice a browser's head.
 pub const POOLED_EXCHANGE_BYTES_MAX: usize = 16 << 10;
 
@@ -61,7 +63,7 @@ pub const LENT_DESCRIPTORS_MAX: u32 = 256;
 pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 pub const RECEIVE_BUFFERS: u16 = 256;
 /// What the kernel may hand over of one socket in one turn, where it can be told (io_uring of Linux 6.17): what is already
-/// here when a peer is paused has to be kept. A client's, an upstream's where a connection of HTTP/1.1 waits for it (half
+/// XX
 /// of what that may hold), and where a stream of HTTP/2 does, which may hold little.
 pub const READ_AHEAD_BYTES: u32 = 64 << 10;
 pub const UPSTREAM_READ_AHEAD_BYTES: u32 = 256 << 10;

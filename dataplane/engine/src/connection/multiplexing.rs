@@ -408,7 +408,7 @@ impl Worker {
                 _ => self.send_downstream(io, socket, &out),
             }
         }
-        if out.capacity() > POOLED_BUFFER_BYTES_MAX || !waits {
+        if out.capacity() > HTTP2_PENDING_BYTES_HIGH || !waits {
             out = Vec::new();
         }
         out.clear();

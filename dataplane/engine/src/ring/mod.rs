@@ -18,6 +18,7 @@ pub mod unix_paths;
 pub mod uring;
 
 use crate::exchange::Clock;
+use crate::limits::{POOLED_BUFFER_BYTES_MAX, POOLED_BUFFERS_MAX, POOLED_BYTES_MAX};
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -144,18 +145,49 @@ pub trait Handler<I: Io> {
 
 /// Output buffers for reuse, so that an idle connection owns no memory and a warm one allocates none.
 #[derive(Default)]
-pub struct BufferPool(Vec<Vec<u8>>);
+pub struct BufferPool {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
 
 impl BufferPool {
     pub fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_else(|| Vec::with_capacity(4096))
+        let Some(buffer) = self.buffers.pop() else { return Vec::with_capacity(4096) };
+        self.bytes -= buffer.capacity();
+        buffer
     }
 
     pub fn give(&mut self, mut buffer: Vec<u8>) {
-        let room = self.0.len() < crate::limits::POOLED_BUFFERS_MAX;
-        if room && buffer.capacity() != 0 && buffer.capacity() <= crate::limits::POOLED_BUFFER_BYTES_MAX {
+        let bytes = self.bytes + buffer.capacity();
+        let has_room = self.buffers.len() < POOLED_BUFFERS_MAX && bytes <= POOLED_BYTES_MAX;
+        if has_room && buffer.capacity() != 0 && buffer.capacity() <= POOLED_BUFFER_BYTES_MAX {
             buffer.clear();
-            self.0.push(buffer);
+            self.bytes = bytes;
+            self.buffers.push(buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pool_keeps_buffers_as_far_as_its_bytes_go() {
+        let mut pool = BufferPool::default();
+        pool.give(Vec::with_capacity(POOLED_BUFFER_BYTES_MAX + 1));
+        assert_eq!(pool.bytes, 0);
+        let most = POOLED_BYTES_MAX / POOLED_BUFFER_BYTES_MAX;
+        (0..=most).for_each(|_| pool.give(Vec::with_capacity(POOLED_BUFFER_BYTES_MAX)));
+        assert_eq!((pool.buffers.len(), pool.bytes), (most, most * POOLED_BUFFER_BYTES_MAX));
+        (0..most).for_each(|_| assert_eq!(pool.take().capacity(), POOLED_BUFFER_BYTES_MAX));
+        assert_eq!(pool.bytes, 0);
+    }
+
+    #[test]
+    fn pool_gives_an_empty_buffer() {
+        let mut pool = BufferPool::default();
+        pool.give(vec![1]);
+        assert!(pool.take().is_empty());
     }
 }
