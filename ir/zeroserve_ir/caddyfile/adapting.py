@@ -19,20 +19,24 @@ from zeroserve_ir.caddyfile.listening import ServedSite, Server, pair_sites
 from zeroserve_ir.caddyfile.meaning.authorities import DEFAULT_AUTHORITY
 from zeroserve_ir.caddyfile.meaning.files import MATCHED_FILE
 from zeroserve_ir.caddyfile.meaning.ordering import EXCLUSIVE, merge_routes
+from zeroserve_ir.caddyfile.meaning.proxying import copying_routes
 from zeroserve_ir.caddyfile.meaning.securing import list_directives
 from zeroserve_ir.tree import (
     DEFAULT_OPTIONS,
     Configuration,
+    Handler,
     Invoke,
     MatcherSet,
     MatchHost,
     MatchPath,
+    ReverseProxy,
     Rewrite,
     Route,
     Scheme,
     SetVariables,
     Subroute,
 )
+from zeroserve_ir.tree_answers import Intercept
 from zeroserve_ir.tree_carried import CarriedHandler, Json
 from zeroserve_ir.tree_files import MatchFile
 
@@ -312,18 +316,23 @@ def _exclusive_directive(route: Route) -> str:
 def _nested_groups(routes: Sequence[Route]) -> int:
     """Count the group names that Caddy's adapter has used up for nested blocks."""
     count = 0
-    for route in routes:
-        for handler in route.handlers:
-            if isinstance(handler, Subroute):
-                count += 1 + _nested_groups(handler.routes)
-                tried = _tried_groups(handler.routes)
-                roles = {
-                    _exclusive_directive(one)
-                    for one in handler.routes
-                    if one.group and one.group not in tried
-                }
-                count += len(roles - {"rewrite"}) + len(tried)
+    for nested in (one for route in routes for handler in route.handlers for one in _blocks_of(handler)):
+        tried = _tried_groups(nested)
+        roles = {_exclusive_directive(one) for one in nested if one.group and one.group not in tried}
+        count += 1 + _nested_groups(nested) + len(roles - {"rewrite"}) + len(tried)
     return count
+
+
+def _blocks_of(handler: Handler) -> list[tuple[Route, ...]]:
+    """Return the routes of each block in a handler; what `forward_auth` copies is none."""
+    match handler:
+        case Subroute(routes=routes):
+            return [routes]
+        case ReverseProxy(response_handlers=handlers) | Intercept(handlers=handlers):
+            blocks = [one.routes for one in handlers if not one.status]
+            return [one for one in blocks if one[:1] != copying_routes({})]
+        case _:
+            return []
 
 
 def _tried_groups(routes: Sequence[Route]) -> set[str]:

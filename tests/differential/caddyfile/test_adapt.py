@@ -108,6 +108,29 @@ def test_a_slash_in_an_upstream_ends_the_name_of_a_network(upstream, stock_caddy
     assert adapt_configuration(configuration) == stock_caddy.adapt(text)
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "reverse_proxy a:1 {\n@e status 502\nhandle_response @e {\nrewrite * /502.html\nrespond x\n}\n}",
+        "reverse_proxy a:1 {\nhandle_response {\n}\nhandle_response {\nhandle {\nrespond x\n}\n}\n}",
+        "reverse_proxy a:1 {\nreplace_status 404\n}",
+        "intercept {\nhandle_response {\nroot * /a\nroot /x /b\nrespond x\n}\n}",
+        "forward_auth a:1 {\nuri /\ncopy_headers b\nhandle_response {\nrespond x\n}\n}",
+        "php_fastcgi a:1 {\nhandle_response {\nrespond x\n}\n}",
+        "route {\nheader a b\nrewrite x\n}",
+        "handle_errors {\nrespond x\n}",
+        "invoke a",
+    ],
+)
+def test_groups_are_numbered_as_in_stock_caddy(block, stock_caddy):
+    named = "&(a) {\nrewrite a\nhandle /a {\nrespond a\n}\nhandle {\nrespond b\n}\n}\n"
+    place = block if block.startswith("handle_errors") else f"handle {{\n{block}\n}}"
+    text = f"{named}:80 {{\nhandle /a {{\nrespond a\n}}\n{place}\nhandle /b {{\nrespond b\n}}\n}}\n"
+    configuration, diagnostics = read_configuration(text, environment={})
+    assert diagnostics == ()
+    assert adapt_configuration(configuration) == stock_caddy.adapt(text)
+
+
 @pytest.mark.parametrize("body", ["respond x", "tls internal", "tls {\n\t\ton_demand\n\t}"])
 @pytest.mark.parametrize(
     "address", ["https://", "https://, a.example", "https://:8443", ":443", "https:///x"]
