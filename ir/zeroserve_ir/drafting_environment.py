@@ -8,10 +8,11 @@ is written, so that what needs its value is refused, as Caddy refuses it when it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from zeroserve_ir import tree
+from zeroserve_ir.caddyfile.meaning.matchers import is_range
 
 _VARIABLE = re.compile(r"\{env\.([^{}\s]+)\}")
 
@@ -69,3 +70,18 @@ def _fill_matcher(matcher: tree.Matcher, environment: Mapping[str, str]) -> tree
         filled = fill_matchers(matcher.sets, environment)
         return matcher if filled == matcher.sets else replace(matcher, sets=filled)
     return matcher
+
+
+def find_wrong_ranges(
+    sets: tuple[tree.MatcherSet, ...], environment: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield a message and its cure for each range that is none, once `fill_matchers` has filled variables in."""
+    for matcher in (one for matchers in sets for one in matchers):
+        if isinstance(matcher, tree.MatchNot):
+            yield from find_wrong_ranges(matcher.sets, environment)
+        if isinstance(matcher, tree.MatchRemoteIp | tree.MatchClientIp):
+            for text in matcher.ranges:
+                if unset := find_unset(text, environment):
+                    yield f"{{env.{unset[0]}}} of an address range is not set", "set the variable"
+                elif not is_range(text):
+                    yield f"{text!r} is neither an address nor a range", "write for example 10.0.0.0/8"

@@ -37,7 +37,7 @@ from zeroserve_ir.drafting_certificates import (
     place_certificates,
 )
 from zeroserve_ir.drafting_endpoints import make_endpoints
-from zeroserve_ir.drafting_environment import fill_matchers, fill_sites, find_unset
+from zeroserve_ir.drafting_environment import fill_matchers, fill_sites, find_unset, find_wrong_ranges
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
@@ -418,6 +418,8 @@ class _Drafting:
     def _read_route(self, route: tree.Route) -> tree.Route:
         handlers = tuple(self._read_handler(handler, route) for handler in route.handlers)
         matchers = fill_matchers(route.matchers, self.environment)
+        for message, cure in find_wrong_ranges(matchers, self.environment):
+            self.diagnostics.append(Diagnostic(Code.ZS0103, message, route.span, help=cure))
         if handlers == route.handlers and matchers == route.matchers:
             return route
         return replace(route, handlers=handlers, matchers=matchers)

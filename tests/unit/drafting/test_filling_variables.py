@@ -67,3 +67,11 @@ def test_a_port_of_json_has_the_value_of_a_variable(tmp_path):
 def test_a_port_of_json_without_a_value_is_refused(tmp_path):
     read = load_configuration(write_json(tmp_path, NO_PORT), VARIABLES)
     assert [one.code for one in read.diagnostics] == [Code.ZS0110]
+
+
+def test_a_range_without_a_value_or_with_a_wrong_one_is_refused_at_its_line():
+    for name, told in (("NOT_SET", "not set"), ("NAME", "neither an address nor a range")):
+        text = f"http://a {{\n @m not client_ip {{env.{name}}}\n respond @m x\n}}"
+        (finding,) = draft(text).diagnostics
+        assert (finding.code, finding.severity, finding.span.line) == (Code.ZS0103, Severity.ERROR, 3)
+        assert told in finding.message and finding.help

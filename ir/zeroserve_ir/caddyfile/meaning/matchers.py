@@ -204,7 +204,7 @@ def read_ranges(arguments: Sequence[Token]) -> tuple[str, ...]:
     for token in arguments:
         if token.text == "private_ranges":
             ranges += PRIVATE_RANGES
-        elif "{" in token.text or _is_range(token.text):
+        elif "{" in token.text or is_range(token.text):
             ranges.append(token.text)
         else:
             cure = "write for example 10.0.0.0/8, 2001:db8::1 or private_ranges"
@@ -212,7 +212,8 @@ def read_ranges(arguments: Sequence[Token]) -> tuple[str, ...]:
     return tuple(ranges)
 
 
-def _is_range(text: str) -> bool:
+def is_range(text: str) -> bool:
+    """Whether a text is an address or a CIDR range."""
     address, slash, bits = text.partition("/")
     try:
         width = ipaddress.ip_address(address.partition("%")[0]).max_prefixlen
