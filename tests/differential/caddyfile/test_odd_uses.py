@@ -2,7 +2,7 @@
 
 `odd_uses.txt` has one use a line, `¶` where a line ends; its sections say where the use stands. What `caddy
 adapt` takes and stock Caddy refuses when it starts is refused at once here; what else differs is named. Those
-that both start with are then served by both, each in a site of its own, and answer the same requests alike.
+that both start with in a site are then served by both, each in a site of its own, and answer alike.
 """
 
 import contextlib
@@ -105,8 +105,11 @@ NOT_STARTED_HERE = {
     "protocol http/1",
     "url_pattern /a",
     "metrics /x",
+    "{¶ auto_https off¶}¶https://localhost, :443 {¶ respond x¶}",
+    "{¶ auto_https off¶ https_port 8443¶}¶https:// {¶ respond y¶}¶:8443 {¶ respond z¶}",
 }
-"""Refused here (docs/compatibility.md), but `metrics`, which the command adds."""
+"""Refused here (docs/compatibility.md), but `metrics`, which the command adds.
+In the last two an address is HTTP by itself, and HTTPS by another one of its port."""
 STARTED_HERE = {"basic_auth * {¶ a b¶ }"}
 """A digest that is none lets nobody in."""
 ANSWERED_OTHERWISE = {"copy_response_headers", "intercept", "intercept {¶ handle_response¶ }"}
@@ -147,6 +150,8 @@ def caddy_starts(tmp_path_factory):
             return None
         for server in adapted.get("apps", {}).get("http", {}).get("servers", {}).values():
             server["listen"] = ["127.0.0.1:0"]
+            # No authority is asked for certificates.
+            server["automatic_https"] = {"disable": True}
         adapted["admin"] = {"listen": f"localhost:{port}"}
         return post("/load", json.dumps(adapted), "application/json")[0] == 200
 
@@ -166,10 +171,10 @@ def standings(caddy_starts):
     """By use: whether stock Caddy starts with it, and whether ours does; of those that it adapts."""
     found = {}
     for place, use in list_uses():
-        if place in SERVED:
-            text = HEAD + SERVED[place].format(1, use.replace("¶", "\n"))
-            if (theirs := caddy_starts(text)) is not None:
-                found[place, use] = theirs, starts_here(text)
+        written = use.replace("¶", "\n")
+        text = HEAD + SERVED[place].format(1, written) if place in SERVED else PLACES[place].format(written)
+        if (theirs := caddy_starts(text)) is not None:
+            found[place, use] = theirs, starts_here(text)
     return found
 
 
@@ -181,7 +186,8 @@ def test_what_caddy_starts_with_starts_here(standings):
 
 def test_what_both_serve_answers_alike(standings, tmp_path):
     # TLS and other addresses are no sites that plain requests reach.
-    uses = [key for key, both in standings.items() if all(both) and not key[1].startswith(("bind", "tls"))]
+    served = [key for key, both in standings.items() if all(both) and key[0] in SERVED]
+    uses = [key for key in served if not key[1].startswith(("bind", "tls"))]
     ports = dict(zip(uses, free_ports(len(uses)), strict=True))
     sites = [SERVED[place].format(ports[place, use], use.replace("¶", "\n")) for place, use in uses]
     (tmp_path / "Caddyfile").write_text(HEAD + "".join(sites))
