@@ -292,6 +292,20 @@ pub fn encode_query(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Like `clean`, but empty segments stay (Caddy: CleanPath without collapsing slashes).
+pub(crate) fn clean_unmerged(path: &[u8], out: &mut Vec<u8>) {
+    const NO_BYTE_OF_A_PATH: u8 = 0xff;
+    let mut held = Vec::with_capacity(path.len() + 4);
+    for &byte in path {
+        if byte == b'/' && held.last() == Some(&b'/') {
+            held.push(NO_BYTE_OF_A_PATH);
+        }
+        held.push(byte);
+    }
+    clean(&held, out);
+    out.retain(|&byte| byte != NO_BYTE_OF_A_PATH);
+}
+
 /// Appends Caddy's CleanPath with merged slashes (Go: path.Clean, trailing slash kept).
 pub fn clean(path: &[u8], out: &mut Vec<u8>) {
     let start = out.len();

@@ -130,6 +130,20 @@ impl Exchange {
         path
     }
 
+    /// The path as patterns with `//` see it, in lower case, its empty segments kept. None where backends get the
+    /// normalised path: what such a pattern judged would be another path than theirs.
+    pub(crate) fn folded_unmerged_path(&self) -> Option<Vec<u8>> {
+        if !self.as_caddy {
+            return None;
+        }
+        let mut decoded = self.decoded_path();
+        decoded.make_ascii_lowercase();
+        let mut cleaned = Vec::with_capacity(decoded.len());
+        paths::clean_unmerged(&decoded, &mut cleaned);
+        cleaned.drain(..self.bare_bytes());
+        Some(cleaned)
+    }
+
     /// What `limit_request_body` set: Some(0) lifts the limit; None: the settings' limit holds.
     pub fn request_body_bytes_max(&self) -> Option<u64> {
         self.request_body_bytes_max

@@ -133,9 +133,11 @@ impl Exchange {
             // Caddy cleans the path whether or not it finds anything; its empty segments are what `//` asks for.
             let whole = memchr::memmem::find(&find, b"//").is_some();
             let sent = if whole { self.dotless_sent_path() } else { self.cleaned_sent_path() };
-            let replaced = replace_text(&sent, &find, &replace, limit);
-            if let Some(path) = replaced.or_else(|| (sent != self.path).then_some(sent)) {
-                self.change_path(path);
+            let shown = &sent[self.bare_bytes()..];
+            if let Some(path) = replace_text(shown, &find, &replace, limit) {
+                self.take_replaced(path);
+            } else if sent != self.path {
+                self.take_replaced(shown.to_vec());
             }
             if let Some(query) = replace_text(&self.query, &find, &replace, limit) {
                 self.query = query;
@@ -143,8 +145,9 @@ impl Exchange {
         }
         for (pattern, replace) in &rewrite.path_regexp {
             let replace = self.expanded(replace);
-            let path = pattern.replace_all(&self.path, Bounded(&replace)).into_owned();
-            self.change_path(path);
+            let shown = &self.path[self.bare_bytes()..];
+            let path = pattern.replace_all(shown, Bounded(&replace)).into_owned();
+            self.take_replaced(path);
         }
         if !rewrite.query_changes.is_empty() {
             self.change_query(&rewrite.query_changes);
@@ -222,8 +225,11 @@ impl Exchange {
             if prefix.first() != Some(&b'/') {
                 prefix.insert(0, b'/');
             }
-            let rest = trim_prefix(&self.cleaned_sent_path(), &prefix).to_vec();
-            self.take_stripped(rest);
+            // A prefix begins with a slash: a path without one has none to strip.
+            if self.bare_bytes() == 0 {
+                let rest = trim_prefix(&self.cleaned_sent_path(), &prefix).to_vec();
+                self.take_stripped(rest);
+            }
         }
         if !rewrite.strip_path_suffix.is_empty() {
             let suffix = self.expanded(&rewrite.strip_path_suffix);
@@ -244,17 +250,8 @@ impl Exchange {
 
     /// The path without dot segments, its empty segments kept (Caddy: CleanPath without collapsing slashes).
     fn dotless_sent_path(&self) -> Vec<u8> {
-        const NO_BYTE_OF_A_PATH: u8 = 0xff;
-        let mut held = Vec::with_capacity(self.path.len() + 4);
-        for &byte in &self.path {
-            if byte == b'/' && held.last() == Some(&b'/') {
-                held.push(NO_BYTE_OF_A_PATH);
-            }
-            held.push(byte);
-        }
-        let mut cleaned = Vec::with_capacity(held.len());
-        paths::clean(&held, &mut cleaned);
-        cleaned.retain(|&byte| byte != NO_BYTE_OF_A_PATH);
+        let mut cleaned = Vec::with_capacity(self.path.len());
+        paths::clean_unmerged(&self.path, &mut cleaned);
         cleaned
     }
 
@@ -322,6 +319,13 @@ impl Exchange {
         let mut decoded = Vec::with_capacity(encoded.len());
         paths::decode(&encoded, &mut decoded);
         self.set_decoded_path(&decoded, &encoded);
+    }
+
+    /// Takes what a replacement made of the encoded path, which may have lost its slash.
+    fn take_replaced(&mut self, encoded: Vec<u8>) {
+        let is_bare = encoded.first().is_some_and(|&byte| byte != b'/');
+        self.change_path(encoded);
+        self.bare_path = is_bare && self.refused.is_none();
     }
 
     /// Takes an encoded path (Caddy: changePath).

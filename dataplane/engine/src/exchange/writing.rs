@@ -77,7 +77,8 @@ impl Exchange {
     fn goes_up(&self, name: &[u8]) -> bool {
         let written = [&b"x-forwarded-for"[..], b"x-forwarded-proto", b"x-forwarded-host"];
         match Kind::of(name) {
-            Kind::EndToEnd => true,
+            // No client's `Proxy` is taken in: where one is here, `request_header` wrote it.
+            Kind::EndToEnd | Kind::Dropped => true,
             Kind::Forwarding if self.as_caddy && !self.trusted => {
                 !self.told.contains(name) && !written.iter().any(|one| name.eq_ignore_ascii_case(one))
             }

@@ -288,15 +288,21 @@ pub fn compile_path(text: &str) -> PathPattern {
 
 /// The form of a pattern that is in lower case already, or is compared as it is.
 pub fn compile_folded_path(text: &str) -> PathPattern {
-    let bytes = |text: &str| -> Box<[u8]> { text.as_bytes().into() };
-    let stars = text.matches('*').count();
     if text == "*" {
         PathPattern::Any
     } else if text.contains('%') {
-        PathPattern::Escaped(bytes(text))
+        PathPattern::Escaped(text.as_bytes().into())
     } else if text.contains("//") {
-        PathPattern::Never
-    } else if stars == 2 && text.starts_with('*') && text.ends_with('*') {
+        PathPattern::Unmerged(Box::new(compile_stars(text)))
+    } else {
+        compile_stars(text)
+    }
+}
+
+fn compile_stars(text: &str) -> PathPattern {
+    let bytes = |text: &str| -> Box<[u8]> { text.as_bytes().into() };
+    let stars = text.matches('*').count();
+    if stars == 2 && text.starts_with('*') && text.ends_with('*') {
         PathPattern::Contains(bytes(&text[1..text.len() - 1]))
     } else if stars == 1 && text.starts_with('*') {
         PathPattern::Suffix(bytes(&text[1..]))

@@ -115,8 +115,8 @@ pub enum PathPattern {
     Prefix(Box<[u8]>),
     Exact(Box<[u8]>),
     Glob(Box<[u8]>),
-    /// Has `//`: no normalised path fits, unless `%2F%2F` is in it.
-    Never,
+    /// Has `//`: compared with the path whose empty segments are kept; no normalised path fits.
+    Unmerged(Box<PathPattern>),
     /// Has placeholders: takes its form per request.
     Dynamic(Text),
 }

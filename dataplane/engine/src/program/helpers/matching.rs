@@ -42,7 +42,9 @@ fn matches_path(pattern: &PathPattern, path: &[u8], exchange: &Exchange) -> bool
         PathPattern::Exact(text) => *path == text[..],
         PathPattern::Glob(text) => matches_glob(text, path),
         PathPattern::Escaped(text) => matches_escaped(text, exchange.matched_path()),
-        PathPattern::Never => false,
+        PathPattern::Unmerged(form) => {
+            exchange.folded_unmerged_path().is_some_and(|path| matches_path(form, &path, exchange))
+        }
         PathPattern::Dynamic(text) => {
             let mut pattern = Vec::new();
             exchange.expand(text, Unknown::Empty, &mut pattern);
