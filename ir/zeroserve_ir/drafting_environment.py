@@ -75,7 +75,7 @@ def _fill_matcher(matcher: tree.Matcher, environment: Mapping[str, str]) -> tree
 def find_wrong_ranges(
     sets: tuple[tree.MatcherSet, ...], environment: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield a message and its cure for each range that is none, once `fill_matchers` has filled variables in."""
+    """Yield a message and its cure for each range that is none once variables are filled in."""
     for matcher in (one for matchers in sets for one in matchers):
         if isinstance(matcher, tree.MatchNot):
             yield from find_wrong_ranges(matcher.sets, environment)
