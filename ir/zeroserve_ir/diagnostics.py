@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from zeroserve_ir.codes import Code
 from zeroserve_ir.sources import NOWHERE, Origin, Span
@@ -77,21 +76,6 @@ class Diagnostic:
             f" {self.span.line} | {row}",
             f" {gutter} | {indent}{caret} {self.label}".rstrip(),
         ]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as a JSON object."""
-        origin = self.origin or self.span.origin
-        return {
-            "code": self.code.name,
-            "severity": self.severity.value,
-            "message": self.message,
-            "label": self.label,
-            "help": self.help,
-            "file": self.span.file,
-            "line": self.span.line,
-            "column": self.span.column,
-            "object": str(origin) if origin else "",
-        }
 
 
 class DiagnosticError(Exception):

@@ -23,7 +23,6 @@ refused for tenants.
 """
 MEANINGS = {
     Standing.ALLOWED: "it is acted upon",
-    Standing.IGNORED: "accepted and left out, with a warning (ZS0110): every answer is as right without it",
     Standing.INERT: "read and adapted, without effect, with a warning (ZS0110)",
     Standing.LATER: "refused (ZS0110)",
     Standing.CARRIED: "read and adapted; `run` acts on it, warns of it or refuses it (compatibility.md)",

@@ -15,7 +15,6 @@ PLACEHOLDERS = sorted(name for kind, name in ROWS if kind is Kind.PLACEHOLDER)
 EXPECTED = {
     Standing.ALLOWED: None,
     Standing.CARRIED: None,
-    Standing.IGNORED: Code.ZS0110,
     Standing.INERT: Code.ZS0110,
     Standing.LATER: Code.ZS0110,
     Standing.REFUSED: Code.ZS0201,

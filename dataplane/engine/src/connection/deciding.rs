@@ -36,7 +36,7 @@ impl Worker {
             return self.answer(io, socket, Answer::Empty);
         }
         let settings_max = self.snapshot.settings().request_body_bytes_max;
-        down.serving.body_bytes_max = if settings_max == 0 { u64::MAX } else { settings_max };
+        down.serving.body_bytes_max = lift_at_zero(settings_max);
         let Some(host) = self.snapshot.find(down.peer.listener, exchange.host()) else {
             let answer = if self.snapshot.settings().as_caddy { Answer::Empty } else { Answer::Status(404) };
             return self.answer(io, socket, answer);
@@ -87,7 +87,7 @@ impl Worker {
         }
         let decision = down.serving.settle(decision);
         if let Some(limit) = exchange.request_body_bytes_max() {
-            down.serving.body_bytes_max = if limit == 0 { u64::MAX } else { limit };
+            down.serving.body_bytes_max = lift_at_zero(limit);
         }
         match decision {
             Ok(Decision::NotFound) => self.answer(io, socket, Answer::Status(404)),
@@ -326,4 +326,9 @@ fn plain_answer(refuse: Refuse) -> String {
         _ => ("Content-Length: 0", String::new()),
     };
     format!("HTTP/1.1 {status} {reason}\r\n{field}\r\nConnection: close\r\n\r\n{text}")
+}
+
+/// A limit of a body's bytes, which 0 lifts.
+fn lift_at_zero(bytes_max: u64) -> u64 {
+    if bytes_max == 0 { u64::MAX } else { bytes_max }
 }

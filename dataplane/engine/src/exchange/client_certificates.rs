@@ -5,6 +5,7 @@
 
 use super::Exchange;
 use super::logging::LogValue;
+use super::paths::push_escape;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -155,7 +156,7 @@ fn push_escaped_pem(der: &[u8], out: &mut Vec<u8>) {
     for byte in pem {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte),
-            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+            _ => push_escape(byte, out),
         }
     }
 }

@@ -249,14 +249,19 @@ fn a_helper_reads_constants_and_writes_the_window() {
     assert_eq!(decision, Ok(Decision::Error(405)));
 }
 
+/// A trie whose routes answer a status, but 403 at `/admin`.
+fn routed_tables(rest: u32) -> protocol::Tables {
+    let entry = |path: &str, value| protocol::PathTrieEntry { path: path.into(), exact: false, value };
+    protocol::Tables {
+        tries: vec![protocol::PathTrie { entries: vec![entry("/", rest), entry("/admin", 403)] }],
+        ..protocol::Tables::default()
+    }
+}
+
 /// A path whose decoded slashes would meet another route than the path as sent.
 #[test]
 fn encoded_slashes_that_would_change_the_route_are_refused() {
-    let entry = |path: &str, value| protocol::PathTrieEntry { path: path.into(), exact: false, value };
-    let tables = protocol::Tables {
-        tries: vec![protocol::PathTrie { entries: vec![entry("/", 400), entry("/admin", 403)] }],
-        ..protocol::Tables::default()
-    };
+    let tables = routed_tables(400);
     let code = [
         instruction(MOV, 1, 0, 0, 0),
         instruction(CALL, 0, 0, 0, abi::HELPER_FIND_PATH as i32),
@@ -277,11 +282,7 @@ fn encoded_slashes_that_would_change_the_route_are_refused() {
 /// The route that matters may come after a wait: for a body, a plugin's answer, an authorizer.
 #[test]
 fn encoded_slashes_are_judged_again_where_a_program_goes_on() {
-    let entry = |path: &str, value| protocol::PathTrieEntry { path: path.into(), exact: false, value };
-    let tables = protocol::Tables {
-        tries: vec![protocol::PathTrie { entries: vec![entry("/", 404), entry("/admin", 403)] }],
-        ..protocol::Tables::default()
-    };
+    let tables = routed_tables(404);
     let suspend = abi::OPERATION_READ_BODY << 32 | 1 << 8 | abi::ACTION_SUSPEND;
     let code = [
         instruction(0x55, 2, 0, 3, 0),

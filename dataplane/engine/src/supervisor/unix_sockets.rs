@@ -1,4 +1,5 @@
-//! Listening sockets of the file system, or with abstract names (`@name`): one for all workers, as nothing spreads connections over several.
+//! Listening sockets of the file system, or with abstract names (`@name`): one for all workers, as nothing spreads
+//! connections over several.
 //!
 //! Rule: a file at the path is replaced only where it is a socket at which nobody listens.
 

@@ -21,8 +21,6 @@ class Standing(Enum):
     """What happens to a name in a profile."""
 
     ALLOWED = "allowed"
-    IGNORED = "ignored"
-    """Accepted with warning ZS0110: without it every answer is as right as with it."""
     INERT = "inert"
     """Read and adapted, but nothing acts on it: warning ZS0110."""
     LATER = "later"
@@ -252,7 +250,7 @@ def check(reading: Reading, kind: Kind, name: str, token: Token, owner: str = ""
         raise refusal(Code.ZS0201, f"{shown} is not allowed here", token, row.cure or "remove it")
     if standing is Standing.LATER:
         raise refusal(Code.ZS0110, f"{shown} is not supported yet", token, row.cure or "remove it")
-    if standing in (Standing.IGNORED, Standing.INERT):
+    if standing is Standing.INERT:
         reading.warn(
             Code.ZS0110, f"{shown} is not supported yet and has no effect", token, row.cure or "remove it"
         )
