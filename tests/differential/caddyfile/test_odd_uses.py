@@ -107,11 +107,15 @@ NOT_STARTED_HERE = {
     "metrics /x",
     "{¶ auto_https off¶}¶https://localhost, :443 {¶ respond x¶}",
     "{¶ auto_https off¶ https_port 8443¶}¶https:// {¶ respond y¶}¶:8443 {¶ respond z¶}",
+    "http_port 0",
+    "http_port 70000",
+    "http_port -1",
 }
-"""Refused here (docs/compatibility.md), but `metrics`, which the command adds.
-In the last two an address is HTTP by itself, and HTTPS by another one of its port."""
-STARTED_HERE = {"basic_auth * {¶ a b¶ }"}
-"""A digest that is none lets nobody in."""
+"""Refused here (docs/compatibility.md), but `metrics`, which the command adds. Two have
+an address that is HTTP by itself and HTTPS by another one of its port; ports that are none show in addresses,
+which the fixture replaces."""
+STARTED_HERE = {"basic_auth * {¶ a b¶ }", "key_type x"}
+"""A digest that is none lets nobody in; keys are of the type that is ours, with a warning."""
 ANSWERED_OTHERWISE = {"copy_response_headers", "intercept", "intercept {¶ handle_response¶ }"}
 """Outside of `handle_response` Caddy answers 500; before nothing that answers it drops the connection."""
 PATIENCE_S = 60
@@ -148,8 +152,10 @@ def caddy_starts(tmp_path_factory):
         adapted = json.loads(told).get("result") if status == 200 else None
         if adapted is None:
             return None
-        for server in adapted.get("apps", {}).get("http", {}).get("servers", {}).values():
-            server["listen"] = ["127.0.0.1:0"]
+        servers = adapted.get("apps", {}).get("http", {}).get("servers", {}).values()
+        # Two servers of one address are refused, whatever their ports: each has its own.
+        for number, server in enumerate(servers, start=1):
+            server["listen"] = [f"127.0.0.{number}:0"]
             # No authority is asked for certificates.
             server["automatic_https"] = {"disable": True}
         adapted["admin"] = {"listen": f"localhost:{port}"}
