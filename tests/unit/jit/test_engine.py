@@ -168,7 +168,7 @@ def test_a_program_reads_the_field_that_it_wrote(target, tier):
 
 
 def test_random_programs_end_in_every_way():
-    assert {case.interpret()[0].trap for case in generate_cases(100)} == {None, *Trap}
+    assert {case.interpret()[0].trap for case in generate_cases(200)} == {None, *Trap}
 
 
 def test_canary_a_wrong_translation_is_noticed(monkeypatch):
