@@ -48,6 +48,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     Reading,
     Scope,
     refusal,
+    take_arguments,
     without_empty_block,
     wrong_count,
 )
@@ -108,6 +109,8 @@ def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
         rest = segment
     else:
         matchers, rest = split_matcher(segment, scope)
+    if name in ("rewrite", "root") and len(segment.arguments) == 2:
+        rest = take_arguments(rest, 1, scope.reading)
     if name == "php_fastcgi":
         return _place_php(rest, matchers, scope)
     handlers: Sequence[Handler]
