@@ -51,7 +51,9 @@ class Connection:
         """Complete the handshake but for the client's last flight, which is returned."""
         self.socket.sendall(self.hello())
         while True:
-            self.incoming.write(self.socket.recv(65536))
+            if not (received := self.socket.recv(65536)):
+                raise EOFError("the server closed in the handshake")
+            self.incoming.write(received)
             with contextlib.suppress(ssl.SSLWantReadError):
                 self.tls.do_handshake()
                 return self.outgoing.read()
