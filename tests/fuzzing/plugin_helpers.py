@@ -24,6 +24,7 @@ METADATA_MAX, METADATA_BYTES_MAX = 64, 64 << 10
 VALUES_MAX, VALUES_BYTES_MAX, VALUE_BYTES = 4096, 1 << 20, 64
 TTL_S_MAX = 366 * 86_400
 COPIED, PARSED = 16, 1
+NAME_FUEL, LETTER_FUEL = 64, 16
 METHOD_BYTES_MAX, FIELDS_MAX, HEAD_BYTES_MAX = 32, 256, 128 << 10
 COUNTERS, DELTA_MAX, COUNTED_MAX = 4, 1 << 48, 256
 PREFIX = b"plugin."
@@ -161,7 +162,11 @@ class PluginHelpers(Computing):
 
     # Documents.
 
+    def _follow(self, pointer):
+        self._pay(pointer.count(b"/") * NAME_FUEL, 1)
+
     def read_json(self, document, pointer):
+        self._follow(pointer)
         value = self.documents.find(document, pointer)
         if value is MISSING:
             return None
@@ -172,21 +177,25 @@ class PluginHelpers(Computing):
         return self.documents.parse(text)
 
     def find_json_kind(self, document, pointer):
+        self._follow(pointer)
         value = self.documents.find(document, pointer)
         kinds = {type(None): 1, bool: 2, int: 3, str: 4, list: 5, dict: 6}
         return 0 if value is MISSING else kinds[type(value)]
 
     def count_json(self, document, pointer):
+        self._follow(pointer)
         value = self.documents.find(document, pointer)
         return len(value) if isinstance(value, list | dict) else NONE
 
     def write_json_string(self, document, pointer, text):
+        self._follow(pointer)
         try:
             return self.documents.set(document, pointer, text.decode(), len(text))
         except UnicodeDecodeError:
             return NONE
 
     def write_json(self, document, pointer, text):
+        self._follow(pointer)
         value = parse(text)
         return NONE if value is MISSING else self.documents.set(document, pointer, value, len(text))
 
@@ -202,6 +211,10 @@ class PluginHelpers(Computing):
         names = sorted(value) if isinstance(value, dict) else []
         self._pay(4 * min(number, len(names)), PARSED)
         return names[number].encode() if number < len(names) else None
+
+    def format_time(self, seconds, pattern):
+        self._pay(pattern.count(b"%") * LETTER_FUEL, 1)
+        return super().format_time(seconds, pattern)
 
     # The request and the answer.
 

@@ -22,10 +22,12 @@ def test_directories_are_searched_and_files_are_taken_as_they_are(tmp_path):
     for name in ("b/Caddyfile", "a/Caddyfile", "a/other", "own.caddyfile"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = [
-        str(path.relative_to(tmp_path)) for path in find_caddyfiles([tmp_path, tmp_path / "own.caddyfile"])
+    found = find_caddyfiles([tmp_path, tmp_path / "own.caddyfile"], tmp_path / "moved", 8080)
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "a/Caddyfile",
+        "b/Caddyfile",
+        "own.caddyfile",
     ]
-    assert found == ["a/Caddyfile", "b/Caddyfile", "own.caddyfile"]
 
 
 def test_the_table_has_median_and_most():

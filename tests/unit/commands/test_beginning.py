@@ -43,7 +43,7 @@ def begin(monkeypatch):
 
     def begin(taken_for):
         async def run():
-            server = embedding._Server(EmbeddedSettings(), embedding.Source(lambda _: None))
+            server = embedding._Server(EmbeddedSettings(), embedding.Source(lambda _: None), None)
             server.node = Port(taken_for)
             return await server._begin(embedding.Loaded(DRAFT))
 
