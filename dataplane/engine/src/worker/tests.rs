@@ -1,5 +1,5 @@
 //! The whole worker: on real sockets with both backends (`loopback`), and on simulated ones from seeds (`playing`: `sim`,
-//! `sim_http2`).
+//! `sim_http2`, `sim_policies`).
 
 mod fixture;
 mod frame_peer;
@@ -7,4 +7,5 @@ mod loopback;
 mod playing;
 mod sim;
 mod sim_http2;
+mod sim_policies;
 mod tls_client;

@@ -31,6 +31,8 @@ pub struct Setup {
     pub mirror: Option<SocketAddr>,
     /// Endpoints of spoken.example, which speak HTTP/2 from the first byte.
     pub spoken: Vec<SocketAddr>,
+    /// What shop.example asks of clients with TLS.
+    pub tls: Option<protocol::TlsPolicy>,
 }
 
 /// Certificate and key (DER) for shop.example and 127.0.0.1.
@@ -100,7 +102,7 @@ fn listener(name: &str, tls: bool, proxy_protocol: bool) -> Change {
     put(ResourceType::Listener, name, &message)
 }
 
-fn virtual_host(host: &str, program: &str) -> Change {
+fn virtual_host(host: &str, program: &str, tls: Option<protocol::TlsPolicy>) -> Change {
     let message = protocol::VirtualHost {
         name: host.to_owned(),
         hosts: vec![host.to_owned()],
@@ -109,6 +111,7 @@ fn virtual_host(host: &str, program: &str) -> Change {
         tables: "tables".to_owned(),
         deny: program.is_empty(),
         deny_reason: "closed by its owner".to_owned(),
+        tls,
         ..Default::default()
     };
     put(ResourceType::VirtualHost, host, &message)
@@ -235,16 +238,16 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         program("spoken", abi::ACTION_PROXY, SPOKEN),
         program("respond", abi::ACTION_RESPOND, 0),
         program("abort", abi::ACTION_ABORT, 0),
-        virtual_host("shop.example", "proxy"),
-        virtual_host("seen.example", "seen"),
-        virtual_host("queued.example", "queued"),
-        virtual_host("buffered.example", "buffered"),
-        virtual_host("copied.example", "copied"),
-        virtual_host("hedged.example", "hedged"),
-        virtual_host("spoken.example", "spoken"),
-        virtual_host("text.example", "respond"),
-        virtual_host("abort.example", "abort"),
-        virtual_host("deny.example", ""),
+        virtual_host("shop.example", "proxy", setup.tls.clone()),
+        virtual_host("seen.example", "seen", None),
+        virtual_host("queued.example", "queued", None),
+        virtual_host("buffered.example", "buffered", None),
+        virtual_host("copied.example", "copied", None),
+        virtual_host("hedged.example", "hedged", None),
+        virtual_host("spoken.example", "spoken", None),
+        virtual_host("text.example", "respond", None),
+        virtual_host("abort.example", "abort", None),
+        virtual_host("deny.example", "", None),
     ];
     changes.extend(clusters(setup));
     let (snapshot, refusals) = Store::default().commit("test", changes);

@@ -53,9 +53,14 @@ impl Stage {
         }
     }
 
-    fn tell(&mut self, message: WorkerMessage) {
+    pub fn tell(&mut self, message: WorkerMessage) {
         self.sender.send(message);
         self.sim.woken = true;
+    }
+
+    /// The snapshot will be swapped, or was not yet.
+    pub fn awaits_swap(&self) -> bool {
+        self.next.is_some()
     }
 
     fn swap(&mut self) {

@@ -1,16 +1,38 @@
 //! The client's end of TLS, without I/O, for simulated clients.
 
 use super::fixture;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
 
 pub struct TlsClient(rustls::ClientConnection);
 
+/// Clients of one memory: what tickets they got, and whether they have a certificate.
+pub struct Remembered(Arc<rustls::ClientConfig>);
+
+impl Remembered {
+    pub fn new(certified: bool) -> Self {
+        Remembered(Arc::new(make_config(certified)))
+    }
+
+    pub fn connect(&self) -> TlsClient {
+        let name = ServerName::try_from("shop.example").unwrap();
+        TlsClient(rustls::ClientConnection::new(self.0.clone(), name).unwrap())
+    }
+}
+
 impl TlsClient {
     pub fn new() -> Self {
-        let name = ServerName::try_from("shop.example").unwrap();
-        TlsClient(rustls::ClientConnection::new(config(), name).unwrap())
+        static ALL: OnceLock<Remembered> = OnceLock::new();
+        ALL.get_or_init(|| Remembered::new(false)).connect()
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    pub fn resumed(&self) -> bool {
+        self.0.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
     /// Plaintext of what came. What is no TLS any more, after a cut, is nothing.
@@ -42,16 +64,19 @@ impl TlsClient {
     }
 }
 
-fn config() -> Arc<rustls::ClientConfig> {
-    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
-    CONFIG
-        .get_or_init(|| {
-            let mut roots = rustls::RootCertStore::empty();
-            roots.add(CertificateDer::from(fixture::certificate().0.clone())).unwrap();
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let builder = rustls::ClientConfig::builder_with_provider(provider);
-            let builder = builder.with_safe_default_protocol_versions().unwrap();
-            Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
-        })
-        .clone()
+fn make_config(certified: bool) -> rustls::ClientConfig {
+    let (certificate, key) = fixture::certificate();
+    let certificate = CertificateDer::from(certificate.clone());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    match certified {
+        true => {
+            let key = PrivateKeyDer::Pkcs8(key.clone().into());
+            builder.with_client_auth_cert(vec![certificate], key).unwrap()
+        }
+        false => builder.with_no_client_auth(),
+    }
 }
