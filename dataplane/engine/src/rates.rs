@@ -5,10 +5,9 @@
 //! that fills its table refuses nobody else's keys.
 
 use crate::limits::{RATE_BUCKETS, RATE_BUCKETS_OF_TENANT, RATE_TENANTS_MAX};
-use crate::locks::lock;
-use std::collections::HashMap;
+use crate::tenancy::ByTenant;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::sync::{Arc, LazyLock};
 
 const WAYS: usize = 8;
 /// Workers that change one bucket at once; more tries than there are threads.
@@ -42,33 +41,25 @@ pub struct Table {
     hasher: ahash::RandomState,
 }
 
-/// Tables in use, by tenant; a row holds the one that it counts in, so that reloads keep what was counted.
-#[derive(Default)]
-struct Tenants(Mutex<HashMap<Box<str>, Weak<Table>>>);
-
-/// Tenants that come when there are too many share one table.
-const OTHERS: &str = "\0";
+/// Tables in use; a row holds the one that it counts in, so that reloads keep what was counted.
+struct Tenants(ByTenant<Table>);
 
 /// The table of a tenant on this node; "" is whoever owns it where there is no cluster.
 pub fn of_tenant(tenant: &str) -> Arc<Table> {
     OF_NODE.find(tenant)
 }
 
+impl Default for Tenants {
+    fn default() -> Self {
+        Self(ByTenant::new(RATE_TENANTS_MAX))
+    }
+}
+
 impl Tenants {
     fn find(&self, tenant: &str) -> Arc<Table> {
-        let mut known = lock(&self.0);
-        if let Some(table) = known.get(tenant).and_then(Weak::upgrade) {
-            return table;
-        }
-        known.retain(|_, table| table.strong_count() > 0);
-        let tenant = if known.len() < RATE_TENANTS_MAX { tenant } else { OTHERS };
-        if let Some(table) = known.get(tenant).and_then(Weak::upgrade) {
-            return table;
-        }
-        let buckets = if tenant.is_empty() { RATE_BUCKETS } else { RATE_BUCKETS_OF_TENANT };
-        let table = Arc::new(Table::new(buckets));
-        known.insert(tenant.into(), Arc::downgrade(&table));
-        table
+        self.0.find(tenant, |tenant| {
+            Table::new(if tenant.is_empty() { RATE_BUCKETS } else { RATE_BUCKETS_OF_TENANT })
+        })
     }
 }
 

@@ -12,13 +12,19 @@ use std::sync::{Arc, Mutex, Weak};
 
 /// What one tenant may take of the room, in parts of it.
 const MOST_PART: usize = 4;
-/// Tenants that come when there are too many share one part.
+/// Tenants that come when there are too many share one.
 const OTHERS: &str = "\0";
+
+/// What tenants have of their own, while somebody holds it: reloads find what was there.
+pub struct ByTenant<T> {
+    tenants_max: usize,
+    known: Mutex<HashMap<Box<str>, Weak<T>>>,
+}
 
 pub struct Room {
     size: usize,
     taken: AtomicUsize,
-    tenants: Mutex<HashMap<Box<str>, Weak<Part>>>,
+    parts: ByTenant<Part>,
 }
 
 /// What one tenant has of a room.
@@ -34,29 +40,40 @@ pub struct Piece {
     size: usize,
 }
 
+impl<T> ByTenant<T> {
+    pub fn new(tenants_max: usize) -> Self {
+        Self { tenants_max, known: Mutex::default() }
+    }
+
+    /// The tenant's own, made for it where nobody holds one.
+    pub fn find(&self, tenant: &str, make: impl FnOnce(&str) -> T) -> Arc<T> {
+        let mut known = lock(&self.known);
+        if let Some(found) = known.get(tenant).and_then(Weak::upgrade) {
+            return found;
+        }
+        known.retain(|_, one| one.strong_count() > 0);
+        let tenant = if known.len() < self.tenants_max { tenant } else { OTHERS };
+        if let Some(found) = known.get(tenant).and_then(Weak::upgrade) {
+            return found;
+        }
+        let made = Arc::new(make(tenant));
+        known.insert(tenant.into(), Arc::downgrade(&made));
+        made
+    }
+}
+
 impl Room {
     pub fn new(size: usize) -> Arc<Self> {
-        Arc::new(Self { size, taken: AtomicUsize::new(0), tenants: Mutex::default() })
+        Arc::new(Self { size, taken: AtomicUsize::new(0), parts: ByTenant::new(SHARING_TENANTS_MAX) })
     }
 
     /// The part of a tenant; "" is whoever owns the node where there is no cluster.
     pub fn of_tenant(self: &Arc<Self>, tenant: &str) -> Arc<Part> {
-        let mut known = lock(&self.tenants);
-        if let Some(part) = known.get(tenant).and_then(Weak::upgrade) {
-            return part;
-        }
-        known.retain(|_, part| part.strong_count() > 0);
-        let tenant = if known.len() < SHARING_TENANTS_MAX { tenant } else { OTHERS };
-        if let Some(part) = known.get(tenant).and_then(Weak::upgrade) {
-            return part;
-        }
-        let part = Arc::new(Part {
+        self.parts.find(tenant, |tenant| Part {
             room: Arc::clone(self),
             is_owner: tenant.is_empty(),
             taken: AtomicUsize::new(0),
-        });
-        known.insert(tenant.into(), Arc::downgrade(&part));
-        part
+        })
     }
 
     pub fn taken(&self) -> usize {
