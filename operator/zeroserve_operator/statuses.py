@@ -85,15 +85,10 @@ def make_plugin_status(
     outcome: ObjectOutcome, nodes: NodeCount, before: Mapping[str, Any], now: str
 ) -> dict[str, Any]:
     """Return conditions and node counts of a ZeroservePlugin, by the rules of routes."""
-    told = replace(outcome, hosts=("routes",) if outcome.resources else ())
-    status = make_route_status(told, nodes, before, now)
-    accepted, programmed = status["conditions"]
+    status = _make_resource_status(outcome, nodes, before, now, without="calls of it answer 500")
+    accepted, _ = status["conditions"]
     if accepted["status"] == "True":
-        told_of = _join(outcome.diagnostics)
-        accepted["message"] = told_of or "loaded; every node verifies it again"
-    else:
-        accepted["reason"] = "Refused" if accepted["reason"] == "NoHosts" else accepted["reason"]
-        programmed["message"] = "calls of it answer 500"
+        accepted["message"] = _join(outcome.diagnostics) or "loaded; every node verifies it again"
     return status
 
 
@@ -101,16 +96,25 @@ def make_purge_status(
     outcome: ObjectOutcome, nodes: NodeCount, before: Mapping[str, Any], now: str
 ) -> dict[str, Any]:
     """Return conditions and node counts of a ZeroserveCachePurge, by the rules of routes."""
-    told = replace(outcome, hosts=("caches",) if outcome.resources else ())
-    status = make_route_status(told, nodes, before, now)
+    status = _make_resource_status(outcome, nodes, before, now, without="nothing is forgotten")
     accepted, programmed = status["conditions"]
     if accepted["status"] == "True":
         accepted["message"] = "told to every node"
         if not nodes.refusals:
             programmed["message"] = f"done by {nodes.acked} of {nodes.total} nodes"
-    else:
+    return status
+
+
+def _make_resource_status(
+    outcome: ObjectOutcome, nodes: NodeCount, before: Mapping[str, Any], now: str, *, without: str
+) -> dict[str, Any]:
+    """Return the status of what has resources, not hosts; `without` says what refusing it means."""
+    told = replace(outcome, hosts=("resources",) if outcome.resources else ())
+    status = make_route_status(told, nodes, before, now)
+    accepted, programmed = status["conditions"]
+    if accepted["status"] != "True":
         accepted["reason"] = "Refused" if accepted["reason"] == "NoHosts" else accepted["reason"]
-        programmed["message"] = "nothing is forgotten"
+        programmed["message"] = without
     return status
 
 
