@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zeroserve_ir.program.arithmetic import MASK_64
 from zeroserve_ir.program.paths import PathMatch, compared_bytes, encode_path
@@ -100,4 +100,4 @@ def _encode(
     content = (
         struct.pack(f"<{2 * len(factors)}Q", *pairs) + rows + struct.pack(f"<{len(numbers)}Q8x", *numbers)
     )
-    return PathHash(len(matches), words, content)
+    return replace(made, content=content)
