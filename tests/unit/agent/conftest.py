@@ -16,10 +16,12 @@ import pytest
 from zeroserve_dataplane.agent.applying import Node
 from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.resolving import Resolver
+from zeroserve_dataplane.agent.running import Agent
 from zeroserve_dataplane.enginelink.frames import FrameDecoder, encode_frame
 from zeroserve_dataplane.enginelink.images import SEALS
 from zeroserve_dataplane.jit.compiling import Compiler
 from zeroserve_dataplane.jit.targets import find_host_target
+from zeroserve_dataplane.settings import AgentSettings
 from zeroserve_ir._pb import control_pb2 as control
 from zeroserve_ir._pb import resources_pb2 as pb
 
@@ -189,5 +191,33 @@ def open_node(socket_path, program_cache):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             await compiler.close()
+
+    return run
+
+
+@pytest.fixture
+def open_agent(tmp_path, socket_path, program_cache):
+    """Return a context manager that runs an agent, by the port of its operator."""
+
+    @contextlib.asynccontextmanager
+    async def run(operator_port):
+        settings = AgentSettings(
+            operator=f"127.0.0.1:{operator_port}",
+            node="node-1",
+            engine_socket=socket_path,
+            state_directory=tmp_path / "state",
+            allow_state_on_disk=True,
+            cache_directory=program_cache,
+            credentials_directory=None,
+            metrics_address="127.0.0.1",
+            metrics_port=0,
+        )
+        agent = Agent(settings)
+        task = asyncio.create_task(agent.run())
+        try:
+            yield agent
+        finally:
+            agent.stop.set()
+            await task
 
     return run

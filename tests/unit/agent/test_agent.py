@@ -1,12 +1,8 @@
 """The whole agent between a real Discovery server and a scripted supervisor."""
 
 import asyncio
-import contextlib
 
-import pytest
 from ports import free_port
-from zeroserve_dataplane.agent.running import Agent
-from zeroserve_dataplane.settings import AgentSettings
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_operator.publishing.serving import DiscoveryServer
@@ -17,32 +13,6 @@ def draft_of(*ports, bad=False):
     if bad:
         messages.append(pb.VirtualHost(name="http://bad", hosts=["bad"], program="missing"))
     return SnapshotDraft.of(make_resource(message) for message in messages)
-
-
-@pytest.fixture
-def open_agent(tmp_path, socket_path, program_cache):
-    @contextlib.asynccontextmanager
-    async def run(operator_port):
-        settings = AgentSettings(
-            operator=f"127.0.0.1:{operator_port}",
-            node="node-1",
-            engine_socket=socket_path,
-            state_directory=tmp_path / "state",
-            allow_state_on_disk=True,
-            cache_directory=program_cache,
-            credentials_directory=None,
-            metrics_address="127.0.0.1",
-            metrics_port=0,
-        )
-        agent = Agent(settings)
-        task = asyncio.create_task(agent.run())
-        try:
-            yield agent
-        finally:
-            agent.stop.set()
-            await task
-
-    return run
 
 
 async def until(condition):

@@ -7,8 +7,6 @@ import time
 
 import pytest
 from ports import free_port
-from zeroserve_dataplane.agent.running import Agent
-from zeroserve_dataplane.settings import AgentSettings
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_ir.purges import AWAY_S
@@ -86,32 +84,6 @@ def test_a_purge_that_was_lost_on_its_way_is_sent_again(supervisor, open_node):
             assert supervisor.purges == [("shop", NEWS)]
 
     run(scenario())
-
-
-@pytest.fixture
-def open_agent(tmp_path, socket_path, program_cache):
-    @contextlib.asynccontextmanager
-    async def open_one(operator_port):
-        settings = AgentSettings(
-            operator=f"127.0.0.1:{operator_port}",
-            node="node-1",
-            engine_socket=socket_path,
-            state_directory=tmp_path / "state",
-            allow_state_on_disk=True,
-            cache_directory=program_cache,
-            credentials_directory=None,
-            metrics_address="127.0.0.1",
-            metrics_port=0,
-        )
-        agent = Agent(settings)
-        task = asyncio.create_task(agent.run())
-        try:
-            yield agent
-        finally:
-            agent.stop.set()
-            await task
-
-    return open_one
 
 
 @contextlib.asynccontextmanager
