@@ -4,6 +4,8 @@ import filecmp
 import json
 import signal
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +46,44 @@ def run_once(client: Client, pod: dict[str, Any]) -> str:
     return logs
 
 
+def reached(namespace: Client, target: Target) -> set[str]:
+    """Return the names of the Pods that answered 30 requests; one that fails raises."""
+    return {fetch(namespace, target).json()["pod"] for _ in range(30)}
+
+
+def restarts(namespace: Client) -> dict[str, int]:
+    """Return how often the kubelet has started each ready Pod again, by name."""
+    statuses = {pod["metadata"]["name"]: pod["status"] for pod in namespace.pods("app=echo")}
+    return {
+        name: status["containerStatuses"][0]["restartCount"]
+        for name, status in statuses.items()
+        if status["containerStatuses"][0]["ready"]
+    }
+
+
+@contextmanager
+def killing(namespace: Client, target: Target) -> Iterator[None]:
+    """Kill all Pods' processes before the block, and leave it when each runs again and is reached."""
+    before = restarts(namespace)
+    kills = [namespace.kill(pod, "/app -listen", signal.SIGKILL) for pod in namespace.pods("app=echo")]
+    assert kills == [1, 1]
+    yield
+    # The API server hears of a death late: until then the rollout is as complete as it was before.
+    namespace.eventually(lambda: restarts(namespace) == {name: n + 1 for name, n in before.items()}, 90)
+    namespace.eventually(lambda: reached(namespace, target) == set(before), 30)
+
+
 def test_a_load_balancers_address_reaches_every_ready_pod(namespace: Client, balanced: Target) -> None:
     pods = {pod["metadata"]["name"] for pod in namespace.pods("app=echo")}
     # kube-proxy learns of the second a moment after the first.
-    namespace.eventually(lambda: {fetch(namespace, balanced).json()["pod"] for _ in range(30)} == pods, 20)
+    namespace.eventually(lambda: reached(namespace, balanced) == pods, 20)
 
 
 def test_load_reports_a_backend_that_dies(namespace: Client, balanced: Target) -> None:
     """The tests that expect no failure rest on this one: the load does see what a client would."""
     with load(namespace, balanced, requests_per_second=100, connections=10) as report:
-        victims = namespace.pods("app=echo")
-        assert [namespace.kill(pod, "/app -listen", signal.SIGKILL) for pod in victims] == [1, 1]
-        namespace.eventually(lambda: bool(report.failures), 20)
-        namespace.rolled_out("deployment/echo")
-        namespace.eventually(lambda: fetch(namespace, balanced).status == 200, 30)
+        with killing(namespace, balanced):
+            namespace.eventually(lambda: bool(report.failures), 20)
     assert report.failures
 
 
@@ -65,10 +91,8 @@ def test_websockets_echo_until_their_backend_dies(namespace: Client, balanced: T
     with echoing(namespace, balanced, sockets=6) as report:
         report.wait_for(12)
         assert report.failures == []
-        for pod in namespace.pods("app=echo"):
-            namespace.kill(pod, "/app -listen", signal.SIGKILL)
-        namespace.eventually(lambda: len(report.failures) == 6, 20)
-    namespace.rolled_out("deployment/echo")
+        with killing(namespace, balanced):
+            namespace.eventually(lambda: len(report.failures) == 6, 20)
 
 
 # Every module of ours that an image is for: what one imports and the lock lacks is found here.
@@ -107,7 +131,6 @@ def test_pods_that_are_not_restricted_are_refused(namespace: Client) -> None:
 
 
 def test_a_pods_processes_are_found_from_the_machine(namespace: Client, balanced: Target) -> None:
-    namespace.rolled_out("deployment/echo")
     for pod in namespace.pods("app=echo"):
         commands = node.processes_of_pod(pod["metadata"]["uid"]).values()
         assert any(command.startswith("/app -listen") for command in commands), commands
