@@ -6,6 +6,7 @@ The compiler starts here, beside the imports of all else: together they are most
 from __future__ import annotations
 
 import argparse
+import gc
 from pathlib import Path
 
 from zeroserve_dataplane.jit.foreseeing import Foresight
@@ -25,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve; a configuration with an error is not served."""
     with Foresight(arguments.config) as foresight:
+        # Modules are no garbage: going over them takes a tenth of the time that they take.
+        gc.disable()
         # Loaded while the compiler starts.
         from zeroserve_cli.serving_caddyfiles import serve_caddyfile  # noqa: PLC0415
 
+        gc.freeze()
+        gc.enable()
         return serve_caddyfile(arguments, foresight)

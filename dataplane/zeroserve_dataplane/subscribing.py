@@ -19,7 +19,7 @@ from types import MappingProxyType
 import grpc
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, SortedVersions, digest_payload
+from zeroserve_ir.drafting import ResourceKey, SnapshotDigest, SnapshotDraft, Step, digest_payload
 from zeroserve_ir.program.abi import ABI_VERSION
 
 logger = logging.getLogger(__name__)
@@ -185,21 +185,24 @@ class Merger:
 
     def __init__(self, draft: SnapshotDraft) -> None:
         self.draft = draft
-        self._versions = SortedVersions(draft.resources)
+        # A proxy's dict is copied twenty times as fast as the proxy.
+        self._resources = dict(draft.resources)
+        self._digest = SnapshotDigest({key: one.version for key, one in draft.resources.items()})
 
     def merge(self, change: Change) -> SnapshotDraft:
         """Return the snapshot that a change leads to. ProtocolError, after which it is of no use."""
-        merged = dict(self.draft.resources)
+        merged = self._resources.copy()
         for key in change.removed:
             merged.pop(key, None)
-            self._versions.remove(key)
+            self._digest.remove(key)
         for key, resource in change.resources.items():
             if digest_payload(resource.payload) != resource.version:
                 raise ProtocolError(f"resource {resource.name} is not of its version")
             merged[key] = resource
-            self._versions.put(key, resource.version)
-        version = self._versions.digest()
+            self._digest.put(key, resource.version)
+        version = self._digest.digest()
         if version != change.snapshot:
             raise ProtocolError(f"the change leads to {version[:12]}, not to {change.snapshot[:12]}")
-        self.draft = SnapshotDraft(MappingProxyType(merged), version)
+        step = Step(self.draft.version, change.removed | change.resources.keys())
+        self._resources, self.draft = merged, SnapshotDraft(MappingProxyType(merged), version, step)
         return self.draft

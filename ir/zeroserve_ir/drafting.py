@@ -9,9 +9,9 @@ the digest over its resources' names and versions, so equal input gives equal ve
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
+import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from google.protobuf.message import Message
@@ -37,6 +37,18 @@ TYPE_OF_MESSAGE: Mapping[type[Message], pb.ResourceType.ValueType] = MappingProx
     }
 )
 SETTINGS_NAME = "settings"
+PARTS = 256
+"""Of 30,000 resources each holds 120."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How one draft came from another: whoever serves that one needs not compare them."""
+
+    since: str
+    """The other's version."""
+    touched: frozenset[ResourceKey]
+    """What may have been put or removed; everything else is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,7 @@ class SnapshotDraft:
 
     resources: Mapping[ResourceKey, pb.Resource]
     version: str
+    step: Step | None = field(default=None, compare=False, repr=False)
 
     @staticmethod
     def of(resources: Iterable[pb.Resource]) -> SnapshotDraft:
@@ -57,45 +70,58 @@ EMPTY_DRAFT_VERSION = hashlib.sha256().hexdigest()
 
 
 def digest_snapshot(resources: Mapping[ResourceKey, pb.Resource]) -> str:
-    """Return the hex SHA-256 over all (type, name, version), sorted by key."""
+    """Return the version of a snapshot of these resources; `SnapshotDigest` says how it is made."""
     return digest_versions({key: resource.version for key, resource in resources.items()})
 
 
 def digest_versions(versions: Mapping[ResourceKey, str]) -> str:
     """Return the version of a snapshot whose resources have these versions."""
-    lines = [_write_line(key, versions[key]) for key in sorted(versions)]
-    return hashlib.sha256(b"".join(lines)).hexdigest()
+    return SnapshotDigest(versions).digest()
 
 
-class SortedVersions:
-    """The versions of a snapshot that changes: a small change costs no more than hashing its lines again."""
+class SnapshotDigest:
+    """The version of a snapshot that changes: hex SHA-256 over the SHA-256s of its parts that hold something.
 
-    def __init__(self, resources: Mapping[ResourceKey, pb.Resource]) -> None:
-        self._keys = sorted(resources)
-        self._lines = [_write_line(key, resources[key].version) for key in self._keys]
+    A key's CRC-32 gives its part; a part is its (type, name, version)s, sorted. So a change of one resource
+    hashes one part anew, whatever else there is.
+    """
+
+    def __init__(self, versions: Mapping[ResourceKey, str]) -> None:
+        self._parts: list[dict[ResourceKey, str]] = [{} for _ in range(PARTS)]
+        self._digests = [b""] * PARTS
+        self._stale: set[int] = set()
+        for key, version in versions.items():
+            self.put(key, version)
 
     def put(self, key: ResourceKey, version: str) -> None:
         """Add a resource, or give it another version."""
-        at, line = bisect_left(self._keys, key), _write_line(key, version)
-        if at < len(self._keys) and self._keys[at] == key:
-            self._lines[at] = line
-        else:
-            self._keys.insert(at, key)
-            self._lines.insert(at, line)
+        part = _find_part(key)
+        self._parts[part][key] = version
+        self._stale.add(part)
 
     def remove(self, key: ResourceKey) -> None:
         """Take a resource away, if it is there."""
-        at = bisect_left(self._keys, key)
-        if at < len(self._keys) and self._keys[at] == key:
-            del self._keys[at], self._lines[at]
+        part = _find_part(key)
+        if self._parts[part].pop(key, None) is not None:
+            self._stale.add(part)
 
     def digest(self) -> str:
-        """Return what `digest_snapshot` does for these."""
-        return hashlib.sha256(b"".join(self._lines)).hexdigest()
+        """Return the version of what is there now."""
+        for part in self._stale:
+            self._digests[part] = _digest_part(self._parts[part])
+        self._stale.clear()
+        return hashlib.sha256(b"".join(self._digests)).hexdigest()
 
 
-def _write_line(key: ResourceKey, version: str) -> bytes:
-    return f"{key[0]}\0{key[1]}\0{version}\n".encode()
+def _find_part(key: ResourceKey) -> int:
+    return zlib.crc32(f"{key[0]} {key[1]}".encode()) % PARTS
+
+
+def _digest_part(versions: Mapping[ResourceKey, str]) -> bytes:
+    if not versions:
+        return b""
+    lines = [f"{kind}\0{name}\0{versions[kind, name]}\n" for kind, name in sorted(versions)]
+    return hashlib.sha256("".join(lines).encode()).digest()
 
 
 def digest_payload(payload: bytes) -> str:

@@ -81,9 +81,9 @@ def test_a_load_balancers_address_reaches_every_ready_pod(namespace: Client, bal
 
 def test_load_reports_a_backend_that_dies(namespace: Client, balanced: Target) -> None:
     """The tests that expect no failure rest on this one: the load does see what a client would."""
-    with load(namespace, balanced, requests_per_second=100, connections=10) as report:
-        with killing(namespace, balanced):
-            namespace.eventually(lambda: bool(report.failures), 20)
+    loading = load(namespace, balanced, requests_per_second=100, connections=10)
+    with loading as report, killing(namespace, balanced):
+        namespace.eventually(lambda: bool(report.failures), 20)
     assert report.failures
 
 

@@ -135,7 +135,7 @@ class Node:
         async with self._working:
             begin = time.monotonic()
             self._wanted = draft
-            change = self._whole.compare(draft.resources) if self._whole else None
+            change = self._whole.compare(draft) if self._whole else None
             select = change.select if change else lambda kind: _select(draft, kind)
             await asyncio.gather(
                 self._resolver.ensure(select(pb.ENDPOINTS)), self.images.ensure(select(pb.PROGRAM))
@@ -280,7 +280,7 @@ class Node:
             return False
         if any(self.images.find_refusal(program) for program in change.select(pb.PROGRAM)):
             return False
-        return self._whole.take(draft.resources, change)
+        return self._whole.take(draft, change)
 
     def _find_refused(self, draft: SnapshotDraft) -> dict[ResourceKey, Diagnostic]:
         """Return what of a draft is refused: by the verifier, or by the engine at this version."""
@@ -368,7 +368,7 @@ class Node:
         if plan.refusals:
             served = SnapshotDraft(MappingProxyType(dict(plan.resources)), digest_snapshot(plan.resources))
         elif change is None:
-            self._whole = ServedWhole(self._planner, draft.resources)
+            self._whole = ServedWhole(self._planner, draft)
         changed = served.version != self.good.version
         self.good = served
         if change is None or self.prober.concerns(change.select(pb.CLUSTER)):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.drafting import ResourceKey
+from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, Step
 
 from zeroserve_dataplane.agent.planning import Planner, Resources
 
@@ -52,29 +52,43 @@ def find_difference(wanted: Resources, served: Resources) -> Difference:
     return Difference(put, tuple(served.keys() - wanted.keys()) if gone else ())
 
 
+def follow_step(step: Step, wanted: Resources, served: Resources) -> Difference:
+    """Return what `find_difference` does, where only what the step touched can differ."""
+    put = {
+        key: wanted[key]
+        for key in step.touched
+        if key in wanted and (key not in served or served[key].version != wanted[key].version)
+    }
+    return Difference(put, tuple(key for key in step.touched if key in served and key not in wanted))
+
+
 class ServedWhole:
     """What is served with nothing refused: how many resources need each other one."""
 
-    def __init__(self, planner: Planner, resources: Resources) -> None:
+    def __init__(self, planner: Planner, draft: SnapshotDraft) -> None:
         self._planner = planner
-        self._resources = resources
-        self._needs = Counter(key for resource in resources.values() for key in planner.find_needed(resource))
+        self._version = draft.version
+        self._resources = draft.resources
+        self._needs = Counter(self._find_needed(draft.resources.values()))
 
     def holds(self, resources: Resources) -> bool:
         """Whether these very resources are what is served."""
         return self._resources is resources
 
-    def compare(self, wanted: Resources) -> Difference | None:
+    def compare(self, wanted: SnapshotDraft) -> Difference | None:
         """Return a change that is small, None for any other."""
-        difference = find_difference(wanted, self._resources)
+        if wanted.step is not None and wanted.step.since == self._version:
+            difference = follow_step(wanted.step, wanted.resources, self._resources)
+        else:
+            difference = find_difference(wanted.resources, self._resources)
         size = len(difference.put) + len(difference.removed)
         return difference if size * PART_MAX <= len(self._resources) + PART_MAX else None
 
-    def take(self, wanted: Resources, change: Difference) -> bool:
+    def take(self, wanted: SnapshotDraft, change: Difference) -> bool:
         """Whether the changed snapshot can be served as wanted; then it is what is served from now on."""
         if not self._is_plain(change):
             return False
-        if not all(self._planner.is_sound(host, wanted) for host in change.select(pb.VIRTUAL_HOST)):
+        if not all(self._planner.is_sound(host, wanted.resources) for host in change.select(pb.VIRTUAL_HOST)):
             return False
         needs = self._count_change(change)
         if any(self._needs[key] + needs[key] > 0 for key in change.removed):
@@ -82,8 +96,8 @@ class ServedWhole:
         self._needs.update(needs)
         for key in change.removed:
             del self._needs[key]
-        self._resources = wanted
-        self._planner.forget(wanted)
+        self._version, self._resources = wanted.version, wanted.resources
+        self._planner.forget(wanted.resources)
         return True
 
     def _is_plain(self, change: Difference) -> bool:

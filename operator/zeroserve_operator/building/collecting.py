@@ -12,10 +12,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, SortedVersions
-
-MANY_PART = 8
-"""Where more than this part of all is touched, sorting anew takes less than moving what follows each."""
+from zeroserve_ir.drafting import ResourceKey, SnapshotDigest, SnapshotDraft
 
 
 class ResourceCollection:
@@ -24,7 +21,7 @@ class ResourceCollection:
     def __init__(self) -> None:
         self._resources: dict[ResourceKey, pb.Resource] = {}
         self._users: Counter[ResourceKey] = Counter()
-        self._versions = SortedVersions({})
+        self._digest = SnapshotDigest({})
         self._touched: set[ResourceKey] = set()
 
     def begin_anew(self) -> None:
@@ -58,15 +55,12 @@ class ResourceCollection:
 
     def draft(self) -> tuple[SnapshotDraft, frozenset[ResourceKey]]:
         """Return the draft, and the keys that may differ from the draft before."""
-        if len(self._touched) * MANY_PART > len(self._resources):
-            self._versions = SortedVersions(self._resources)
-        else:
-            for key in self._touched:
-                resource = self._resources.get(key)
-                if resource is None:
-                    self._versions.remove(key)
-                else:
-                    self._versions.put(key, resource.version)
+        for key in self._touched:
+            resource = self._resources.get(key)
+            if resource is None:
+                self._digest.remove(key)
+            else:
+                self._digest.put(key, resource.version)
         touched, self._touched = frozenset(self._touched), set()
-        draft = SnapshotDraft(MappingProxyType(dict(self._resources)), self._versions.digest())
+        draft = SnapshotDraft(MappingProxyType(dict(self._resources)), self._digest.digest())
         return draft, touched

@@ -2,10 +2,17 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zeroserve_dataplane.agent.differing import PART_MAX, Difference, ServedWhole, find_difference
+from zeroserve_dataplane.agent.differing import (
+    PART_MAX,
+    Difference,
+    ServedWhole,
+    find_difference,
+    follow_step,
+)
 from zeroserve_dataplane.agent.planning import Planner
+from zeroserve_dataplane.subscribing import Change, Merger
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.drafting import make_resource
+from zeroserve_ir.drafting import SnapshotDraft, digest_snapshot, make_resource
 
 NAMES = st.sampled_from(["a", "b", "c"])
 PROGRAMS = st.builds(lambda name, size: pb.Program(name=name, constants_bytes=size), NAMES, st.integers(0, 2))
@@ -28,22 +35,50 @@ PLUGINS = st.builds(lambda name, program: pb.Plugin(name=name, program=program),
 SNAPSHOTS = st.lists(st.one_of(PROGRAMS, CLUSTERS, TABLES, HOSTS, PLUGINS), max_size=14)
 
 
+def draft(messages):
+    return SnapshotDraft.of(map(make_resource, messages))
+
+
 def resources(messages):
-    return {(int(one.type), one.name): one for one in map(make_resource, messages)}
+    return draft(messages).resources
 
 
 @given(SNAPSHOTS, st.lists(SNAPSHOTS, max_size=4))
 @settings(max_examples=400, deadline=None)
 def test_what_is_taken_is_what_the_whole_plan_serves_without_a_refusal(first, later):
-    served = resources(first)
-    if Planner().plan(served, {}, {}).refusals:
+    served = draft(first)
+    if Planner().plan(served.resources, {}, {}).refusals:
         return
     whole = ServedWhole(Planner(), served)
-    for wanted in map(resources, later):
-        if whole.take(wanted, find_difference(wanted, served)):
-            assert Planner().plan(wanted, served, {}) == Planner().plan(wanted, {}, {})
-            assert not Planner().plan(wanted, served, {}).refusals
+    for wanted in map(draft, later):
+        if whole.take(wanted, find_difference(wanted.resources, served.resources)):
+            plan = Planner().plan(wanted.resources, served.resources, {})
+            assert plan == Planner().plan(wanted.resources, {}, {})
+            assert not plan.refusals
             served = wanted
+
+
+@given(SNAPSHOTS, SNAPSHOTS)
+def test_a_step_says_what_a_comparison_finds(first, later):
+    former, wanted = draft(first), draft(later)
+    gone = frozenset(former.resources.keys() - wanted.resources.keys())
+    merged = Merger(former).merge(Change(1, wanted.version, wanted.resources, gone))
+    difference = find_difference(wanted.resources, former.resources)
+    followed = follow_step(merged.step, merged.resources, former.resources)
+    assert (followed.put, set(followed.removed)) == (difference.put, set(difference.removed))
+
+
+def test_a_step_from_another_snapshot_is_not_followed():
+    served = draft([pb.Cluster(name=str(number)) for number in range(2 * PART_MAX)])
+    merger = Merger(served)
+    for number, name in enumerate("cd"):
+        new = make_resource(pb.Cluster(name=name))
+        change = {(int(pb.CLUSTER), name): new}
+        version = digest_snapshot({**merger.draft.resources, **change})
+        merger.merge(Change(number, version, change, frozenset()))
+    # The draft between was never served.
+    change = ServedWhole(Planner(), served).compare(merger.draft)
+    assert {name for _, name in change.put} == {"c", "d"}
 
 
 def test_a_difference_is_what_is_new_changed_or_gone():
@@ -60,8 +95,9 @@ PARTS = (pb.Program(name="p"), pb.Tables(name="t", proxies=[pb.ProxyCall(cluster
 
 
 def take(served, wanted):
-    whole = ServedWhole(Planner(), resources(served))
-    return whole.take(resources(wanted), find_difference(resources(wanted), resources(served)))
+    former, later = draft(served), draft(wanted)
+    change = find_difference(later.resources, former.resources)
+    return ServedWhole(Planner(), former).take(later, change)
 
 
 def test_a_host_that_finds_all_it_needs_is_taken():
@@ -86,14 +122,14 @@ def test_another_program_or_tables_of_the_same_name_are_judged_as_a_whole():
 
 
 def test_a_program_whose_image_became_better_is_no_other_program():
-    served = resources((*PARTS, HOST))
+    served = draft((*PARTS, HOST))
     whole = ServedWhole(Planner(), served)
     key = (int(pb.PROGRAM), "p")
-    assert whole.holds(served) and not whole.holds(dict(served))
-    assert whole.take(served, Difference({key: served[key]}, ()))
-    assert whole.holds(served)
+    assert whole.holds(served.resources) and not whole.holds(dict(served.resources))
+    assert whole.take(served, Difference({key: served.resources[key]}, ()))
+    assert whole.holds(served.resources)
     # What each needs is counted as before.
-    assert not whole.take({}, Difference({}, (key,)))
+    assert not whole.take(draft(()), Difference({}, (key,)))
 
 
 def test_endpoints_and_clusters_change_by_themselves():
@@ -103,6 +139,6 @@ def test_endpoints_and_clusters_change_by_themselves():
 
 def test_a_change_of_a_good_part_of_all_is_no_small_one():
     clusters = [pb.Cluster(name=str(number)) for number in range(4 * PART_MAX)]
-    whole = ServedWhole(Planner(), resources(clusters))
-    assert whole.compare(resources([*clusters, pb.Cluster(name="new")])) is not None
-    assert whole.compare(resources(clusters[: 2 * PART_MAX])) is None
+    whole = ServedWhole(Planner(), draft(clusters))
+    assert whole.compare(draft([*clusters, pb.Cluster(name="new")])) is not None
+    assert whole.compare(draft(clusters[: 2 * PART_MAX])) is None

@@ -3,7 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.drafting import SnapshotDraft, SortedVersions, digest_snapshot, make_resource
+from zeroserve_ir.drafting import (
+    EMPTY_DRAFT_VERSION,
+    SnapshotDigest,
+    SnapshotDraft,
+    digest_snapshot,
+    make_resource,
+)
 
 CLUSTERS = st.dictionaries(st.text("ab/", min_size=1, max_size=3), st.integers(0, 3))
 
@@ -16,11 +22,20 @@ def resources(clusters):
 @given(CLUSTERS, CLUSTERS)
 def test_the_version_after_changes_is_that_of_the_resources(before, after):
     former, wanted = resources(before), resources(after)
-    versions = SortedVersions(former)
-    assert versions.digest() == digest_snapshot(former)
+    digest = SnapshotDigest({key: resource.version for key, resource in former.items()})
+    assert digest.digest() == digest_snapshot(former)
     for key in former.keys() - wanted.keys():
-        versions.remove(key)
-        versions.remove(key)
+        digest.remove(key)
+        digest.remove(key)
     for key, resource in wanted.items():
-        versions.put(key, resource.version)
-    assert versions.digest() == digest_snapshot(wanted)
+        digest.put(key, resource.version)
+    assert digest.digest() == digest_snapshot(wanted)
+
+
+@given(CLUSTERS, CLUSTERS)
+def test_versions_are_equal_where_the_resources_are(one, other):
+    assert (digest_snapshot(resources(one)) == digest_snapshot(resources(other))) == (one == other)
+
+
+def test_a_snapshot_of_nothing_has_the_empty_version():
+    assert digest_snapshot({}) == EMPTY_DRAFT_VERSION
