@@ -28,7 +28,7 @@ from fuzzing.plugin_helpers import PluginHelpers, Request
 
 _NAMES = re.compile(rf"@({translating.ENTRY_NAME}\b|subprogram(?=\d))")
 MODULE_PROGRAMS = 32
-"""Of one LLVM module: more of them share its price, but each execution carries the code of all."""
+"""Of one LLVM module: they share its price."""
 MASK_64 = (1 << 64) - 1
 
 
@@ -123,9 +123,10 @@ def describe_native(cases, tier):
     described = []
     for first in range(0, len(cases), MODULE_PROGRAMS):
         together = cases[first : first + MODULE_PROGRAMS]
-        text, entries = compile_together([case.program for case in together], target, tier)
-        both = zip(together, entries, strict=True)
-        described += [_execution(case, text, entry, target.value) for case, entry in both]
+        codes = compile_together([case.program for case in together], target, tier)
+        described += [
+            _execution(case, code, 0, target.value) for case, code in zip(together, codes, strict=True)
+        ]
     return described
 
 
@@ -142,7 +143,7 @@ def run_together(*groups):
 
 
 def compile_together(programs, target: Target, tier: Tier):
-    """Return the code of all programs and where each begins."""
+    """Return the code of each program: LLVM keeps the order of functions, and the first of each is its entry."""
     parts = []
     for number, program in enumerate(programs):
         body = translating.translate(program).removesuffix(translating._TAIL)
@@ -150,11 +151,13 @@ def compile_together(programs, target: Target, tier: Tier):
     machine, module = emitting._optimise("\n".join(parts) + translating._TAIL, target, tier)
     elf = ELFFile(BytesIO(bytes(machine.emit_object(module))))
     symbols = elf.get_section_by_name(".symtab")
-    entries = [
+    starts = [
         int(symbols.get_symbol_by_name(f"p{number}_{translating.ENTRY_NAME}")[0]["st_value"])
         for number in range(len(parts))
     ]
-    return bytes(elf.get_section_by_name(".text").data()), entries
+    text = bytes(elf.get_section_by_name(".text").data())
+    assert starts[0] == 0 and starts == sorted(starts), starts
+    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
 def _execution(case, code, entry, target):
