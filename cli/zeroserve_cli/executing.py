@@ -28,7 +28,7 @@ from zeroserve_engine import find_binary
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.disassembling import disassemble
 from zeroserve_ir.program.encoding import encode
-from zeroserve_ir.program.isa import R0, Binary, CallHelper, Operator
+from zeroserve_ir.program.isa import R0, SLOT_BYTES, Binary, CallHelper, Operator
 from zeroserve_ir.sources import Span
 
 from zeroserve_cli.helping import add_action
@@ -97,8 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "asm":
         return _write(code, arguments.output)
     if arguments.action == "dis":
-        print(disassemble(code), end="")
-        return 0
+        return _disassemble(code, arguments.file)
     constants: bytes = arguments.constants
     verified = verify_source(code, len(constants), lines)
     if arguments.action == "verify":
@@ -157,6 +156,19 @@ def _write(code: bytes, output: Path | None) -> int:
     else:
         output.write_bytes(code)
     return 0
+
+
+def _disassemble(code: bytes, file: Path) -> int:
+    """Print the whole instructions; what is left over is an error."""
+    print(disassemble(code), end="", flush=True)
+    rest = len(code) % SLOT_BYTES
+    if code and not rest:
+        return 0
+    found = (
+        f"{rest} bytes at offset {len(code) - rest} are no whole instruction" if code else "no instruction"
+    )
+    print(f"zeroserve: {file}: {found}: each takes {SLOT_BYTES} bytes", file=sys.stderr)
+    return EXIT_FAILED
 
 
 def _execute(program: Verified, given: Run, execution: Execution) -> int:

@@ -65,6 +65,29 @@ def test_bytes_are_read_back(bpf, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("content", "printed", "said"),
+    [
+        (
+            bytes.fromhex("b7000000070000009500"),
+            "    mov %r0, 7\n",
+            "2 bytes at offset 8 are no whole instruction",
+        ),
+        (b"\x95", "", "1 bytes at offset 0 are no whole instruction"),
+        (b"", "", "no instruction"),
+    ],
+)
+def test_bytes_that_are_no_whole_instruction_are_an_error_after_the_rest(
+    tmp_path, capsys, content, printed, said
+):
+    file = tmp_path / "program.bin"
+    file.write_bytes(content)
+    assert main(["bpf", "dis", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert out == printed
+    assert said in err and str(file) in err
+
+
+@pytest.mark.parametrize(
     ("more", "said"),
     [
         (("--mem", "zz"), "'zz' is no hex"),
