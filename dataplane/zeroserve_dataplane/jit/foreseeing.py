@@ -10,11 +10,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from pathlib import Path
+from typing import Final
 
 from zeroserve_dataplane.jit.starting import WorkerProcess, start_process
 from zeroserve_dataplane.settings import find_cache_directory
 
-_SUFFIX = ".served"
+MARKS_MAX: Final = 1024
+"""Versions of files that are remembered, the latest: each is an empty file."""
+
+_SUFFIX: Final = ".served"
 
 
 class Foresight:
@@ -39,6 +43,7 @@ class Foresight:
         if self._mark is not None:
             with contextlib.suppress(OSError):
                 self._mark.touch()
+                _forget_oldest(self._mark.parent)
 
 
 def _find_mark(path: Path) -> Path | None:
@@ -50,3 +55,17 @@ def _find_mark(path: Path) -> Path | None:
     except OSError:
         return None
     return find_cache_directory() / f"{digest}{_SUFFIX}"
+
+
+def _forget_oldest(directory: Path) -> None:
+    marks = sorted(directory.glob(f"*{_SUFFIX}"), key=_find_time)
+    for path in marks[:-MARKS_MAX]:
+        path.unlink(missing_ok=True)
+
+
+def _find_time(path: Path) -> float:
+    """Return when the file was served last; what another process has just removed is the oldest."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

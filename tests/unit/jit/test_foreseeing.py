@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from zeroserve_dataplane.jit import foreseeing
 from zeroserve_dataplane.jit.foreseeing import Foresight
 
 
@@ -48,3 +49,22 @@ def test_nothing_is_read_or_started_for_a_file_that_is_none(tmp_path):
 def test_cache_that_cannot_be_written_changes_nothing(caddyfile, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(caddyfile))
     assert starts_ahead(caddyfile, is_served=True)
+
+
+def test_the_latest_versions_are_remembered_and_no_more_than_fit(caddyfile, monkeypatch):
+    monkeypatch.setattr(foreseeing, "MARKS_MAX", 2)
+    for version in range(4):
+        make_older(caddyfile.parent / "zeroserve")
+        caddyfile.write_text(f"respond {version}")
+        Foresight(caddyfile).note_served()
+    assert len(list((caddyfile.parent / "zeroserve").iterdir())) == 2
+    assert not starts_ahead(caddyfile)
+    caddyfile.write_text("respond 1")
+    assert starts_ahead(caddyfile)
+
+
+def make_older(directory):
+    """By a minute: files that were made at once would be of one age."""
+    for mark in directory.iterdir():
+        then_s = mark.stat().st_mtime - 60
+        os.utime(mark, (then_s, then_s))
