@@ -128,10 +128,10 @@ def _pack(form, *numbers):
 
 
 def _write_types(said):
-    """Return .BTF and .BTF.ext with one line; `said` replaces numbers of their headers."""
-    strings = b"\0function\0plugin.c\0"
-    lines = _pack("<III", said.get("record", 16), said.get("section", 1), said.get("count", 1))
-    lines += _pack("<IIII", said.get("slot", 0), said.get("file", 10), 0, said.get("line", 7 << 10))
+    """Return .BTF and .BTF.ext with a line, or `times` as many; `said` replaces numbers of their headers."""
+    strings, times = b"\0function\0plugin.c\0" + said.get("name", b""), said.get("times", 1)
+    lines = _pack("<III", said.get("record", 16), said.get("section", 1), said.get("count", times))
+    lines += times * _pack("<IIII", said.get("slot", 0), said.get("file", 10), 0, said.get("line", 7 << 10))
     return _put_head("strings", strings, said), _put_head("lines", lines, said)
 
 
@@ -218,6 +218,19 @@ def _forged_line_info(random):
     said = {key: random.choice([edge for edge in _EDGES if edge < 1 << 32]) for key in random.sample(keys, 3)}
     file.said["btf"] = said | {"magic": random.choice((0xEB9F, 0xEB9F, 0x9FEB))}
     return file
+
+
+def bomb_line_info(functions, lines):
+    """As many lines, of one instruction, beside as many functions, each of an instruction, that one calls."""
+    code = call(functions, 1) * functions + EXIT + EXIT * functions
+    symbols = [symbol(1, 0x12, 1, 0, 8 * functions + 8)]
+    symbols += [symbol(0, 0x02, 1, 8 * (functions + 1 + number), 8) for number in range(functions)]
+    name = b"\x1b[2J" + b"n" * 300 + b"\0"
+    return File(code, symbols=symbols, said={"btf": {"times": lines, "file": 19, "name": name}})
+
+
+def _bombs_of_line_info(random):
+    return bomb_line_info(random.choice((1, 60, 1300)), random.choice((1, 300, 5000)))
 
 
 def _huge_symbol_tables(random):
@@ -394,6 +407,7 @@ def _calls_of_itself(random):
 
 FILES = {
     "bad relocations": _bad_relocations,
+    "bombs of line info": _bombs_of_line_info,
     "calls of itself": _calls_of_itself,
     "damaged bytes": _damaged_bytes,
     "forged by results": _forged_by_results,

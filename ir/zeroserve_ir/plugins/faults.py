@@ -59,12 +59,15 @@ class Fault(Enum):
 
 
 class PluginError(Exception):
-    """A file that is no plugin: the fault, and what was found."""
+    """A file that is no plugin: the fault, and what was found.
+
+    What was found are names of the file's, which go to terminals and Events: printable here.
+    """
 
     def __init__(self, fault: Fault, found: str) -> None:
         self.fault = fault
-        self.found = found
-        super().__init__(f"{fault.value[0]}: {found}")
+        self.found = make_printable(found)
+        super().__init__(f"{fault.value[0]}: {self.found}")
 
     def diagnose(self, file: str = "", origin: Origin | None = None) -> Diagnostic:
         """Return the fault as a diagnostic."""
@@ -77,3 +80,8 @@ class PluginError(Exception):
             label=message,
             help=cure,
         )
+
+
+def make_printable(text: str) -> str:
+    """Return a text without what would move a terminal's cursor or end a line of a log."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from zeroserve_ir.plugins.faults import make_printable
+from zeroserve_ir.plugins.modules import FILE_NAME_LENGTH_MAX
+
 _MAGIC: Final = 0xEB9F
 _HEADER: Final = struct.Struct("<HBBI")
 _BTF: Final = struct.Struct("<IIII")
@@ -18,7 +21,6 @@ _GROUP: Final = struct.Struct("<II")
 _LINE: Final = struct.Struct("<IIII")
 _LINE_SHIFT: Final = 10
 LINES_MAX: Final = 65536
-FILE_NAME_BYTES_MAX: Final = 256
 
 Places = dict[str, tuple[tuple[int, str, int], ...]]
 
@@ -61,5 +63,5 @@ def _read(strings: bytes, extension: bytes) -> Places:
 
 
 def _text(strings: bytes, offset: int) -> str:
-    end = strings.find(b"\0", offset, offset + FILE_NAME_BYTES_MAX)
-    return strings[offset : end if end >= 0 else offset].decode(errors="replace")
+    end = strings.find(b"\0", offset, offset + FILE_NAME_LENGTH_MAX)
+    return make_printable(strings[offset : end if end >= 0 else offset].decode(errors="replace"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,6 +49,8 @@ _PROLOGUE_SLOTS: Final = 1
 _HOOKS: Final = {hook.value: hook for hook in Hook}
 _PROLOGUE: Final = encode(Binary(Operator.MOV, 64, R0, 0))
 """Before each function: those that return nothing leave r0 unwritten, and the verifier wants it written."""
+_LIBRARY: Final = frozenset({"memcpy", "memmove", "memset", "memcmp"})
+"""What zeroserve.h brings, and nobody wants to export."""
 _UNKNOWN_ENTRY: Final = abi.encode_action(abi.Action.ERROR, detail=500)
 
 Place = tuple[int, int]
@@ -135,7 +138,8 @@ def _find_exports(
         names.add(symbol.name)
         exports[place] = symbol.name, hook
     if not exports:
-        found = ", ".join(sorted(function.name for function in functions.values()))[:200]
+        names = {function.name for function in functions.values()} - _LIBRARY
+        found = ", ".join(sorted(names))[:200]
         raise PluginError(Fault.NO_FUNCTIONS, f"functions of the file: {found or 'none'}")
     if len(exports) > FUNCTIONS_MAX:
         raise PluginError(Fault.TOO_MANY_FUNCTIONS, f"{len(exports)}")
@@ -323,12 +327,12 @@ def _find_lines(linker: _Linker) -> tuple[SourceLine, ...]:
     if types is None or extension is None:
         return ()
     places = read_places(types.content, extension.content)
-    lines: list[SourceLine] = []
+    lines: dict[int, SourceLine] = {}
     for (section, start), first_slot in linker.reached.items():
-        size = linker.functions[section, start].size
-        lines += [
-            SourceLine(first_slot + _PROLOGUE_SLOTS + (offset - start) // SLOT_BYTES, file, line)
-            for offset, file, line in places.get(linker.file.sections[section].name, ())
-            if start <= offset < start + size and line
-        ]
-    return tuple(sorted(lines, key=lambda each: each.slot))
+        end = start + linker.functions[section, start].size
+        found = places.get(linker.file.sections[section].name, ())
+        for offset, file, line in found[bisect_left(found, (start,)) : bisect_left(found, (end,))]:
+            slot = first_slot + _PROLOGUE_SLOTS + (offset - start) // SLOT_BYTES
+            if line:
+                lines[slot] = SourceLine(slot, file, line)
+    return tuple(line for _, line in sorted(lines.items()))

@@ -17,6 +17,10 @@ OBJECT_BYTES_MAX: Final = 1 << 20
 FUNCTIONS_MAX: Final = 64
 """Exported functions of one plugin: the dispatcher compares entry numbers one by one."""
 NAME_LENGTH_MAX: Final = 63
+FILE_NAME_LENGTH_MAX: Final = 256
+"""Of a source file, as debug information names it."""
+LINE_MAX: Final = (1 << 22) - 1
+"""Number of a source line (BTF has 22 bits for it)."""
 HEAP_BYTES_MAX: Final = abi.HEAP_BYTES
 
 
@@ -64,7 +68,7 @@ class PluginModule:
     bss_bytes: int
     """Zeros after `data`."""
     lines: tuple[SourceLine, ...] = ()
-    """By slot; empty without debug information."""
+    """By slot, at most one each; empty without debug information."""
 
     def find(self, name: str) -> PluginFunction | None:
         """Return the exported function of a name."""

@@ -20,8 +20,10 @@ from zeroserve_ir.plugins.faults import Fault, PluginError
 from zeroserve_ir.plugins.linking import link
 from zeroserve_ir.plugins.loading import load
 from zeroserve_ir.plugins.modules import (
+    FILE_NAME_LENGTH_MAX,
     FUNCTIONS_MAX,
     HEAP_BYTES_MAX,
+    LINE_MAX,
     NAME_LENGTH_MAX,
     OBJECT_BYTES_MAX,
     Hook,
@@ -94,10 +96,19 @@ def decode_answer(content: bytes) -> PluginModule:
         and slots <= abi.INSTRUCTIONS_MAX
         and module.bss_bytes >= 0
         and bytes_used <= HEAP_BYTES_MAX
+        and _are_sound(module.lines, slots)
     )
     if not sound:
         raise PluginError(Fault.LOADER_DIED, "nonsense: sizes")
     return module
+
+
+def _are_sound(lines: tuple[SourceLine, ...], slots: int) -> bool:
+    numbers = [each.slot for each in lines]
+    return numbers == sorted({*numbers} & {*range(slots)}) and all(
+        0 < each.line <= LINE_MAX and len(each.file) <= FILE_NAME_LENGTH_MAX and each.file.isprintable()
+        for each in lines
+    )
 
 
 def _decode_module(fields: dict[str, Any]) -> PluginModule:

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from fuzzing.plugin_files import bomb_line_info
 from zeroserve_ir.plugins.faults import Fault, PluginError
 from zeroserve_ir.plugins.loading import load
+from zeroserve_ir.plugins.modules import FILE_NAME_LENGTH_MAX
 from zeroserve_ir.plugins.reading import decode_answer, encode_answer, read_confined
 
 TEXT = """
@@ -46,6 +48,13 @@ def answer(compile_text, **changes):
         {"code": "%"},
         {"code": None},
         {"lines": [[1]]},
+        {"lines": [[1, "plugin.c", 7], [1, "plugin.c", 8]]},
+        {"lines": [[2, "plugin.c", 7], [1, "plugin.c", 8]]},
+        {"lines": [[1 << 40, "plugin.c", 7]]},
+        {"lines": [[-1, "plugin.c", 7]]},
+        {"lines": [[1, "plugin.c", 1 << 40]]},
+        {"lines": [[1, "p" * 1000, 7]]},
+        {"lines": [[1, "\x1b[2J", 7]]},
         {"fault": "NO_SUCH"},
     ],
     ids=str,
@@ -61,3 +70,17 @@ def test_a_child_that_speaks_nonsense(compile_text, changes):
 def test_a_child_that_writes_something_else(content):
     with pytest.raises(PluginError):
         decode_answer(content)
+
+
+def test_what_a_file_is_named_reaches_no_terminal_as_it_is():
+    answered = json.dumps({"fault": "NO_FUNCTIONS", "found": "\x1b[2J\nhidden"}).encode()
+    with pytest.raises(PluginError) as caught:
+        decode_answer(answered)
+    assert caught.value.diagnose().render_short().isprintable()
+
+
+def test_debug_information_says_one_line_an_instruction_however_much_of_it_there_is():
+    module = read_confined(bomb_line_info(functions=1300, lines=60_000).write())
+    (line,) = module.lines
+    assert line.line == 7
+    assert line.file.isprintable() and len(line.file) <= FILE_NAME_LENGTH_MAX
