@@ -35,7 +35,17 @@ OPTIONS: Final = (
     "-fno-jump-tables",
     "-Wall",
     "-Wextra",
+    "-Wno-unused-parameter",
 )
+CURES: Final = (
+    ("file not found", "there is no libc: <zeroserve.h> has all that there is"),
+    ("undeclared (identifier|function)", "nothing declares it: there is no libc, helpers are in docs/abi.md"),
+    ("stack limit", "a frame holds 512 bytes: make larger buffers static, up to 64 KiB"),
+    (r"'__\w+ti\d'", "there is no 128-bit multiplication or division"),
+    (r"'__\w+[sd]f\w*'", "there is no floating point: count in whole numbers"),
+    ("aggregate returns", "results are one number: let the caller give a pointer to fill"),
+)
+"""What compilers say of what eBPF does not have (a pattern), and what to do instead: they advise kernels."""
 
 
 class BuildError(Exception):
@@ -87,7 +97,10 @@ def compile_c(sources: Sequence[Path], compiler: Compiler, includes: Sequence[Pa
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not output.is_file():
             said = done.stderr.strip() or f"exit code {done.returncode}"
-            raise BuildError(f"{compiler.name} could not compile {', '.join(map(str, sources))}\n{said}")
+            cures = "".join(f"\n   = help: {cure}" for pattern, cure in CURES if re.search(pattern, said))
+            raise BuildError(
+                f"{compiler.name} could not compile {', '.join(map(str, sources))}\n{said}{cures}"
+            )
         if done.stderr:
             print(done.stderr, end="", file=sys.stderr)
         return output.read_bytes()

@@ -50,6 +50,29 @@ def test_the_compilers_errors_reach_the_author(project, capsys):
     assert "undeclared identifier 'd'" in said
 
 
+@pytest.mark.parametrize(
+    ("body", "cure"),
+    [
+        ("#include <string.h>\n", "there is no libc: <zeroserve.h> has"),
+        ("u64 g(void) { return (u64)malloc(8); }", "there is no libc, helpers are in docs/abi.md"),
+        ("double g(double d) { return d * 1.5; }", "count in whole numbers"),
+        ("u64 g(unsigned __int128 n) { return n / 7; }", "no 128-bit"),
+        ("void h(void *); void g(void) { u8 b[600]; h(b); }", "make larger buffers static"),
+        ("struct s { u64 a[8]; }; struct s g(void) { return (struct s){}; }", "pointer to fill"),
+    ],
+)
+def test_what_ebpf_does_not_have_is_said_with_what_to_do_instead(project, capsys, body, cure):
+    assert cure in build_with(project, capsys, body)
+
+
+def test_a_function_takes_its_context_whether_or_not_it_looks_at_it(project, capsys):
+    (project / "plugin.c").write_text(
+        "#include <zeroserve.h>\nZS_FUNCTION u64 f(struct zs_context *context) { return ZS_CONTINUE; }\n"
+    )
+    assert main(["plugin", "build", str(project)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_refusal_of_the_verifier_names_the_line(project, capsys):
     source = "ZS_FUNCTION u64 f(struct zs_context *c) {\n  return *(u64 *)4096;\n}\n"
     said = build_with(project, capsys, source)
