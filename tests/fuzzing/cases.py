@@ -143,7 +143,7 @@ def run_together(*groups):
 
 
 def compile_together(programs, target: Target, tier: Tier):
-    """Return the code of each program: LLVM keeps the order of functions, and the first of each is its entry."""
+    """Return the code of each program: LLVM keeps the order of functions; the first of each is its entry."""
     parts = []
     for number, program in enumerate(programs):
         body = translating.translate(program).removesuffix(translating._TAIL)
