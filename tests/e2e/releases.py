@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cluster import node, running
 from cluster.clients import Client, CommandError
@@ -98,15 +99,22 @@ class Release:
         self.rolled_out()
 
     def rolled_out(self) -> None:
-        """Wait until operator and data plane are as the release says."""
+        """Wait until operator and data plane are as the release says, and nothing else is left to serve."""
         self.client.rolled_out(f"deployment/{self.name}-operator", 120)
         self.client.rolled_out(f"{self.kind}/{self.name}-dataplane", 120)
+        if self.kind == "daemonset":
+            # Its rollout counts as complete while the former Pod of a node is still to be deleted.
+            self.client.eventually(lambda: len(self.pods("dataplane")) == 1, 30)
 
-    def dataplane_pod(self) -> dict[str, object]:
-        """Return the data plane's Pod on the only node."""
-        (found,) = self.client.pods(
-            f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=dataplane"
+    def pods(self, component: str) -> list[dict[str, Any]]:
+        """Return the Pods of "operator" or "dataplane" that are not on their way out."""
+        return self.client.pods(
+            f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
         )
+
+    def dataplane_pod(self) -> dict[str, Any]:
+        """Return the data plane's Pod on the only node."""
+        (found,) = self.pods("dataplane")
         return found
 
     def target(self, host: str, authority: bytes) -> Target:
@@ -114,10 +122,13 @@ class Release:
         return Target(self.address, host, authority)
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric of the data plane over all samples with these labels."""
-        status = self.dataplane_pod()["status"]
-        assert isinstance(status, dict)
-        answer = fetch(self.client, Target(status["podIP"], status["podIP"], port=9181), "/metrics")
+        """Return a metric of the data plane's only Pod."""
+        return self.metric_of(self.dataplane_pod(), name, **labels)
+
+    def metric_of(self, pod: dict[str, Any], name: str, **labels: str) -> float:
+        """Return the sum of a metric of a Pod of the data plane over all samples with these labels."""
+        address = pod["status"]["podIP"]
+        answer = fetch(self.client, Target(address, address, port=9181), "/metrics")
         assert answer.status == 200, answer
         total = 0.0
         for line in answer.body.decode().splitlines():

@@ -26,14 +26,17 @@ def site(namespace: Client, release: Release, authority: Authority) -> Target:
 
 
 def test_rolling_the_pods_of_a_backend_fails_no_request(namespace: Client, site: Target) -> None:
-    before = {pod["metadata"]["name"] for pod in namespace.pods("app=rolling")}
+    def names() -> set[str]:
+        return {pod["metadata"]["name"] for pod in namespace.pods("app=rolling")}
+
+    before = names()
     with load(namespace, site) as report:
         namespace.kubectl("rollout", "restart", "deployment/rolling")
         namespace.rolled_out("deployment/rolling")
-        report.wait_for(200)
-    after = {pod["metadata"]["name"] for pod in namespace.pods("app=rolling")}
+        after = names()
+        namespace.eventually(lambda: after <= report.pods, 20)
     assert report.failures == []
-    assert not before & after and after <= report.pods
+    assert not before & after
 
 
 def test_scaling_down_and_up_fails_no_request(namespace: Client, site: Target) -> None:

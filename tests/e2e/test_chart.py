@@ -12,6 +12,8 @@ from releases import CHART
 
 RIGHTS = Path(__file__).parents[1] / "golden" / "chart" / "rights"
 WORKLOADS = {"Deployment", "DaemonSet"}
+# The API server's authorizer hears of a role a moment after it was made.
+SETTLED_SECONDS = 5
 
 
 def render(client: Client, *settings: str) -> list[dict[str, Any]]:
@@ -58,14 +60,21 @@ def test_accounts_have_the_recorded_rights_and_no_more(namespace: Client, accoun
     rights = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
     documents = [document for document in render(namespace) if document["kind"] in rights]
     namespace.apply(manifests.dump(*documents))
-    try:
+    golden = RIGHTS / f"{account}.txt"
+
+    def list_rights() -> str:
         name = f"system:serviceaccount:{namespace.namespace}:zeroserve-{account}"
         listed = namespace.kubectl("auth", "can-i", "--list", f"--as={name}", "--no-headers")
+        return "\n".join(sorted(" ".join(line.split()) for line in listed.splitlines())) + "\n"
+
+    def are_as_recorded() -> bool:
+        assert list_rights() == golden.read_text()
+        return True
+
+    try:
+        if os.environ.get("GOLDEN") == "write":
+            golden.parent.mkdir(exist_ok=True)
+            golden.write_text(list_rights())
+        namespace.eventually(are_as_recorded, SETTLED_SECONDS)
     finally:
         namespace.kubectl("delete", "-f", "-", stdin=manifests.dump(*documents))
-    text = "\n".join(sorted(" ".join(line.split()) for line in listed.splitlines())) + "\n"
-    golden = RIGHTS / f"{account}.txt"
-    if os.environ.get("GOLDEN") == "write":
-        golden.parent.mkdir(exist_ok=True)
-        golden.write_text(text)
-    assert text == golden.read_text()

@@ -44,17 +44,21 @@ def test_an_installation_serves_its_own_class_alone(
 
 
 def test_two_operators_elect_one_that_writes(installed: Release, site: Target) -> None:
-    pods = {pod["metadata"]["name"] for pod in installed.client.pods("app.kubernetes.io/component=operator")}
-    (lease,) = installed.client.items("leases")
-    assert len(pods) == 2 and lease["spec"]["holderIdentity"] in pods
+    pods = {pod["metadata"]["name"] for pod in installed.pods("operator")}
+    assert len(pods) == 2
+
+    def is_held() -> bool:
+        (lease,) = installed.client.items("leases")
+        return bool(lease["spec"]["holderIdentity"] in pods)
+
+    installed.client.eventually(is_held, LEASE_SECONDS)
 
 
 def test_the_one_that_writes_counts_the_nodes_of_the_other(namespace: Client, installed: Release) -> None:
     """The only agent holds a stream to one operator; the Lease is given to the other one."""
-    operators = installed.client.pods("app.kubernetes.io/component=operator")
     logs = {
         (name := pod["metadata"]["name"]): installed.client.kubectl("logs", name, "--tail=-1")
-        for pod in operators
+        for pod in installed.pods("operator")
     }
     (serving,) = (
         name for name, log in logs.items() if log.count(" subscribed, ") > log.count("the stream of")

@@ -44,8 +44,8 @@ def test_both_pods_of_a_service_answer(namespace: Client, shop: Target) -> None:
     namespace.eventually(lambda: {fetch(namespace, shop).json()["pod"] for _ in range(60)} == pods, 10)
 
 
-def test_an_unknown_host_is_not_found(namespace: Client, release: Release) -> None:
-    assert fetch(namespace, Target(release.address, "nobody.example")).status == 404
+def test_an_unknown_host_is_not_found(namespace: Client, shop: Target) -> None:
+    assert fetch(namespace, Target(shop.address, "nobody.example")).status == 404
 
 
 def test_the_load_balancers_address_is_published(namespace: Client, release: Release, shop: Target) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import http.client
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +20,9 @@ from .places import Places
 Result = TypeVar("Result")
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 POLL_SECONDS = 0.1
+ZEROSERVE = Path(sys.executable).parent / "zeroserve"
+# What is asked of a cluster too early is refused, cut short, or answered with something else.
+NOT_YET = (OSError, http.client.HTTPException, AssertionError, LookupError, ValueError)
 
 
 class CommandError(Exception):
@@ -39,11 +44,15 @@ class Client:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl and return what it printed; raises CommandError."""
-        return self._run("kubectl", ("-n", self.namespace, *arguments), stdin)
+        return self._run(self._tools["kubectl"], ("-n", self.namespace, *arguments), stdin)
 
     def helm(self, *arguments: str) -> str:
         """Run helm and return what it printed; raises CommandError."""
-        return self._run("helm", ("-n", self.namespace, *arguments), None)
+        return self._run(self._tools["helm"], ("-n", self.namespace, *arguments), None)
+
+    def zeroserve(self, *arguments: str) -> str:
+        """Run our own command with this cluster and return what it printed; raises CommandError."""
+        return self._run(ZEROSERVE, arguments, None)
 
     def apply(self, manifests: str) -> None:
         """Apply manifests (YAML)."""
@@ -98,7 +107,7 @@ class Client:
                 result = check()
                 if result is not None and result is not False:
                     return result
-            except (CommandError, OSError, AssertionError, KeyError, IndexError) as error:
+            except (CommandError, *NOT_YET) as error:
                 last = error
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds:.0f} s: {last}")
@@ -123,13 +132,13 @@ class Client:
             raise failed[0]
         return done[0]
 
-    def _run(self, program: str, arguments: Sequence[str], stdin: str | None) -> str:
-        command = processes.inside(self.places, [str(self._tools[program]), *arguments])
+    def _run(self, program: Path, arguments: Sequence[str], stdin: str | None) -> str:
+        command = processes.inside(self.places, [str(program), *arguments])
         done = subprocess.run(
             command, env=self._environment, input=stdin, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise CommandError(f"{program} {' '.join(arguments)}: {done.stderr.strip()}")
+            raise CommandError(f"{program.name} {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
 
