@@ -36,7 +36,6 @@ def pod(name: str, container: dict[str, Any]) -> dict[str, Any]:
 
 def backend(name: str, replicas: int = 1, drain_seconds: int = 3) -> str:
     """Return a Deployment of the demo backend, and its Service on port 80."""
-    labels = {"app": name}
     container = {
         "name": "echo",
         "image": ECHO_IMAGE,
@@ -46,7 +45,13 @@ def backend(name: str, replicas: int = 1, drain_seconds: int = 3) -> str:
         "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1},
         "securityContext": RESTRICTED_CONTAINER,
     }
-    deployment = {
+    return dump(deployment(name, container, replicas), service(name))
+
+
+def deployment(name: str, container: dict[str, Any], replicas: int = 1) -> dict[str, Any]:
+    """Return a Deployment of one container, whose Pods have the label `app`."""
+    labels = {"app": name}
+    return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name},
@@ -60,7 +65,6 @@ def backend(name: str, replicas: int = 1, drain_seconds: int = 3) -> str:
             },
         },
     }
-    return dump(deployment, service(name))
 
 
 def service(name: str, kind: str = "ClusterIP") -> dict[str, Any]:
@@ -108,13 +112,10 @@ def ingress(name: str, host: str, backend_name: str, secret: str, ingress_class:
 
 
 def zeroserve_route(name: str, host: str, caddyfile: str, secret: str, ingress_class: str) -> str:
-    """Return a ZeroserveRoute over TLS."""
-    spec = {
-        "hosts": [host],
-        "tls": {"secretName": secret},
-        "ingressClassName": ingress_class,
-        "caddyfile": caddyfile,
-    }
+    """Return a ZeroserveRoute, over TLS where a Secret is named."""
+    spec: dict[str, Any] = {"hosts": [host], "ingressClassName": ingress_class, "caddyfile": caddyfile}
+    if secret:
+        spec["tls"] = {"secretName": secret}
     return dump(
         {
             "apiVersion": "zeroserve.dev/v1alpha1",
