@@ -1,9 +1,13 @@
 """An installation with other values than the defaults: a Deployment behind a NodePort, without extras."""
 
+import socket
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import manifests
 import pytest
+import stores
 import yaml
 from cluster.certificates import Authority
 from cluster.clients import Client, CommandError
@@ -24,7 +28,23 @@ VALUES = {
     "networkPolicy.enabled": "false",
     "serviceMonitor.enabled": "true",
     "serviceMonitor.labels.release": "prometheus",
+    "tcp.9000": "e2e-values/varied:http",
+    "udp.53": "kube-system/kube-dns:dns",
+    "dataplane.limitStore.secret": "limit-store",
 }
+PASSWORD = "only-for-tests"
+ALLOWED = 20
+LIMITED = f"""
+    rate_limit /limited {{
+        zone together {{
+            key everybody
+            events {ALLOWED}
+            window 1h
+            shared
+        }}
+    }}
+    respond "passed"
+"""
 # What the Prometheus operator would define, without its schema.
 SERVICE_MONITORS = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -48,12 +68,24 @@ SERVICE_MONITORS = {
 }
 
 
+def is_served(client: Client, target: Target) -> bool:
+    return fetch(client, target).status == 200
+
+
+def has_store(release: Release, pod: dict[str, Any]) -> bool:
+    return release.metric_of(pod, "zeroserve_agent_token_store_up") == 1
+
+
 @pytest.fixture(scope="module")
 def installed(cluster: Client, release: Release) -> Iterator[Release]:
     import_images(cluster)
     cluster.apply(manifests.dump(SERVICE_MONITORS))
     cluster.eventually(lambda: cluster.kubectl("get", "servicemonitors"), 20)
     found = Release(cluster.within("zeroserve-varied"), "varied", "varied", "", "deployment")
+    found.client.make_namespace()
+    address = f"redis://default:{PASSWORD}@limits.{found.client.namespace}.svc:{stores.PORT}/0"
+    found.client.kubectl("create", "secret", "generic", "limit-store", f"--from-literal=address={address}")
+    stores.run_store(found.client, "limits", PASSWORD)
     found.install(*(word for key, value in VALUES.items() for word in ("--set", f"{key}={value}")))
     yield found
     found.client.helm("uninstall", found.name, "--wait", "--timeout=120s")
@@ -79,7 +111,8 @@ def test_both_pods_of_the_deployment_serve(namespace: Client, installed: Release
     assert len(pods) == 2
     for pod in pods:
         direct = Target(pod["status"]["podIP"], site.host, site.authority, 8443)
-        assert fetch(namespace, direct).status == 200
+        # One Pod hears of the site a moment after the other.
+        namespace.eventually(partial(is_served, namespace, direct), 10)
 
 
 def test_the_given_address_is_published(namespace: Client, site: Target) -> None:
@@ -93,6 +126,51 @@ def test_the_given_address_is_published(namespace: Client, site: Target) -> None
 def test_nodes_log_no_request(installed: Release, site: Target) -> None:
     logs = installed.client.kubectl("logs", "-l", "team=edge", "-c", "engine", "--tail=-1")
     assert site.host not in logs
+
+
+def test_a_tcp_port_leads_to_its_service_unread(namespace: Client, site: Target) -> None:
+    port = Target(site.address, "nobody.example", port=9000)
+    namespace.eventually(partial(is_served, namespace, port), 15)
+    seen = fetch(namespace, port).json()
+    assert seen["host"] == "nobody.example"
+    assert "X-Forwarded-For" not in seen["headers"]
+
+
+def test_a_udp_port_leads_to_its_service(namespace: Client, installed: Release, site: Target) -> None:
+    name = f"varied-dataplane.{installed.client.namespace}.svc.cluster.local"
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    # RFC 1035, section 4.1: one question for an A record, of the class IN.
+    question = bytes.fromhex("0707 0100 0001 0000 0000 0000") + labels + bytes.fromhex("00 0001 0001")
+
+    def resolve() -> str:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(2)
+            asking.sendto(question, (site.address, 53))
+            return socket.inet_ntoa(asking.recv(512)[-4:])
+
+    assert namespace.eventually(lambda: namespace.in_network(resolve), 15) == site.address
+
+
+def test_pods_together_let_through_what_a_shared_limit_allows(
+    namespace: Client, installed: Release, site: Target
+) -> None:
+    route = manifests.zeroserve_route("limited", "limited.example", LIMITED, "", installed.ingress_class)
+    namespace.apply(route)
+    pods = installed.pods("dataplane")
+    targets = [Target(pod["status"]["podIP"], "limited.example", port=8080) for pod in pods]
+    for pod, target in zip(pods, targets, strict=True):
+        namespace.eventually(partial(is_served, namespace, target), 15)
+        namespace.eventually(partial(has_store, installed, pod), 15)
+    answers = [
+        (target.address, fetch(namespace, target, "/limited").status)
+        for _ in range(ALLOWED * 2)
+        for target in targets
+    ]
+    passed = [address for address, status in answers if status == 200]
+    assert {status for _, status in answers} == {200, 429}
+    assert set(passed) == {target.address for target in targets}
+    # What lies unspent on one of them is small (docs/traffic.md), beyond the rate there is nothing.
+    assert ALLOWED * 0.9 <= len(passed) <= ALLOWED
 
 
 def test_monitors_select_the_metrics_services(installed: Release) -> None:
