@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,12 +43,7 @@ def running_registry(client: Client) -> Iterator[str]:
 
 def push(client: Client, file: Path, name: str) -> str:
     """Push a plugin by command; its reference by digest."""
-    program = str(Path(sys.executable).parent / "zeroserve")
-    command = [program, "plugin", "push", str(file), f"{ALLOWED}/{name}"]
-    enter = ["nsenter", f"--net={client.places.netns}"]
-    done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return str(done.stdout).strip()
+    return client.zeroserve("plugin", "push", str(file), f"{ALLOWED}/{name}").strip()
 
 
 def attach_signature(client: Client, reference: Reference, key: ec.EllipticCurvePrivateKey) -> None:

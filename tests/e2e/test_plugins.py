@@ -33,6 +33,19 @@ TRAPPING = (
     "ZS_FUNCTION u64 call(struct zs_context *c) { return *(u64 *)(zs_read_time(0) | 0x80000000); }\n"
 )
 
+HOOKS = """#include <zeroserve.h>
+ZS_REQUEST u64 gate(struct zs_context *context) {
+    static u8 room[8];
+    if (zs_read_request_header(ZS("X-Deny"), ZS_ROOM(room)) != ZS_NONE) return ZS_ERROR(403);
+    zs_write_request_header(ZS("X-Gate"), ZS("passed"));
+    return ZS_CONTINUE;
+}
+ZS_RESPONSE u64 stamp(struct zs_context *context) {
+    zs_write_response_header(ZS("X-Stamp"), ZS("stamped"));
+    return ZS_CONTINUE;
+}
+"""
+
 
 def read_document() -> list[dict[str, Any]]:
     """Return the objects that docs/plugins.md applies first."""
@@ -76,34 +89,34 @@ def hello(web: Client, release: Release, author: Path) -> Target:
     return target
 
 
-def apply_plugin(client: Client, name: str, source: dict[str, Any], release: Release, **spec: Any) -> Target:
-    """Apply a plugin, and a route that calls it, on a host of its own."""
+def apply_plugin(
+    client: Client, name: str, source: dict[str, Any], release: Release, caddyfile: str = "", **spec: Any
+) -> Target:
+    """Apply a plugin, and a route on a host of its own: it calls the plugin where no Caddyfile is given."""
     plugin = {
         "apiVersion": "zeroserve.dev/v1alpha1",
         "kind": "ZeroservePlugin",
         "metadata": {"name": name},
         "spec": {"source": source, **spec},
     }
-    route = {
-        "apiVersion": "zeroserve.dev/v1alpha1",
-        "kind": "ZeroserveRoute",
-        "metadata": {"name": name},
-        "spec": {
-            "hosts": [f"{name}.example"],
-            "ingressClassName": release.ingress_class,
-            "caddyfile": f"zeroserve_call {name} call\nrespond passed\n",
-        },
-    }
-    client.apply(manifests.dump(plugin, route))
-    return Target(release.address, f"{name}.example")
+    host = f"{name}.example"
+    caddyfile = caddyfile or f"zeroserve_call {name} call\nrespond passed\n"
+    route = manifests.zeroserve_route(name, host, caddyfile, "", release.ingress_class)
+    client.apply(f"{manifests.dump(plugin)}---\n{route}")
+    return Target(release.address, host)
 
 
-def build(text: str, folder: Path) -> dict[str, Any]:
-    """Compile a plugin that `zeroserve plugin build` would refuse; it as a source."""
+def compile_text(text: str, folder: Path) -> bytes:
+    """Compile a plugin, also one that `zeroserve plugin build` would refuse."""
     from zeroserve_cli.plugins.building import compile_c, find_compiler
 
     (folder / "plugin.c").write_text(text)
-    return {"inline": base64.b64encode(compile_c([folder / "plugin.c"], find_compiler())).decode()}
+    return compile_c([folder / "plugin.c"], find_compiler())
+
+
+def build(text: str, folder: Path) -> dict[str, Any]:
+    """Compile a plugin; it as a source."""
+    return {"inline": base64.b64encode(compile_text(text, folder)).decode()}
 
 
 def conditions(client: Client, kind: str, name: str) -> dict[str, tuple[str, str, str]]:
@@ -147,7 +160,7 @@ def test_a_configuration_that_does_not_fit_is_told_and_closes_that_route(
         return (status, reason) == ("False", "ZS0311") and "$.greeting" in message
 
     assert web.eventually(told, STATUS_SECONDS)
-    assert fetch(web, Target(release.address, "loud.example")).status == 500
+    web.eventually(lambda: fetch(web, Target(release.address, "loud.example")).status == 500, SERVED_SECONDS)
     assert fetch(web, hello, "/?name=moon").body == b"hello, moon\n"
 
 
@@ -172,7 +185,7 @@ def test_a_plugin_that_nodes_refuse_says_so_in_its_status(
         return status == "False" and "ZS0601" in message
 
     assert web.eventually(told, STATUS_SECONDS)
-    assert fetch(web, target).status == 500
+    web.eventually(lambda: fetch(web, target).status == 500, SERVED_SECONDS)
     assert fetch(web, hello, "/?name=moon").body == b"hello, moon\n"
 
 
@@ -185,7 +198,7 @@ def test_a_file_that_is_no_plugin_is_refused_by_the_operator(
         return conditions(web, "zeroserveplugin", "nonsense")["Accepted"][:2] == ("False", "ZS0603")
 
     assert web.eventually(told, STATUS_SECONDS)
-    assert fetch(web, target).status == 500
+    web.eventually(lambda: fetch(web, target).status == 500, SERVED_SECONDS)
 
 
 def test_an_artefact_of_a_registry_that_nobody_allowed_is_not_pulled(
@@ -215,20 +228,22 @@ def test_a_definition_refuses_what_no_operator_would_take(
         apply_plugin(web, "bad", source, release)
 
 
+def public_key(key: ec.EllipticCurvePrivateKey) -> str:
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, kind).decode()
+
+
 def test_a_signed_artefact_is_pulled_and_its_plugin_answers(
     web: Client, hello: Target, author: Path, release: Release
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
     with registries.running_registry(web):
         text = web.eventually(lambda: registries.push(web, author / "hello/hello.o", "hello:1"), 10)
         signer = {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "signer"},
-            "stringData": {"cosign.pub": public.decode()},
+            "stringData": {"cosign.pub": public_key(key)},
         }
         plugin, route = read_document()
         plugin["metadata"]["name"] = route["metadata"]["name"] = "pulled"
@@ -250,3 +265,54 @@ def test_a_signed_artefact_is_pulled_and_its_plugin_answers(
             return fetch(web, target, "/?name=moon").body == b"signed, moon\n"
 
         assert web.eventually(answers, STATUS_SECONDS)
+
+
+def apply_hooked(client: Client, release: Release, source: dict[str, Any], text: str) -> Target:
+    """Apply a plugin with hooks, and a route that it is attached to, which answers with this text."""
+    caddyfile = f'zeroserve_plugin hooked\nrespond "{text} {{header.X-Gate}}"'
+    capabilities = ["request_write", "response_write"]
+    return apply_plugin(client, "hooked", source, release, caddyfile, capabilities=capabilities)
+
+
+@pytest.fixture(scope="module")
+def hooked(web: Client, release: Release, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Attach hooks from a registry, which is gone once the operator has kept them; the plugin's source."""
+    folder = tmp_path_factory.mktemp("hooks")
+    (folder / "hooks.o").write_bytes(compile_text(HOOKS, folder))
+    key = ec.generate_private_key(ec.SECP256R1())
+    with registries.running_registry(web):
+        text = web.eventually(lambda: registries.push(web, folder / "hooks.o", "hooks:1"), 10)
+        registries.attach_signature(web, read_reference(text), key)
+        source = {"oci": {"reference": text, "publicKey": public_key(key)}}
+        target = apply_hooked(web, release, source, "first")
+        web.eventually(lambda: fetch(web, target).body == b"first passed", STATUS_SECONDS)
+
+        def is_kept() -> bool:
+            secrets = release.client.items("secrets", "--field-selector=type=zeroserve.dev/artifact")
+            return any(
+                secret["metadata"]["annotations"]["zeroserve.dev/plugin"] == "web/hooked"
+                for secret in secrets
+            )
+
+        web.eventually(is_kept, STATUS_SECONDS)
+    return source
+
+
+def test_hooks_of_an_artefact_see_requests_and_answers(
+    web: Client, release: Release, hooked: dict[str, Any]
+) -> None:
+    target = Target(release.address, "hooked.example")
+    passed, denied = fetch(web, target), fetch(web, target, X_Deny="yes")
+    assert (passed.status, passed.body, passed.headers["x-stamp"]) == (200, b"first passed", "stamped")
+    assert (denied.status, denied.headers["x-stamp"]) == (403, "stamped")
+
+
+def test_an_artefact_outlives_its_registry_and_its_operator(
+    web: Client, release: Release, hooked: dict[str, Any]
+) -> None:
+    release.client.kubectl("delete", "pods", "-l", "app.kubernetes.io/component=operator")
+    # Only an operator that has the plugin's file can make this of the route.
+    target = apply_hooked(web, release, hooked, "second")
+    web.eventually(lambda: fetch(web, target).body == b"second passed", STATUS_SECONDS)
+    assert fetch(web, target).headers["x-stamp"] == "stamped"
+    release.rolled_out()
