@@ -43,6 +43,7 @@ CURES: Final = (
     ("stack limit", "a frame holds 512 bytes: make larger buffers static, up to 64 KiB"),
     (r"'__\w+ti\d'", "there is no 128-bit multiplication or division"),
     (r"'__\w+[sd]f\w*'", "there is no floating point: count in whole numbers"),
+    (r"/lib/std/(posix|Io|os|debug|heap)\b", "std needs an operating system: helpers are in docs/abi.md"),
     ("aggregate returns", "results are one number: let the caller give a pointer to fill"),
 )
 """What compilers say of what eBPF does not have (a pattern), and what to do instead: they advise kernels."""
@@ -97,13 +98,17 @@ def compile_c(sources: Sequence[Path], compiler: Compiler, includes: Sequence[Pa
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not output.is_file():
             said = done.stderr.strip() or f"exit code {done.returncode}"
-            cures = "".join(f"\n   = help: {cure}" for pattern, cure in CURES if re.search(pattern, said))
-            raise BuildError(
-                f"{compiler.name} could not compile {', '.join(map(str, sources))}\n{said}{cures}"
-            )
+            named = ", ".join(map(str, sources))
+            raise BuildError(f"{compiler.name} could not compile {named}\n{add_cures(said)}")
         if done.stderr:
             print(done.stderr, end="", file=sys.stderr)
         return output.read_bytes()
+
+
+def add_cures(said: str) -> str:
+    """Return what a compiler said, with what to do about what eBPF does not have."""
+    cures = (f"\n   = help: {cure}" for pattern, cure in CURES if re.search(pattern, said))
+    return said + "".join(cures)
 
 
 def _read_version(clang: str) -> int:

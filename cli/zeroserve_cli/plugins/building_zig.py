@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from zeroserve_cli.plugins.building import SDK, BuildError
+from zeroserve_cli.plugins.building import SDK, BuildError, add_cures
 
 
 def compile_zig(sources: Sequence[Path]) -> bytes:
@@ -30,7 +30,7 @@ def compile_zig(sources: Sequence[Path]) -> bytes:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not output.is_file():
             said = done.stderr.strip() or f"exit code {done.returncode}"
-            raise BuildError(f"zig could not compile {sources[0]}\n{said}")
+            raise BuildError(f"zig could not compile {sources[0]}\n{add_cures(said)}")
         return output.read_bytes()
 
 

@@ -29,7 +29,7 @@ class Fault(Enum):
     FUNCTION_OVERLAP = ("two functions overlap", _BUILD)
     NO_FUNCTIONS = (
         "no function is exported",
-        'mark one with ZS_FUNCTION, or put a global function into section "function"',
+        'ZS_FUNCTION in C, zeroserve::function! in Rust, export … linksection("function") in Zig exports one',
     )
     TOO_MANY_FUNCTIONS = ("too many functions are exported", f"{FUNCTIONS_MAX} at most")
     FUNCTION_NAME = (

@@ -50,7 +50,7 @@ _HOOKS: Final = {hook.value: hook for hook in Hook}
 _PROLOGUE: Final = encode(Binary(Operator.MOV, 64, R0, 0))
 """Before each function: those that return nothing leave r0 unwritten, and the verifier wants it written."""
 _LIBRARY: Final = frozenset({"memcpy", "memmove", "memset", "memcmp"})
-"""What zeroserve.h brings, and nobody wants to export."""
+"""What header and crate bring, and nobody wants to export."""
 _UNKNOWN_ENTRY: Final = abi.encode_action(abi.Action.ERROR, detail=500)
 
 Place = tuple[int, int]
@@ -138,7 +138,8 @@ def _find_exports(
         names.add(symbol.name)
         exports[place] = symbol.name, hook
     if not exports:
-        names = {function.name for function in functions.values()} - _LIBRARY
+        names = {function.name for function in functions.values()}
+        names = {name for name in names if name.removeprefix("zs.") not in _LIBRARY}
         found = ", ".join(sorted(names))[:200]
         raise PluginError(Fault.NO_FUNCTIONS, f"functions of the file: {found or 'none'}")
     if len(exports) > FUNCTIONS_MAX:

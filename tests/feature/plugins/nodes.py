@@ -10,9 +10,10 @@ from starting import serving
 class Node:
     """Where it listens, and what it has logged."""
 
-    def __init__(self, port, log):
+    def __init__(self, port, log, process):
         self.port = port
         self.log = log
+        self.process = process
 
     def ask(self, path, method="GET", body=None, **headers):
         """Return status, fields and body of an answer."""
@@ -33,5 +34,5 @@ def serve(directory, options, site, plugins):
         (directory / name).write_text(text)
     options = f"{{\n\tadmin off\n\tauto_https off\n{options}\n}}\n"
     (directory / "Caddyfile").write_text(options + f"http://:{port} {{\n{site}\n}}\n")
-    with serving(directory, port):
-        yield Node(port, directory / "log")
+    with serving(directory, port) as process:
+        yield Node(port, directory / "log", process)
