@@ -84,11 +84,18 @@ def installed(cluster: Client, release: Release) -> Iterator[Release]:
     found = Release(cluster.within("zeroserve-varied"), "varied", "varied", "", "deployment")
     found.client.make_namespace()
     address = f"redis://default:{PASSWORD}@limits.{found.client.namespace}.svc:{stores.PORT}/0"
-    found.client.kubectl("create", "secret", "generic", "limit-store", f"--from-literal=address={address}")
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "limit-store"},
+        "stringData": {"address": address},
+    }
+    found.client.apply(manifests.dump(secret))
     stores.run_store(found.client, "limits", PASSWORD)
     found.install(*(word for key, value in VALUES.items() for word in ("--set", f"{key}={value}")))
     yield found
     found.client.helm("uninstall", found.name, "--wait", "--timeout=120s")
+    found.client.kubectl("delete", "namespace", found.client.namespace, "--wait=false")
     cluster.kubectl("delete", "crd", "servicemonitors.monitoring.coreos.com")
 
 
