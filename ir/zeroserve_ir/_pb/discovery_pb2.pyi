@@ -298,7 +298,7 @@ class DiscoveryResponse(_message.Message):
     LAST_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     snapshot: _builtins.str
-    """digest over all (type, name, version), sorted"""
+    """digest over all (type, name, version)"""
     last: _builtins.bool
     """the change is complete"""
     @_builtins.property
