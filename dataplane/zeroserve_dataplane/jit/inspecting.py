@@ -133,8 +133,9 @@ def execute(
 
 def _split_outcomes(content: bytes) -> list[execution_pb2.Outcome]:
     outcomes: list[execution_pb2.Outcome] = []
-    while len(content) >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(content)
-        outcomes.append(execution_pb2.Outcome.FromString(content[_LENGTH.size : _LENGTH.size + length]))
-        content = content[_LENGTH.size + length :]
+    at = 0
+    while at + _LENGTH.size <= len(content):
+        (length,) = _LENGTH.unpack_from(content, at)
+        at += _LENGTH.size + length
+        outcomes.append(execution_pb2.Outcome.FromString(content[at - length : at]))
     return outcomes
