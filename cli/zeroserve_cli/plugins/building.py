@@ -44,6 +44,14 @@ CURES: Final = (
     (r"'__\w+ti\d'", "there is no 128-bit multiplication or division"),
     (r"'__\w+[sd]f\w*'", "there is no floating point: count in whole numbers"),
     (r"/lib/std/(posix|Io|os|debug|heap)\b", "std needs an operating system: helpers are in docs/abi.md"),
+    (
+        "`panic_impl`|can't find crate for `std`",
+        "begin the crate with #![no_std] and #![no_main]: there is no std",
+    ),
+    (
+        "cannot find macro `(vec|format|print)",
+        "there is no allocation: write into a Room, as plugin new's Text does",
+    ),
     ("aggregate returns", "results are one number: let the caller give a pointer to fill"),
 )
 """What compilers say of what eBPF does not have (a pattern), and what to do instead: they advise kernels."""

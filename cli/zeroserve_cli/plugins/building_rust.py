@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from zeroserve_cli.plugins.building import BuildError
+from zeroserve_cli.plugins.building import BuildError, add_cures
 
 PROFILE: Final = {
     "lto": '"fat"',
@@ -55,7 +55,7 @@ def compile_rust(manifest: Path) -> bytes:
         made = sorted((Path(directory) / "release").rglob(BITCODE))
         if done.returncode or not made:
             said = done.stderr.strip() or "no bitcode of the whole program was left"
-            raise BuildError(f"cargo could not compile {manifest}\n{said}")
+            raise BuildError(f"cargo could not compile {manifest}\n{add_cures(said)}")
         if done.stderr:
             print(done.stderr, end="", file=sys.stderr)
         return _retarget(made[0].read_bytes(), manifest)
@@ -69,8 +69,8 @@ def _retarget(bitcode: bytes, manifest: Path) -> bytes:
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()[-2000:] or f"exit code {done.returncode}"
         raise BuildError(
-            f"{manifest} uses what eBPF does not have: floating point, 128-bit division, or instructions of "
-            f"this machine; LLVM says:\n{said}"
+            f"{manifest} uses what eBPF does not have: floating point, 128-bit division, large frames, or "
+            f"instructions of this machine; LLVM says:\n{add_cures(said)}"
         )
     return done.stdout
 

@@ -108,6 +108,26 @@ def test_the_compilers_errors_reach_the_author(project, capsys, source, said):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("project", "source", "line", "cure"),
+    [
+        ("rust", "src/lib.rs", "let _ = vec![1u8];", "help: there is no allocation"),
+        ("rust", "src/lib.rs", "core::hint::black_box(&mut [0u8; 4096]);", "make larger buffers static"),
+        ("zig", "plugin.zig", "var b: [4096]u8 = undefined;\n_ = zs.read_request(0, &b);", "buffers static"),
+        ("zig", "plugin.zig", 'std.debug.print("x", .{});', "std needs an operating system"),
+    ],
+    indirect=["project"],
+)
+def test_what_ebpf_does_not_have_is_said_with_what_to_do_instead(project, capsys, source, line, cure):
+    text = (project / source).read_text()
+    begin = next(each for each in ("let mut answer", "var answer") if each in text)
+    text = text.replace(begin, f"{line}\n{begin}", 1)
+    head = 'const std = @import("std");\n' if "std." in line else ""
+    (project / source).write_text(text + head)
+    assert main(["plugin", "build", str(project)]) == 1
+    assert cure in capsys.readouterr().err
+
+
 def test_what_ebpf_does_not_have_is_named(project, capsys):
     text = (project / "src/lib.rs").read_text()
     floating = "answer.put_number((context.status as f64 * 1.5) as u64);\n        if answer.is_full()"
