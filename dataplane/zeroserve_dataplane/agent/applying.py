@@ -146,11 +146,14 @@ class Node:
 
     async def optimise(self) -> int:
         """Recompile what was compiled fast, then swap it in; the number of images that changed."""
-        programs = _select(self.good, pb.PROGRAM)
-        improved = [program for program in programs if await self.images.optimise(program)]
+        improved = 0
+        for program in _select(self.good, pb.PROGRAM):
+            improved += await self.images.optimise(program)
+            if self._working.locked():
+                break  # Changes wait for the worker, and so do programs that are left.
         if improved:
             await self._commit_again(pb.PROGRAM)
-        return len(improved)
+        return improved
 
     @property
     def refresh_s(self) -> float:

@@ -15,7 +15,9 @@ from zeroserve_dataplane.agent.applying import Node
 logger = logging.getLogger(__name__)
 
 OPTIMISE_AFTER_S = 1.0
-"""Quiet time after a change before its programs are compiled again: changes come in bursts."""
+"""Quiet time after a change before its programs are compiled again: changes come in bursts, and wait for a worker."""
+OPTIMISE_LATEST = 30
+"""Seconds of changes without a quiet one after which it is done all the same."""
 RETRY_REFUSED_S = 30.0
 STAPLE_S = 5.0
 """Between two looks at which certificates want an OCSP response: new ones are served without one so long."""
@@ -32,16 +34,22 @@ async def keep_up(node: Node) -> None:
 
 
 async def _optimise(node: Node) -> None:
-    seen = ""
+    done = noticed = ""
+    busy = 0
     while True:
         await asyncio.sleep(OPTIMISE_AFTER_S)
         version = node.state.served_version
-        if version == seen or not node.state.ready:
+        if version == done or not node.state.ready:
+            continue
+        if version != noticed and busy < OPTIMISE_LATEST:
+            noticed, busy = version, busy + 1
             continue
         count = await node.optimise()
         if count:
             logger.info("%d programs optimised", count)
-        seen = version
+        busy = 0
+        if node.images.tiers["fast"] == 0:
+            done = version
 
 
 async def _refresh_names(node: Node) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from zeroserve_ir.tree import Site, SiteAddress
 
@@ -38,6 +39,10 @@ class Server:
     """By listener: the protocols that `bind` names; none where they are the default for all."""
 
 
+_PORT_BEHIND = re.compile(r"([^:]*|\[[^]]*\]|\{[^}]*\}):[^:]*")
+
+
+@lru_cache(1024)
 def listen_address(bind: str, port: int) -> str:
     """Return the network address to listen on, such as `:443`, `[::1]:443` or `unix//run/x.sock`."""
     network, slash, host = bind.partition("/")
@@ -46,7 +51,7 @@ def listen_address(bind: str, port: int) -> str:
     if network.startswith(("unix", "fd")):
         return bind
     # A port that stands behind the address is not the site's (httpcaddyfile/addresses.go).
-    if found := re.fullmatch(r"([^:]*|\[[^]]*\]|\{[^}]*\}):[^:]*", host):
+    if found := _PORT_BEHIND.fullmatch(host):
         host = found[1]
     host = host.removeprefix("[").removesuffix("]")
     joined = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -94,4 +99,5 @@ def _specificity(served: ServedSite) -> tuple[int, bool, int, int]:
 
 def specificity(text: str) -> int:
     """Bytes of UTF-8 without wildcards and placeholders."""
-    return len(re.sub(r"\{[^}]*\}", "", text).encode()) - text.count("*")
+    named = re.sub(r"\{[^}]*\}", "", text) if "{" in text else text
+    return len(named.encode()) - text.count("*")

@@ -101,6 +101,19 @@ def test_native_images_serve_and_become_better_without_a_change_of_answers(setti
     run(scenario())
 
 
+def test_programs_are_optimised_by_themselves_when_changes_have_ended(settings, port):
+    async def scenario():
+        async with EmbeddedNode(settings) as node:
+            for number in range(3):
+                await node.apply(answer(port, f"answer-{number}"))
+            while node.describe()["images"]["fast"]:
+                await asyncio.sleep(0.1)
+            assert node.describe()["images"]["optimised"] >= 1
+            assert await get(port) == (200, "answer-2")
+
+    run(scenario())
+
+
 def test_a_refused_program_keeps_the_last_good_answer(settings, port):
     async def scenario():
         async with EmbeddedNode(settings) as node:

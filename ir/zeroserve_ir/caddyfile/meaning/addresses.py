@@ -52,6 +52,8 @@ def split_address(token: Token) -> WrittenAddress:
 
 
 def _short_ip(host: str) -> str:
+    if ":" not in host:
+        return host
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -63,6 +65,8 @@ def _short_ip(host: str) -> str:
 
 def _lower(text: str) -> str:
     """Lower case, placeholders apart."""
+    if "{" not in text:
+        return text.lower()
     return "".join(part if part.startswith("{") else part.lower() for part in re.split(r"(\{[^}]*\})", text))
 
 

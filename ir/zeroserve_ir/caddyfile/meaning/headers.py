@@ -14,7 +14,7 @@ from zeroserve_ir.caddyfile.meaning.matchers import check_regexp
 from zeroserve_ir.caddyfile.meaning.reading import Reading, refusal, refuse_block, wrong_count
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
-from zeroserve_ir.tree import HeaderOperations, HeaderReplacement, Headers
+from zeroserve_ir.tree import NO_HEADER_OPERATIONS, HeaderOperations, HeaderReplacement, Headers
 
 
 @dataclass(slots=True)
@@ -52,6 +52,8 @@ class OperationsBuilder:
 
     def build(self) -> HeaderOperations:
         """Return the operations, fields sorted."""
+        if not (self.add or self.set or self.default or self.delete or self.replace):
+            return NO_HEADER_OPERATIONS
         return HeaderOperations(
             add=tuple((name, value) for name in sorted(self.add) for value in self.add[name]),
             set=tuple(sorted(self.set.items())),

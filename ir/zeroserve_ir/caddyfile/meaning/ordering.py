@@ -42,6 +42,8 @@ _LAST_COUNTS = ("vars", "bandwidth", "cache")
 
 def sort_routes(placed: list[Placed], order: list[str]) -> list[Placed]:
     """Sort by directive, then most specific path first (where the last one counts: last, so that it wins)."""
+    if len(placed) < 2:
+        return placed
     positions = {name: index for index, name in enumerate(order)}
 
     def less(one: Placed, other: Placed) -> bool:
@@ -139,15 +141,20 @@ def group_routes(placed: list[Placed], next_group: Callable[[], str]) -> tuple[R
     A single `rewrite` has a group too: what follows must not be merged with it, since the request that
     it leaves may match otherwise.
     """
+    if len(placed) == 1 and placed[0].directive != "rewrite":
+        return (placed[0].route,)
     groups: dict[str, str] = {}
     for directive in EXCLUSIVE:
         count = sum(1 for one in placed if one.directive == directive)
         if count > 1 or directive == "rewrite":
             groups[directive] = next_group()
-    return merge_routes(
-        replace(one.route, group=groups[one.directive]) if one.directive in groups else one.route
-        for one in placed
-    )
+    return merge_routes(_in_group(one.route, groups.get(one.directive)) for one in placed)
+
+
+def _in_group(route: Route, group: str | None) -> Route:
+    if group is None:
+        return route
+    return Route(route.handlers, route.matchers, group, route.terminal, route.span)
 
 
 def merge_routes(routes: Iterable[Route]) -> tuple[Route, ...]:

@@ -40,6 +40,9 @@ class Kind(Enum):
     OPTION = ("global option", Code.ZS0101)
     PLACEHOLDER = ("placeholder", Code.ZS0103)
 
+    # An enum's own hash is that of its name, in Python, at each look into the table.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -48,6 +51,10 @@ class Row:
     local: Standing
     tenant: Standing
     cure: str = ""
+
+    def standing(self, profile: Profile) -> Standing:
+        """Return the standing in a profile."""
+        return self.local if profile is Profile.LOCAL else self.tenant
 
 
 _BOTH = Row(Standing.ALLOWED, Standing.ALLOWED)
@@ -241,20 +248,21 @@ def check(reading: Reading, kind: Kind, name: str, token: Token, owner: str = ""
     `owner` is the directive that a subdirective belongs to.
     """
     row = ROWS.get((kind, f"{owner} {name}" if owner else name))
+    standing = Standing.REFUSED if row is None else row.standing(reading.profile)
+    if standing in (Standing.ALLOWED, Standing.CARRIED):
+        return True
     label, unknown = kind.value
     shown = f"{label} {name}" + (f" of {owner}" if owner else "")
     if row is None:
         raise refusal(unknown, f"unknown {shown}", token, "check the spelling and the braces above it")
-    standing = row.local if reading.profile is Profile.LOCAL else row.tenant
     if standing is Standing.REFUSED:
         raise refusal(Code.ZS0201, f"{shown} is not allowed here", token, row.cure or "remove it")
     if standing is Standing.LATER:
         raise refusal(Code.ZS0110, f"{shown} is not supported yet", token, row.cure or "remove it")
-    if standing is Standing.INERT:
-        reading.warn(
-            Code.ZS0110, f"{shown} is not supported yet and has no effect", token, row.cure or "remove it"
-        )
-    return standing in (Standing.ALLOWED, Standing.CARRIED, Standing.INERT)
+    reading.warn(
+        Code.ZS0110, f"{shown} is not supported yet and has no effect", token, row.cure or "remove it"
+    )
+    return True
 
 
 def check_placeholders(reading: Reading, segment: Segment) -> None:

@@ -7,6 +7,7 @@ has no counterpart for yet are refused or warned about by the profile table.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.answering import ReadRoutes, ResponseHandlers, split_copied
@@ -55,6 +56,8 @@ from zeroserve_ir.tree import (
 )
 from zeroserve_ir.tree_fastcgi import FastCgi
 
+_PLAIN = ReverseProxy(())
+
 
 @dataclass(slots=True)
 class _Builder:
@@ -66,7 +69,7 @@ class _Builder:
     fastcgi: FastCgi | None = None
     up: OperationsBuilder = field(default_factory=OperationsBuilder)
     down: OperationsBuilder = field(default_factory=OperationsBuilder)
-    proxy: ReverseProxy = field(default_factory=lambda: ReverseProxy(()))
+    proxy: ReverseProxy = _PLAIN
     seen: set[str] = field(default_factory=set)
 
 
@@ -143,8 +146,9 @@ def _read_proxy(segment: Segment, builder: _Builder) -> ReverseProxy:
         raise refusal(
             Code.ZS0102, "reverse_proxy has no upstream", segment.name, "write reverse_proxy NAME:PORT"
         )
-    return replace(
-        builder.proxy,
+    # Most proxies say no more than where to: `replace` copies all fields.
+    make = ReverseProxy if builder.proxy is _PLAIN else partial(replace, builder.proxy)
+    return make(
         upstreams=tuple(builder.upstreams),
         transport=_finish_transport(builder, segment),
         fastcgi=builder.fastcgi,

@@ -7,8 +7,7 @@ into a diagnostic, and the next directive is read. Nothing of this leaves the pa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
@@ -51,6 +50,22 @@ def refusal(code: Code, message: str, token: Token, cure: str = "", label: str =
 
 
 @dataclass(slots=True)
+class Collecting:
+    """`with` this, a refusal is recorded. A class: of generators every token would make one."""
+
+    diagnostics: list[Diagnostic]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, _: object) -> bool:
+        if not isinstance(raised, RefusedError):
+            return False
+        self.diagnostics.append(raised.diagnostic)
+        return True
+
+
+@dataclass(slots=True)
 class Reading:
     """One pass over a configuration: findings, the order of directives, the counter of groups."""
 
@@ -77,13 +92,9 @@ class Reading:
         self.loggers += 1
         return f"log{self.loggers - 1}"
 
-    @contextmanager
-    def collect(self) -> Iterator[None]:
+    def collect(self) -> Collecting:
         """Record a refusal and go on after the block."""
-        try:
-            yield
-        except RefusedError as refused:
-            self.diagnostics.append(refused.diagnostic)
+        return Collecting(self.diagnostics)
 
     def leave_out(self, tokens: Sequence[Token], owner: str) -> None:
         """Record that Caddy reads over arguments at the end of a line, and so is done here."""

@@ -16,6 +16,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import ServiceReference, Upstream
 
 DEFAULT_PORTS = {"": "80", "http": "80", "h2c": "80", "https": "443"}
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _CONFLICTS = {("http", "443"), ("https", "80"), ("h2c", "443")}
 
 
@@ -70,7 +71,7 @@ def _read_dial(address: str, scheme: str, token: Token) -> tuple[Upstream, ...]:
         )
     if "{" in ports:
         return (Upstream(join_host_port(host, ports)),)
-    found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", ports)
+    found = _PORTS.fullmatch(ports)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if not 0 <= first <= last <= 65535:
         raise refusal(Code.ZS0103, f"{ports!r} is not a port or a range of ports", token, "write HOST:PORT")
