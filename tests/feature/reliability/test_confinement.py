@@ -3,6 +3,8 @@
 import os
 import re
 import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,20 @@ from conftest import CADDYFILE
 from ports import free_port
 from recording import Recorder
 from starting import serving
+
+# `ZEROSERVE_SWAPS=1000` is what docs/reliability.md has.
+SWAPS = int(os.environ.get("ZEROSERVE_SWAPS", "10"))
+PATIENCE_S = 60
+SWAPPED = """{{
+	admin off
+	auto_https off
+}}
+http://:{port} {{
+	@odd path {paths}
+	respond @odd "odd"
+	respond "swap {number}"
+}}
+"""
 
 
 def engine_of(session):
@@ -88,3 +104,56 @@ def test_it_holds_no_file_that_it_could_write_but_its_log(engine):
     assert all(
         target.endswith("/log") or target.startswith("/dev/") or "memfd:" in target for target in writable
     )
+
+
+class Sampler(threading.Thread):
+    """Reads the mappings of a process at 1 kHz, or as often as it can, until told to stop."""
+
+    def __init__(self, engine):
+        super().__init__()
+        self.maps = engine / "maps"
+        self.stopping = threading.Event()
+        self.programs, self.samples = set(), 0
+        self.writable_and_executable = []
+
+    def run(self):
+        while not self.stopping.wait(0.001):
+            self.samples += 1
+            for line in self.maps.read_text().splitlines():
+                permissions = line.split()[1]
+                if "w" in permissions and "x" in permissions:
+                    self.writable_and_executable.append(line)
+                if "x" in permissions and "memfd:" in line:
+                    self.programs.add(line.split()[4])
+
+
+def answer(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+        return client.makefile("rb").read().rpartition(b"\r\n\r\n")[2]
+
+
+def test_no_memory_is_writable_and_executable_while_programs_are_swapped(tmp_path):
+    """Each swap brings code of another shape, and takes away what was there before."""
+    port = free_port()
+
+    def write(number):
+        paths = " ".join(f"/{number}/{one}*" for one in range(1 + number % 7))
+        text = SWAPPED.format(port=port, paths=paths, number=number)
+        (tmp_path / "Caddyfile").write_text(text)
+
+    write(0)
+    with serving(tmp_path, port, options=("--watch",)) as process:
+        assert answer(port) == b"swap 0"
+        sampler = Sampler(engine_of(os.getsid(process.pid)))
+        sampler.start()
+        for number in range(1, SWAPS + 1):
+            write(number)
+            deadline = time.monotonic() + PATIENCE_S
+            while answer(port) != b"swap %d" % number:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        sampler.stopping.set()
+        sampler.join()
+    assert sampler.samples > SWAPS and len(sampler.programs) > 1
+    assert sampler.writable_and_executable == []
