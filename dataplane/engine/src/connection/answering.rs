@@ -318,6 +318,10 @@ impl Worker {
             self.scratch.give_spans(spans);
             return Ok(Head::Held);
         }
+        if !switches && self.would_seem_to_switch(client, answer.status) {
+            self.scratch.give_spans(spans);
+            return Err(Failure::BadResponse("the upstream took no WebSocket"));
+        }
         let protocol = answer.upgrade.filter(|_| switches);
         self.write_answer_head(
             client,

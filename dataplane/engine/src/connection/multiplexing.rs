@@ -3,6 +3,7 @@
 //! Rule: whatever the state machine refuses ends the connection with GOAWAY; streams share nothing but it.
 
 use super::streams::StreamLink;
+use super::switching::make_key;
 use super::{Downstream, Phase, Serving, Waiting, Window};
 use crate::error::Failure;
 use crate::exchange::{HTTP_2, HeaderSpan, RequestHead};
@@ -17,7 +18,6 @@ use crate::limits::*;
 use crate::metrics::Counter;
 use crate::ring::{Close, End, Io, SocketId};
 use crate::worker::Worker;
-use base64::Engine;
 
 impl Worker {
     /// The client speaks HTTP/2: by ALPN, or by its first bytes on a plain listener that takes them.
@@ -94,6 +94,12 @@ impl Worker {
                 self.stream_data(io, SocketId(owner), &input[bytes], end);
             }
             Event::Reset { owner: NOBODY, .. } => {}
+            Event::Trailers { id, owner } if self.wants_websocket(SocketId(owner)) => {
+                // A stream whose bytes pass unread has DATA alone (RFC 9113 8.5).
+                let Some(multiplex) = self.multiplex(socket) else { return Ok(()) };
+                let reset = multiplex.stream_error(id, Code::Protocol)?;
+                return self.multiplex_event(io, socket, reset, input);
+            }
             Event::Trailers { id: _, owner } => self.stream_data(io, SocketId(owner), &[], true),
             Event::Reset { owner, by_peer, .. } => {
                 let client = SocketId(owner);
@@ -199,11 +205,12 @@ impl Worker {
             takes_trailers: request.takes_trailers,
             ..Serving::default()
         };
-        let key = make_websocket_key();
+        let key = make_key();
         let (mut spans, mut cookies) = (self.scratch.take_spans(), Vec::new());
         request.each_field(fields, &mut cookies, |name, value| spans.push(HeaderSpan { name, value }));
         if websocket {
             // RFC 8441 has none, HTTP/1.1 backends want one; their answer to it is not passed on.
+            spans.retain(|span| span.name != b"sec-websocket-key");
             spans.push(HeaderSpan { name: b"Sec-WebSocket-Key", value: key.as_bytes() });
         }
         let head = RequestHead {
@@ -488,10 +495,4 @@ impl Worker {
         self.second_goaway_ms = None;
         None
     }
-}
-
-/// 16 random bytes as text (RFC 6455 4.1).
-fn make_websocket_key() -> String {
-    let bytes = u128::from(crate::exchange::random()) << 64 | u128::from(crate::exchange::random());
-    base64::engine::general_purpose::STANDARD.encode(bytes.to_le_bytes())
 }

@@ -35,6 +35,11 @@ impl Worker {
         (200..300).contains(&status) && self.wants_websocket(client)
     }
 
+    /// A client of HTTP/2 takes an answer of this status for the beginning of its WebSocket (RFC 8441 5).
+    pub fn would_seem_to_switch(&mut self, client: SocketId, status: u16) -> bool {
+        self.is_stream(client) && self.accepts_websocket(client, status)
+    }
+
     /// Writes the upstream's acceptance as a 101, with the field that says so.
     pub fn send_acceptance<I: Io>(&mut self, io: &mut I, client: SocketId, fields: &[HeaderSpan<'_>]) {
         let Some(exchange) = self.downstream(client).and_then(|down| down.exchange.as_deref()) else {
@@ -80,6 +85,12 @@ impl Worker {
 
 fn is_websocket(protocol: &[u8]) -> bool {
     protocol.eq_ignore_ascii_case(WEBSOCKET)
+}
+
+/// A `Sec-WebSocket-Key`: 16 random bytes as text (RFC 6455 4.1).
+pub fn make_key() -> String {
+    let bytes = u128::from(crate::exchange::random()) << 64 | u128::from(crate::exchange::random());
+    base64::engine::general_purpose::STANDARD.encode(bytes.to_le_bytes())
 }
 
 /// `Sec-WebSocket-Accept` for a client's key (RFC 6455 4.2.2).

@@ -107,6 +107,10 @@ impl<'a> Request<'a> {
         if self.protocol.is_some() && self.method != b"CONNECT" {
             return Err(Malformed(":protocol without CONNECT"));
         }
+        if self.protocol.is_some() && self.length.is_some() {
+            // Upstream it would be an upgrade with a body that never comes, which the next request would be taken for.
+            return Err(Malformed("a length of what passes unread"));
+        }
         if !matches!(scheme, Some(b"http" | b"https")) {
             return Err(Malformed("no :scheme of HTTP"));
         }
