@@ -15,7 +15,7 @@ from zeroserve_dataplane.agent.applying import Node
 logger = logging.getLogger(__name__)
 
 OPTIMISE_AFTER_S = 1.0
-"""Quiet time after a change before its programs are compiled again: changes come in bursts, and wait for a worker."""
+"""Quiet after a change before its programs are compiled again: changes come in bursts."""
 OPTIMISE_LATEST = 30
 """Seconds of changes without a quiet one after which it is done all the same."""
 RETRY_REFUSED_S = 30.0
