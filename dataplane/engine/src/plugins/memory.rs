@@ -67,6 +67,12 @@ impl Memory {
         (if status == 0 { 200 } else { status }, std::mem::take(&mut self.made_body))
     }
 
+    /// After a call was undone: what it used and waits for stays, the answer that it made does not.
+    pub fn take_over(&mut self, undone: Self) {
+        let (status, body) = (self.made_status, std::mem::take(&mut self.made_body));
+        *self = Self { made_status: status, made_body: body, ..undone };
+    }
+
     /// Bytes that a copy copies.
     pub fn measure(&self) -> usize {
         self.made_body.len() + self.body.as_ref().map_or(0, |(_, body)| body.len())

@@ -5,7 +5,7 @@ use super::image::{Image, seal};
 use super::run::{Decision, Machine, Operation};
 use super::tests::{CALL, EXIT, MOV, exchange, host, instruction, message};
 use crate::metrics::PluginCount;
-use crate::plugins::memory::{REQUEST_FUEL_MAX, Wanted};
+use crate::plugins::memory::{Fetched, REQUEST_FUEL_MAX, Wanted};
 use crate::plugins::{Plugin, PluginIndex};
 use crate::protocol;
 use crate::snapshot::{Cluster, ClusterState, VirtualHost};
@@ -31,6 +31,12 @@ fn calling_host() -> VirtualHost {
 }
 
 fn plugin(code: &Code, change: impl FnOnce(&mut protocol::Plugin)) -> PluginIndex {
+    let mut index = PluginIndex::default();
+    index.insert(compile(code, change));
+    index
+}
+
+fn compile(code: &Code, change: impl FnOnce(&mut protocol::Plugin)) -> Plugin {
     let code = code.concat();
     let image = Image::load(&message(&code, "ebpf"), seal(&code).unwrap()).unwrap();
     let function = protocol::PluginFunction { name: "f".into(), entry: 1 };
@@ -42,9 +48,7 @@ fn plugin(code: &Code, change: impl FnOnce(&mut protocol::Plugin)) -> PluginInde
     };
     change(&mut message);
     let find = |name: &str| Some(Cluster::new(name, ClusterState::unconfigured()));
-    let mut index = PluginIndex::default();
-    index.insert(Plugin::compile(&message, Arc::new(image), &find).unwrap());
-    index
+    Plugin::compile(&message, Arc::new(image), &find).unwrap()
 }
 
 fn machine(index: PluginIndex) -> Machine {
@@ -156,6 +160,71 @@ fn calls_in_calls_share_the_request_s_fuel() {
         |wanted| counted.iter().filter(|(_, what, _)| *what == wanted).map(|(.., many)| many).sum::<u64>();
     assert_eq!((sum(PluginCount::Calls), sum(PluginCount::Fuel)), (9, REQUEST_FUEL_MAX as u64));
     assert_eq!(one.plugins.fuel_spent, REQUEST_FUEL_MAX);
+}
+
+/// `p`, which calls `q` and goes on, with so much fuel; and `q`.
+fn caller_and(called: &Code, fuel: u64, change: impl FnOnce(&mut protocol::Plugin)) -> PluginIndex {
+    let heap = abi::HEAP as i32;
+    let code = vec![
+        instruction(MOV, 1, 0, 0, heap),
+        instruction(MOV, 2, 0, 0, 3),
+        instruction(MOV, 3, 0, 0, heap + 3),
+        instruction(MOV, 4, 0, 0, 2),
+        call(abi::HELPER_CALL_FUNCTION),
+        instruction(MOV, 0, 0, 0, 0),
+        exit(),
+    ];
+    let mut index = plugin(&code, |message| {
+        message.data = b"q f{}"[..].into();
+        message.capabilities = abi::CAPABILITY_CALL_PLUGINS;
+        message.fuel = fuel;
+    });
+    index.insert(compile(called, |message| {
+        message.name = "q".into();
+        change(message);
+    }));
+    index
+}
+
+#[test]
+fn a_called_plugin_that_traps_leaves_nothing_of_what_it_changed() {
+    let heap = abi::HEAP as i32;
+    let code = vec![
+        instruction(MOV, 1, 0, 0, abi::REQUESTPART_METHOD as i32),
+        instruction(MOV, 2, 0, 0, heap),
+        instruction(MOV, 3, 0, 0, 3),
+        call(abi::HELPER_WRITE_REQUEST),
+        instruction(MOV, 1, 0, 0, heap),
+        instruction(MOV, 2, 0, 0, 3),
+        call(abi::HELPER_SET_RESPONSE_BODY),
+        instruction(MOV, 1, 0, 0, 404),
+        call(abi::HELPER_SET_RESPONSE_STATUS),
+        call(abi::HELPER_REWRITE),
+    ];
+    let mut machine = machine(caller_and(&code, 1 << 20, |message| {
+        message.data = b"PUT"[..].into();
+        message.capabilities = abi::CAPABILITY_REQUEST_WRITE | abi::CAPABILITY_RESPONSE_WRITE;
+    }));
+    let mut exchange = exchange("/");
+    assert_eq!(machine.run(&calling_host(), &mut exchange, 0), Ok(Decision::NotFound));
+    assert_eq!(exchange.method(), b"GET");
+    assert_eq!((exchange.plugins.made_status, &exchange.plugins.made_body[..]), (0, &b""[..]));
+}
+
+#[test]
+fn who_calls_a_plugin_that_adopts_an_answer_pays_for_its_copy() {
+    let adopting =
+        [vec![instruction(MOV, 1, 0, 0, 0), call(abi::HELPER_FETCH)], returning(abi::VERDICT_ADOPT)];
+    let decide = |bytes: usize| {
+        let mut machine = machine(caller_and(&adopting.concat(), 10_000, |message| {
+            message.capabilities = abi::CAPABILITY_OUTBOUND_HTTP | abi::CAPABILITY_RESPONSE_WRITE;
+        }));
+        let fetched = Fetched { plugin: "q".into(), status: 200, body: vec![0; bytes], ..Fetched::default() };
+        let mut exchange = exchange("/");
+        exchange.plugins.fetches.push(fetched.into());
+        machine.run(&calling_host(), &mut exchange, 0)
+    };
+    assert_eq!((decide(1), decide(256 << 10)), (Ok(Decision::NotFound), Ok(Decision::Error(500))));
 }
 
 #[test]

@@ -17,6 +17,8 @@ use std::sync::Arc;
 /// 500 to the error routes: what a call that failed comes to, where its plugin does not fail open.
 const FAILED: u64 = abi::ACTION_ERROR | 500 << 8;
 const FETCH_BODY_BYTES_MAX: usize = 64 << 10;
+/// Of a function's name that a plugin makes up: longer ones say no more.
+const NAME_SHOWN_MAX: usize = 64;
 
 /// `zeroserve_call`: 0 continue, SUSPEND, or the action that the route returns.
 pub fn call_plugin(vm: &mut Vm, index: u64) -> HelperResult {
@@ -73,7 +75,8 @@ fn conclude(call: &PluginCall, plugin: &Plugin, verdict: (u64, u32, u32)) -> Res
     })
 }
 
-/// Calls a function and judges what it returns. What a call that failed or waits has changed is undone.
+/// Calls a function and judges what it returns. What a call that failed or waits has changed is undone, but for one
+/// that ends the request by its failure.
 fn attempt(
     vm: &mut Vm,
     plugin: &Arc<Plugin>,
@@ -84,14 +87,13 @@ fn attempt(
     let entry = plugin.entry(function).ok_or(Failure::NoFunction)?;
     let Nested { host, exchange, plugins } = vm.nested();
     plugins.counted.push((plugin.slot, PluginCount::Calls, 1));
-    let former = plugin.may_undo().then(|| exchange.clone());
+    let former = (depth > 0 || plugin.may_undo()).then(|| exchange.clone());
     let call = Call::new(plugin.clone(), depth, input);
     let result = plugins.run(host, exchange, call, entry).and_then(|result| judge(plugin, exchange, result));
     let ended = matches!(result, Ok((action, ..)) if action != abi::VERDICT_SUSPEND);
     if let Some(former) = former.filter(|_| !ended) {
-        let memory = std::mem::take(&mut exchange.plugins);
-        *exchange = former;
-        exchange.plugins = memory;
+        let memory = std::mem::replace(exchange, former).plugins;
+        exchange.plugins.take_over(memory);
     }
     vm.publish_path();
     result
@@ -134,7 +136,9 @@ fn judge(plugin: &Plugin, exchange: &mut Exchange, result: u64) -> Result<(u64, 
 fn adopt(plugin: &Plugin, exchange: &mut Exchange) -> Option<()> {
     let fetched = exchange.plugins.last_fetched(&plugin.name).filter(|fetched| fetched.status != 0)?;
     for field in fetched.fields.iter().filter(|field| is_end_to_end(field.name)) {
-        exchange.answer.add(field.name, field.value);
+        if acting::write_field(&mut exchange.answer, field.name, field.value, Fields::add) != 0 {
+            return None;
+        }
     }
     let (status, body) = (fetched.status, fetched.body.clone());
     (exchange.plugins.made_status, exchange.plugins.made_body) = (status, body);
@@ -166,10 +170,8 @@ pub fn call_function(vm: &mut Vm, target: Range, config: Range) -> HelperResult 
     let Some(plugin) = vm.plugins().index.find_near(name, &caller.namespace).cloned() else {
         return Ok(NONE);
     };
-    if plugin.may_undo() {
-        let bytes = vm.exchange().measure();
-        vm.charge(bytes, BYTES_PER_FUEL);
-    }
+    let bytes = vm.exchange().measure();
+    vm.charge(bytes, BYTES_PER_FUEL);
     let input = Arc::new(make_input(name, function, config));
     // What the callers have used so far counts while others run for them: the request's fuel bounds all of it.
     let used = vm.call()?.fuel - vm.fuel();
@@ -183,12 +185,19 @@ pub fn call_function(vm: &mut Vm, target: Range, config: Range) -> HelperResult 
     vm.exchange().plugins.fuel_taken += taken;
     match result {
         Ok((abi::VERDICT_SUSPEND, ..)) => Ok(PENDING),
-        Ok((action, detail, _)) => Ok(action | u64::from(detail) << 8),
+        Ok((action, detail, _)) => {
+            if action == abi::VERDICT_ADOPT {
+                let bytes = vm.exchange().plugins.made_body.len() + vm.exchange().answer.length();
+                vm.charge(bytes, BYTES_PER_FUEL);
+            }
+            Ok(action | u64::from(detail) << 8)
+        }
         Err(failure) => {
             vm.plugins().counted.push((plugin.slot, PluginCount::Failures, 1));
             let now_s = super::state::now_s(vm);
             if plugin.may_log(now_s) {
-                let text = format!("plugin {} {function}: {failure}", plugin.name);
+                let shown: String = function.chars().take(NAME_SHOWN_MAX).collect();
+                let text = format!("plugin {} {shown}: {failure}", plugin.name);
                 access_log::log_program(&vm.host().name.clone(), &text);
             }
             Ok(NONE)
