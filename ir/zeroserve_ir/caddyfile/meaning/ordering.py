@@ -142,6 +142,7 @@ def group_routes(placed: list[Placed], next_group: Callable[[], str]) -> tuple[R
     it leaves may match otherwise.
     """
     if len(placed) == 1 and placed[0].directive != "rewrite":
+        next_group()  # That of `rewrite` is counted in every block, there or not.
         return (placed[0].route,)
     groups: dict[str, str] = {}
     for directive in EXCLUSIVE:
