@@ -18,7 +18,7 @@ NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
 
 def write_project(directory: Path, language: str) -> list[Path]:
     """Write a new plugin named as its directory; returns the files. Raises ProjectError."""
-    name = directory.name
+    name = directory.resolve().name
     if not NAME.match(name):
         raise ProjectError(f"{name!r} is no name for a plugin: lower-case letters, digits and dashes")
     if directory.exists() and any(directory.iterdir()):

@@ -28,6 +28,13 @@ def test_what_is_there_is_not_overwritten(project, capsys):
     assert "there already" in capsys.readouterr().err
 
 
+def test_an_empty_folder_becomes_a_plugin_of_its_own_name(tmp_path, monkeypatch):
+    (tmp_path / "hello").mkdir()
+    monkeypatch.chdir(tmp_path / "hello")
+    assert main(["plugin", "new", "."]) == 0
+    assert 'name = "hello"' in Path("plugin.toml").read_text()
+
+
 @pytest.mark.parametrize("name", ["Hello", "-x", "a b"])
 def test_names_that_no_plugin_has(tmp_path, capsys, name):
     assert main(["plugin", "new", "--", str(tmp_path / name)]) == 1
