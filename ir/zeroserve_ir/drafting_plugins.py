@@ -13,7 +13,7 @@ from typing import Any
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
-from zeroserve_ir.diagnostics import Diagnostic
+from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import make_resource
 from zeroserve_ir.plugins.assembling import assemble_module
 from zeroserve_ir.plugins.attaching import expand_attachment, list_hooks
@@ -25,6 +25,8 @@ from zeroserve_ir.plugins.granting import (
     GrantedUpstream,
     Grants,
     draft_plugin,
+    find_needs,
+    name_capabilities,
 )
 from zeroserve_ir.plugins.loading import load
 from zeroserve_ir.plugins.modules import PluginFunction, PluginModule
@@ -64,7 +66,7 @@ def draft_plugins(
     """Return the plugins of the global option by name; each that cannot be built is a finding."""
     drafted: dict[str, DraftedPlugin] = {}
     for name, entry in list_plugins(options).items():
-        made = _draft(name, entry, read_file, options.others.span)
+        made = _draft(name, entry, read_file, warn, options.others.span)
         if isinstance(made, Diagnostic):
             warn(made)
         else:
@@ -73,7 +75,11 @@ def draft_plugins(
 
 
 def _draft(
-    name: str, entry: Mapping[str, Any], read_file: ReadFile, span: Span
+    name: str,
+    entry: Mapping[str, Any],
+    read_file: ReadFile,
+    warn: Callable[[Diagnostic], None],
+    span: Span,
 ) -> DraftedPlugin | Diagnostic:
     file = entry["file"]
     try:
@@ -85,6 +91,14 @@ def _draft(
         return error.diagnose(file)
     except AssemblyTextError as error:
         return Diagnostic(Code.ZS0603, f"{file} is neither ELF nor assembly: {error}", span)
+    missing = find_needs(module) & ~read_capabilities(entry)
+    if missing != NO_CAPABILITY:
+        needed = " ".join(name_capabilities(missing))
+        message = (
+            f"plugin {name} calls helpers that need {needed}, which is not granted: such a call answers 500"
+        )
+        cure = f"write `allow {needed}` in its block, if you trust the plugin with it"
+        warn(Diagnostic(Code.ZS0310, message, span, help=cure, severity=Severity.WARNING))
     proxies = {name: tree.ReverseProxy((upstream,)) for name, upstream in list_upstreams(entry)}
     clusters = {name: build_cluster(proxy, span) for name, proxy in proxies.items()}
     resources = draft_plugin(name, "", module, _read_grants(entry, clusters))

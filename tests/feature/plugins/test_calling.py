@@ -136,3 +136,10 @@ def test_a_plugin_that_fails_open_lets_the_route_go_on(node):
 
 def test_nothing_of_an_earlier_call_is_left_in_memory(node):
     assert [node.ask("/leave")[0] for _ in range(3)] == [200, 200, 200]
+
+
+def test_what_a_plugin_needs_and_is_not_granted_is_said_when_the_server_starts(node):
+    said = node.log.read_text()
+    assert "warning[ZS0310]: plugin bare calls helpers that need request_write response_write" in said
+    assert "help: write `allow request_write response_write` in its block" in said
+    assert "plugin greeter calls helpers" not in said
