@@ -38,7 +38,8 @@ def split_address(token: Token) -> WrittenAddress:
     authority, slash, path = rest.partition("/")
     host, port = split_host_port(authority)
     if port and not re.fullmatch(r"[+-]?\d+", port):
-        raise refusal(Code.ZS0107, f"port {port!r} is not a number", token, "write HOST:PORT")
+        cure = "write {$NAME} for a variable" if "${" in port else "write HOST:PORT"
+        raise refusal(Code.ZS0107, f"port {port!r} is not a number", token, cure)
     if port and not 0 <= int(port) <= 65535:
         raise refusal(Code.ZS0107, f"port {port} is out of range", token, "write a port from 1 to 65535")
     scheme = _lower(scheme)

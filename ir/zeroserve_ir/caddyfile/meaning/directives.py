@@ -93,6 +93,8 @@ def read_directives(segments: Sequence[Segment], scope: Scope) -> list[Placed]:
 def read_directive(segment: Segment, scope: Scope) -> list[Placed]:
     """Read one directive with its matcher into the routes that it makes."""
     name = segment.name.text
+    if segment.name.opens:
+        return []  # The parser has said so.
     if not check(scope.reading, Kind.DIRECTIVE, name, segment.name):
         return []
     segment = _leave_out_block(segment, scope.reading)

@@ -145,7 +145,7 @@ def _read_order(segment: Segment, reading: Reading) -> None:
         raise wrong_count(segment, usage)
     directive, position, *other = segment.arguments
     if (Kind.DIRECTIVE, directive.text) not in ROWS:
-        raise refusal(Code.ZS0101, f"unknown directive {directive.text}", directive, "check the spelling")
+        check(reading, Kind.DIRECTIVE, directive.text, directive)
     order = [name for name in reading.order if name != directive.text]
     match position.text, len(other):
         case "first", 0:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from zeroserve_ir.caddyfile.lexer import Token
+from zeroserve_ir.caddyfile.meaning.foreign_names import find_cure
 from zeroserve_ir.caddyfile.meaning.reading import Profile, Reading, refusal
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
@@ -254,7 +255,9 @@ def check(reading: Reading, kind: Kind, name: str, token: Token, owner: str = ""
     label, unknown = kind.value
     shown = f"{label} {name}" + (f" of {owner}" if owner else "")
     if row is None:
-        raise refusal(unknown, f"unknown {shown}", token, "check the spelling and the braces above it")
+        known = [one.rpartition(" ")[2] for at, one in ROWS if at is kind and one.rpartition(" ")[0] == owner]
+        cure = find_cure(label, name, known, _find_elsewhere(kind, name))
+        raise refusal(unknown, f"unknown {shown}", token, cure)
     if standing is Standing.REFUSED:
         raise refusal(Code.ZS0201, f"{shown} is not allowed here", token, row.cure or "remove it")
     if standing is Standing.LATER:
@@ -263,6 +266,21 @@ def check(reading: Reading, kind: Kind, name: str, token: Token, owner: str = ""
         Code.ZS0110, f"{shown} is not supported yet and has no effect", token, row.cure or "remove it"
     )
     return True
+
+
+def _find_elsewhere(kind: Kind, name: str) -> str:
+    """Return where a name that is unknown as this kind belongs; empty where it is unknown as any."""
+    if kind is not Kind.DIRECTIVE and (Kind.DIRECTIVE, name) in ROWS:
+        return f"{name} is a directive: move it into a site, outside of other blocks"
+    if kind is Kind.OPTION or kind is Kind.SUBDIRECTIVE:
+        return ""
+    if kind is Kind.DIRECTIVE and (Kind.OPTION, name) in ROWS:
+        return f"{name} is a global option: move it into the block without address at the top of the file"
+    if kind is Kind.DIRECTIVE and (Kind.MATCHER, name) in ROWS:
+        return f"{name} is a matcher: write @NAME {name} …, and @NAME behind a directive"
+    owners = [one.rpartition(" ")[0] for at, one in ROWS if at is Kind.SUBDIRECTIVE]
+    found = [owner for owner in dict.fromkeys(owners) if (Kind.SUBDIRECTIVE, f"{owner} {name}") in ROWS]
+    return f"{name} is a subdirective: move it into the block of {found[0]}" if found else ""
 
 
 def check_placeholders(reading: Reading, segment: Segment) -> None:

@@ -119,10 +119,16 @@ class Scope:
         return Scope(self.reading, dict(self.matchers))
 
 
+_CURLY_QUOTES = ("“", "”", "„", "«")
+"""Quotes of word processors, which quote nothing here."""
+
+
 def wrong_count(segment: Segment, usage: str) -> RefusedError:
     """Return the refusal of a wrong number of arguments; `usage` shows the right one."""
     count = len(segment.arguments)
     message = f"{segment.name.text} has {count} argument{'' if count == 1 else 's'}"
+    if curly := next((one for one in segment.arguments if one.text[:1] in _CURLY_QUOTES), None):
+        return refusal(Code.ZS0102, message, curly, f'write {usage}, with straight quotes (")')
     return refusal(Code.ZS0102, message, segment.name, f"write {usage}")
 
 

@@ -39,7 +39,10 @@ def find_unsignable_hosts(sites: Sequence[KeyedSite], options: Options, others: 
         for key, address in zip(keyed.keys, keyed.site.addresses, strict=True):
             if address.scheme is Scheme.HTTP or address.port == options.http_port or not address.host:
                 continue
-            if not is_tailscale(address.host) and not is_certifiable(address.host):
+            if address.host == "}":
+                cure = "remove it, or open its block"
+                yield Diagnostic(Code.ZS0001, "unexpected '}' without an opening brace", key.span, help=cure)
+            elif not is_tailscale(address.host) and not is_certifiable(address.host):
                 message = f"no authority signs a certificate for {address.host!r}"
                 cure = "write the name out (is a variable of it not set?), or http:// for a site without TLS"
                 yield Diagnostic(Code.ZS0107, message, key.span, help=cure)
