@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zeroserve_ir.caddyfile.connecting import settle_server_fields
+from zeroserve_ir.caddyfile.listening import listen_address
 from zeroserve_ir.caddyfile.settling_logs import settle_loggers, settle_server_logs
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
@@ -44,6 +45,14 @@ def settle_configuration(
     return _Settling(adapted, environment or {}).run()
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Addresses that a server listens on, and their ports; no port where they are Unix sockets."""
+
+    bind: tuple[str, ...]
+    ports: tuple[int, ...]
+
+
 class _Settling:
     def __init__(self, adapted: AdaptedConfiguration, environment: Mapping[str, str]) -> None:
         self.adapted = adapted
@@ -56,8 +65,9 @@ class _Settling:
         self.options = Options()
 
     def run(self) -> tuple[Configuration, list[Diagnostic]]:
-        self.settle_options()
-        sites = tuple(site for server in self.adapted.servers for site in self.settle_server(server))
+        placed = [(server, self.place(server)) for server in self.adapted.servers]
+        self.settle_options(placed)
+        sites = tuple(site for server, places in placed for site in self.settle_server(server, places))
         named = {one.name: one for server in self.adapted.servers for one in server.named_routes}
         return Configuration(sites, self.options, tuple(named.values())), self.diagnostics
 
@@ -66,15 +76,11 @@ class _Settling:
             Diagnostic(Code.ZS0110, message, span, help="remove it", severity=Severity.WARNING)
         )
 
-    def settle_options(self) -> None:
+    def settle_options(self, placed: list[tuple[AdaptedServer, list[_Place]]]) -> None:
         admin = part(self.whole, "admin")
         servers = [one.others.value() for one in self.adapted.servers]
         automatic = [part(one, "automatic_https") for one in servers]
-        others = [
-            self.settle_server_options(server, one)
-            for server, one in zip(self.adapted.servers, servers, strict=True)
-        ]
-        others = [one for one in others if one["server"] or "logs" in one]
+        others = [entry for server, places in placed for entry in self.settle_server_options(server, places)]
         self.options = Options(
             http_port=self.number("http_port", 80),
             https_port=self.number("https_port", 443),
@@ -95,14 +101,13 @@ class _Settling:
         for name in sorted({*part(self.whole, "apps")} - {"http", "tls", "pki"}):
             self.refuse(f"app {name} is not supported", self.span, "remove it")
 
-    def settle_server_options(self, server: AdaptedServer, fields: Json) -> Json:
-        """Return an entry of the option `servers` with what no site says, its `logs` among it."""
-        fields, faults = settle_server_fields(fields)
+    def settle_server_options(self, server: AdaptedServer, places: list[_Place]) -> list[Json]:
+        """Return the option `servers` with what no site says, its `logs` among it: an entry for each port."""
+        fields, faults = settle_server_fields(server.others.value())
         for fault in faults:
             self.refuse(fault, server.others.span, "write it as Caddy's documentation has it")
         settled: Json = {
-            "listener": next(iter(server.listen), ""),
-            "server": {key: value for key, value in fields.items() if key not in _SETTLED_FIELDS},
+            "server": {key: value for key, value in fields.items() if key not in _SETTLED_FIELDS}
         }
         if "logs" in fields:
             settled["logs"], sound = settle_server_logs(fields["logs"])
@@ -110,7 +115,14 @@ class _Settling:
                 self.refuse(
                     "logs of the server are not as Caddy has them", server.others.span, "correct them"
                 )
-        return settled
+        if not settled["server"] and "logs" not in settled:
+            return []
+        return [
+            {"listener": listen_address(bind, port), **settled}
+            for place in places
+            for bind in (place.bind or ("",))[:1]
+            for port in place.ports or (0,)
+        ]
 
     def settle_logging(self) -> Json:
         """Return the loggers as the option `logging`, which the Caddyfile has in other words."""
@@ -136,25 +148,42 @@ class _Settling:
         policies = objects(part(self.tls, "automation").get("policies"))
         return bool(policies) and all(one.get("issuers") == [{"module": "internal"}] for one in policies)
 
-    def settle_server(self, server: AdaptedServer) -> list[Site]:
-        others: Json = server.others.value()
+    def place(self, server: AdaptedServer) -> list[_Place]:
+        """Return where a server listens: an address never goes with another one's port."""
         span = server.others.span
         listeners = [found for one in server.listen for found in self.listener(one, span)]
-        bind = tuple(dict.fromkeys(host for host, _ in listeners if host))
-        ports = tuple(dict.fromkeys(port for _, port in listeners))
-        sites = []
-        for names, routes in group_routes(server.routes):
-            addresses = tuple(
-                SiteAddress(self.scheme(name, names, port, others), name, port)
-                for port in ports
-                for name in names
-            )
-            tls = self.settle_tls(names, objects(others.get("tls_connection_policies")), span)
-            site = Site(addresses, routes, server.errors, bind=bind, span=span)
-            sites.append(replace(site, tls=tls, access_log="logs" in others))
-        return [site for site in sites if site.addresses]
+        hosts_by_port: dict[int | None, list[str]] = {}
+        for host, port in dict.fromkeys(listeners):
+            hosts_by_port.setdefault(port, []).append(host)
+        ports_by_bind: dict[tuple[str, ...], list[int]] = {}
+        for port, hosts in hosts_by_port.items():
+            bind = () if "" in hosts else tuple(hosts)
+            ports_by_bind.setdefault(bind, []).extend(() if port is None else (port,))
+        return [_Place(bind, tuple(ports)) for bind, ports in ports_by_bind.items()]
 
-    def scheme(self, name: str, names: tuple[str, ...], port: int, server: Json) -> Scheme:
+    def settle_server(self, server: AdaptedServer, places: list[_Place]) -> list[Site]:
+        others: Json = server.others.value()
+        span = server.others.span
+        sites = []
+        for place in places:
+            for names, routes in group_routes(server.routes):
+                addresses = tuple(
+                    self.address(name, names, port, others)
+                    for port in place.ports or (None,)
+                    for name in names
+                )
+                tls = self.settle_tls(names, objects(others.get("tls_connection_policies")), span)
+                site = Site(addresses, routes, server.errors, bind=place.bind, span=span)
+                sites.append(replace(site, tls=tls, access_log="logs" in others))
+        return sites
+
+    def address(self, name: str, names: tuple[str, ...], port: int | None, server: Json) -> SiteAddress:
+        """Return an address of a site; one at a Unix socket has the port that is usual for its scheme."""
+        scheme = self.scheme(name, names, port, server)
+        usual = self.options.https_port if scheme is Scheme.HTTPS else self.options.http_port
+        return SiteAddress(scheme, name, usual if port is None else port)
+
+    def scheme(self, name: str, names: tuple[str, ...], port: int | None, server: Json) -> Scheme:
         """Return how a name is served: https by policy, or because Caddy would make it so (autohttps.go)."""
         automatic = part(server, "automatic_https")
         secure = bool(server.get("tls_connection_policies"))
@@ -163,13 +192,15 @@ class _Settling:
         plain = port == self.options.http_port or name in strings(automatic.get("skip"))
         return Scheme.HTTPS if secure and not plain else Scheme.HTTP
 
-    def listener(self, address: str, span: Span) -> list[tuple[str, int]]:
-        """Return host and ports of a network address."""
+    def listener(self, address: str, span: Span) -> list[tuple[str, int | None]]:
+        """Return host and ports of a network address; of a Unix socket the address itself, without a port."""
         address = fill_variables(address, self.environment)
+        if address.startswith(("unix/", "unix+h2c/")):
+            return [(address, None)]
         found = re.fullmatch(r"(?:tcp[46]?/)?(?:\[([^\]]*)\]|([^:/\[\]]*)):(\d{1,5})(?:-(\d{1,5}))?", address)
         if not found or int(found[3]) > 65535 or int(found[4] or found[3]) - int(found[3]) not in range(100):
             message = f"cannot listen on {address}"
-            self.refuse(message, span, "write HOST:PORT")
+            self.refuse(message, span, "write HOST:PORT or unix/PATH")
             return []
         first = int(found[3])
         return [(found[1] or found[2] or "", port) for port in range(first, int(found[4] or first) + 1)]

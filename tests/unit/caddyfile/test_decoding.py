@@ -259,3 +259,28 @@ def test_any_json_is_settled_or_refused(value, server):
         if not findings:
             assert without_empty(encode_configuration(adapted)) == without_empty(one)
             settle_configuration(adapted)
+
+
+def list_places(listen):
+    configuration, findings = settle({"apps": {"http": {"servers": {"s": {"listen": listen, "routes": []}}}}})
+    places = {(site.bind, address.port) for site in configuration.sites for address in site.addresses}
+    return places, [one.message for one in findings]
+
+
+@pytest.mark.parametrize(
+    ("listen", "places"),
+    [
+        (["127.0.0.1:81", "[::1]:82"], {(("127.0.0.1",), 81), (("::1",), 82)}),
+        (["127.0.0.1:81", ":82-83"], {(("127.0.0.1",), 81), ((), 82), ((), 83)}),
+        (["127.0.0.1:81", "127.0.0.2:81"], {(("127.0.0.1", "127.0.0.2"), 81)}),
+        (["127.0.0.1:81", ":81"], {((), 81)}),
+        (["unix//run/a.sock|0222", ":81"], {(("unix//run/a.sock|0222",), 80), ((), 81)}),
+    ],
+)
+def test_an_address_of_a_server_goes_with_its_own_port(listen, places):
+    assert list_places(listen) == (places, [])
+
+
+def test_a_listener_that_is_none_names_what_is_one():
+    places, (finding,) = list_places(["fd/3"])
+    assert (places, finding) == (set(), "cannot listen on fd/3")
