@@ -43,7 +43,7 @@ from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
 from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, resolve_plugin
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
-from zeroserve_ir.host_names import spell_host, spell_hosts
+from zeroserve_ir.host_names import spell_authority, spell_host, spell_hosts
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource
@@ -334,7 +334,7 @@ class _Drafting:
         readable = sorted(hosts)[0] or "*"
         host = pb.VirtualHost(
             name=f"{scheme}://{readable}@{','.join(listeners)}",
-            hosts=sorted(hosts),
+            hosts=sorted(map(spell_authority, hosts)),
             listeners=listeners,
             tls=policy.message,
             strict_sni_host=policy.strict_sni_host,

@@ -17,6 +17,11 @@ def spell_host(host: str) -> str:
     return host if host.isascii() else ".".join(_spell_label(label) for label in host.split("."))
 
 
+def spell_authority(host: str) -> str:
+    """Return a host as it stands in the field Host: an address of IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def spell_hosts(configuration: Configuration) -> Configuration:
     """Return a configuration whose sites have the names that clients send."""
     if all(one.host.isascii() for site in configuration.sites for one in site.addresses):

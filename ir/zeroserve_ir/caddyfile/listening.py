@@ -90,11 +90,13 @@ def _list_protocols(listeners: dict[str, list[str]]) -> tuple[tuple[str, ...], .
 
 
 def _specificity(served: ServedSite) -> tuple[int, bool, int, int]:
-    """Order: named hosts before wildcards before any host; longer hosts first, then longer paths."""
+    """Order: named hosts before wildcards, longer hosts, longer paths; those of any host last, as written."""
     host = max((specificity(address.host) for address in served.addresses), default=0)
+    if host == 0:
+        return (1, False, 0, 0)
     wildcard = any("*" in address.host or not address.host for address in served.addresses)
     path = max((len(address.path.encode()) for address in served.addresses), default=0)
-    return (1 if host == 0 else 0, wildcard and host > 0, -host, -path)
+    return (0, wildcard, -host, -path)
 
 
 def specificity(text: str) -> int:
