@@ -32,3 +32,39 @@ pub fn refuse_writing() -> io::Result<()> {
 }
 
 static REFUSED_ATTRIBUTE: u64 = REFUSED;
+
+#[cfg(test)]
+mod tests {
+    use super::refuse_writing;
+    use std::fs::{self, File};
+    use std::io::ErrorKind::PermissionDenied;
+
+    /// On a thread of its own: the others of this process go on writing.
+    #[test]
+    fn files_are_read_and_never_written_made_moved_or_removed() {
+        let folder = std::env::temp_dir().join(format!("zeroserve-landlock-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (file, other) = (folder.join("file"), folder.join("other"));
+        fs::write(&file, "kept").unwrap();
+        let path = file.clone();
+        let restricted = std::thread::spawn(move || {
+            refuse_writing().unwrap();
+            let refused = [
+                ("write", File::options().write(true).open(&path).map(drop)),
+                ("truncate", File::create(&path).map(drop)),
+                ("make", File::create(&other).map(drop)),
+                ("make a folder", fs::create_dir(&other)),
+                ("link", std::os::unix::fs::symlink(&path, &other)),
+                ("move", fs::rename(&path, &other)),
+                ("remove", fs::remove_file(&path)),
+            ];
+            for (what, result) in refused {
+                assert_eq!(result.map_err(|error| error.kind()), Err(PermissionDenied), "{what}");
+            }
+            fs::read_to_string(&path).unwrap()
+        });
+        let read = restricted.join();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(read.unwrap(), "kept");
+    }
+}

@@ -200,6 +200,29 @@ mod tests {
     }
 
     #[test]
+    fn nothing_becomes_executable_after_the_start() {
+        in_child("nothing_becomes_executable_after_the_start", || {
+            restrict(Rings::IoUring, false).unwrap();
+            let (protection, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            // SAFETY: a new anonymous mapping.
+            let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+            assert_ne!(page, libc::MAP_FAILED);
+            let protect = |call, protection: i32| {
+                // SAFETY: the page is ours and nothing of it is used.
+                let result = unsafe { libc::syscall(call, page, 4096, protection, -1) };
+                (result == 0).then_some(()).ok_or_else(|| io::Error::last_os_error().raw_os_error())
+            };
+            for executable in [libc::PROT_EXEC, libc::PROT_READ | libc::PROT_EXEC, 7] {
+                for call in [libc::SYS_mprotect, libc::SYS_pkey_mprotect] {
+                    assert_eq!(protect(call, executable), Err(Some(libc::EPERM)), "{call} {executable}");
+                }
+            }
+            assert_eq!(protect(libc::SYS_mprotect, libc::PROT_READ), Ok(()));
+        });
+    }
+
+    #[test]
     fn with_epoll_no_ring_can_be_driven() {
         in_child("with_epoll_no_ring_can_be_driven", || {
             restrict(Rings::Epoll, false).unwrap();

@@ -14,7 +14,8 @@ use std::ptr::{self, NonNull};
 
 /// Native code above this is no program of ours: 4,096 instructions come to some 100 KB at worst.
 const CODE_BYTES_MAX: usize = 4 << 20;
-const SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+pub(super) const SEALS: i32 =
+    libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
 
 /// What this engine runs natively.
 pub const TARGET: &str = if cfg!(target_arch = "x86_64") { "x86_64" } else { "aarch64" };
@@ -207,6 +208,11 @@ pub fn probe_native() -> Result<(), String> {
 
 /// A sealed memfd with this content, as the agent makes them.
 pub fn seal(content: &[u8]) -> io::Result<OwnedFd> {
+    seal_with(content, SEALS)
+}
+
+/// With some seals only.
+pub(super) fn seal_with(content: &[u8], seals: i32) -> io::Result<OwnedFd> {
     use std::io::Write;
     let create = |flags: u32| {
         // SAFETY: the name is a literal with its NUL.
@@ -225,7 +231,7 @@ pub fn seal(content: &[u8]) -> io::Result<OwnedFd> {
     let mut file = unsafe { File::from_raw_fd(descriptor) };
     file.write_all(content)?;
     // SAFETY: no pointers.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) } != 0 {
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(file.into())

@@ -1,7 +1,7 @@
 //! Images, the cage and both ways of running, on small hand-made programs.
 
 use super::abi;
-use super::image::{Image, TARGET, seal};
+use super::image::{Image, SEALS, TARGET, seal, seal_with};
 use super::run::{Decision, Machine, Operation, Trap};
 use crate::exchange::{Clock, Exchange, HeaderSpan, ListenerId, Peer, RequestHead};
 use crate::protocol;
@@ -96,6 +96,10 @@ fn images_that_are_not_what_they_say_are_refused() {
     assert!(refused(&|image| image.helper_max = newer, sealed()).contains("upgrade the engine"));
     let plain: OwnedFd = std::fs::File::open(std::env::current_exe().unwrap()).unwrap().into();
     assert!(refused(&|_| {}, plain).contains("sealed"));
+    for missing in [libc::F_SEAL_SHRINK, libc::F_SEAL_GROW, libc::F_SEAL_WRITE, libc::F_SEAL_SEAL] {
+        let partly = seal_with(&code, SEALS & !missing).unwrap();
+        assert!(refused(&|_| {}, partly).contains("sealed"), "without {missing}");
+    }
     let native = Image::load(&message(b"\xc3", TARGET), seal(b"\xc4").unwrap()).err().unwrap();
     assert!(native.contains("digest"));
 }
