@@ -160,6 +160,14 @@ pub fn connect(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Something can be read, or an error waits to be.
+#[cfg(test)]
+pub fn is_readable(socket: BorrowedFd<'_>) -> bool {
+    let mut polled = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one initialised record.
+    unsafe { libc::poll(&raw mut polled, 1, 0) > 0 }
+}
+
 fn read_local(header: &libc::msghdr) -> Option<IpAddr> {
     // SAFETY: the kernel wrote whole control messages of `msg_controllen` bytes; each is read at its own type and size.
     unsafe {

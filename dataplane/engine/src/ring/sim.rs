@@ -3,14 +3,15 @@
 //!
 //! Here is how it works. Every connection is a `Link` with a queue in each direction. `turn` performs a few of
 //! the possible events at random and then the worker's `on_turn`. The test plays all remote ends: it opens clients,
-//! answers upstream connections, sends, finishes, resets and stalls. One seed replays one run exactly.
+//! answers upstream connections, sends, finishes, resets and stalls. Sockets that are watched (datagrams) are real ones on
+//! loopback; when the worker hears of them is simulated. One seed replays one run exactly.
 
-use super::{Close, End, FileSent, Handler, Io, SocketId};
+use super::{Close, End, FileSent, Handler, Io, SocketId, datagrams};
 use crate::exchange::Clock;
 use crate::limits::PENDING_OUTPUT_BYTES_LOW;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Deterministic random numbers (SplitMix64).
 #[derive(Clone)]
@@ -85,6 +86,8 @@ enum Event {
     Take,
     Drained,
     Closed,
+    /// Of a watched socket, by its key.
+    Readable,
 }
 
 /// The backend.
@@ -96,6 +99,8 @@ pub struct Sim {
     free: Vec<u32>,
     reachability: HashMap<SocketAddr, Reachability>,
     connected: VecDeque<(Remote, SocketAddr)>,
+    /// By their keys, in order: a seed decides between them.
+    watched: BTreeMap<u32, OwnedFd>,
     clock: Clock,
     accepting: bool,
     /// Accepts that the kernel was asked for before `set_accepting` said no.
@@ -116,6 +121,7 @@ impl Sim {
             free: Vec::new(),
             reachability: HashMap::new(),
             connected: VecDeque::new(),
+            watched: BTreeMap::new(),
             clock: Clock { monotonic_ns: 1_000_000_000, unix_ms: 1_700_000_000_000 },
             accepting: true,
             late: 0,
@@ -204,6 +210,10 @@ impl Sim {
         self.links.iter().filter(|link| link.open && !link.gone).count()
     }
 
+    pub fn now_ms(&self) -> u64 {
+        self.clock.monotonic_ns / 1_000_000
+    }
+
     pub fn advance_ms(&mut self, milliseconds: u64) {
         self.clock.monotonic_ns += milliseconds * 1_000_000;
         self.clock.unix_ms += milliseconds;
@@ -221,8 +231,10 @@ impl Sim {
             if events.is_empty() {
                 break;
             }
-            let (link, event) = events[self.random.below(events.len())];
-            self.perform(handler, link, event);
+            match events[self.random.below(events.len())] {
+                (key, Event::Readable) => handler.on_readable(self, key as u32),
+                (link, event) => self.perform(handler, link, event),
+            }
             happened = true;
         }
         if self.late > 0 {
@@ -241,7 +253,8 @@ impl Sim {
     }
 
     fn possible(&self) -> Vec<(usize, Event)> {
-        let mut events = Vec::new();
+        let readable = self.watched.iter().filter(|(_, socket)| datagrams::is_readable(socket.as_fd()));
+        let mut events: Vec<_> = readable.map(|(key, _)| (*key as usize, Event::Readable)).collect();
         let open = self.links.iter().filter(|link| link.open && !link.gone).count();
         for (index, link) in self.links.iter().enumerate() {
             if link.gone {
@@ -338,6 +351,7 @@ impl Sim {
                 handler.on_closed(self, socket);
                 self.free.push(socket.0);
             }
+            Event::Readable => unreachable!("of no link"),
         }
     }
 
@@ -451,10 +465,14 @@ impl Io for Sim {
         self.late > 0
     }
 
-    /// Datagrams are not simulated: their table is (`datagrams::sessions`).
-    fn watch(&mut self, _key: u32, _socket: BorrowedFd<'_>) {}
+    fn watch(&mut self, key: u32, socket: BorrowedFd<'_>) {
+        let former = self.watched.insert(key, socket.try_clone_to_owned().unwrap());
+        assert!(former.is_none(), "{key:#x} is watched already");
+    }
 
-    fn unwatch(&mut self, _key: u32) {}
+    fn unwatch(&mut self, key: u32) {
+        self.watched.remove(&key);
+    }
 
     fn sockets_max(&self) -> u32 {
         self.sockets_max

@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 pub const PLAIN: &str = "http";
 pub const TLS: &str = "https";
 pub const BEHIND_PROXY: &str = "proxied";
+pub const DATAGRAMS: &str = "datagrams";
 
 /// What differs between tests.
 #[derive(Default)]
@@ -31,6 +32,8 @@ pub struct Setup {
     pub mirror: Option<SocketAddr>,
     /// Endpoints of spoken.example, which speak HTTP/2 from the first byte.
     pub spoken: Vec<SocketAddr>,
+    /// Where datagrams go, tried in order.
+    pub datagrams: Vec<SocketAddr>,
     /// What shop.example asks of clients with TLS.
     pub tls: Option<protocol::TlsPolicy>,
 }
@@ -102,6 +105,28 @@ fn listener(name: &str, tls: bool, proxy_protocol: bool) -> Change {
     put(ResourceType::Listener, name, &message)
 }
 
+/// A listener for datagrams, and the host that they all belong to.
+fn datagrams() -> [Change; 2] {
+    let listener = protocol::Listener {
+        name: DATAGRAMS.to_owned(),
+        address: "127.0.0.1".to_owned(),
+        port: 5353,
+        transport: protocol::Transport::Udp as i32,
+        ..Default::default()
+    };
+    let host = protocol::VirtualHost {
+        name: DATAGRAMS.to_owned(),
+        hosts: vec![String::new()],
+        listeners: vec![DATAGRAMS.to_owned()],
+        program: DATAGRAMS.to_owned(),
+        tables: "tables".to_owned(),
+        stream: protocol::Stream::PassThrough as i32,
+        judges_streams: true,
+        ..Default::default()
+    };
+    [put(ResourceType::Listener, DATAGRAMS, &listener), put(ResourceType::VirtualHost, DATAGRAMS, &host)]
+}
+
 fn virtual_host(host: &str, program: &str, tls: Option<protocol::TlsPolicy>) -> Change {
     let message = protocol::VirtualHost {
         name: host.to_owned(),
@@ -163,10 +188,12 @@ fn clusters(setup: &Setup) -> Vec<Change> {
         protocol::Cluster { endpoints: "mirror".to_owned(), retries: 0, ..named(&message, "mirror") },
         protocol::Cluster { endpoints: "spoken".to_owned(), http2: true, ..named(&message, "spoken") },
         protocol::Cluster { hedge_after_ms: 40, hedge_budget_percent: 100, ..named(&message, "hedged") },
+        protocol::Cluster { endpoints: DATAGRAMS.to_owned(), tls: None, ..named(&message, DATAGRAMS) },
     ];
     let mut changes = vec![
         endpoints("shop", &setup.endpoints),
         endpoints("spoken", &setup.spoken),
+        endpoints(DATAGRAMS, &setup.datagrams),
         endpoints("mirror", &setup.mirror.into_iter().collect::<Vec<_>>()),
     ];
     changes.extend(variants.iter().map(|one| put(ResourceType::Cluster, &one.name, one)));
@@ -178,7 +205,8 @@ fn named(message: &protocol::Cluster, name: &str) -> protocol::Cluster {
 }
 
 /// Rows of the proxy calls.
-const CALLS: [&str; 8] = ["shop", "shop", "queued", "buffered", "shop", "mirror", "hedged", "spoken"];
+const CALLS: [&str; 9] =
+    ["shop", "shop", "queued", "buffered", "shop", "mirror", "hedged", "spoken", DATAGRAMS];
 const SEEN: u64 = 1;
 const QUEUED: u64 = 2;
 const BUFFERED: u64 = 3;
@@ -186,6 +214,7 @@ const COPIED: u64 = 4;
 const MIRROR: u64 = 5;
 const HEDGED: u64 = 6;
 const SPOKEN: u64 = 7;
+const SENT_ON: u64 = 8;
 
 fn proxy_calls() -> Vec<protocol::ProxyCall> {
     let mut calls: Vec<_> = CALLS
@@ -200,8 +229,18 @@ fn proxy_calls() -> Vec<protocol::ProxyCall> {
 /// shop.example proxies, seen.example proxies and sees the answer before it passes it on, queued.example lets one request
 /// up at a time, buffered.example reads bodies and answers ahead, copied.example sends copies to the mirror,
 /// hedged.example asks a second endpoint where the first is silent, spoken.example has upstreams of HTTP/2,
-/// text.example answers "hello", abort.example closes, deny.example is closed by its owner.
+/// text.example answers "hello", abort.example closes, deny.example is closed by its owner; datagrams are sent on.
 pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
+    commit(&mut Store::default(), setup)
+}
+
+/// Two that follow each other: an address keeps its key.
+pub fn successors(setups: [&Setup; 2]) -> [Arc<Snapshot>; 2] {
+    let mut store = Store::default();
+    setups.map(|setup| commit(&mut store, setup))
+}
+
+fn commit(store: &mut Store, setup: &Setup) -> Arc<Snapshot> {
     let (chain, key) = certificate();
     let certificate = protocol::Certificate {
         name: "certificate".to_owned(),
@@ -236,6 +275,7 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         program("copied", abi::ACTION_PROXY, COPIED),
         program("hedged", abi::ACTION_PROXY, HEDGED),
         program("spoken", abi::ACTION_PROXY, SPOKEN),
+        program(DATAGRAMS, abi::ACTION_PROXY, SENT_ON),
         program("respond", abi::ACTION_RESPOND, 0),
         program("abort", abi::ACTION_ABORT, 0),
         virtual_host("shop.example", "proxy", setup.tls.clone()),
@@ -250,7 +290,8 @@ pub fn snapshot(setup: &Setup) -> Arc<Snapshot> {
         virtual_host("deny.example", "", None),
     ];
     changes.extend(clusters(setup));
-    let (snapshot, refusals) = Store::default().commit("test", changes);
+    changes.extend(datagrams());
+    let (snapshot, refusals) = store.commit("test", changes);
     assert_eq!(refusals, []);
     snapshot
 }

@@ -87,6 +87,10 @@ pub trait Play {
     fn act(&mut self) -> bool;
     /// Nobody waits for anything: the worker may drain.
     fn is_done(&self) -> bool;
+    /// Until the remote ends do something that time alone brings.
+    fn wait_ms(&mut self) -> Option<u64> {
+        None
+    }
     /// The number of whole answers.
     fn check(self) -> usize;
 }
@@ -136,12 +140,14 @@ fn play(mut run: impl Play) -> usize {
         if acted || happened {
             continue;
         }
-        let Some(wait_ms) = wait_ms else { panic!("nothing is due, {}", sim.describe()) };
         if !draining && run.is_done() {
             draining = true;
             run.stage().tell(WorkerMessage::Drain { timeout_ms: 120_000, exit: true });
+            continue;
         }
-        run.stage().sim.advance_ms(wait_ms.max(1));
+        let due_ms = [wait_ms, run.wait_ms()].into_iter().flatten().min();
+        let Some(due_ms) = due_ms else { panic!("nothing is due, {}", run.stage().sim.describe()) };
+        run.stage().sim.advance_ms(due_ms.max(1));
     }
     run.stage().check();
     run.check()
