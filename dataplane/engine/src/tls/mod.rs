@@ -6,21 +6,22 @@
 pub mod clients;
 pub mod hello;
 pub mod ja4;
+mod noting;
 pub mod policies;
 mod records;
 pub mod tickets;
 
+pub use self::noting::current_arrival;
+use self::noting::{ARRIVAL, Noting, SERVER_NAME, UNRESOLVED};
 use self::records::RecordLayer;
 use crate::exchange::{ListenerId, TlsInfo, TlsVersion};
 use crate::http1::request;
 use crate::limits::{TLS_BUFFERED_BYTES_MAX, TLS_RECORD_BYTES_MAX, TLS_TAKEOVER_BYTES};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
-use rustls::server::{ClientHello, ResolvesServerCert, ServerConnectionData, UnbufferedServerConnection};
-use rustls::sign::CertifiedKey;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
-use std::cell::Cell;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -259,34 +260,6 @@ impl Session {
 impl Default for Arrival {
     fn default() -> Self {
         Self { listener: ListenerId(u32::MAX), local: Ipv6Addr::UNSPECIFIED.into() }
-    }
-}
-
-/// Where the client came to whose ClientHello is processed just now on this thread.
-pub fn current_arrival() -> Arrival {
-    ARRIVAL.get()
-}
-
-thread_local! {
-    static ARRIVAL: Cell<Arrival> = Cell::new(Arrival::default());
-    /// There was no certificate for the ClientHello processed just now on this thread.
-    static UNRESOLVED: Cell<bool> = const { Cell::new(false) };
-    /// The name that the ClientHello processed just now on this thread carried.
-    static SERVER_NAME: Cell<Option<Arc<str>>> = const { Cell::new(None) };
-}
-
-/// Passes on to the resolver and notes the server name, which rustls' unbuffered API does not tell afterwards. Every
-/// handshake asks the resolver, resumed ones too, while `Session::read` runs on this thread.
-#[derive(Debug)]
-struct Noting(Arc<dyn ResolvesServerCert>);
-
-impl ResolvesServerCert for Noting {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name();
-        SERVER_NAME.set(name.map(|name| Arc::from(name.trim_end_matches('.').to_ascii_lowercase())));
-        let resolved = self.0.resolve(hello);
-        UNRESOLVED.set(resolved.is_none());
-        resolved
     }
 }
 
