@@ -3,6 +3,7 @@
 //! Called by `connection` and `upstream`. Rule: what arrived in part is kept, bounded, and nothing else is buffered; an
 //! error yields its alert in `out` and ends the session.
 
+mod alerts;
 pub mod clients;
 pub mod hello;
 pub mod ja4;
@@ -28,8 +29,6 @@ use std::sync::Arc;
 /// As Go's server answers, whose bytes these are (net/http server.go).
 const PLAIN_REQUEST_ANSWER: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
-/// The alert of who has no certificate for a client, where rustls has access_denied (RFC 8446 6.2).
-const INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
 /// Bytes that a record adds to its plaintext, in any version and suite, with room to spare.
 const RECORD_OVERHEAD: usize = 64;
 
@@ -119,7 +118,14 @@ impl Session {
                 return Ok(Progress::default());
             }
         }
-        let mut pump = Pump { plain, out, consumed: 0, closed: false, ready: false };
+        if !self.established
+            && alerts::is_oversized(if self.partial.is_empty() { data } else { &self.partial })
+        {
+            out.extend(alerts::write(alerts::RECORD_OVERFLOW));
+            self.side = Side::Own(None);
+            return Err(TlsFailure("record too large".into()));
+        }
+        let mut pump = Pump { plain, out, consumed: 0, closed: false, ready: false, unsaid: None };
         let result = if self.partial.is_empty() {
             let result = self.side.pump(data, &mut pump);
             self.partial.extend_from_slice(&data[pump.consumed..]);
@@ -130,7 +136,7 @@ impl Session {
             self.partial.drain(..pump.consumed);
             result
         };
-        let (closed, ready) = (pump.closed, pump.ready);
+        let (closed, ready, unsaid) = (pump.closed, pump.ready, pump.unsaid);
         if !self.established {
             self.server_name = SERVER_NAME.take().or(self.server_name.take());
         }
@@ -140,8 +146,8 @@ impl Session {
                 Side::Server(_) if !self.established && request::may_begin(received) => {
                     out.extend_from_slice(PLAIN_REQUEST_ANSWER);
                 }
-                Side::Server(_) if UNRESOLVED.take() => out.extend_from_slice(INTERNAL_ERROR),
-                _ => self.side.append_alert(out),
+                Side::Server(_) if UNRESOLVED.take() => out.extend(alerts::write(alerts::INTERNAL_ERROR)),
+                _ => self.append_alert(unsaid, out),
             }
             self.side = Side::Own(None);
             self.partial = Vec::new();
@@ -155,6 +161,19 @@ impl Session {
         let established = ready && !self.established;
         self.established |= ready;
         Ok(Progress { established, closed })
+    }
+
+    /// What rustls says about a failure; where it says nothing and nothing of ours is encrypted yet, `unsaid`.
+    fn append_alert(&mut self, unsaid: Option<u8>, out: &mut Vec<u8>) {
+        let begun = out.len();
+        self.side.append_alert(out);
+        if let (Side::Server(connection), Some(description)) = (&self.side, unsaid)
+            && out.len() == begun
+            && !self.established
+            && connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3)
+        {
+            out.extend(alerts::write(description));
+        }
     }
 
     /// Appends `plain` as records to `out`. Only after the handshake.
@@ -293,6 +312,8 @@ struct Pump<'a> {
     consumed: usize,
     closed: bool,
     ready: bool,
+    /// The alert of an error of rustls, should it queue none.
+    unsaid: Option<u8>,
 }
 
 impl Side {
@@ -339,6 +360,7 @@ fn pump_records<R: Records>(
         let status = connection.process(&mut data[pump.consumed..]);
         let mut discard = status.discard;
         let mut waiting = false;
+        pump.unsaid = status.state.as_ref().err().map(alerts::describe);
         match status.state.map_err(failure)? {
             ConnectionState::ReadTraffic(mut traffic) => {
                 while let Some(record) = traffic.next_record() {

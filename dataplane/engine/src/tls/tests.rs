@@ -143,7 +143,7 @@ fn record(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn half_a_handshake_message_before_anything_else_fails_with_an_alert_or_none() {
+fn half_a_handshake_message_before_anything_else_fails_with_an_alert() {
     let hello = Pair::new().to_server.split_off(5);
     for cut in [1, 3, 4, 5, 60, hello.len() - 1] {
         for next in [
@@ -160,6 +160,7 @@ fn half_a_handshake_message_before_anything_else_fails_with_an_alert_or_none() {
                 let ends =
                     wire.chunks_mut(step).any(|piece| session.read(piece, &mut plain, &mut out).is_err());
                 assert!(ends && plain.is_empty(), "cut at {cut} before {next:?}");
+                assert!(out.len() == 7 && out.starts_with(&[21, 3]), "{out:?}, cut at {cut} before {next:?}");
                 session.close(&mut out);
                 assert!(
                     session.write(b"x", &mut out).is_err()
@@ -167,6 +168,18 @@ fn half_a_handshake_message_before_anything_else_fails_with_an_alert_or_none() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_handshake_s_record_may_be_as_long_as_one_may_be() {
+    for (length, overflows) in [(TLS_RECORD_BYTES_MAX, false), (TLS_RECORD_BYTES_MAX + 1, true)] {
+        let mut session = Session::server(&configs().0, Arrival::default()).unwrap();
+        let (mut plain, mut out) = (Vec::new(), Vec::new());
+        let mut hello = vec![1, 0, 0x80, 0];
+        hello.resize(length, 0);
+        let refused = session.read(&mut record(22, &hello), &mut plain, &mut out).is_err();
+        assert_eq!((refused, out == alerts::write(alerts::RECORD_OVERFLOW)), (overflows, overflows));
     }
 }
 
