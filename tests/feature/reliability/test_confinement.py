@@ -13,7 +13,7 @@ from ports import free_port
 from recording import Recorder
 from starting import serving
 
-# `ZEROSERVE_SWAPS=1000` is what docs/reliability.md has.
+# docs/reliability.md has a run of 300.
 SWAPS = int(os.environ.get("ZEROSERVE_SWAPS", "10"))
 PATIENCE_S = 60
 SWAPPED = """{{
