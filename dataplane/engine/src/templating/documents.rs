@@ -1,11 +1,18 @@
 //! `splitFrontMatter`: YAML, TOML or JSON before a document's body (Caddy: frontmatter.go).
 
-use super::Failure;
 use super::values::Value;
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use super::{Failure, times};
+use saphyr::{Scalar, ScalarStyle, Yaml, YamlLoader};
+use saphyr_parser::Parser;
 
 /// Values in each other: a front matter is a page's head, not a data set.
 const DEPTH_MAX: usize = 32;
+
+/// What a plain scalar is a time by (yaml.v3: resolve.go allowedTimestampFormats).
+const YAML_TIMES: &[&str] =
+    &["2006-1-2", "2006-1-2T15:4:5Z07:00", "2006-1-2t15:4:5Z07:00", "2006-1-2 15:4:5"];
+/// A time without a date stays a text.
+const TOML_TIMES: &[&str] = &["2006-01-02", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05"];
 
 /// (meta, body); an empty meta where none is there.
 pub fn split(text: &str) -> Result<(Value, String), Failure> {
@@ -41,10 +48,16 @@ fn first_line(text: &str) -> Option<(&str, &str)> {
 }
 
 fn read_yaml(text: &str) -> Result<Value, Failure> {
-    let documents = Yaml::load_from_str(text).map_err(|error| Failure::at(0, format!("YAML: {error}")))?;
-    match documents.first() {
+    let mut loader = YamlLoader::<Yaml>::default();
+    // Scalars stay as they are written: a plain date is a time, a quoted one a text.
+    loader.early_parse(false);
+    let loaded = Parser::new_from_str(text).load(&mut loader, true);
+    if let Some(error) = loaded.err().or_else(|| loader.error().cloned()) {
+        return Failure::new(format!("YAML: {error}"));
+    }
+    match loader.into_documents().into_iter().next() {
         None => Ok(Value::dict([])),
-        Some(document) => of_yaml(document, 0),
+        Some(document) => of_yaml(&document, 0),
     }
 }
 
@@ -58,7 +71,15 @@ fn of_yaml(node: &Yaml, depth: usize) -> Result<Value, Failure> {
         Yaml::Value(Scalar::Integer(value)) => Value::Int(*value),
         Yaml::Value(Scalar::FloatingPoint(value)) => Value::Float(value.into_inner()),
         Yaml::Value(Scalar::String(text)) => text.as_ref().into(),
-        Yaml::Representation(text, _, _) => text.as_ref().into(),
+        Yaml::Representation(text, style, tag) => {
+            let plain = *style == ScalarStyle::Plain && tag.is_none();
+            match times::parse_any(text, YAML_TIMES).filter(|_| plain) {
+                Some(seconds) => Value::Time(seconds),
+                None => {
+                    of_yaml(&Yaml::value_from_cow_and_metadata(text.clone(), *style, tag.as_ref()), depth)?
+                }
+            }
+        }
         Yaml::Sequence(values) => {
             Value::list(values.iter().map(|value| of_yaml(value, depth + 1)).collect::<Result<Vec<_>, _>>()?)
         }
@@ -87,7 +108,10 @@ fn of_toml(node: &toml::Value, depth: usize) -> Result<Value, Failure> {
         toml::Value::Integer(value) => Value::Int(*value),
         toml::Value::Float(value) => Value::Float(*value),
         toml::Value::Boolean(value) => Value::Bool(*value),
-        toml::Value::Datetime(value) => value.to_string().into(),
+        toml::Value::Datetime(value) => {
+            let text = value.to_string();
+            times::parse_any(&text, TOML_TIMES).map_or_else(|| text.into(), Value::Time)
+        }
         toml::Value::Array(values) => {
             Value::list(values.iter().map(|value| of_toml(value, depth + 1)).collect::<Result<Vec<_>, _>>()?)
         }

@@ -27,10 +27,11 @@ fn show_size(size: u64) -> String {
         return format!("{size} B");
     }
     let power = (size as f64).log(1000.0).floor().clamp(0.0, 6.0);
-    let value = (size as f64 / 1000f64.powf(power) * 10.0 + 0.5).floor() / 10.0;
-    match value < 10.0 {
-        true => format!("{value:.1} {}", UNITS[power as usize]),
-        false => format!("{value:.0} {}", UNITS[power as usize]),
+    let value = size as f64 / 1000f64.powf(power);
+    let tenths = (value * 10.0 + 0.5).floor() / 10.0;
+    match tenths < 10.0 {
+        true => format!("{tenths:.1} {}", UNITS[power as usize]),
+        false => format!("{} {}", (value + 0.5).floor(), UNITS[power as usize]),
     }
 }
 

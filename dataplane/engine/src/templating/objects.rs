@@ -1,8 +1,10 @@
 //! What a template's dot is made of: the request, its URL and fields, files, documents; their fields and methods.
 
 use super::evaluating::Evaluation;
+use super::times::{self, DAY_S};
 use super::values::Value;
-use super::{Failure, times};
+use super::{Failure, escaping};
+use crate::calendar::{civil_from_days, days_from_civil};
 use crate::exchange::{HTTP_2, paths, queries};
 use std::collections::BTreeMap;
 
@@ -244,10 +246,19 @@ fn values_member(
             Ok(find(key).and_then(|values| values.first()).map_or("", String::as_str).into())
         }
         ("Values", [Value::Text(key)]) if folds => Ok(texts(find(key).map_or(&[], Vec::as_slice))),
+        ("Encode", []) if !folds => Ok(encode_query(entries).into()),
         ("Has", [Value::Text(key)]) if !folds => Ok(Value::Bool(find(key).is_some())),
         (_, []) => Ok(texts(entries.get(name).map_or(&[], Vec::as_slice))),
         _ => Failure::new(format!("{name} is not a method but has arguments")),
     }
+}
+
+/// As a query, in the order of the names (url.Values.Encode).
+fn encode_query(entries: &BTreeMap<String, Vec<String>>) -> String {
+    let pairs = entries.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    let shown =
+        |(name, value): (&String, &String)| format!("{}={}", escaping::query(name), escaping::query(value));
+    pairs.map(shown).collect::<Vec<_>>().join("&")
 }
 
 fn file_member(file: &Object, name: &str) -> Result<Value, Failure> {
@@ -283,8 +294,29 @@ pub fn time_member(seconds: i64, name: &str, arguments: &[Value]) -> Result<Valu
         ("Hour", []) => number("15"),
         ("Minute", []) => number("4"),
         ("Second", []) => number("5"),
-        ("UTC", []) => Value::Time(seconds),
+        ("YearDay", []) => number("002"),
+        ("UnixMilli", []) => Value::Int(seconds.saturating_mul(1000)),
+        ("IsZero", []) => Value::Bool(seconds == days_from_civil(1, 1, 1) * DAY_S),
+        ("Before", [Value::Time(other)]) => Value::Bool(seconds < *other),
+        ("After", [Value::Time(other)]) => Value::Bool(seconds > *other),
+        ("Equal", [Value::Time(other)]) => Value::Bool(seconds == *other),
+        ("AddDate", [Value::Int(years), Value::Int(months), Value::Int(days)]) => {
+            add_date(seconds, *years, *months, *days)?
+        }
+        ("UTC" | "Local", []) => Value::Time(seconds),
         ("String", []) => shown("2006-01-02 15:04:05 -0700 MST").into(),
         _ => return Failure::new(format!("can't evaluate field {name} in type time.Time")),
     })
+}
+
+/// Dates beyond a month's end are those of the next one (time.AddDate).
+fn add_date(seconds: i64, years: i64, months: i64, days: i64) -> Result<Value, Failure> {
+    const FAR: std::ops::RangeInclusive<i64> = -1_000_000..=1_000_000;
+    if [years, months, days].iter().any(|one| !FAR.contains(one)) {
+        return Failure::new("AddDate: too far away");
+    }
+    let (year, month, day) = civil_from_days(seconds.div_euclid(DAY_S));
+    let months = month - 1 + months;
+    let first = days_from_civil(year + years + months.div_euclid(12), months.rem_euclid(12) + 1, 1);
+    Ok(Value::Time((first + day - 1 + days) * DAY_S + seconds.rem_euclid(DAY_S)))
 }

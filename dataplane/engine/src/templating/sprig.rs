@@ -262,7 +262,11 @@ const FUNCTIONS: Table = &[
         let cased = |character: char| {
             let shown: String =
                 if begins { character.to_uppercase().collect() } else { character.to_string() };
-            begins = character.is_whitespace();
+            // strings.Title: whatever is no letter, digit or underscore of ASCII stands between words.
+            begins = match character.is_ascii() {
+                true => !character.is_ascii_alphanumeric() && character != '_',
+                false => character.is_whitespace(),
+            };
             shown
         };
         Ok(text(a, 0)?.chars().map(cased).collect::<String>().into())
@@ -312,10 +316,14 @@ const FUNCTIONS: Table = &[
     }),
     ("untilStep", |e, a| Ok(Value::list(steps(e, int(a, 0)?, int(a, 2)?, int(a, 1)?)?.map(Value::Int)))),
     ("untitle", |_, a| {
-        let text = text(a, 0)?;
-        let mut characters = text.chars();
-        let first: String = characters.next().into_iter().flat_map(char::to_lowercase).collect();
-        Ok((first + characters.as_str()).into())
+        let mut begins = true;
+        let lowered = |character: char| {
+            let shown: String =
+                if begins { character.to_lowercase().collect() } else { character.to_string() };
+            begins = character.is_whitespace();
+            shown
+        };
+        Ok(text(a, 0)?.chars().map(lowered).collect::<String>().into())
     }),
     ("upper", |_, a| Ok(text(a, 0)?.to_uppercase().into())),
     ("values", |_, a| Ok(Value::list(dict(a, 0)?.borrow().values().cloned().collect::<Vec<_>>()))),

@@ -149,6 +149,7 @@ fn to_json(value: &Value, depth: usize) -> Result<serde_json::Value, Failure> {
             let shown = entries.iter().map(|(key, value)| Ok((key.clone(), to_json(value, depth + 1)?)));
             serde_json::Value::Object(shown.collect::<Result<_, Failure>>()?)
         }
+        Value::Time(seconds) => super::times::format(*seconds, "2006-01-02T15:04:05Z07:00").into(),
         other => print(std::slice::from_ref(other)).into(),
     })
 }

@@ -7,7 +7,7 @@ const ELEMENTS: [&str; 29] = [
     "January", "Jan", "Monday", "Mon", "MST", "2006", "002", "-07:00", "-0700", "-07", "Z07:00", "Z0700",
     "01", "02", "03", "04", "05", "06", "15", "PM", "pm", "_2", "1", "2", "3", "4", "5", ".000", ".999",
 ];
-const DAY_S: i64 = 86_400;
+pub const DAY_S: i64 = 86_400;
 
 fn next_element(layout: &str) -> Option<&'static str> {
     ELEMENTS.into_iter().find(|element| layout.starts_with(element))
@@ -71,6 +71,21 @@ pub fn format_at(seconds: i64, layout: &str, offset_s: i64, zone: &str) -> Strin
 fn show_offset(offset_s: i64, between: &str) -> String {
     let (sign, minutes) = (if offset_s < 0 { '-' } else { '+' }, offset_s.abs() / 60);
     format!("{sign}{:02}{between}{:02}", minutes / 60, minutes % 60)
+}
+
+/// Reads a time, which begins with a year, by the first of the layouts that fits; fractions of a second are cut off.
+pub fn parse_any(text: &str, layouts: &[&str]) -> Option<i64> {
+    let year = text.as_bytes().get(..5)?;
+    if year[4] != b'-' || !year[..4].iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let whole = match text.split_once('.') {
+        Some((before, after)) => {
+            format!("{before}{}", after.trim_start_matches(|char: char| char.is_ascii_digit()))
+        }
+        None => text.to_owned(),
+    };
+    layouts.iter().find_map(|layout| parse(&whole, layout))
 }
 
 /// Reads a time by a layout; None where it does not fit.

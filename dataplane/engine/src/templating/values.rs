@@ -204,7 +204,7 @@ impl Value {
     }
 }
 
-/// `%v` of a float64: the shortest form, with an exponent below 1e-4 and from 1e21 on.
+/// `%v` of a float64: the shortest form, with an exponent below 1e-4 and from 1e6 on (strconv: ftoa.go).
 pub fn show_float(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -213,7 +213,7 @@ pub fn show_float(value: f64) -> String {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let size = value.abs();
-    if size != 0.0 && !(1e-4..1e21).contains(&size) {
+    if size != 0.0 && !(1e-4..1e6).contains(&size) {
         return show_exponent(&format!("{value:e}"));
     }
     format!("{value}")
