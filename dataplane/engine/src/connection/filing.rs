@@ -174,9 +174,23 @@ impl Worker {
 
     fn send_built<I: Io>(&mut self, io: &mut I, socket: SocketId, found: Found, built: Built, status: u16) {
         let status = if status == 0 { built.status } else { status };
-        let origin = Origin::File { status, fields: &built.fields, body: built.body };
         let (file, size, pieces) = (found.file, found.size, built.pieces.into());
-        let mut sending = Sending { file, size, pieces, reading: false };
+        let sending = Sending { file, size, pieces, reading: false };
+        if self.exchange_of(socket).is_some_and(|exchange| exchange.has_interceptions()) {
+            return self.wrap_file(io, socket, (status, &built.fields, built.body), sending);
+        }
+        let origin = Origin::File { status, fields: &built.fields, body: built.body };
+        self.send_file_answer(io, socket, origin, sending);
+    }
+
+    /// Sends the head, and of the file what the client takes.
+    pub(super) fn send_file_answer<I: Io>(
+        &mut self,
+        io: &mut I,
+        socket: SocketId,
+        origin: Origin,
+        mut sending: Sending,
+    ) {
         let mut failed = false;
         let head_method = self.downstream(socket).is_some_and(|down| down.serving.head_method);
         let bytes_max = self.piece_bytes(io, socket);

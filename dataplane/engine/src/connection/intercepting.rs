@@ -8,7 +8,9 @@
 
 use super::responding::Origin;
 use super::{Serving, Waiting};
+use crate::exchange::fields::Fields;
 use crate::exchange::{Body, Exchange, ResponseHead};
+use crate::files::answering::Sending;
 use crate::limits::PROGRESS_WINDOW_MS;
 use crate::program::run::{Decision, Trap};
 use crate::ring::{Io, SocketId};
@@ -22,6 +24,7 @@ enum Source {
     Content(Vec<u8>),
     /// Whoever began the answer; only where the program decides at once.
     Caller(Body),
+    File(Box<Sending>, Body),
 }
 
 /// An answer between its handler and the client.
@@ -170,6 +173,21 @@ impl Worker {
         self.downstream(client).is_some_and(|down| down.exchange.is_some() && down.serving.begun)
     }
 
+    /// As `wrap_answer`, for a file.
+    pub fn wrap_file<I: Io>(
+        &mut self,
+        io: &mut I,
+        client: SocketId,
+        (status, fields, body): (u16, &Fields, Body),
+        sending: Sending,
+    ) {
+        let Some(down) = self.downstream(client) else { return };
+        let Some(exchange) = down.exchange.as_mut() else { return };
+        exchange.take_file_answer(fields);
+        down.serving.held = Some(Box::new(HeldAnswer::own(Source::File(Box::new(sending), body), status)));
+        self.go_on(io, client);
+    }
+
     /// The program passes the answer at hand on.
     pub fn pass_answer<I: Io>(&mut self, io: &mut I, client: SocketId) {
         let Some(down) = self.downstream(client) else { return };
@@ -216,6 +234,9 @@ impl Worker {
                 let head = Origin::Taken { status, reason: &reason, body };
                 self.send_written(io, client, |worker, out| worker.write_answer_head(client, head, out));
                 self.resume_answer(io, client);
+            }
+            Source::File(sending, body) => {
+                self.send_file_answer(io, client, Origin::Taken { status, reason: &reason, body }, *sending);
             }
             Source::Caller(body) => {
                 down.serving.begun = true;

@@ -164,6 +164,10 @@ impl Exchange {
             self.scratch.push_checked(b"Content-Type", kind);
         }
         self.writing_answer = false;
+        if status == 0 {
+            body.clear();
+            return 500;
+        }
         status
     }
 
@@ -270,7 +274,7 @@ impl Exchange {
         (status, content.len())
     }
 
-    /// Expands a row into scratch and body; returns its status.
+    /// Expands a row into scratch and body; returns its status, 0 where that is no number.
     fn build_row(&mut self, row: &ResponseRow, body: &mut Vec<u8>) -> u16 {
         let mut set: Vec<Vec<u8>> = Vec::new();
         for change in &row.headers {
@@ -291,11 +295,11 @@ impl Exchange {
         let mut text = Vec::new();
         self.expand(&row.status, Unknown::Empty, &mut text);
         let default = if self.status == 0 { 200 } else { self.status };
-        if text.is_empty() {
+        if row.status.is_empty() {
             return default;
         }
         let status = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<u16>().ok());
-        status.filter(|status| (200..=599).contains(status)).unwrap_or(500)
+        status.filter(|status| (200..=599).contains(status)).unwrap_or(0)
     }
 }
 

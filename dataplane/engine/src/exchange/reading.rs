@@ -183,7 +183,7 @@ impl Exchange {
         }
     }
 
-    /// User and password of `Authorization: Basic` (RFC 7617).
+    /// User and password of `Authorization: Basic` (RFC 7617), behind one space, as Go has it.
     pub fn credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         use base64::Engine;
         let value = self.request.get(b"authorization")?;
@@ -191,7 +191,7 @@ impl Exchange {
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return None;
         }
-        let plain = base64::engine::general_purpose::STANDARD.decode(encoded.trim_ascii()).ok()?;
+        let plain = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
         let (user, password) = super::expanding::split_once(&plain, b':')?;
         Some((user.to_vec(), password.to_vec()))
     }
