@@ -62,11 +62,16 @@ class Plan:
 
 
 class Planner:
-    """Plans, remembering what each resource version refers to, and what each host without a fault needed."""
+    """Plans, remembering what each resource version refers to, and what each host without a fault needed.
+
+    Hosts that refer to the same are judged once: of a hundred thousand few differ.
+    """
 
     def __init__(self) -> None:
         self._references: dict[str, References] = {}
-        self._closures: dict[str, _Closure] = {}
+        self._alike: dict[References, References] = {}
+        """One of each, which all versions that refer to the same have."""
+        self._closures: dict[References, _Closure] = {}
 
     def plan(self, wanted: Resources, good: Resources, refused: Mapping[ResourceKey, Diagnostic]) -> Plan:
         """Return what to serve; `refused` are keys of `wanted` that verifier or engine did not take."""
@@ -77,16 +82,21 @@ class Planner:
             if key[0] != pb.VIRTUAL_HOST and former is not None and former.version != wanted[key].version:
                 serving[key] = former
         self._drop_plugins(wanted, serving, good, refusals)
+        sound: set[References] = set()
+        """Stays so: what is kept of the last good snapshot comes in addition."""
         for key, resource in wanted.items():
             if key[0] != pb.VIRTUAL_HOST:
                 continue
-            why = refused.get(key)
-            if why is None and self._is_known(resource, serving, refused):
-                continue
-            why = why or self._find_fault(resource, serving, refused)
+            references, why = self._refer(resource), refused.get(key)
             if why is None:
-                if good:
-                    self._remember_closure(resource, serving)
+                if references in sound:
+                    continue
+                known = self._is_known(references, serving, refused)
+                why = None if known else self._find_fault(resource, serving, refused)
+            if why is None:
+                sound.add(references)
+                if good and not known:
+                    self._remember_closure(references, serving)
                 continue
             if key not in refused:
                 refusals.append(Refusal(key, resource.version, why))
@@ -157,18 +167,18 @@ class Planner:
         return None
 
     def _is_known(
-        self, host: pb.Resource, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]
+        self, references: References, serving: Resources, refused: Mapping[ResourceKey, Diagnostic]
     ) -> bool:
-        """Whether a host was without a fault before, and all that it needed is there as it was."""
-        known = self._closures.get(host.version)
+        """Whether a host with these was without a fault before, and all that it needed is there as it was."""
+        known = self._closures.get(references)
         return known is not None and _is_there(known, serving, refused)
 
-    def _remember_closure(self, host: pb.Resource, serving: Resources) -> None:
-        """Planned again, a host is asked about again: what it needs is found once for each version."""
-        keys = frozenset(self._walk(self._refer(host), serving))
+    def _remember_closure(self, references: References, serving: Resources) -> None:
+        """Planned again, a host is asked about again: what it needs is found once for all of a kind."""
+        keys = frozenset(self._walk(references, serving))
         deciding = (key for key in keys if key[0] != pb.CLUSTER)
         versions = tuple((key, serving[key].version) for key in deciding)
-        self._closures[host.version] = _Closure(keys, versions)
+        self._closures[references] = _Closure(keys, versions)
 
     def _keep_former(
         self,
@@ -203,16 +213,18 @@ class Planner:
     def forget(self, *snapshots: Resources) -> None:
         """Let go of versions that nobody wants any more, now and then."""
         kept_max = REFERENCES_SPARE + 2 * sum(map(len, snapshots))
-        if max(len(self._references), len(self._closures)) <= kept_max:
+        if len(self._references) <= kept_max:
             return
         kept = {resource.version for snapshot in snapshots for resource in snapshot.values()}
         self._references = {version: one for version, one in self._references.items() if version in kept}
-        self._closures = {version: one for version, one in self._closures.items() if version in kept}
+        self._alike = {one: one for one in self._references.values()}
+        self._closures = {one: closure for one, closure in self._closures.items() if one in self._alike}
 
     def _refer(self, resource: pb.Resource) -> References:
         known = self._references.get(resource.version)
         if known is None:
-            known = self._references[resource.version] = find_references(resource)
+            found = find_references(resource)
+            known = self._references[resource.version] = self._alike.setdefault(found, found)
         return known
 
 

@@ -55,3 +55,22 @@ def test_a_program_that_was_refused_since_is_noticed():
     why = Diagnostic(Code.ZS0601, "bad")
     plan = planned_before().plan(resources(*ALL), {}, {(pb.PROGRAM, "program"): why})
     assert any("shop" in one.diagnostic.message for one in plan.refusals)
+
+
+def test_hosts_that_refer_to_the_same_are_refused_each():
+    others = [pb.VirtualHost(name=name, program="program", constants=b"c" * 8) for name in ("a", "b")]
+    plan = Planner().plan(resources(*others), {}, {})
+    assert [one.key[1] for one in plan.refusals] == ["a", "b"]
+
+
+def test_a_host_with_fewer_constants_than_its_neighbour_of_the_same_program_is_refused():
+    short = pb.VirtualHost(name="short", program="program", tables="tables", constants=b"c" * 4)
+    plan = Planner().plan(resources(*ALL, short), {}, {})
+    assert [one.key[1] for one in plan.refusals] == ["short"]
+
+
+def test_a_refused_host_is_refused_beside_a_sound_one_that_refers_to_the_same():
+    twin = pb.VirtualHost(name="twin", program="program", tables="tables", constants=b"c" * 8)
+    why = Diagnostic(Code.ZS0702, "bad")
+    plan = Planner().plan(resources(*ALL, twin), {}, {(pb.VIRTUAL_HOST, "twin"): why})
+    assert [one.key[1] for one in plan.refusals] == ["twin"]

@@ -18,5 +18,6 @@ def test_versions_that_are_gone_are_forgotten():
     for version in range(1, 3 * REFERENCES_SPARE):
         good = planner.plan(snapshot(version), good, {}).resources
     assert len(planner._references) <= REFERENCES_SPARE + 4 * len(good)
+    assert len(planner._alike) <= len(planner._references)
     assert len(planner._closures) <= REFERENCES_SPARE + 4 * len(good)
     assert planner.plan(snapshot(1), good, {}).refusals == ()
