@@ -108,7 +108,6 @@ class Subscriber:
             self.state.reconnects += 1
 
     async def _follow_stream(self) -> None:
-        merger = Merger(self._held())
         async with self._open_channel() as channel:
             open_stream = channel.stream_stream(
                 "/zeroserve.v1.Discovery/Stream",
@@ -116,6 +115,9 @@ class Subscriber:
                 response_deserializer=discovery.DiscoveryResponse.FromString,
             )
             call = open_stream(None, metadata=self._make_metadata())
+            # An operator that is away costs nothing: what is held may be much.
+            await call.wait_for_connection()
+            merger = Merger(self._held())
             await call.write(discovery.DiscoveryRequest(subscribe=self._make_subscribe(merger.draft)))
             async for change in _collect_changes(call):
                 self.state.connected = True

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_operator.publishing.serving import DiscoveryServer, NodeIdentity, UnauthenticatedError
@@ -245,6 +246,26 @@ def test_an_agent_that_does_not_trust_the_authority_sends_no_token(subscribe, tm
             await until(lambda: "UNAVAILABLE" in subscriber.state.last_error)
         await server.stop()
         assert seen == []
+
+    asyncio.run(scenario())
+
+
+class Unasked:
+    """An agent that holds so much that only an operator who is there is told of it."""
+
+    @property
+    def held(self):
+        raise AssertionError("nobody is there to be told")
+
+    async def apply(self, draft):
+        raise AssertionError("nobody is there to tell")
+
+
+def test_while_the_operator_is_away_nothing_is_made_of_what_is_held(subscribe):
+    async def scenario():
+        async with subscribe(Unasked(), free_port()) as subscriber:
+            await until(lambda: subscriber.state.reconnects >= 2)
+            assert "UNAVAILABLE" in subscriber.state.last_error
 
     asyncio.run(scenario())
 
