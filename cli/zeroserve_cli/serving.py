@@ -8,8 +8,8 @@ import logging
 import os
 from pathlib import Path
 
-from zeroserve_dataplane.agent.running import run_agent
 from zeroserve_dataplane.settings import METRICS_PORT, AgentSettings
+from zeroserve_ir.collecting import collection_paused
 
 from zeroserve_cli.stores import add_store_argument
 
@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
+    with collection_paused(for_life=True):
+        from zeroserve_dataplane.agent.running import run_agent  # noqa: PLC0415
     logging.basicConfig(level=arguments.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     settings = AgentSettings(
         operator=arguments.operator,

@@ -7,12 +7,9 @@ the compiler's start.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from zeroserve_dataplane.jit.foreseeing import Foresight
 from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.loading import load_configuration
 from zeroserve_ir.caddyfile.metering import proxy_metrics, shows_metrics
+from zeroserve_ir.collecting import collection_paused
 from zeroserve_ir.drafting_sites import draft_sites
 
 from zeroserve_cli.embedding import Loaded, Source, serve
@@ -48,18 +46,8 @@ def serve_caddyfile(arguments: argparse.Namespace, foresight: Foresight) -> int:
 
 def load(path: Path, metrics_page: str = "", explain_key: bytes = b"") -> Loaded:
     """Read a Caddyfile and draft its snapshot; `metrics` answers where an address is known to serve them."""
-    with _collection_paused():
+    with collection_paused():
         return _load(path, metrics_page, explain_key)
-
-
-@contextlib.contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Without the cycle collector: a quarter of the time to go over millions of tokens and find nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _load(path: Path, metrics_page: str, explain_key: bytes) -> Loaded:

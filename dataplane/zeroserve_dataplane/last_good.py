@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 from zeroserve_ir._pb import discovery_pb2 as discovery
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
+from zeroserve_ir.collecting import collection_paused
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import SnapshotDraft, digest_payload
 
@@ -65,28 +66,40 @@ class LastGood:
         self._directory = directory
         self._contact = directory / "contact"
         self._generation = 0
+        self._kept_version = ""
+        """Of the newest copy; "" where there is none, or another one was damaged."""
 
     def load(self) -> LoadedSnapshot:
         """Return the newest sound copy; never raises for what a file holds."""
-        found: list[tuple[int, SnapshotDraft]] = []
+        with collection_paused(for_life=True):
+            return self._load()
+
+    def _load(self) -> LoadedSnapshot:
+        found: list[tuple[int, bytes, Path]] = []
         diagnostics: list[Diagnostic] = []
         for slot in range(GENERATIONS):
             path = self._path(slot)
             try:
-                generation, draft = decode_snapshot(_read_file(path))
+                found.append((*_check_content(_read_file(path)), path))
             except FileNotFoundError:
                 continue
             except (DamagedError, OSError) as error:
                 diagnostics.append(_damaged(path, error))
+        for generation, body, path in sorted(found, key=lambda entry: entry[0], reverse=True):
+            try:
+                draft = _decode_body(body)
+            except DamagedError as error:
+                diagnostics.append(_damaged(path, error))
                 continue
-            found.append((generation, draft))
-        if not found:
-            return LoadedSnapshot(None, tuple(diagnostics))
-        self._generation, draft = max(found, key=lambda entry: entry[0])
-        return LoadedSnapshot(draft, tuple(diagnostics))
+            self._generation = generation
+            self._kept_version = "" if diagnostics else draft.version
+            return LoadedSnapshot(draft, tuple(diagnostics))
+        return LoadedSnapshot(None, tuple(diagnostics))
 
     def save(self, draft: SnapshotDraft) -> None:
         """Write the next generation over the oldest, whole or not at all. OSError when there is no room."""
+        if draft.version == self._kept_version:
+            return
         generation = self._generation + 1
         path = self._path(generation % GENERATIONS)
         temporary = path.with_suffix(".tmp")
@@ -99,7 +112,7 @@ class LastGood:
             temporary.unlink(missing_ok=True)
             raise
         _sync_directory(self._directory)
-        self._generation = generation
+        self._generation, self._kept_version = generation, draft.version
 
     def note_contact(self) -> None:
         """The operator is heard. OSError when there is no room."""
@@ -125,6 +138,12 @@ def encode_snapshot(generation: int, resources: Iterable[pb.Resource], version: 
 
 def decode_snapshot(content: bytes) -> tuple[int, SnapshotDraft]:
     """Return generation and snapshot of a file's content. Raises DamagedError."""
+    generation, body = _check_content(content)
+    return generation, _decode_body(body)
+
+
+def _check_content(content: bytes) -> tuple[int, bytes]:
+    """Return generation and body of what was written whole, and is as it was written. Raises DamagedError."""
     if len(content) < _HEADER.size:
         raise DamagedError(f"{len(content)} bytes are less than a header")
     magic, generation, length, digest = _HEADER.unpack_from(content)
@@ -135,6 +154,10 @@ def decode_snapshot(content: bytes) -> tuple[int, SnapshotDraft]:
         raise DamagedError(f"{len(body)} bytes of {length}")
     if digest != _digest(generation, body):
         raise DamagedError("the digest does not fit")
+    return generation, body
+
+
+def _decode_body(body: bytes) -> SnapshotDraft:
     try:
         response = discovery.DiscoveryResponse.FromString(body)
     except DecodeError as error:
@@ -145,7 +168,7 @@ def decode_snapshot(content: bytes) -> tuple[int, SnapshotDraft]:
     for resource in draft.resources.values():
         if digest_payload(resource.payload) != resource.version:
             raise DamagedError(f"resource {resource.name} is not of its version")
-    return generation, draft
+    return draft
 
 
 def find_filesystem(path: Path) -> str:

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from zeroserve_ir._pb import control_pb2 as control
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
+from zeroserve_ir.collecting import collection_paused
 from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import ResourceKey, SnapshotDraft, digest_snapshot
 
@@ -241,7 +242,9 @@ class Node:
             await self._linked.wait()
             assert self._link is not None
             try:
-                return await self._commit_rounds(self._link, draft, change)
+                # Whoever waits for a change waits for no garbage: what it makes lives on.
+                with collection_paused():
+                    return await self._commit_rounds(self._link, draft, change)
             except EngineLinkLostError as error:
                 logger.warning("engine link lost during a commit: %s", error)
                 self._linked.clear()

@@ -107,6 +107,49 @@ def test_both_generations_damaged_is_no_snapshot(tmp_path):
     assert len(loaded.diagnostics) == 2
 
 
+def test_an_older_generation_that_is_damaged_is_told_beside_a_sound_newest(tmp_path):
+    writer = keep(tmp_path)
+    writer.save(make_draft(80))
+    writer.save(make_draft(81))
+    (tmp_path / "snapshot-1").write_bytes(b"")
+    loaded = keep(tmp_path).load()
+    assert loaded.draft == make_draft(81)
+    assert [diagnostic.code.name for diagnostic in loaded.diagnostics] == ["ZS0701"]
+
+
+def test_a_newest_generation_of_forged_resources_falls_back_to_the_older(tmp_path):
+    writer = keep(tmp_path)
+    writer.save(make_draft(80))
+    sound = make_draft(81)
+    listener, certificate = sound.resources.values()
+    forged = pb.Resource(
+        type=listener.type, name=listener.name, version=listener.version, payload=b"\x18\x51"
+    )
+    content = last_good.encode_snapshot(2, [forged, certificate], sound.version)
+    (tmp_path / "snapshot-0").write_bytes(content)
+    loaded = keep(tmp_path).load()
+    assert loaded.draft == make_draft(80)
+    assert "not of its version" in loaded.diagnostics[0].message
+
+
+def test_what_was_found_is_not_written_again(tmp_path):
+    keep(tmp_path).save(make_draft(80))
+    second = keep(tmp_path)
+    second.save(second.load().draft)
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshot-1"]
+
+
+def test_what_was_found_beside_a_damaged_one_is_written_again(tmp_path):
+    writer = keep(tmp_path)
+    writer.save(make_draft(80))
+    writer.save(make_draft(81))
+    (tmp_path / "snapshot-0").write_bytes(b"")
+    second = keep(tmp_path)
+    second.save(second.load().draft)
+    third = keep(tmp_path).load()
+    assert (third.draft, third.diagnostics) == (make_draft(80), ())
+
+
 def test_a_write_that_fails_leaves_the_older_generation(tmp_path, monkeypatch):
     writer = keep(tmp_path)
     writer.save(make_draft(80))
