@@ -38,7 +38,7 @@ def _global_options(scene: Scene, admin: str) -> str:
 def _site_head(scene: Scene) -> list[str]:
     lines = [f"\tbind {LOOPBACK}"]
     if scene.access_log:
-        lines.append(f"\tlog {{\n\t\toutput file {scene.directory}/access.log\n\t}}")
+        lines.append("\tlog")
     if scene.tls:
         lines.append(f"\ttls {scene.certificate.certificate} {scene.certificate.key}")
     return lines

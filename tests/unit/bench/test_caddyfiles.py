@@ -84,4 +84,4 @@ def test_a_version_bears_its_marker():
 def test_an_access_log_is_written_where_the_scene_asks_for_one(scene):
     assert "log" not in render_caddyfile(scene)
     text = render_caddyfile(dataclasses.replace(scene, access_log=True))
-    assert text.count(f"output file {scene.directory}/access.log") == len(scene.hosts) + 1
+    assert text.splitlines().count("\tlog") == len(scene.hosts) + 1
