@@ -11,8 +11,11 @@ import base64
 import binascii
 import json
 import os
+import select
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from zeroserve_ir.confining import close_inherited_files, confine
@@ -39,28 +42,69 @@ READING_S_MAX: Final = 20.0
 """Starting Python takes 0.2 s and the largest file 1 s; the rest is for busy machines."""
 ANSWER_BYTES_MAX: Final = 8 << 20
 """A program of the largest size with a line for each of its instructions stays far below."""
+PIECE_BYTES: Final = 64 << 10
+"""As much as a pipe holds."""
 
 
 def read_confined(content: bytes) -> PluginModule:
     """Load a plugin in a child process; raises PluginError, whatever the bytes are."""
     if len(content) > OBJECT_BYTES_MAX:
         raise PluginError(Fault.FILE_SIZE, f"{len(content)} bytes")
+    return decode_answer(ask_child([sys.executable, "-m", "zeroserve_ir.plugins.reading"], content))
+
+
+def ask_child(
+    command: Sequence[str],
+    content: bytes,
+    *,
+    answer_bytes_max: int = ANSWER_BYTES_MAX,
+    timeout_s: float = READING_S_MAX,
+) -> bytes:
+    """Return what a command answers to its input.
+
+    Raises PluginError where it fails, does not end, or says too much: then it is read no further.
+    """
+    deadline = time.monotonic() + timeout_s
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "zeroserve_ir.plugins.reading"],
-            input=content,
+    with open(os.memfd_create("plugin"), "w+b") as given:
+        given.write(content)
+        given.seek(0)
+        child = subprocess.Popen(
+            command,
+            stdin=given,
             stdout=subprocess.PIPE,
             env={"PYTHONPATH": path, "PATH": os.defpath},
-            timeout=READING_S_MAX,
-            check=False,
             start_new_session=True,
         )
-    except subprocess.TimeoutExpired as error:
-        raise PluginError(Fault.LOADER_DIED, f"no end within {READING_S_MAX:g} s") from error
-    if done.returncode or len(done.stdout) > ANSWER_BYTES_MAX:
-        raise PluginError(Fault.LOADER_DIED, f"exit code {done.returncode}")
-    return decode_answer(done.stdout)
+    assert child.stdout is not None
+    try:
+        answer = _read_to_end(child.stdout.fileno(), answer_bytes_max, deadline)
+        code = child.wait(max(0.0, deadline - time.monotonic()))
+    except (TimeoutError, subprocess.TimeoutExpired) as error:
+        raise PluginError(Fault.LOADER_DIED, f"no end within {timeout_s:g} s") from error
+    finally:
+        child.kill()
+        child.stdout.close()
+        child.wait()
+    if code:
+        raise PluginError(Fault.LOADER_DIED, f"exit code {code}")
+    return answer
+
+
+def _read_to_end(descriptor: int, bytes_max: int, deadline: float) -> bytes:
+    """Read a pipe. TimeoutError where it goes on at the deadline; PluginError as soon as it says too much."""
+    answer = bytearray()
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while True:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+        piece = os.read(descriptor, PIECE_BYTES)
+        if not piece:
+            return bytes(answer)
+        answer += piece
+        if len(answer) > bytes_max:
+            raise PluginError(Fault.LOADER_DIED, f"more than {bytes_max} bytes said")
 
 
 def encode_answer(answer: PluginModule | PluginError) -> bytes:

@@ -1,13 +1,14 @@
 """Files are read in a child without rights, and the child is not believed."""
 
 import json
+import sys
 
 import pytest
 from fuzzing.plugin_files import bomb_line_info
 from zeroserve_ir.plugins.faults import Fault, PluginError
 from zeroserve_ir.plugins.loading import load
 from zeroserve_ir.plugins.modules import FILE_NAME_LENGTH_MAX
-from zeroserve_ir.plugins.reading import decode_answer, encode_answer, read_confined
+from zeroserve_ir.plugins.reading import READING_S_MAX, ask_child, decode_answer, encode_answer, read_confined
 
 TEXT = """
 static const char names[][4] = {"one", "two"};
@@ -70,6 +71,30 @@ def test_a_child_that_speaks_nonsense(compile_text, changes):
 def test_a_child_that_writes_something_else(content):
     with pytest.raises(PluginError):
         decode_answer(content)
+
+
+SAYING = {
+    "for ever": ("import os\nwhile os.write(1, bytes(65536)): pass", "more than 4096 bytes said"),
+    "a byte too much": ("import os; os.write(1, bytes(4097))", "more than 4096 bytes said"),
+    "nothing, and does not end": ("import time; time.sleep(600)", "no end within 1 s"),
+    "all, and does not end": ("import os, time; os.close(1); time.sleep(600)", "no end within 1 s"),
+    "something, and fails": ("import os; os.write(1, b'x'); os._exit(3)", "exit code 3"),
+}
+
+
+@pytest.mark.parametrize(("program", "found"), SAYING.values(), ids=SAYING)
+def test_a_child_that_says(program, found):
+    # A slow start of Python is no answer of the others.
+    timeout_s = 1 if "sleep" in program else READING_S_MAX
+    with pytest.raises(PluginError) as caught:
+        ask_child([sys.executable, "-c", program], b"", answer_bytes_max=4096, timeout_s=timeout_s)
+    assert caught.value.found == found
+
+
+def test_a_child_may_answer_as_much_as_is_taken():
+    program = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"
+    content = b"z" * (1 << 20)
+    assert ask_child([sys.executable, "-c", program], content, answer_bytes_max=len(content)) == content
 
 
 def test_what_a_file_is_named_reaches_no_terminal_as_it_is():
