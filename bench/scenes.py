@@ -39,7 +39,7 @@ class Scene:
 
     `files`: None, or the directory that every host serves in place of `routes`, with `X-Backend: 1` added.
     `grpc`: HTTP/2 to the client, and to the backends without TLS.
-    `access_log`: each request is a line of JSON on standard error, as by `log` alone; the harness sends it to a file.
+    `access_log`: each request is a line of JSON on standard error, as by `log` alone, sent to a file.
     """
 
     directory: Path
