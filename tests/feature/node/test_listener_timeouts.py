@@ -14,6 +14,7 @@ TIMEOUTS = {
     "pieces": ("read_body_idle 500ms 1000",),
     "answers": ("write 1s",),
     "idle": ("idle 1s",),
+    "later heads": ("read_header 1s",),
     "patient": tuple(f"{kind} 1h" for kind in KINDS),
 }
 """By the name of a listener."""
@@ -24,7 +25,7 @@ TEXT = """{
 http://:%(heads)d, http://:%(bodies)d, http://:%(pieces)d, http://:%(answers)d {
 	reverse_proxy 127.0.0.1:%(backend)d
 }
-http://:%(idle)d, http://:%(patient)d {
+http://:%(idle)d, http://:%(later heads)d, http://:%(patient)d {
 	respond ok
 }
 """
@@ -87,9 +88,19 @@ def test_an_answer_that_takes_too_long_ends_the_connection(ports):
     assert outlast(ports["answers"], GET) == b""
 
 
-def test_an_idle_connection_ends(ports):
+def test_an_idle_connection_ends_without_a_word_after_its_answer(ports):
     answer = outlast(ports["idle"], GET)
     assert answer.endswith(b"\r\n\r\nok")
+
+
+def test_a_connection_without_a_byte_ends_without_a_word(ports):
+    assert outlast(ports["heads"], b"") == b""
+
+
+def test_half_a_head_behind_an_answer_is_answered_408(ports):
+    first, _, second = outlast(ports["later heads"], GET + b"GET / HTTP/1.1\r\nHost:", b" ").partition(b"ok")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 408 ") and b"\r\nConnection: close\r\n" in second
 
 
 def test_long_timeouts_serve_as_none(ports):
