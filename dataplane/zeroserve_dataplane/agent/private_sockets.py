@@ -1,7 +1,7 @@
 """Unix sockets that only this user's processes may speak to.
 
 In: a path. Out: a server whose socket has mode 0600 from its first moment, and whose connections come from
-this process's user or root. Who calls: the admin socket and the token socket.
+this process's user or root. Who calls: the admin socket, the token socket, and what takes the engine's logs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def start_private_server(path: Path, serve: Serve, *, limit: int = READ_LI
     """Listen at a path, in place of what was there. Another user's connection is closed unheard."""
 
     async def serve_same_user(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if _find_peer_uid(writer) not in {os.geteuid(), 0}:
+        if not is_of_this_user(writer.get_extra_info("socket")):
             writer.close()
             return
         # Until Python 3.12 asyncio prints a cancelled connection with a traceback.
@@ -38,8 +38,8 @@ async def start_private_server(path: Path, serve: Serve, *, limit: int = READ_LI
         os.umask(before)
 
 
-def _find_peer_uid(writer: asyncio.StreamWriter) -> int:
-    """Return the user of the process at the other end of a Unix socket."""
-    peer = writer.get_extra_info("socket")
+def is_of_this_user(peer: socket.socket) -> bool:
+    """Whether the process at the other end of a Unix socket is this process's user's, or root's."""
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
+    _, user, _ = struct.unpack("3i", credentials)
+    return user in {os.geteuid(), 0}

@@ -26,6 +26,7 @@ from typing import Any
 from zeroserve_ir._pb import resources_pb2 as pb
 
 from zeroserve_dataplane.agent import exporting_spans
+from zeroserve_dataplane.agent.private_sockets import is_of_this_user
 from zeroserve_dataplane.agent.rolling import RollingFile, RollingSettings
 
 logger = logging.getLogger(__name__)
@@ -180,6 +181,9 @@ class LogReceiver:
                 return
             if self._closing:
                 self._listener.setblocking(False)
+            if not is_of_this_user(connection):
+                connection.close()
+                continue
             reader = threading.Thread(target=self._read, args=(connection,), name="log-reader", daemon=True)
             self._readers = [one for one in self._readers if one.is_alive()] + [reader]
             reader.start()

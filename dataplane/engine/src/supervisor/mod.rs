@@ -347,6 +347,10 @@ impl Supervisor {
 
     fn accept_agent(&mut self) {
         let Ok((socket, _)) = self.listener.accept() else { return };
+        // Whoever is refused is none that could count.
+        if let Err(error) = signals::check_peer(&socket) {
+            return log("supervisor", &format!("agent: {error}"));
+        }
         if let Err(error) = self.greet(socket) {
             log("supervisor", &format!("agent: {error}"));
             self.agent = None;
@@ -355,7 +359,6 @@ impl Supervisor {
 
     /// The newest agent is the one that counts.
     fn greet(&mut self, socket: UnixStream) -> io::Result<()> {
-        signals::check_peer(&socket)?;
         socket.set_nonblocking(false)?;
         socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         let region = metrics::describe(Lot::all_blocks(self.options.workers));
