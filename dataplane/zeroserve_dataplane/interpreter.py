@@ -7,9 +7,10 @@ interpreter are compared with; nothing serves traffic by it. The rule: window, f
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.arithmetic import (
@@ -29,14 +30,12 @@ from zeroserve_ir.program.isa import (
     CallHelper,
     CallLocal,
     Exit,
-    Instruction,
     Jump,
     Load,
     LoadConstants,
     LoadImmediate,
     Negate,
     Register,
-    SecondHalf,
     SignExtend,
     Store,
     SwapBytes,
@@ -139,92 +138,101 @@ class Interpreter:
     fuel: int = abi.FUEL_DEFAULT
     registers: list[int] = field(default_factory=lambda: [0] * len(Register))
     _frames: list[_Frame] = field(default_factory=list)
+    _lengths: dict[int, int] = field(default_factory=dict)
+    """Slots of the subprograms, by start."""
     _next: int = 0
 
     def run(self, entry: int = 0) -> Outcome:
         """Run from the start with r2 = entry; never raises for what a program does."""
-        lengths = {part.start: part.end - part.start for part in self.program.subprograms}
+        self._lengths = {part.start: part.end - part.start for part in self.program.subprograms}
         self.registers[:] = [0] * len(Register)
         self.registers[1], self.registers[2] = abi.CONTEXT, entry
         self.registers[10] = abi.STACK_TOP
         self._next = 0
+        slots = self.program.slots
         try:
             while True:
                 slot = self._next
-                instruction = self.program.slots[slot]
-                assert not isinstance(instruction, SecondHalf), "the verifier refuses jumps into loads"
+                instruction = slots[slot]
                 self._next = slot + 1
                 if isinstance(instruction, Exit) and not self._frames:
                     return Outcome(self.registers[0], None, "", self.fuel)
-                self._step(slot, instruction, lengths)
+                _STEPS[type(instruction)](self, slot, instruction)
         except TrapError as error:
             if error.trap is Trap.HELPER:
                 self.fuel = abi.TRAP_FUEL
             return Outcome(MASK_64, error.trap, str(error), self.fuel)
 
-    def _step(self, slot: int, instruction: Instruction, lengths: dict[int, int]) -> None:
-        match instruction:
-            case Load() | Store() | Atomic():
-                self._access(slot, instruction)
-            case LoadImmediate(destination, value):
-                self._set(destination, value)
-                self._next = slot + 2
-            case LoadConstants(destination, offset):
-                self._set(destination, abi.CONSTANTS + offset)
-                self._next = slot + 2
-            case Jump(distance, _):
-                self._jump(slot, distance)
-            case Branch(condition, bits, left, right, distance):
-                if holds(condition, bits, self._get(left), self._operand(right)):
-                    self._jump(slot, distance)
-            case CallHelper(number):
-                self._call_helper(number)
-            case CallLocal(distance):
-                callee = slot + 1 + distance
-                self.charge(lengths[callee], f"calling slot {callee}")
-                self._frames.append(_Frame(slot + 1, self.registers[_KEPT]))
-                self.registers[10] -= abi.FRAME_BYTES
-                self._next = callee
-            case Exit():
-                frame = self._frames.pop()
-                self.registers[_KEPT] = frame.kept
-                self._next = frame.return_slot
-            case _:
-                self._calculate(instruction)
+    def _step_binary(self, _slot: int, instruction: Binary) -> None:
+        destination, operand = instruction.destination.number, self._operand(instruction.operand)
+        value = calculate(instruction.operator, instruction.bits, self.registers[destination], operand)
+        self.registers[destination] = value
 
-    def _calculate(self, instruction: Binary | Negate | SignExtend | SwapBytes) -> None:
-        match instruction:
-            case Binary(operator, bits, destination, operand):
-                value = calculate(operator, bits, self._get(destination), self._operand(operand))
-                self._set(destination, value)
-            case Negate(bits, destination):
-                self._set(destination, -self._get(destination) & (1 << bits) - 1)
-            case SignExtend(bits, destination, source, from_bits):
-                self._set(destination, sign(self._get(source), from_bits) & (1 << bits) - 1)
-            case SwapBytes(order, bits, destination):
-                self._set(destination, swap_bytes(order, bits, self._get(destination)))
+    def _step_negate(self, _slot: int, instruction: Negate) -> None:
+        value = -self._get(instruction.destination) & (1 << instruction.bits) - 1
+        self._set(instruction.destination, value)
 
-    def _access(self, slot: int, instruction: Load | Store | Atomic) -> None:
-        base, size = self._get(instruction.base), instruction.size
-        address = (base & MASK_32) + instruction.offset
-        match instruction:
-            case Load(signed=signed, destination=destination, offset=offset):
-                if isinstance(self.program.accesses[slot], ConstantsAccess):
-                    start = base + offset - abi.CONSTANTS
-                    content = self.memory.constants[start : start + size]
-                else:
-                    content = self.memory.read(address, size)
-                self._set(destination, int.from_bytes(content, "little", signed=signed) & MASK_64)
-            case Store(value=value):
-                stored = self._operand(value) & (1 << size * 8) - 1
-                self.memory.write(address, stored.to_bytes(size, "little"))
-            case Atomic(operator=operator, source=source, fetch=fetch):
-                place = (address & MASK_32) // size * size
-                old = int.from_bytes(self.memory.read(place, size), "little")
-                new = change_atomically(operator, size * 8, old, self._get(source), self.registers[0])
-                self.memory.write(place, new.to_bytes(size, "little"))
-                if fetch:
-                    self._set(Register.R0 if operator is AtomicOperator.CMPXCHG else source, old)
+    def _step_sign_extend(self, _slot: int, instruction: SignExtend) -> None:
+        value = sign(self._get(instruction.source), instruction.from_bits) & (1 << instruction.bits) - 1
+        self._set(instruction.destination, value)
+
+    def _step_swap_bytes(self, _slot: int, instruction: SwapBytes) -> None:
+        value = swap_bytes(instruction.order, instruction.bits, self._get(instruction.destination))
+        self._set(instruction.destination, value)
+
+    def _step_load_immediate(self, slot: int, instruction: LoadImmediate) -> None:
+        self._set(instruction.destination, instruction.value)
+        self._next = slot + 2
+
+    def _step_load_constants(self, slot: int, instruction: LoadConstants) -> None:
+        self._set(instruction.destination, abi.CONSTANTS + instruction.offset)
+        self._next = slot + 2
+
+    def _step_load(self, slot: int, load: Load) -> None:
+        base, size = self._get(load.base), load.size
+        if isinstance(self.program.accesses[slot], ConstantsAccess):
+            start = base + load.offset - abi.CONSTANTS
+            content = self.memory.constants[start : start + size]
+        else:
+            content = self.memory.read((base & MASK_32) + load.offset, size)
+        self._set(load.destination, int.from_bytes(content, "little", signed=load.signed) & MASK_64)
+
+    def _step_store(self, _slot: int, store: Store) -> None:
+        stored = self._operand(store.value) & (1 << store.size * 8) - 1
+        address = (self._get(store.base) & MASK_32) + store.offset
+        self.memory.write(address, stored.to_bytes(store.size, "little"))
+
+    def _step_atomic(self, _slot: int, atomic: Atomic) -> None:
+        size, operator = atomic.size, atomic.operator
+        address = (self._get(atomic.base) & MASK_32) + atomic.offset
+        place = (address & MASK_32) // size * size
+        old = int.from_bytes(self.memory.read(place, size), "little")
+        new = change_atomically(operator, size * 8, old, self._get(atomic.source), self.registers[0])
+        self.memory.write(place, new.to_bytes(size, "little"))
+        if atomic.fetch:
+            self._set(Register.R0 if operator is AtomicOperator.CMPXCHG else atomic.source, old)
+
+    def _step_jump(self, slot: int, jump: Jump) -> None:
+        self._jump(slot, jump.distance)
+
+    def _step_branch(self, slot: int, branch: Branch) -> None:
+        if holds(branch.condition, branch.bits, self._get(branch.left), self._operand(branch.right)):
+            self._jump(slot, branch.distance)
+
+    def _step_call_helper(self, _slot: int, call: CallHelper) -> None:
+        self._call_helper(call.number)
+
+    def _step_call_local(self, slot: int, call: CallLocal) -> None:
+        callee = slot + 1 + call.distance
+        self.charge(self._lengths[callee], f"calling slot {callee}")
+        self._frames.append(_Frame(slot + 1, self.registers[_KEPT]))
+        self.registers[10] -= abi.FRAME_BYTES
+        self._next = callee
+
+    def _step_exit(self, _slot: int, _instruction: Exit) -> None:
+        frame = self._frames.pop()
+        self.registers[_KEPT] = frame.kept
+        self._next = frame.return_slot
 
     def _call_helper(self, number: int) -> None:
         helper = abi.BY_NUMBER[number]
@@ -270,3 +278,21 @@ def _join(extents: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
 
 
 _JOINED = _join(MAPPED)
+
+_STEPS: Mapping[type, Callable[[Interpreter, int, Any], None]] = {
+    Binary: Interpreter._step_binary,
+    Negate: Interpreter._step_negate,
+    SignExtend: Interpreter._step_sign_extend,
+    SwapBytes: Interpreter._step_swap_bytes,
+    LoadImmediate: Interpreter._step_load_immediate,
+    LoadConstants: Interpreter._step_load_constants,
+    Load: Interpreter._step_load,
+    Store: Interpreter._step_store,
+    Atomic: Interpreter._step_atomic,
+    Jump: Interpreter._step_jump,
+    Branch: Interpreter._step_branch,
+    CallHelper: Interpreter._step_call_helper,
+    CallLocal: Interpreter._step_call_local,
+    Exit: Interpreter._step_exit,
+}
+"""By kind of instruction; no second half of a load is among them, since the verifier refuses jumps there."""

@@ -5,14 +5,12 @@ Rule: the reference knows no native address, so whatever agrees with it has none
 
 import re
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
 
-from elftools.elf.elffile import ELFFile
 from unit.jit.engine_helpers import EngineHelpers
 from zeroserve_dataplane.interpreter import Interpreter, Memory, Outcome
-from zeroserve_dataplane.jit import emitting, translating
-from zeroserve_dataplane.jit.inspecting import execute
+from zeroserve_dataplane.jit import emitting, extracting, translating
+from zeroserve_dataplane.jit.inspecting import ExecutionError, execute
 from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
 from zeroserve_dataplane.marking import mark_loads
 from zeroserve_dataplane.verifier import Verified
@@ -30,6 +28,8 @@ _NAMES = re.compile(rf"@({translating.ENTRY_NAME}\b|subprogram(?=\d))")
 MODULE_PROGRAMS = 32
 """Of one LLVM module: they share its price."""
 MASK_64 = (1 << 64) - 1
+DEATH = "death"
+"""A trap that no engine tells: of whoever ended it."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,20 @@ def describe_beside(cases, neighbour, tier):
 
 def run_together(*groups):
     """Run groups of executions in one engine process, whose start costs as much as a thousand of them."""
-    outcomes = iter(execute([str(find_binary())], [one for group in groups for one in group]))
+    executions = [one for group in groups for one in group]
+    try:
+        outcomes = iter(execute([str(find_binary())], executions))
+    except ExecutionError:
+        outcomes = map(_run_alone, executions)
     return [list(islice(outcomes, len(group))) for group in groups]
+
+
+def _run_alone(execution):
+    """Run what may be the one that ended the engine; that it did is then its outcome."""
+    try:
+        return execute([str(find_binary())], [execution])[0]
+    except ExecutionError as error:
+        return execution_pb2.Outcome(trapped=True, trap=f"{DEATH}: {error}")
 
 
 def compile_together(programs, target: Target, tier: Tier):
@@ -149,20 +161,22 @@ def compile_together(programs, target: Target, tier: Tier):
         body = translating.translate(program).removesuffix(translating._TAIL)
         parts.append(_NAMES.sub(lambda found, number=number: f"@p{number}_{found[1]}", body))
     machine, module = emitting._optimise("\n".join(parts) + translating._TAIL, target, tier)
-    elf = ELFFile(BytesIO(bytes(machine.emit_object(module))))
-    symbols = elf.get_section_by_name(".symtab")
-    starts = [
-        int(symbols.get_symbol_by_name(f"p{number}_{translating.ENTRY_NAME}")[0]["st_value"])
-        for number in range(len(parts))
-    ]
-    text = bytes(elf.get_section_by_name(".text").data())
+    sections = extracting._read_sections(bytes(machine.emit_object(module)), target)
+    (text,) = (section.content for section in sections if section.name == ".text")
+    symbols = (symbol for section in sections for symbol in extracting._read_symbols(section, sections))
+    places = {name: value for name, _, value in symbols}
+    starts = [places[f"p{number}_{translating.ENTRY_NAME}"] for number in range(len(parts))]
     assert starts[0] == 0 and starts == sorted(starts), starts
     return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
 def _execution(case, code, entry, target):
     image = resources_pb2.Image(
-        abi=abi.ABI_VERSION, target=target, entry=entry, constants_bytes=len(case.constants)
+        abi=abi.ABI_VERSION,
+        target=target,
+        entry=entry,
+        constants_bytes=len(case.constants),
+        faultless=case.program.is_faultless,
     )
     if case.call is not None:
         return describe_execution(case, code, image)
@@ -175,7 +189,8 @@ def find_differences(cases, outcomes, references):
     """Name of a case to (got, want) where they differ."""
     differences = {}
     for case, got, reference in zip(cases, outcomes, references, strict=True):
-        if reference.comparable and not _agrees(got, reference):
+        dead = got.trap.startswith(DEATH)
+        if dead or (reference.comparable and not _agrees(got, reference)):
             differences[case.name] = (got.trap, got.result & MASK_64, got.fuel_left, reference.outcome)
     return differences
 

@@ -1,7 +1,8 @@
 """Programs of real sites with some of their bytes changed.
 
 Their helper calls become calls of a helper that needs no table, or 0 where nothing is given to them, so that
-what follows a match is reached.
+what follows a match is reached. All registers hold a number first, and bytes are changed where that gives an
+instruction: else nine of ten programs are refused, for registers that nobody wrote or for reserved fields.
 """
 
 from functools import cache
@@ -9,12 +10,16 @@ from functools import cache
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.abi import Argument
-from zeroserve_ir.program.encoding import encode
-from zeroserve_ir.program.isa import R0, Binary, Operator
+from zeroserve_ir.program.encoding import encode, scan
+from zeroserve_ir.program.isa import R0, Binary, Malformed, Operator, Register
 from zeroserve_ir.program.lowering import lower_site
 
 _SLOT = 8
-_CALL = 0x85
+_CALL, _WIDE = 0x85, 0x18
+_GIVEN = 3
+"""r1 and r2 are given to a program (`abi`), r0 and the others begin here."""
+_TRIES_MAX = 8
+"""Of one change, until it gives an instruction; the last one is kept as it is."""
 _SITES = """
 a.test {
 	@api path /api/* /v2/*
@@ -71,7 +76,11 @@ def read_programs():
     configuration, diagnostics = read_configuration(_SITES)
     assert not diagnostics, diagnostics
     lowered = [lower_site(site) for site in configuration.sites]
-    return [(_replace_calls(one.code), len(one.constants)) for one in lowered]
+    beginning = b"".join(
+        encode(Binary(Operator.MOV, 64, register, register.number))
+        for register in (R0, *list(Register)[_GIVEN:-1])
+    )
+    return [(beginning + _replace_calls(one.code), len(one.constants)) for one in lowered]
 
 
 def _replace_calls(code):
@@ -96,29 +105,57 @@ def mutate(random):
     return b"".join(slots), constants_bytes
 
 
+def _change_one(random, slots, change):
+    """Change one slot of any by `change`, so that it is an instruction still, if that can be had."""
+    for _ in range(_TRIES_MAX):
+        at = random.randrange(len(slots))
+        changed = change(random, slots[at])
+        if _is_instruction(slots, at, changed):
+            break
+    slots[at] = changed
+
+
+def _is_instruction(slots, at, changed):
+    """Whether `changed` may stand at `at`, with the other half of a wide load where it is one."""
+    before = slots[at - 1] if at and slots[at - 1][0] == _WIDE else b""
+    after = slots[at + 1] if changed[0] == _WIDE and at + 1 < len(slots) else b""
+    return not any(isinstance(slot, Malformed) for slot in scan(before + changed + after))
+
+
 def _change_byte(random, slots):
-    at, byte = random.randrange(len(slots)), random.randrange(_SLOT)
-    changed = bytearray(slots[at])
-    changed[byte] = random.choice((random.randrange(256), changed[byte] ^ 1 << random.randrange(8)))
-    slots[at] = bytes(changed)
+    _change_one(random, slots, _replace_byte)
 
 
 def _change_registers(random, slots):
-    at = random.randrange(len(slots))
-    registers = random.randrange(11) | random.randrange(11) << 4
-    slots[at] = slots[at][:1] + bytes((registers,)) + slots[at][2:]
+    _change_one(random, slots, _replace_registers)
 
 
 def _change_offset(random, slots):
-    at = random.randrange(len(slots))
-    offset = random.choice((-1, 0, 1, 8, -8, 32767, -32768, random.randint(-64, 64)))
-    slots[at] = slots[at][:2] + offset.to_bytes(2, "little", signed=True) + slots[at][4:]
+    _change_one(random, slots, _replace_offset)
 
 
 def _change_immediate(random, slots):
-    at = random.randrange(len(slots))
+    _change_one(random, slots, _replace_immediate)
+
+
+def _replace_byte(random, slot):
+    byte = random.randrange(_SLOT)
+    changed = random.choice((random.randrange(256), slot[byte] ^ 1 << random.randrange(8)))
+    return slot[:byte] + bytes((changed,)) + slot[byte + 1 :]
+
+
+def _replace_registers(random, slot):
+    return slot[:1] + bytes((random.randrange(11) | random.randrange(11) << 4,)) + slot[2:]
+
+
+def _replace_offset(random, slot):
+    offset = random.choice((-1, 0, 1, 8, -8, 32767, -32768, random.randint(-64, 64)))
+    return slot[:2] + offset.to_bytes(2, "little", signed=True) + slot[4:]
+
+
+def _replace_immediate(random, slot):
     immediate = random.choice((0, 1, -1, 1 << 30, -(1 << 31), random.getrandbits(31)))
-    slots[at] = slots[at][:4] + immediate.to_bytes(4, "little", signed=True)
+    return slot[:4] + immediate.to_bytes(4, "little", signed=True)
 
 
 def _swap(random, slots):

@@ -5,10 +5,9 @@ shows it. The rule: a helper that cannot be foretold (random bytes, signatures o
 UnsureError; everything else must be equal, byte for byte.
 """
 
-import copy
 import re
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zeroserve_dataplane.interpreter import Trap, TrapError
 from zeroserve_ir.program import abi
@@ -110,7 +109,9 @@ class PluginHelpers(Computing):
 
     def __init__(self, granted, request):
         self.granted = granted
-        self.request = copy.deepcopy(request)
+        self.request = replace(
+            request, **{name: [*getattr(request, name)] for name in ("fields", "answer", "variables")}
+        )
         route = {"plugin": granted.name, "function": ""}
         super().__init__()
         self.documents = Documents({"version": 1, "config": None, "route": route})

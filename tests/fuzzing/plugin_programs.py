@@ -133,6 +133,10 @@ HELPERS = tuple(
     helper for helper in abi.HELPERS if helper.use is not abi.Use.ROUTE and helper.name not in LEFT_OUT
 )
 
+_RELATED = tuple(
+    [helper for helper in HELPERS if word in helper.name] for word in ("json", "value", "header", "metadata")
+)
+
 
 def generate(random):
     """Return a program; equal seeds give equal programs."""
@@ -146,8 +150,7 @@ class _PluginGenerator(_Generator):
 
     def _memory_helper(self):
         # Documents and kept values need several helpers in a row.
-        related = self.random.choice(("json", "value", "header", "metadata"))
-        for helper in self.random.choices([one for one in HELPERS if related in one.name], k=2):
+        for helper in self.random.choices(self.random.choice(_RELATED), k=2):
             self._call_helper(helper)
 
     def _call_helper(self, helper):

@@ -9,13 +9,18 @@ import multiprocessing
 import os
 
 import pytest
-from fuzzing import differential
+from fuzzing import cases, differential
 from fuzzing.__main__ import notices_wrong_translation
 from fuzzing.cases import Case, interpret, run_interpreted, run_native
+from zeroserve_dataplane.interpreter import Trap
+from zeroserve_dataplane.jit import translating
 from zeroserve_dataplane.jit.targets import Tier, find_host_target
+from zeroserve_dataplane.marking import mark_loads
 from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembly import assemble
+from zeroserve_ir.program.encoding import encode
+from zeroserve_ir.program.isa import R0, SLOT_BYTES, Binary, Exit, Operator
 
 PROGRAMS = int(os.environ.get("ZEROSERVE_FUZZED_PROGRAMS", "10000"))
 pytestmark = pytest.mark.skipif(find_host_target() is None, reason="no native code for this machine")
@@ -48,6 +53,59 @@ def test_changed_programs_are_run_and_refused(report):
 
 def test_canary_a_wrong_translation_is_noticed():
     assert notices_wrong_translation()
+
+
+CANARY = range(1_000_000_000, 1_000_000_128)
+"""Seeds of the batch in which one program is made wrong."""
+
+
+def find_program(tier, trap):
+    """Return a seed of the batch and its program, one that nobody changed and that ends so."""
+    for seed in CANARY[differential.PLUGIN_EVERY :: differential.MUTATED_EVERY]:
+        case = differential.generate_case(seed)
+        if differential.find_tier(seed) is tier and case is not None:
+            reference = interpret(case)
+            if reference.comparable and reference.outcome.trap is trap:
+                return seed, case.program
+    raise AssertionError("the canary's batch has no such program")
+
+
+def make_wrong(program):
+    """Return the program with another instruction before its first exit."""
+    place = next(slot for slot, one in enumerate(program.slots) if isinstance(one, Exit)) * SLOT_BYTES
+    other = encode(Binary(Operator.XOR, 64, R0, 1))
+    wrong = verify(program.code[: place - SLOT_BYTES] + other + program.code[place:], program.constants_bytes)
+    assert isinstance(wrong, Verified), wrong
+    return wrong
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_canary_one_program_of_a_batch_that_is_translated_wrongly_is_named(monkeypatch, tier):
+    seed, program = find_program(tier, None)
+    translate = translating.translate
+    monkeypatch.setattr(
+        translating,
+        "translate",
+        lambda one: translate(make_wrong(one) if one.code == program.code else one),
+    )
+    assert list(differential.run_seeds(CANARY).differences) == [f"seed {seed} on {tier.value}"]
+
+
+def test_canary_one_program_of_a_batch_that_is_interpreted_wrongly_is_named(monkeypatch):
+    seed, program = find_program(Tier.FAST, None)
+    monkeypatch.setattr(
+        cases, "mark_loads", lambda one: mark_loads(make_wrong(one) if one.code == program.code else one)
+    )
+    assert list(differential.run_seeds(CANARY).differences) == [f"seed {seed} on interpreter"]
+
+
+def test_canary_one_program_of_a_batch_that_ends_the_engine_is_named(monkeypatch):
+    """Nothing recovers what was proven to be faultless."""
+    seed, program = find_program(Tier.FAST, Trap.MEMORY)
+    monkeypatch.setattr(Verified, "is_faultless", property(lambda one: one.code == program.code))
+    (found,) = differential.run_seeds(CANARY).differences.items()
+    assert found[0] == f"seed {seed} on fast"
+    assert found[1][0].startswith(cases.DEATH)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ MEMORY_BYTES = 256
 _ITEMS_MAX = (2, 2, 3, 3, 4, 4, 6, 8, 30)
 _CALLEE_ITEMS_MAX = (1, 2, 3, 8)
 """Most programs are small: what executions may disagree on shows there as well, in a fraction of the time."""
+_OPERATORS, _CONDITIONS = tuple(OPERATORS), tuple(CONDITIONS)
 _SCRATCH = (R0, R1, R2, R3, R4, R5)
 _EDGES = (0, 1, -1, 7, 31, 32, 63, 64, 255, 1 << 15, (1 << 31) - 1, -(1 << 31))
 _WIDE_EDGES = (1 << 31, 1 << 32, (1 << 32) - 1, 1 << 63, (1 << 63) - 1, (1 << 64) - 1)
@@ -131,7 +132,7 @@ class _Generator:
                 self.random.choice(kinds)()
 
     def _alu(self):
-        name, bits = self.random.choice(list(OPERATORS)), self.random.choice((32, 64))
+        name, bits = self.random.choice(_OPERATORS), self.random.choice((32, 64))
         self.assembler.alu(name, self.random.choice(_SCRATCH), self._operand(), bits)
 
     def _unary(self):
@@ -225,7 +226,7 @@ class _Generator:
         self.assembler.mov(length, self.random.randint(0, 32))
 
     def _branch(self, first_callee):
-        label, name = self._label(), self.random.choice(list(CONDITIONS))
+        label, name = self._label(), self.random.choice(_CONDITIONS)
         bits = self.random.choice((32, 64))
         self.assembler.jump_if(name, self.random.choice(_SCRATCH), self._operand(), label, bits)
         self._write_items(self.random.randint(1, 5), first_callee=first_callee)
