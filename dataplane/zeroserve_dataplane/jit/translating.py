@@ -98,15 +98,15 @@ class _Function:
             definition = f"define i64 @{ENTRY_NAME}({_VM}, i64 %entry) #0 {{"
             initial |= {R1: str(abi.CONTEXT), R2: "%entry"}
         else:
-            parameters = ", ".join(f"i64 %a{register.value}" for register in (*_ARGUMENTS, R10))
+            parameters = ", ".join(f"i64 %a{register.number}" for register in (*_ARGUMENTS, R10))
             definition = f"define internal fastcc i64 @subprogram{start}({_VM}, {parameters}) #0 {{"
-            initial |= {register: f"%a{register.value}" for register in _ARGUMENTS}
+            initial |= {register: f"%a{register.number}" for register in _ARGUMENTS}
         cells = [register for register in Register if register is not R10]
         return [
             definition,
             "begin:",
-            *(f"  %r{register.value} = alloca i64" for register in cells),
-            *(f"  store i64 {initial[register]}, ptr %r{register.value}" for register in cells),
+            *(f"  %r{register.number} = alloca i64" for register in cells),
+            *(f"  store i64 {initial[register]}, ptr %r{register.number}" for register in cells),
             f"  br label %L{start}",
         ]
 

@@ -68,14 +68,14 @@ class Writer:
 
     def flush(self) -> None:
         """Write changed registers back to their cells, before a block ends."""
-        for register in sorted(self._changed, key=lambda changed: changed.value):
-            self.add(f"store i64 {self._values[register]}, ptr %r{register.value}")
+        for register in sorted(self._changed, key=lambda changed: changed.number):
+            self.add(f"store i64 {self._values[register]}, ptr %r{register.number}")
 
     def get(self, register: Register) -> str:
         """Return a register's value, 64 bits."""
         value = self._values.get(register)
         if value is None:
-            value = self.emit(f"load i64, ptr %r{register.value}")
+            value = self.emit(f"load i64, ptr %r{register.number}")
             self._values[register] = value
         return value
 

@@ -22,6 +22,8 @@ from zeroserve_dataplane.verifier.flow import (
     check_extents,
     check_targets,
     divide,
+    find_callees,
+    find_extents,
 )
 from zeroserve_dataplane.verifier.refusals import Refusal, Rule, diagnose
 from zeroserve_dataplane.verifier.structure import check_sizes, check_structure
@@ -67,9 +69,11 @@ def verify(code: bytes, constants_bytes: int) -> Verified | Refused:
     slots = tuple(slot for slot in scanned if not isinstance(slot, Malformed))
     if refusals := tuple(check_targets(slots)):
         return Refused(refusals)
-    if refusals := (*check_extents(slots), *check_calls(slots)):
+    extents = find_extents(slots)
+    callees = find_callees(slots, extents)
+    if refusals := (*check_extents(slots, extents), *check_calls(callees)):
         return Refused(refusals)
-    subprograms = divide(slots)
+    subprograms = divide(slots, extents, callees)
     analysis = analyse(slots, subprograms, constants_bytes)
     if analysis.refusals:
         return Refused(analysis.refusals)

@@ -6,8 +6,9 @@ calls. The compiler and the interpreter use the same subprograms: their lengths 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.isa import (
@@ -23,6 +24,12 @@ from zeroserve_ir.program.isa import (
 from zeroserve_dataplane.verifier.refusals import Refusal, Rule
 
 Slots = tuple[Instruction | SecondHalf, ...]
+Extents = tuple[tuple[int, int], ...]
+"""(start, end) of every subprogram, in the order of the code."""
+Callees = Mapping[int, tuple[tuple[int, int], ...]]
+"""By start of the calling subprogram, its (slot of the call, start of the callee)."""
+_JUMPS: Final = (Jump, Branch)
+_AIMED: Final = (Jump, Branch, CallLocal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +63,15 @@ def check_targets(slots: Slots) -> Iterator[Refusal]:
             yield Refusal(Rule.JUMP_INTO_LOAD, index, f"slot {target}")
 
 
-def find_extents(slots: Slots) -> tuple[tuple[int, int], ...]:
-    """Return (start, end) of every subprogram, in the order of the code."""
+def find_extents(slots: Slots) -> Extents:
+    """Return where the subprograms lie."""
     starts = sorted({0} | {index + 1 + slot.distance for index, slot in _local_calls(slots)})
     return tuple(zip(starts, [*starts[1:], len(slots)], strict=True))
 
 
-def check_extents(slots: Slots) -> Iterator[Refusal]:
+def check_extents(slots: Slots, extents: Extents) -> Iterator[Refusal]:
     """Refuse subprograms that control leaves other than by exit."""
-    for start, end in find_extents(slots):
+    for start, end in extents:
         for index in range(start, end):
             slot = slots[index]
             target = find_target(index, slot)
@@ -74,33 +81,33 @@ def check_extents(slots: Slots) -> Iterator[Refusal]:
             yield Refusal(Rule.FALL_OFF, end - 1, f"{type(slots[end - 1]).__name__} is last")
 
 
-def check_calls(slots: Slots) -> Iterator[Refusal]:
+def check_calls(callees: Callees) -> Iterator[Refusal]:
     """Refuse recursion and calls nested deeper than there are stack frames."""
-    callees = find_callees(slots)
     depths: dict[int, int] = {}
-    for start in sort_callers_first(callees) or ():
+    order = sort_callers_first(callees)
+    for start in order or ():
         depth = depths.setdefault(start, 1)
         for index, callee in callees[start]:
             if depth + 1 > abi.CALL_DEPTH_MAX:
                 yield Refusal(Rule.CALL_DEPTH, index, f"frame {depth + 1}")
             depths[callee] = max(depths.get(callee, 1), depth + 1)
-    if sort_callers_first(callees) is None:
+    if order is None:
         index = _find_circle(callees)
         yield Refusal(Rule.RECURSION, index, f"slot {index} calls what called it")
 
 
-def find_callees(slots: Slots) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Return, by start of the calling subprogram, its (slot of the call, start of the callee)."""
+def find_callees(slots: Slots, extents: Extents) -> Callees:
+    """Return who calls whom."""
     return {
         start: tuple(
             (start + offset, start + offset + 1 + slot.distance)
             for offset, slot in _local_calls(slots[start:end])
         )
-        for start, end in find_extents(slots)
+        for start, end in extents
     }
 
 
-def sort_callers_first(callees: Mapping[int, Sequence[tuple[int, int]]]) -> tuple[int, ...] | None:
+def sort_callers_first(callees: Callees) -> tuple[int, ...] | None:
     """Return subprogram starts, each after all of its callers; None when calls form a circle."""
     callers = dict.fromkeys(callees, 0)
     for calls in callees.values():
@@ -118,17 +125,17 @@ def sort_callers_first(callees: Mapping[int, Sequence[tuple[int, int]]]) -> tupl
     return tuple(order) if len(order) == len(callees) else None
 
 
-def divide(slots: Slots) -> tuple[Subprogram, ...]:
+def divide(slots: Slots, extents: Extents, callees: Callees) -> tuple[Subprogram, ...]:
     """Return the subprograms, callers first, of code that the checks above accept."""
-    order = sort_callers_first(find_callees(slots))
+    order = sort_callers_first(callees)
     assert order is not None, "recursion is refused before"
-    ends = dict(find_extents(slots))
+    ends = dict(extents)
     return tuple(Subprogram(start, ends[start], _find_blocks(slots, start, ends[start])) for start in order)
 
 
 def find_target(index: int, slot: Slot) -> int | None:
     """Return the slot that a jump, branch or local call goes to."""
-    if isinstance(slot, Jump | Branch | CallLocal):
+    if isinstance(slot, _AIMED):
         return index + 1 + slot.distance
     return None
 
@@ -137,7 +144,7 @@ def _local_calls(slots: Slots) -> Iterator[tuple[int, CallLocal]]:
     return ((index, slot) for index, slot in enumerate(slots) if isinstance(slot, CallLocal))
 
 
-def _find_circle(callees: Mapping[int, Sequence[tuple[int, int]]]) -> int:
+def _find_circle(callees: Callees) -> int:
     """Return the slot of a call that closes a circle, by a walk without recursion of our own."""
     for first in callees:
         path, seen = [(first, -1)], set[int]()
@@ -156,7 +163,7 @@ def _find_blocks(slots: Slots, start: int, end: int) -> dict[int, Block]:
     leaders = {start}
     for index in range(start, end):
         slot = slots[index]
-        if isinstance(slot, Jump | Branch):
+        if isinstance(slot, _JUMPS):
             leaders |= {index + 1 + slot.distance, index + 1}
         elif isinstance(slot, Exit):
             leaders.add(index + 1)

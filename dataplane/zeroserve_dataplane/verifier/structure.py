@@ -6,6 +6,7 @@ In: code. Out: its slots, and refusals of those that are malformed, write r10, o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.isa import (
@@ -27,6 +28,8 @@ from zeroserve_ir.program.isa import (
 )
 
 from zeroserve_dataplane.verifier.refusals import Refusal, Rule
+
+_WITH_DESTINATION: Final = (Binary, Load, LoadImmediate, LoadConstants, Negate, SignExtend, SwapBytes)
 
 
 def check_sizes(slots: tuple[Slot, ...], constants_bytes: int) -> Iterator[Refusal]:
@@ -51,17 +54,9 @@ def check_structure(slots: tuple[Slot, ...]) -> Iterator[Refusal]:
 
 def written_register(slot: Slot) -> Register | None:
     """Return the register that an instruction, calls aside, writes."""
+    if isinstance(slot, _WITH_DESTINATION):
+        return slot.destination
     match slot:
-        case (
-            Binary(destination=register)
-            | Negate(destination=register)
-            | SignExtend(destination=register)
-            | SwapBytes(destination=register)
-            | LoadImmediate(destination=register)
-            | LoadConstants(destination=register)
-            | Load(destination=register)
-        ):
-            return register
         case Atomic(operator=AtomicOperator.CMPXCHG):
             return R0
         case Atomic(source=register, fetch=True):

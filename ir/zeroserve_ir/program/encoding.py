@@ -84,6 +84,10 @@ class MalformedError(Exception):
         super().__init__(f"slot {slot}: {malformed.malformation.value}: {malformed.found}")
 
 
+_Raw = tuple[int, int, int, int]
+"""Opcode, both registers, offset, immediate."""
+
+
 class _Fields(NamedTuple):
     opcode: int
     destination: int
@@ -103,23 +107,20 @@ def scan(code: bytes) -> tuple[Slot, ...]:
     """Decode every slot, malformed ones too; never raises. Trailing bytes give one last CODE_LENGTH entry."""
     slots: list[Slot] = []
     whole = len(code) - len(code) % SLOT_BYTES
-    fields = [
-        _Fields(opcode, registers & 0xF, registers >> 4, offset, immediate)
-        for opcode, registers, offset, immediate in _SLOT.iter_unpack(code[:whole])
-    ]
-    while len(slots) < len(fields):
+    raw: list[_Raw] = list(_SLOT.iter_unpack(code[:whole]))
+    while len(slots) < len(raw):
         index = len(slots)
-        first = fields[index]
+        first, second = raw[index], raw[index + 1] if index + 1 < len(raw) else None
+        is_wide = first[0] == _LDDW
         try:
-            if first.opcode == _LDDW:
-                second = fields[index + 1] if index + 1 < len(fields) else None
-                slots += [_decode_wide(first, second), SecondHalf()]
+            if is_wide:
+                slots += [_decode_wide(_divide(first), _divide(second) if second else None), SecondHalf()]
             else:
                 slots.append(_decode_narrow(first))
         except _SlotError as error:
             word = int.from_bytes(code[index * SLOT_BYTES : (index + 1) * SLOT_BYTES], "little")
             slots.append(Malformed(error.malformation, error.found, word))
-            if first.opcode == _LDDW and index + 1 < len(fields) and not fields[index + 1].opcode:
+            if is_wide and second and not second[0]:
                 slots.append(SecondHalf())
     if whole != len(code) or not code:
         rest = int.from_bytes(code[whole:], "little")
@@ -232,8 +233,14 @@ def _decode_wide(first: _Fields, second: _Fields | None) -> LoadImmediate | Load
     return LoadConstants(destination, second.immediate)
 
 
+def _divide(raw: _Raw) -> _Fields:
+    opcode, registers, offset, immediate = raw
+    return _Fields(opcode, registers & 0xF, registers >> 4, offset, immediate)
+
+
 @lru_cache(maxsize=_REMEMBERED_MAX)
-def _decode_narrow(fields: _Fields) -> Instruction:
+def _decode_narrow(raw: _Raw) -> Instruction:
+    fields = _divide(raw)
     match fields.opcode & 0x07:
         case 0x04 | 0x07:
             return _decode_arithmetic(fields)
