@@ -13,6 +13,7 @@ import hashlib
 import math
 import os
 import struct
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class LastGood:
         self._directory = directory
         self._contact = directory / "contact"
         self._generation = 0
+        self._writing = threading.Lock()
         self._kept_version = ""
         """Of the newest copy; "" where there is none, or another one was damaged."""
 
@@ -98,8 +100,11 @@ class LastGood:
 
     def save(self, draft: SnapshotDraft) -> None:
         """Write the next generation over the oldest, whole or not at all. OSError when there is no room."""
-        if draft.version == self._kept_version:
-            return
+        with self._writing:
+            if draft.version != self._kept_version:
+                self._write(draft)
+
+    def _write(self, draft: SnapshotDraft) -> None:
         generation = self._generation + 1
         path = self._path(generation % GENERATIONS)
         temporary = path.with_suffix(".tmp")

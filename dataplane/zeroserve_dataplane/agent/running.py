@@ -122,7 +122,7 @@ class Agent:
             await self._save()
 
     async def _save(self) -> None:
-        draft, self._unsaved = self._unsaved, None
+        draft = self._unsaved
         self._saving.clear()
         if draft is None:
             return
@@ -131,6 +131,9 @@ class Agent:
         except OSError as error:
             self.collector.save_failures += 1
             logger.error("the last good snapshot is not saved: %s", error)
+        # Not before: whoever is told to stop meanwhile waits for it once more.
+        if self._unsaved is draft:
+            self._unsaved = None
 
     def _note_contact(self) -> None:
         """Remember when the operator was heard last, also for the agent that comes after this one."""

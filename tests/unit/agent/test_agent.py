@@ -1,8 +1,11 @@
 """The whole agent between a real Discovery server and a scripted supervisor."""
 
 import asyncio
+import threading
+import time
 
 from ports import free_port
+from zeroserve_dataplane import last_good
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 from zeroserve_operator.publishing.serving import DiscoveryServer
@@ -82,14 +85,39 @@ def test_a_restarted_agent_serves_the_last_good_snapshot_without_an_operator(sup
         server = DiscoveryServer()
         port = await server.start("127.0.0.1:0")
         await server.publish(draft_of(80, 81))
-        async with supervisor, open_agent(port):
-            await until(lambda: len(supervisor.held) == 2)
+        async with supervisor, open_agent(port) as agent:
+            await until(lambda: agent.node.state.ready)
         await server.stop()
         held, supervisor.held = supervisor.held, {}
         async with supervisor, open_agent(free_port()) as agent:
             await until(lambda: supervisor.held == held)
             assert agent.node.state.ready
             assert not agent.subscriber.state.connected
+
+    run(scenario())
+
+
+def test_an_agent_that_is_stopped_while_it_saves_ends_once_that_is_saved(
+    supervisor, open_agent, tmp_path, monkeypatch
+):
+    begun = threading.Event()
+
+    def write_slowly(descriptor):
+        if not begun.is_set():
+            begun.set()
+            time.sleep(1)
+
+    monkeypatch.setattr(last_good.os, "fsync", write_slowly)
+
+    async def scenario():
+        server = DiscoveryServer()
+        port = await server.start("127.0.0.1:0")
+        await server.publish(draft_of(80))
+        async with supervisor, open_agent(port):
+            await until(begun.is_set)
+        loaded = last_good.LastGood(tmp_path / "state", allow_disk=True).load()
+        assert loaded.draft == draft_of(80)
+        await server.stop()
 
     run(scenario())
 
