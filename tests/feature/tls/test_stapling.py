@@ -23,7 +23,12 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from ports import free_port
 from signing import Authority, key_pem, name_of, pem
 from starting import apart, serving
-from zeroserve_dataplane.agent.stapling import StapleError, ask_responder, find_question, judge_response
+from zeroserve_dataplane.agent.asking_responders import (
+    StapleError,
+    ask_responder,
+    find_question,
+    judge_response,
+)
 from zeroserve_ir._pb import resources_pb2 as pb
 
 ZEROSERVE = Path(sys.executable).parent / "zeroserve"
