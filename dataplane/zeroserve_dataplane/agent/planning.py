@@ -19,7 +19,7 @@ from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import ResourceKey, make_resource
 
 Resources = Mapping[ResourceKey, pb.Resource]
-REFERENCES_SPARE = 1_000
+REFERENCES_SPARE = 100
 """Of versions that are gone: looked through when there are more of them than of those that are there."""
 
 
