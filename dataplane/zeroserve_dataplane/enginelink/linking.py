@@ -116,9 +116,8 @@ class EngineLink:
         answer: asyncio.Future[control.Committed] = asyncio.get_running_loop().create_future()
         self._waiting[sequence] = answer
         try:
-            await self._stage(puts, removes)
             commit = control.Commit(sequence=sequence, snapshot=snapshot, start=start)
-            await self._write(control.Frame(commit=commit))
+            await self._send(puts, removes, commit)
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 return await answer
         except TimeoutError as error:
@@ -150,7 +149,10 @@ class EngineLink:
         self._fail("closed")
         self._frames.close()
 
-    async def _stage(self, puts: Iterable[StagedPut], removes: Iterable[ResourceKey]) -> None:
+    async def _send(
+        self, puts: Iterable[StagedPut], removes: Iterable[ResourceKey], commit: control.Commit
+    ) -> None:
+        """Stage and commit; a small change is one write, which wakes the other side once."""
         batch = bytearray()
         frame = control.Frame()
         for put in puts:
@@ -169,6 +171,7 @@ class EngineLink:
         for kind, name in removes:
             remove = control.Remove(type=pb.ResourceType.ValueType(kind), name=name)
             batch += encode_frame(control.Frame(remove=remove))
+        batch += encode_frame(control.Frame(commit=commit))
         await self._flush(batch)
 
     async def _flush(self, batch: bytearray) -> None:
