@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -23,9 +24,8 @@ REFERENCES_SPARE = 100
 """Of versions that are gone: looked through when there are more of them than of those that are there."""
 
 
-@dataclass(frozen=True, slots=True)
-class References:
-    """What a resource needs to be served."""
+class References(NamedTuple):
+    """What a resource needs to be served; a tuple, since one is made and looked up for every host."""
 
     needed: tuple[ResourceKey, ...] = ()
     constants_bytes: int = 0
