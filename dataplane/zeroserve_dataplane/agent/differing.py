@@ -9,7 +9,7 @@ thousand costs its own work, not theirs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -44,22 +44,25 @@ class Difference:
 def find_difference(wanted: Resources, served: Resources) -> Difference:
     """Return what leads from `served` to `wanted`."""
     others = [key for key, resource in wanted.items() if served.get(key) is not resource]
-    put = {
-        key: wanted[key] for key in others if key not in served or served[key].version != wanted[key].version
-    }
-    added = sum(key not in served for key in put)
-    gone = len(served) + added > len(wanted)
-    return Difference(put, tuple(served.keys() - wanted.keys()) if gone else ())
+    added = sum(key not in served for key in others)
+    if len(served) + added > len(wanted):
+        others += served.keys() - wanted.keys()
+    return _compare(others, wanted, served)
 
 
 def follow_step(step: Step, wanted: Resources, served: Resources) -> Difference:
     """Return what `find_difference` does, where only what the step touched can differ."""
+    return _compare(step.touched, wanted, served)
+
+
+def _compare(keys: Collection[ResourceKey], wanted: Resources, served: Resources) -> Difference:
+    """Return the difference in these resources."""
     put = {
         key: wanted[key]
-        for key in step.touched
+        for key in keys
         if key in wanted and (key not in served or served[key].version != wanted[key].version)
     }
-    return Difference(put, tuple(key for key in step.touched if key in served and key not in wanted))
+    return Difference(put, tuple(key for key in keys if key in served and key not in wanted))
 
 
 class ServedWhole:
