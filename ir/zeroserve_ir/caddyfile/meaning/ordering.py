@@ -141,13 +141,11 @@ def group_routes(placed: list[Placed], next_group: Callable[[], str]) -> tuple[R
     A single `rewrite` has a group too: what follows must not be merged with it, since the request that
     it leaves may match otherwise.
     """
-    if len(placed) == 1 and placed[0].directive != "rewrite":
-        next_group()  # That of `rewrite` is counted in every block, there or not.
-        return (placed[0].route,)
+    directives = [one.directive for one in placed]
     groups: dict[str, str] = {}
     for directive in EXCLUSIVE:
-        count = sum(1 for one in placed if one.directive == directive)
-        if count > 1 or directive == "rewrite":
+        # That of `rewrite` is counted in every block, there or not.
+        if directive == "rewrite" or directives.count(directive) > 1:
             groups[directive] = next_group()
     return merge_routes(_in_group(one.route, groups.get(one.directive)) for one in placed)
 
