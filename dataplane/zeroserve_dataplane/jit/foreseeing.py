@@ -58,9 +58,10 @@ def _find_mark(path: Path) -> Path | None:
 
 
 def _forget_oldest(directory: Path) -> None:
-    marks = sorted(directory.glob(f"*{_SUFFIX}"), key=_find_time)
-    for path in marks[:-MARKS_MAX]:
-        path.unlink(missing_ok=True)
+    marks = list(directory.glob(f"*{_SUFFIX}"))
+    if len(marks) > MARKS_MAX:
+        for path in sorted(marks, key=_find_time)[:-MARKS_MAX]:
+            path.unlink(missing_ok=True)
 
 
 def _find_time(path: Path) -> float:
