@@ -1,8 +1,8 @@
 """Host names as they come over the wire: labels beyond ASCII in their `xn--` form.
 
 In: names as people write them. Out: names as clients send them in Host and SNI. Who calls: drafting and
-lowering; what `adapt` prints keeps the written form. Rule: like Go's `idna.ToASCII`, by which Caddy spells
-its matchers: RFC 3492 on each label, no mapping.
+lowering; what `adapt` prints keeps the written form. Whoever joins a host and a port takes `spell_authority`.
+Rule: like Go's `idna.ToASCII`, by which Caddy spells its matchers: RFC 3492 on each label, no mapping.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def spell_host(host: str) -> str:
 
 
 def spell_authority(host: str) -> str:
-    """Return a host as it stands in the field Host: an address of IPv6 in brackets."""
+    """Return a host as it stands before a port: an address of IPv6 in brackets (RFC 3986 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 

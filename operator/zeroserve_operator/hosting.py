@@ -12,6 +12,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from zeroserve_ir.host_names import spell_authority
+
 from zeroserve_operator.cluster_client import ClusterClient, ClusterError
 from zeroserve_operator.freshness import Freshness
 from zeroserve_operator.leading import Election
@@ -94,7 +96,7 @@ def _locate(client: ClusterClient, namespace: str, pod: str, port: str) -> str:
     address = str((found.get("status") or {}).get("podIP") or "")
     if not address:
         raise LocatingError(f"Pod {pod} has no address")
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return f"{spell_authority(address)}:{port}"
 
 
 async def _refresh_until_done(keeper: TrustKeeper, stop: asyncio.Event) -> TrustState | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grpc
 import grpc.aio
+from zeroserve_ir.host_names import spell_authority
 
 from zeroserve_dataplane.agent.requesting import Place, UnhealthyError
 
@@ -16,7 +17,7 @@ SERVING = b"\x08\x01"
 
 async def check_grpc(place: Place) -> None:
     """Ask grpc.health.v1.Health/Check for the whole server; plain text only."""
-    target = f"[{place.host}]:{place.port}" if ":" in place.host else f"{place.host}:{place.port}"
+    target = f"{spell_authority(place.host)}:{place.port}"
     async with grpc.aio.insecure_channel(target) as channel:
         call = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
         try:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from zeroserve_ir.host_names import spell_authority
 from zeroserve_ir.tree import Site, SiteAddress
 
 
@@ -54,7 +55,7 @@ def listen_address(bind: str, port: int) -> str:
     if found := _PORT_BEHIND.fullmatch(host):
         host = found[1]
     host = host.removeprefix("[").removesuffix("]")
-    joined = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    joined = f"{spell_authority(host)}:{port}"
     return f"{network}/{joined}" if network and network != "tcp" else joined
 
 

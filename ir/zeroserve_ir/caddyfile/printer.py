@@ -17,6 +17,7 @@ from zeroserve_ir.caddyfile.printer_answers import response_handler_lines
 from zeroserve_ir.caddyfile.printer_files import tried_files, try_files_lines
 from zeroserve_ir.caddyfile.printer_handlers import Directive, print_handler, print_set, split_handler
 from zeroserve_ir.caddyfile.printer_words import UnprintableError, block, line, word
+from zeroserve_ir.host_names import spell_authority
 from zeroserve_ir.tree import (
     DEFAULT_OPTIONS,
     Configuration,
@@ -145,7 +146,7 @@ def _error_statuses(route: Route) -> list[MatchErrorStatus]:
 
 
 def _address(address: SiteAddress, options: Options) -> str:
-    host = f"[{address.host}]" if ":" in address.host else address.host
+    host = spell_authority(address.host)
     https = address.scheme is Scheme.HTTPS
     default = options.https_port if https else options.http_port
     other = options.http_port if https else options.https_port

@@ -13,6 +13,7 @@ from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.limits import PORTS_MAX
 from zeroserve_ir.caddyfile.meaning.reading import Tenancy, refusal
 from zeroserve_ir.codes import Code
+from zeroserve_ir.host_names import spell_authority
 from zeroserve_ir.tree import ServiceReference, Upstream
 
 DEFAULT_PORTS = {"": "80", "http": "80", "h2c": "80", "https": "443"}
@@ -93,7 +94,7 @@ def split_host_port(address: str) -> tuple[str, str]:
 
 def join_host_port(host: str, port: str) -> str:
     """Join host and port, IPv6 in brackets (net.JoinHostPort)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{spell_authority(host)}:{port}"
 
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
