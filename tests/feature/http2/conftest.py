@@ -15,6 +15,10 @@ from signing import write_self_signed
 from starting import ZEROSERVE, started
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1] / "reliability"))
+
+from framing import Client
+from recording import Recorder
 
 UNBOUNDED = (("grpc.max_receive_message_length", -1),)
 # Calls of `Wait` that their backend saw end.
@@ -197,3 +201,17 @@ def channel(site: Site) -> Iterator[grpc.Channel]:
 def cancelled() -> threading.Semaphore:
     """Released once for every call of `Wait` that ends at its backend."""
     return CANCELLED
+
+
+@pytest.fixture
+def recorder(running: tuple) -> Recorder:
+    """The backend of a module's `running` (port, recorder, …), with nothing recorded."""
+    running[1].forget()
+    return running[1]
+
+
+@pytest.fixture
+def client(running: tuple) -> Iterator[Client]:
+    client = Client(running[0])
+    with contextlib.closing(client.socket):
+        yield client

@@ -1,18 +1,13 @@
 """HTTP/2 to HTTP/1.1: what is malformed (RFC 9113 8) reaches no backend, in no shape."""
 
 import contextlib
-import sys
-from pathlib import Path
 
 import pytest
-from framing import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, WHOLE, Client, frame, literal
+from framing import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, WHOLE, frame, literal
 from ports import free_port
+from recording import Recorder
 from signing import write_self_signed
 from starting import serving
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "reliability"))
-
-from recording import Recorder
 
 SITE = """{{
 	admin off
@@ -151,19 +146,6 @@ def running(tmp_path_factory):
     (folder / "Caddyfile").write_text(SITE.format(port=port, backend=recorder.port))
     with contextlib.closing(recorder), serving(folder, port):
         yield port, recorder
-
-
-@pytest.fixture
-def recorder(running):
-    running[1].forget()
-    return running[1]
-
-
-@pytest.fixture
-def client(running):
-    client = Client(running[0])
-    with contextlib.closing(client.socket):
-        yield client
 
 
 def end_of(client, stream):

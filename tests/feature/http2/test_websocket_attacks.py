@@ -2,8 +2,6 @@
 
 import contextlib
 import socket
-import sys
-from pathlib import Path
 
 import pytest
 from framing import (
@@ -22,13 +20,10 @@ from framing import (
     literal,
 )
 from ports import free_port
+from recording import Recorder
 from signing import write_self_signed
 from sizing import memory_kib
 from starting import serving
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "reliability"))
-
-from recording import Recorder
 
 TIMEOUT_S = 30
 CADDYFILE = """{{
@@ -147,21 +142,8 @@ def running(tmp_path_factory):
 
 
 @pytest.fixture
-def recorder(running):
-    running[1].forget()
-    return running[1]
-
-
-@pytest.fixture
 def played(running):
     return running[2]
-
-
-@pytest.fixture
-def client(running):
-    client = Client(running[0])
-    with contextlib.closing(client.socket):
-        yield client
 
 
 def end_of(client, stream=1):
