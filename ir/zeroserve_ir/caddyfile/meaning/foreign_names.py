@@ -6,7 +6,6 @@ Out: the help of the finding. Called by `profiles.check`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 _LIKENESS = 0.72
@@ -151,6 +150,9 @@ def find_cure(kind: str, name: str, known: Iterable[str], elsewhere: str) -> str
     name = name.strip('"')
     if found := _TABLES.get(kind, {}).get(name) or elsewhere:
         return found
+    # Of no use to a start without errors.
+    import difflib  # noqa: PLC0415
+
     if close := difflib.get_close_matches(name, sorted({*known} - _OLD), n=1, cutoff=_LIKENESS):
         return f"write {close[0]}"
     return "check the spelling and the braces above it; plugins of Caddy are not here"
