@@ -19,6 +19,7 @@ HTTP_PORT = int(os.environ.get("HTTP_PORT", "8080"))
 HTTPS_PORT = int(os.environ.get("HTTPS_PORT", "8443"))
 BACKENDS = {"storefront": 18081, "catalogue": 18082}
 HOST = "shop.localhost"
+ENDING = (signal.SIGINT, signal.SIGTERM)
 READY_SECONDS_MAX = 60
 
 
@@ -28,9 +29,12 @@ def main(echo: str) -> int:
         if is_taken(port):
             print(f"port {port} of 127.0.0.1 is taken; {cure(port)}", file=sys.stderr)
             return 1
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    children = [start_backend(echo, name, port) for name, port in BACKENDS.items()]
+    for number in ENDING:
+        signal.signal(number, end)
+    children: list[subprocess.Popen[bytes]] = []
     try:
+        for name, port in BACKENDS.items():
+            children.append(start_backend(echo, name, port))
         server = start_server()
         children.append(server)
         began = time.monotonic()
@@ -47,6 +51,13 @@ def main(echo: str) -> int:
         return 0
     finally:
         stop(children)
+
+
+def end(*_: object) -> None:
+    """Leave by the first signal; another (`timeout` sends two) does not interrupt the cleaning up."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def cure(port: int) -> str:
