@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.believing import add_trusts
-from zeroserve_ir.caddyfile.connecting import bound_listener, find_server_fields, make_listener
+from zeroserve_ir.caddyfile.connecting import PLACE_CURE, bound_listener, find_server_fields, make_listener
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.listening import Server, listen_address, pair_sites
 from zeroserve_ir.caddyfile.redirecting import add_redirects
@@ -190,8 +190,7 @@ class _Drafting:
         try:
             listener = make_listener(bind, port, scheme)
         except ValueError as error:
-            cure = "write an IP address, or unix/PATH"
-            self.diagnostics.append(Diagnostic(Code.ZS0110, str(error), site.span, help=cure))
+            self.diagnostics.append(Diagnostic(Code.ZS0110, str(error), site.span, help=PLACE_CURE))
             return
         self.listener_names[listen] = listener.name
         if not listener.tls and self.clear_http2 & {"", listen}:

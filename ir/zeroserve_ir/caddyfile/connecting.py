@@ -57,9 +57,15 @@ FIELDS = (
 own, always reads while it writes, and takes no early data."""
 
 
+PLACE_CURE = "write an IP address, or unix/PATH"
+"""For what `make_listener` refuses."""
+
+
 def make_listener(bind: str, port: int, scheme: Scheme) -> pb.Listener:
     """Return the message of a place to listen at, without a server's fields. ValueError for no such place."""
     tls = scheme is Scheme.HTTPS
+    if bind.startswith(("fd/", "fdgram/")):
+        raise ValueError(f"{bind}: sockets that another process opened (systemd) are not taken over")
     if found := _UNIX.fullmatch(bind):
         path, bits = resolve_socket_path(found["path"]), found["mode"] or _UNIX_MODE
         if path is None:

@@ -24,6 +24,7 @@ from zeroserve_ir.tree import (
     MatchVarsRegexp,
     Options,
     Route,
+    Scheme,
     SetVariables,
     Site,
     Subroute,
@@ -125,6 +126,9 @@ def _judge_site(site: Site) -> list[Diagnostic]:
     found = _judge_routes((*site.routes, *site.errors))
     for logger in site.loggers:
         found += _judge_logger(logger)
+    for place in site.bind:
+        if "{" not in place:
+            found += _judge_place(place, site.span)
     for address, _ in site.protocols:
         found.append(_finding(f"protocols of bind {address} have no effect yet", site.span, error=False))
     for directive in site.tls.directives if site.tls else ():
@@ -138,6 +142,14 @@ def _judge_site(site: Site) -> list[Diagnostic]:
             message = _TLS_ERRORS.get(name, f"{name} of tls is not supported yet and has no effect")
             found.append(_finding(message, directive.span, error=name in _TLS_ERRORS))
     return found
+
+
+def _judge_place(place: str, span: Span) -> list[Diagnostic]:
+    try:
+        connecting.make_listener(place, 80, Scheme.HTTP)
+    except ValueError as error:
+        return [Diagnostic(Code.ZS0110, str(error), span, help=connecting.PLACE_CURE)]
+    return []
 
 
 def _judge_tls_policy(policy: Json, span: Span) -> list[Diagnostic]:

@@ -154,8 +154,15 @@ def test_a_relative_path_begins_where_the_process_runs_and_an_abstract_name_nowh
 )
 def test_other_places_are_refused_with_the_line(bind):
     configuration = read(f"http://a.example {{\n\tbind {bind}\n}}\n")
-    errors = [one for one in draft_sites(configuration).diagnostics if one.severity is Severity.ERROR]
-    assert [(one.code, one.span.line > 0, bool(one.help)) for one in errors] == [(Code.ZS0110, True, True)]
+    for findings in (draft_sites(configuration).diagnostics, find_unsupported(configuration)):
+        errors = [one for one in findings if one.severity is Severity.ERROR]
+        assert [(one.code, one.span.line > 0, bool(one.help)) for one in errors] == [
+            (Code.ZS0110, True, True)
+        ]
+
+
+def test_a_place_from_the_environment_is_judged_when_it_is_known():
+    assert find_unsupported(read("http://a.example {\n\tbind {env.PLACE}\n}\n")) == ()
 
 
 def test_nobody_is_redirected_from_a_port_to_a_socket():
