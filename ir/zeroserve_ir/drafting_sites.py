@@ -29,7 +29,7 @@ from zeroserve_ir.caddyfile.redirecting import add_redirects
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError, Severity
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
-from zeroserve_ir.drafting_bodies import AnsweringSites, Places, join_sites, number_groups, put_first
+from zeroserve_ir.drafting_bodies import AnsweringSites, Places, is_sifted, join_sites, number_groups
 from zeroserve_ir.drafting_certificates import (
     CertificateServer,
     gather_certificates,
@@ -202,22 +202,17 @@ class _Drafting:
         """Add the virtual hosts of one set of listeners; equal bodies share a virtual host."""
         listeners = list(self._name_listeners(server))
         hosts = dict.fromkeys(address.host for served in server.sites for address in served.addresses)
-        by_body: dict[tuple[Places, Places, bytes, bool], list[str]] = {}
+        by_body: dict[tuple[Places, Places, bytes], list[str]] = {}
         policies = self.policies.read(server)
         by_key: dict[bytes, HostPolicy] = {}
         answering = AnsweringSites(server, self.sites)
-        single = "*" in hosts
-        for host in dict.fromkeys(host.removeprefix("*") if host == "*" else host for host in hosts):
-            policy = policies.find(host)
+        for host in dict.fromkeys("" if is_sifted(host) else host for host in hosts):
+            policy = policies.find(host) if host else policies.find_other(filter(is_sifted, hosts))
             by_key[policy.key] = policy
-            places = answering.find(host), answering.find_errors(host)
-            by_body.setdefault((*places, policy.key, single and not host), []).append(host)
-        for (body, erring, key, behind_single), names in by_body.items():
-            site = join_sites(self.sites, body, erring) if body else None
-            if behind_single:
-                site = put_first(join_sites(self.sites, answering.find("*"), ()), site)
-            if site is not None:
-                self._add_host(site, names, listeners, by_key[key])
+            body = answering.find(host), answering.find_errors(host), policy.key
+            by_body.setdefault(body, []).append(host)
+        for (places, erring, key), names in by_body.items():
+            self._add_host(join_sites(self.sites, places, erring), names, listeners, by_key[key])
 
     def _name_listeners(self, server: Server) -> tuple[str, ...]:
         return tuple(self.listener_names[one] for one in server.listen if one in self.listener_names)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -95,6 +95,21 @@ class ServerPolicies:
     def find(self, host: str) -> HostPolicy:
         """Return what holds for a host; "" is any other."""
         return next((one.policy for one in self.named if one.fits(host)), self.other)
+
+    def find_other(self, patterns: Iterable[str]) -> HostPolicy:
+        """Return what holds for hosts that have no name here, among which those of `patterns` are told apart.
+
+        That is after the handshake: where a pattern asks for certificates of clients, all of them are closed.
+        """
+        policy = self.find("")
+        for pattern in patterns:
+            own = self.find(pattern)
+            asks = own.message is not None and own.message.HasField("client_authentication")
+            if asks and own.key != policy.key:
+                return replace(
+                    policy, failure=f"{pattern} stands for too many names; write *.NAME, or each name"
+                )
+        return policy
 
 
 class SitePolicies:

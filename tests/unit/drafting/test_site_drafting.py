@@ -280,6 +280,41 @@ def test_a_star_is_a_host_of_one_label_before_what_answers_for_any(draft):
     assert ["*"] in hosts
 
 
+def find_conditions(drafted):
+    """By hosts: of each response the hosts that a matcher asks for, in the order of the routes."""
+    tables = messages(drafted, pb.TABLES)
+    return {
+        tuple(host.hosts): [tuple(row.values) for row in tables[host.tables].hosts]
+        for host in messages(drafted, pb.VIRTUAL_HOST).values()
+    }
+
+
+def test_each_star_of_a_name_is_a_label(draft):
+    drafted = draft("http://*.*.a {\n respond two\n}\nhttp://*.a {\n respond one\n}")
+    assert find_conditions(drafted) == {("",): [("*.*.a",)], ("*.a",): []}
+
+
+def test_names_below_several_stars_fall_through_to_them(draft):
+    sites = ("http://x.y.a/p", "http://*.y.a/p", "http://*.*.a", "http://z.*.a")
+    drafted = draft("\n".join(f"{address} {{\n respond {address}\n}}" for address in sites))
+    assert find_conditions(drafted) == {
+        ("x.y.a",): [],
+        ("*.y.a",): [("z.*.a",)],
+        ("",): [("z.*.a",), ("*.*.a",)],
+    }
+
+
+@pytest.mark.parametrize("name", ["*", "*.*.a.example"])
+def test_certificates_of_clients_are_not_asked_for_by_names_that_a_matcher_tells(draft, name):
+    client = "client_auth {\n  mode require\n }"
+    drafted = draft(f"https://{name} {{\n tls {{\n {client}\n }}\n respond secret\n}}")
+    (finding,) = drafted.diagnostics
+    assert (finding.code.name, name in finding.message) == ("ZS0110", True)
+    hosts = messages(drafted, pb.VIRTUAL_HOST).values()
+    (host,) = (one for one in hosts if one.name.startswith("https://"))
+    assert host.deny
+
+
 def test_variables_of_the_environment_are_filled_in(certificates):
     text = "http://a {\n header X {env.WORD}\n reverse_proxy {env.UP}:80 {env.NONE}127.0.0.1:81\n}"
     configuration, _ = read_configuration(text, environment={})
