@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
+from pathlib import Path
 
 from zeroserve_ir.caddyfile import commands
+from zeroserve_ir.drafting_plugins import find_faults
 
 from zeroserve_cli.caddyfiles import add_config_argument
 from zeroserve_cli.reporting import print_result
@@ -18,4 +21,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, print, and fail where a finding is an error."""
-    return print_result(commands.validate(arguments.config, os.environ))
+    judge = partial(find_faults, read_file=lambda path: Path(path).read_bytes())
+    return print_result(commands.validate(arguments.config, os.environ, judge))

@@ -1,17 +1,19 @@
 """Plugins of a Caddyfile: the global option `plugins` to resources.
 
 In: options, a reader of files. Out: resources of resources.proto by plugin, and findings. Who calls: drafting
-of sites. Rule: a plugin that cannot be built is a finding of its own; the option alone grants.
+of sites; `validate` wants the findings alone. Rule: a plugin that cannot be built is a finding of its own;
+the option alone grants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import make_resource
@@ -166,3 +168,26 @@ def resolve_plugin(
     if isinstance(handler, tree.AttachPlugin):
         return expand_attachment(handler, handler.plugin, functions, upstreams, span)
     return replace(handler, upstreams=upstreams)
+
+
+def find_faults(configuration: tree.Configuration, read_file: ReadFile) -> tuple[Diagnostic, ...]:
+    """Return what is wrong with the plugins of a configuration without errors, and with calls of them."""
+    found: list[Diagnostic] = []
+    entries = list_plugins(configuration.options)
+    drafted = draft_plugins(configuration.options, read_file, found.append)
+    for site in expand_named_routes(configuration).sites:
+        for handler, span in _find_calls((*site.routes, *site.errors)):
+            resolve_plugin(handler, entries, drafted, found.append, span)
+    return tuple(dict.fromkeys(found))
+
+
+def _find_calls(routes: Iterable[tree.Route]) -> Iterator[tuple[tree.CallPlugin | tree.AttachPlugin, Span]]:
+    for route in routes:
+        for handler in route.handlers:
+            match handler:
+                case tree.CallPlugin() | tree.AttachPlugin():
+                    yield handler, route.span
+                case tree.Subroute(inner, errors):
+                    yield from _find_calls((*inner, *errors))
+                case tree.Intercept(handlers=answers) | tree.ReverseProxy(response_handlers=answers):
+                    yield from _find_calls(inner for one in answers for inner in one.routes)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from zeroserve_ir.caddyfile.formatter import format_text
@@ -19,6 +19,7 @@ from zeroserve_ir.caddyfile.opening import STANDARD_INPUT, read_source
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.sources import Span
+from zeroserve_ir.tree import Configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,18 @@ def adapt(path: Path, environment: Mapping[str, str] | None = None) -> CommandRe
     return CommandResult(text + "\n", diagnostics, texts)
 
 
-def validate(path: Path, environment: Mapping[str, str] | None = None) -> CommandResult:
-    """Report all findings of the file at `path`."""
+def validate(
+    path: Path,
+    environment: Mapping[str, str] | None = None,
+    find_faults: Callable[[Configuration], Iterable[Diagnostic]] | None = None,
+) -> CommandResult:
+    """Report all findings of the file at `path`; `find_faults` is asked about one that has no errors else."""
     read = load_configuration(path, environment)
-    findings = (*read.diagnostics, *find_unsupported(read.configuration))
-    result = CommandResult("", findings, read.texts)
-    return result if result.failed else CommandResult("Valid configuration\n", findings, read.texts)
+    result = CommandResult("", (*read.diagnostics, *find_unsupported(read.configuration)), read.texts)
+    if find_faults is not None and not result.failed:
+        findings = (*result.diagnostics, *find_faults(read.configuration))
+        result = replace(result, diagnostics=findings)
+    return result if result.failed else replace(result, output="Valid configuration\n")
 
 
 def fmt(path: Path, *, overwrite: bool = False, diff: bool = False) -> CommandResult:

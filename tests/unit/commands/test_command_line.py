@@ -88,6 +88,31 @@ def test_a_dash_is_standard_input():
     assert "--> -:2:2" in judged.stderr
 
 
+GATE = ".function f\n    mov %r0, 0\n    exit\n"
+PLUGIN = (
+    "{{\n\tplugins {{\n\t\tgate gate.s\n\t}}\n}}\n:80 {{\n\troute {{\n\t\tzeroserve_call {} {}\n\t}}\n}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "called", "told"),
+    [
+        (None, "gate f", "error[ZS0111]: plugin gate: gate.s: No such file or directory"),
+        ("", "gate f", "error[ZS0603]: gate.s is neither ELF nor assembly: "),
+        ("\x7fELF", "gate f", "error[ZS06"),
+        (GATE, "gate g", "error[ZS0103]: plugin gate exports no function g"),
+        (GATE, "door f", "error[ZS0102]: plugin door is not in the global option plugins"),
+        (GATE, "gate f", ""),
+    ],
+)
+def test_validate_reads_plugins_and_judges_calls(folder, content, called, told):
+    (folder / "Caddyfile").write_text(PLUGIN.format(*called.split()))
+    if content is not None:
+        (folder / "gate.s").write_text(content)
+    judged = zeroserve("validate", cwd=folder)
+    assert (judged.returncode, told in judged.stderr) == (1 if told else 0, True)
+
+
 def test_formatted_standard_input_is_no_failure():
     assert zeroserve("fmt", "-", text=UNFORMATTED).returncode == 0
 
