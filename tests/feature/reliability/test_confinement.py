@@ -13,7 +13,7 @@ from ports import free_port
 from recording import Recorder
 from starting import serving
 
-# docs/reliability.md has a run of 300.
+# docs/reliability.md has a run of 1,000.
 SWAPS = int(os.environ.get("ZEROSERVE_SWAPS", "10"))
 PATIENCE_S = 60
 SWAPPED = """{{

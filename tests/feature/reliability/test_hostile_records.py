@@ -1,4 +1,4 @@
-"""Records of TLS as no library sends them: the connection ends, the engine does not."""
+"""Records of TLS as no library sends them end their connection by the alert that is due, not the engine."""
 
 import contextlib
 import os
@@ -131,3 +131,78 @@ def test_mutated_hellos_end_a_connection_only(served):
         send(port, bytes(wire))
     assert_serves(port)
     assert processes() == before
+
+
+class Client:
+    """A client of one version that may keep its Finished back, and tells the alert that it got."""
+
+    def __init__(self, port, version):
+        context = make_context()
+        context.minimum_version = context.maximum_version = version
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+
+    def shake_hands(self, *, finish):
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.connection.sendall(self.outgoing.read())
+                self.incoming.write(self.connection.recv(65536))
+        if finish:
+            self.connection.sendall(self.outgoing.read())
+
+    def provoke(self, wire):
+        """Send bytes; returns the name of the alert that ends the session."""
+        with self.connection, contextlib.suppress(ConnectionError):
+            self.connection.sendall(wire)
+            while data := self.connection.recv(65536):
+                self.incoming.write(data)
+        self.incoming.write_eof()
+        try:
+            while self.tls.read():
+                pass
+        except ssl.SSLError as error:
+            return error.reason
+        return "nothing"
+
+
+UNEXPECTED, OVERFLOW, BAD_MAC = (
+    "SSLV3_ALERT_UNEXPECTED_MESSAGE",
+    "TLSV1_ALERT_RECORD_OVERFLOW",
+    "SSLV3_ALERT_BAD_RECORD_MAC",
+)
+HEARTBEAT = 24
+PROTECTED = {
+    "garbage": (record(DATA, b"x" * 100), BAD_MAC),
+    "more than a ciphertext may have": (record(DATA, b"x" * (16384 + 257)), OVERFLOW),
+    "a message in the clear": (record(HANDSHAKE, b"\x14\0"), UNEXPECTED),
+    "a heartbeat": (record(HEARTBEAT, b"?"), UNEXPECTED),
+}
+
+
+@pytest.mark.parametrize("finish", [False, True], ids=["in the handshake", "after it"])
+@pytest.mark.parametrize(("wire", "alert"), PROTECTED.values(), ids=PROTECTED)
+def test_a_record_that_fails_under_keys_of_tls_1_3_is_named_under_them(served, wire, alert, finish):
+    client = Client(served[0], ssl.TLSVersion.TLSv1_3)
+    client.shake_hands(finish=finish)
+    assert client.provoke(wire) == alert
+
+
+def test_changes_of_cipher_without_end_are_refused_under_the_keys(served):
+    client = Client(served[0], ssl.TLSVersion.TLSv1_3)
+    client.shake_hands(finish=False)
+    assert client.provoke(record(CHANGE_CIPHER_SPEC, b"\x01") * 3) == UNEXPECTED
+
+
+@pytest.mark.parametrize(
+    ("wire", "alert"),
+    [(record(DATA, b"x" * 100), BAD_MAC), (record(HEARTBEAT, b"?"), UNEXPECTED)],
+    ids=["garbage", "a heartbeat"],
+)
+def test_a_record_that_fails_under_keys_of_tls_1_2_is_named_under_them(served, wire, alert):
+    client = Client(served[0], ssl.TLSVersion.TLSv1_2)
+    client.shake_hands(finish=True)
+    assert client.provoke(wire) == alert

@@ -2,6 +2,7 @@
 
 use super::clusters::UpstreamTls;
 use crate::protocol;
+use crate::tls::suites::with_strict_records;
 use prost::Message;
 use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -45,7 +46,8 @@ impl UpstreamPolicies {
 /// TLS 1.2 and 1.3 by aws-lc-rs.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())).clone()
+    let make = || Arc::new(with_strict_records(rustls::crypto::aws_lc_rs::default_provider()));
+    PROVIDER.get_or_init(make).clone()
 }
 
 /// The system's roots. Read once, before the engine gives up the right to open files.

@@ -10,6 +10,7 @@ pub mod ja4;
 mod noting;
 pub mod policies;
 mod records;
+pub mod suites;
 pub mod tickets;
 
 pub use self::noting::current_arrival;
@@ -21,7 +22,7 @@ use crate::limits::{TLS_BUFFERED_BYTES_MAX, TLS_RECORD_BYTES_MAX, TLS_TAKEOVER_B
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -118,14 +119,13 @@ impl Session {
                 return Ok(Progress::default());
             }
         }
-        if !self.established
-            && alerts::is_oversized(if self.partial.is_empty() { data } else { &self.partial })
-        {
-            out.extend(alerts::write(alerts::RECORD_OVERFLOW));
+        let front = if self.partial.is_empty() { &*data } else { &self.partial };
+        if let Some(alert) = alerts::judge_record(front).filter(|_| !self.established) {
+            out.extend(alerts::write(alert));
             self.side = Side::Own(None);
-            return Err(TlsFailure("record too large".into()));
+            return Err(TlsFailure("record too large, or SSL".into()));
         }
-        let mut pump = Pump { plain, out, consumed: 0, closed: false, ready: false, unsaid: None };
+        let mut pump = Pump { plain, out, consumed: 0, closed: false, ready: false, error: None };
         let result = if self.partial.is_empty() {
             let result = self.side.pump(data, &mut pump);
             self.partial.extend_from_slice(&data[pump.consumed..]);
@@ -136,7 +136,7 @@ impl Session {
             self.partial.drain(..pump.consumed);
             result
         };
-        let (closed, ready, unsaid) = (pump.closed, pump.ready, pump.unsaid);
+        let (closed, ready, error) = (pump.closed, pump.ready, pump.error);
         if !self.established {
             self.server_name = SERVER_NAME.take().or(self.server_name.take());
         }
@@ -147,7 +147,7 @@ impl Session {
                     out.extend_from_slice(PLAIN_REQUEST_ANSWER);
                 }
                 Side::Server(_) if UNRESOLVED.take() => out.extend(alerts::write(alerts::INTERNAL_ERROR)),
-                _ => self.append_alert(unsaid, out),
+                _ => self.append_alert(error.as_ref(), out),
             }
             self.side = Side::Own(None);
             self.partial = Vec::new();
@@ -163,16 +163,13 @@ impl Session {
         Ok(Progress { established, closed })
     }
 
-    /// What rustls says about a failure; where it says nothing and nothing of ours is encrypted yet, `unsaid`.
-    fn append_alert(&mut self, unsaid: Option<u8>, out: &mut Vec<u8>) {
-        let begun = out.len();
-        self.side.append_alert(out);
-        if let (Side::Server(connection), Some(description)) = (&self.side, unsaid)
-            && out.len() == begun
-            && !self.established
-            && connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3)
-        {
-            out.extend(alerts::write(description));
+    /// A record layer of ours appended its own.
+    fn append_alert(&mut self, error: Option<&Error>, out: &mut Vec<u8>) {
+        let Some(error) = error else { return };
+        match &mut self.side {
+            Side::Server(connection) => alerts::append(&mut **connection, error, &mut self.partial, out),
+            Side::Client(connection) => alerts::append(&mut **connection, error, &mut self.partial, out),
+            Side::Own(_) => {}
         }
     }
 
@@ -252,7 +249,7 @@ impl Session {
             rustls::ProtocolVersion::TLSv1_3 => TlsVersion::Tls13,
             _ => TlsVersion::Tls12,
         };
-        let state: &rustls::CommonState = match &self.side {
+        let state: &CommonState = match &self.side {
             Side::Server(connection) => connection,
             Side::Client(connection) => connection,
             Side::Own(_) => return None,
@@ -290,6 +287,7 @@ fn failure(error: impl std::fmt::Display) -> TlsFailure {
 trait Records {
     type Data;
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    fn common(&self) -> &CommonState;
 }
 
 impl Records for UnbufferedServerConnection {
@@ -297,12 +295,20 @@ impl Records for UnbufferedServerConnection {
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
     }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
 }
 
 impl Records for UnbufferedClientConnection {
     type Data = ClientConnectionData;
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
     }
 }
 
@@ -312,8 +318,16 @@ struct Pump<'a> {
     consumed: usize,
     closed: bool,
     ready: bool,
-    /// The alert of an error of rustls, should it queue none.
-    unsaid: Option<u8>,
+    /// Of rustls.
+    error: Option<Error>,
+}
+
+impl Pump<'_> {
+    fn fail(&mut self, error: Error) -> TlsFailure {
+        let failed = failure(&error);
+        self.error = Some(error);
+        failed
+    }
 }
 
 impl Side {
@@ -329,26 +343,6 @@ impl Side {
             Side::Own(None) => Err(TlsFailure("session is over".into())),
         }
     }
-
-    /// For who saw it fail. A record layer of ours appended its own.
-    fn append_alert(&mut self, out: &mut Vec<u8>) {
-        match self {
-            Side::Server(connection) => append_queued(&mut **connection, |one| one.wants_write(), out),
-            Side::Client(connection) => append_queued(&mut **connection, |one| one.wants_write(), out),
-            Side::Own(_) => {}
-        }
-    }
-}
-
-/// What rustls has queued, the alert of a failure last; best effort: the connection ends either way.
-fn append_queued<R: Records>(connection: &mut R, queued: impl Fn(&R) -> bool, out: &mut Vec<u8>) {
-    // Whatever is queued comes before anything is read: without it rustls would go on in a buffer that is gone.
-    while queued(connection) {
-        let Ok(ConnectionState::EncodeTlsData(encoder)) = connection.process(&mut []).state else { return };
-        if append_encoded(encoder, out).is_err() {
-            return;
-        }
-    }
 }
 
 fn pump_records<R: Records>(
@@ -360,11 +354,17 @@ fn pump_records<R: Records>(
         let status = connection.process(&mut data[pump.consumed..]);
         let mut discard = status.discard;
         let mut waiting = false;
-        pump.unsaid = status.state.as_ref().err().map(alerts::describe);
-        match status.state.map_err(failure)? {
+        let state = match status.state {
+            Ok(state) => state,
+            Err(error) => {
+                pump.consumed += discard;
+                return Err(pump.fail(error));
+            }
+        };
+        match state {
             ConnectionState::ReadTraffic(mut traffic) => {
                 while let Some(record) = traffic.next_record() {
-                    let record = record.map_err(failure)?;
+                    let record = record.map_err(|error| pump.fail(error))?;
                     discard += record.discard;
                     pump.plain.extend_from_slice(record.payload);
                 }

@@ -7,6 +7,7 @@
 //! Rule: after the handshake a client may send data, alerts and KeyUpdate, each whole in its record; anything else ends
 //! the session with an alert. No key seals more records than its suite bears.
 
+use super::suites::EXPANSION_BYTES_MAX;
 use super::{Progress, TlsFailure, failure};
 use crate::limits::{TLS_KEY_UPDATES_MAX, TLS_RECORD_BYTES_MAX, TLS_RECORDS_PER_KEY_MAX};
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -22,8 +23,6 @@ const KEY_UPDATE: u8 = 24;
 const HEAD_BYTES: usize = 5;
 const TAG_BYTES: usize = 16;
 const NONCE_BYTES: usize = 12;
-/// What a ciphertext may be longer than its plaintext (RFC 8446 5.2).
-const EXPANSION_MAX: usize = 256;
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 const CLOSE_NOTIFY: u8 = 0;
@@ -36,6 +35,7 @@ enum Objection {
     UnexpectedMessage = 10,
     BadRecordMac = 20,
     RecordOverflow = 22,
+    IllegalParameter = 47,
     DecodeError = 50,
     InternalError = 80,
     /// The client gave up, and is told nothing.
@@ -175,7 +175,7 @@ impl RecordLayer {
             let known = matches!(head[0], CHANGE_CIPHER_SPEC | ALERT | HANDSHAKE);
             return Err(if known { Objection::UnexpectedMessage } else { Objection::DecodeError });
         }
-        if length > TLS_RECORD_BYTES_MAX + EXPANSION_MAX {
+        if length > TLS_RECORD_BYTES_MAX + EXPANSION_BYTES_MAX {
             return Err(Objection::RecordOverflow);
         }
         let Some(sealed) = rest.get_mut(..length) else { return Ok(0) };
@@ -202,6 +202,10 @@ impl RecordLayer {
             (HANDSHAKE, [KEY_UPDATE, 0, 0, 1, wanted @ (0 | 1)]) => {
                 self.update_received(*wanted == 1, out)?
             }
+            // RFC 8446 4.6.3.
+            (HANDSHAKE, [KEY_UPDATE, 0, 0, 1, _]) => return Err(Objection::IllegalParameter),
+            // RFC 8446 5.4.
+            (ALERT, []) => return Err(Objection::UnexpectedMessage),
             (ALERT, _) => return Err(Objection::DecodeError),
             _ => return Err(Objection::UnexpectedMessage),
         }
@@ -232,5 +236,7 @@ impl RecordLayer {
     }
 }
 
+#[cfg(test)]
+mod alert_tests;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,10 @@ use crate::protocol;
 use crate::snapshot::{CertificateIndex, LoadedCertificate, provider};
 
 pub(crate) fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    configs_of(&protocol::TlsPolicy::default())
+}
+
+pub fn configs_of(policy: &protocol::TlsPolicy) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let made = rcgen::generate_simple_self_signed(vec!["shop.example".to_owned()]).unwrap();
     let message = protocol::Certificate {
         chain: vec![made.cert.der().to_vec().into()],
@@ -16,7 +20,7 @@ pub(crate) fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     index.set_default(Some(Arc::new(LoadedCertificate::load(&message, Box::default()).unwrap())));
     let policies = TlsPolicies::default();
     policies.resolver.store(index);
-    let server = policies.own().unwrap();
+    let server = policies.get(policy).unwrap().config.clone();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let client = ClientConfig::builder_with_provider(provider())
@@ -138,7 +142,7 @@ fn a_flipped_bit_in_a_record_fails() {
 }
 
 /// A record in the clear.
-fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+pub fn record(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind, 3, 3][..], &u16::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
 }
 
@@ -176,7 +180,7 @@ fn a_handshake_s_record_may_be_as_long_as_one_may_be() {
     for (length, overflows) in [(TLS_RECORD_BYTES_MAX, false), (TLS_RECORD_BYTES_MAX + 1, true)] {
         let mut session = Session::server(&configs().0, Arrival::default()).unwrap();
         let (mut plain, mut out) = (Vec::new(), Vec::new());
-        let mut hello = vec![1, 0, 0x80, 0];
+        let mut hello = vec![1, 0, 0x80, 0, 3, 3];
         hello.resize(length, 0);
         let refused = session.read(&mut record(22, &hello), &mut plain, &mut out).is_err();
         assert_eq!((refused, out == alerts::write(alerts::RECORD_OVERFLOW)), (overflows, overflows));
@@ -193,4 +197,46 @@ fn a_session_with_half_a_handshake_message_is_closed() {
     assert!(session.write(b"x", &mut out).is_err());
     let rest = session.read(&mut record(22, &hello[60..]), &mut plain, &mut out);
     assert!(rest.is_ok() && !session.is_established());
+}
+
+/// Where an extension of rustls' hello begins.
+fn find_extension(record: &[u8], kind: u16) -> usize {
+    let number = |at: usize| u16::from_be_bytes([record[at], record[at + 1]]);
+    let session = 5 + 4 + 2 + 32;
+    let suites = session + 1 + usize::from(record[session]);
+    let compressions = suites + 2 + usize::from(number(suites));
+    let mut at = compressions + 1 + usize::from(record[compressions]) + 2;
+    while number(at) != kind {
+        at += 4 + usize::from(number(at + 2));
+    }
+    at
+}
+
+#[test]
+fn in_the_clear_an_alert_is_the_one_that_the_rfc_names() {
+    const KEY_SHARE: u16 = 51;
+    const LEGACY_VERSION: usize = 9;
+    let hello = Pair::new().to_server;
+    let with = |at: usize, bytes: [u8; 2]| {
+        let mut changed = hello.clone();
+        changed[at..at + 2].copy_from_slice(&bytes);
+        changed
+    };
+    for (wire, alert) in [
+        (with(LEGACY_VERSION, [3, 0]), 70),
+        (with(LEGACY_VERSION, [0, 2]), 70),
+        (with(find_extension(&hello, KEY_SHARE), [0x7a, 0x7b]), 109),
+        (record(24, b"?"), 10),
+        (record(20, &[1, 1]), 10),
+        ([record(22, &[1, 0]), record(23, b"")].concat(), 10),
+        (record(22, &[1, 0, 0, 1, 0]), 50),
+    ] {
+        for step in [7, 16_384] {
+            let mut session = Session::server(&configs().0, Arrival::default()).unwrap();
+            let (mut plain, mut out, mut wire) = (Vec::new(), Vec::new(), wire.clone());
+            let ends = wire.chunks_mut(step).any(|piece| session.read(piece, &mut plain, &mut out).is_err());
+            assert!(ends);
+            assert_eq!(out, alerts::write(alert), "by {step}");
+        }
+    }
 }
