@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from zeroserve_ir.confining import close_inherited_files, confine
 from zeroserve_ir.plugins.faults import Fault, PluginError
@@ -66,17 +68,16 @@ def ask_child(
     """
     deadline = time.monotonic() + timeout_s
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    with open(os.memfd_create("plugin"), "w+b") as given:
-        given.write(content)
-        given.seek(0)
-        child = subprocess.Popen(
-            command,
-            stdin=given,
-            stdout=subprocess.PIPE,
-            env={"PYTHONPATH": path, "PATH": os.defpath},
-            start_new_session=True,
-        )
-    assert child.stdout is not None
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": path, "PATH": os.defpath},
+        start_new_session=True,
+    )
+    assert child.stdin is not None and child.stdout is not None
+    feeder = threading.Thread(target=_feed, args=(child.stdin, content), name="plugin-feeder", daemon=True)
+    feeder.start()
     try:
         answer = _read_to_end(child.stdout.fileno(), answer_bytes_max, deadline)
         code = child.wait(max(0.0, deadline - time.monotonic()))
@@ -86,9 +87,17 @@ def ask_child(
         child.kill()
         child.stdout.close()
         child.wait()
+        # Its end of the pipe is gone.
+        feeder.join()
     if code:
         raise PluginError(Fault.LOADER_DIED, f"exit code {code}")
     return answer
+
+
+def _feed(pipe: IO[bytes], content: bytes) -> None:
+    """Write all of it, unless the child ends before."""
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(content)
 
 
 def _read_to_end(descriptor: int, bytes_max: int, deadline: float) -> bytes:

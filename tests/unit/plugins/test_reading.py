@@ -91,6 +91,10 @@ def test_a_child_that_says(program, found):
     assert caught.value.found == found
 
 
+def test_a_child_need_not_read_what_it_is_given():
+    assert ask_child([sys.executable, "-c", "print('done')"], b"z" * (1 << 20)) == b"done\n"
+
+
 def test_a_child_may_answer_as_much_as_is_taken():
     program = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"
     content = b"z" * (1 << 20)
