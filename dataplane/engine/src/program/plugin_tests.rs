@@ -69,6 +69,28 @@ fn call(number: u32) -> [u8; 8] {
     instruction(CALL, 0, 0, 0, number as i32)
 }
 
+/// Method := the first three bytes of the data.
+fn write_method() -> Code {
+    vec![
+        instruction(MOV, 1, 0, 0, abi::REQUESTPART_METHOD as i32),
+        instruction(MOV, 2, 0, 0, abi::HEAP as i32),
+        instruction(MOV, 3, 0, 0, 3),
+        call(abi::HELPER_WRITE_REQUEST),
+    ]
+}
+
+/// Calls what the data names: three bytes of plugin and function, two of configuration.
+fn call_function() -> Code {
+    let heap = abi::HEAP as i32;
+    vec![
+        instruction(MOV, 1, 0, 0, heap),
+        instruction(MOV, 2, 0, 0, 3),
+        instruction(MOV, 3, 0, 0, heap + 3),
+        instruction(MOV, 4, 0, 0, 2),
+        call(abi::HELPER_CALL_FUNCTION),
+    ]
+}
+
 /// `ja -1`
 fn endless() -> Code {
     vec![instruction(0x05, 0, 0, -1, 0)]
@@ -139,15 +161,7 @@ fn a_request_and_a_namespace_have_budgets_of_their_own() {
 #[test]
 fn calls_in_calls_share_the_request_s_fuel() {
     // Calls itself, then loops: each of eight frames would burn what a request has.
-    let heap = abi::HEAP as i32;
-    let code = vec![
-        instruction(MOV, 1, 0, 0, heap),
-        instruction(MOV, 2, 0, 0, 3),
-        instruction(MOV, 3, 0, 0, heap + 3),
-        instruction(MOV, 4, 0, 0, 2),
-        call(abi::HELPER_CALL_FUNCTION),
-        instruction(0x05, 0, 0, -1, 0),
-    ];
+    let code = [call_function(), endless()].concat();
     let mut machine = machine(plugin(&code, |message| {
         message.data = b"p f{}"[..].into();
         message.capabilities = abi::CAPABILITY_CALL_PLUGINS;
@@ -164,16 +178,7 @@ fn calls_in_calls_share_the_request_s_fuel() {
 
 /// `p`, which calls `q` and goes on, with so much fuel; and `q`.
 fn caller_and(called: &Code, fuel: u64, change: impl FnOnce(&mut protocol::Plugin)) -> PluginIndex {
-    let heap = abi::HEAP as i32;
-    let code = vec![
-        instruction(MOV, 1, 0, 0, heap),
-        instruction(MOV, 2, 0, 0, 3),
-        instruction(MOV, 3, 0, 0, heap + 3),
-        instruction(MOV, 4, 0, 0, 2),
-        call(abi::HELPER_CALL_FUNCTION),
-        instruction(MOV, 0, 0, 0, 0),
-        exit(),
-    ];
+    let code = [call_function(), returning(0)].concat();
     let mut index = plugin(&code, |message| {
         message.data = b"q f{}"[..].into();
         message.capabilities = abi::CAPABILITY_CALL_PLUGINS;
@@ -188,20 +193,15 @@ fn caller_and(called: &Code, fuel: u64, change: impl FnOnce(&mut protocol::Plugi
 
 #[test]
 fn a_called_plugin_that_traps_leaves_nothing_of_what_it_changed() {
-    let heap = abi::HEAP as i32;
-    let code = vec![
-        instruction(MOV, 1, 0, 0, abi::REQUESTPART_METHOD as i32),
-        instruction(MOV, 2, 0, 0, heap),
-        instruction(MOV, 3, 0, 0, 3),
-        call(abi::HELPER_WRITE_REQUEST),
-        instruction(MOV, 1, 0, 0, heap),
+    let then = vec![
+        instruction(MOV, 1, 0, 0, abi::HEAP as i32),
         instruction(MOV, 2, 0, 0, 3),
         call(abi::HELPER_SET_RESPONSE_BODY),
         instruction(MOV, 1, 0, 0, 404),
         call(abi::HELPER_SET_RESPONSE_STATUS),
         call(abi::HELPER_REWRITE),
     ];
-    let mut machine = machine(caller_and(&code, 1 << 20, |message| {
+    let mut machine = machine(caller_and(&[write_method(), then].concat(), 1 << 20, |message| {
         message.data = b"PUT"[..].into();
         message.capabilities = abi::CAPABILITY_REQUEST_WRITE | abi::CAPABILITY_RESPONSE_WRITE;
     }));
@@ -266,14 +266,9 @@ fn lengths_are_paid_for() {
 #[test]
 fn a_call_that_waits_is_made_again_with_what_it_waited_for_and_nothing_changed() {
     // Sets the method, then reads the body: -2 suspends, else continues.
-    let heap = abi::HEAP as i32;
-    let code = vec![
-        instruction(MOV, 1, 0, 0, abi::REQUESTPART_METHOD as i32),
-        instruction(MOV, 2, 0, 0, heap),
-        instruction(MOV, 3, 0, 0, 3),
-        call(abi::HELPER_WRITE_REQUEST),
+    let then = vec![
         instruction(MOV, 1, 0, 0, 0),
-        instruction(MOV, 2, 0, 0, heap + 64),
+        instruction(MOV, 2, 0, 0, abi::HEAP as i32 + 64),
         instruction(MOV, 3, 0, 0, 16),
         call(abi::HELPER_READ_REQUEST_BODY),
         instruction(0x55, 0, 0, 2, -2),
@@ -282,7 +277,7 @@ fn a_call_that_waits_is_made_again_with_what_it_waited_for_and_nothing_changed()
         instruction(MOV, 0, 0, 0, 0),
         exit(),
     ];
-    let mut machine = machine(plugin(&code, |message| {
+    let mut machine = machine(plugin(&[write_method(), then].concat(), |message| {
         message.data = b"PUT"[..].into();
         message.capabilities = abi::CAPABILITY_REQUEST_BODY | abi::CAPABILITY_REQUEST_WRITE;
         message.body_bytes_max = 10;

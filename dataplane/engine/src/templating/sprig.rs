@@ -258,18 +258,12 @@ const FUNCTIONS: Table = &[
         other => Failure::new(format!("wrong type for value; expected bool; got {}", other.kind())),
     }),
     ("title", |_, a| {
-        let mut begins = true;
-        let cased = |character: char| {
-            let shown: String =
-                if begins { character.to_uppercase().collect() } else { character.to_string() };
-            // strings.Title: whatever is no letter, digit or underscore of ASCII stands between words.
-            begins = match character.is_ascii() {
-                true => !character.is_ascii_alphanumeric() && character != '_',
-                false => character.is_whitespace(),
-            };
-            shown
+        // strings.Title: whatever is no letter, digit or underscore of ASCII stands between words.
+        let parts = |character: char| match character.is_ascii() {
+            true => !character.is_ascii_alphanumeric() && character != '_',
+            false => character.is_whitespace(),
         };
-        Ok(text(a, 0)?.chars().map(cased).collect::<String>().into())
+        Ok(change_initials(&text(a, 0)?, char::to_uppercase, parts).into())
     }),
     ("toString", |_, a| Ok(get(a, 0)?.text().into())),
     ("toStrings", |_, a| {
@@ -315,16 +309,7 @@ const FUNCTIONS: Table = &[
         Ok(Value::list(steps(e, 0, if end < 0 { -1 } else { 1 }, end)?.map(Value::Int)))
     }),
     ("untilStep", |e, a| Ok(Value::list(steps(e, int(a, 0)?, int(a, 2)?, int(a, 1)?)?.map(Value::Int)))),
-    ("untitle", |_, a| {
-        let mut begins = true;
-        let lowered = |character: char| {
-            let shown: String =
-                if begins { character.to_lowercase().collect() } else { character.to_string() };
-            begins = character.is_whitespace();
-            shown
-        };
-        Ok(text(a, 0)?.chars().map(lowered).collect::<String>().into())
-    }),
+    ("untitle", |_, a| Ok(change_initials(&text(a, 0)?, char::to_lowercase, char::is_whitespace).into())),
     ("upper", |_, a| Ok(text(a, 0)?.to_uppercase().into())),
     ("values", |_, a| Ok(Value::list(dict(a, 0)?.borrow().values().cloned().collect::<Vec<_>>()))),
     ("without", |_, a| {
@@ -389,6 +374,24 @@ fn parts(by: &str, text: &str) -> Vec<String> {
         "" => text.chars().map(String::from).collect(),
         by => text.split(by).map(str::to_owned).collect(),
     }
+}
+
+/// Changes the first character of each word; words stand between characters that part them.
+fn change_initials<I: Iterator<Item = char>>(
+    text: &str,
+    change: fn(char) -> I,
+    parts: fn(char) -> bool,
+) -> String {
+    let mut changed = String::with_capacity(text.len());
+    let mut begins = true;
+    for character in text.chars() {
+        match begins {
+            true => changed.extend(change(character)),
+            false => changed.push(character),
+        }
+        begins = parts(character);
+    }
+    changed
 }
 
 fn quoted(arguments: &[Value], quote: fn(&str) -> String) -> String {
