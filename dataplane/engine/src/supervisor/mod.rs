@@ -352,8 +352,7 @@ impl Supervisor {
             return log("supervisor", &format!("agent: {error}"));
         }
         if let Err(error) = self.greet(socket) {
-            log("supervisor", &format!("agent: {error}"));
-            self.agent = None;
+            self.lose_agent(&error);
         }
     }
 
@@ -412,11 +411,16 @@ impl Supervisor {
         match result {
             Ok(true) => {}
             Ok(false) => self.agent = None,
-            Err(error) => {
-                log("supervisor", &format!("agent: {error}"));
-                self.agent = None;
-            }
+            Err(error) => self.lose_agent(&error),
         }
+    }
+
+    fn lose_agent(&mut self, error: &io::Error) {
+        // One that left has said why itself.
+        if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+            log("supervisor", &format!("agent: {error}"));
+        }
+        self.agent = None;
     }
 
     /// Stops at a commit: what follows waits for its answer.
