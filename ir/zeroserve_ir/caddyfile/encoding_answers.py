@@ -23,7 +23,7 @@ EncodeRoutes = Callable[[Iterable[Any]], list[Json]]
 
 def encode_status(status: str) -> str | int:
     """Encode a status as a number where it is one (caddyhttp.WeakString)."""
-    return int(status) if re.fullmatch(r"-?\d+", status) else status
+    return int(status) if re.fullmatch(r"[+-]?\d+", status) else status
 
 
 def encode_response_match(match: ResponseMatch) -> Json:

@@ -13,6 +13,7 @@ use super::writing::{
 use super::{Body, Connection, Exchange, Framing, HTTP_2, ResponseHead, StaticAnswer};
 use crate::snapshot::{ResponseRow, Tables};
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// What an answer passes on its way out, as the handlers before it asked (Caddy: wrapped response writers).
@@ -299,9 +300,12 @@ impl Exchange {
             return default;
         }
         let status = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<u16>().ok());
-        status.filter(|status| (200..=599).contains(status)).unwrap_or(0)
+        status.filter(|status| ANSWERED.contains(status)).unwrap_or(0)
     }
 }
+
+/// Statuses that routes may answer with: what Go's net/http writes, but no interim ones.
+pub const ANSWERED: RangeInclusive<u16> = 200..=999;
 
 /// Answers of these have no body, whatever their fields say (RFC 9110 6.4.1).
 pub fn is_bodiless(status: u16) -> bool {

@@ -232,6 +232,7 @@ impl Exchange {
             Placeholder::ErrorStatus => b"http.error.status_code",
             Placeholder::ErrorText => b"http.error.status_text",
             Placeholder::ErrorId => b"http.error.id",
+            Placeholder::ErrorWhole => b"http.error",
             Placeholder::UpstreamHostPort => b"http.reverse_proxy.upstream.hostport",
             Placeholder::UpstreamHost => b"http.reverse_proxy.upstream.host",
             Placeholder::UpstreamPort => b"http.reverse_proxy.upstream.port",

@@ -185,12 +185,12 @@ impl Exchange {
             Placeholder::OriginalMethod => out.extend_from_slice(&self.original_method),
             Placeholder::Scheme => out.extend_from_slice(self.scheme().as_bytes()),
             Placeholder::Protocol => out.extend_from_slice(self.protocol().as_bytes()),
-            Placeholder::Host => out.extend_from_slice(self.sent_host()),
+            Placeholder::Host => out.extend_from_slice(self.shown_host()),
             Placeholder::HostLabel(index) => {
-                let label = self.sent_host().rsplit(|&b| b == b'.').nth(usize::from(*index));
+                let label = self.shown_host().rsplit(|&b| b == b'.').nth(usize::from(*index));
                 out.extend_from_slice(&label.unwrap_or_default().to_ascii_lowercase());
             }
-            Placeholder::Port => out.extend_from_slice(self.port()),
+            Placeholder::Port => out.extend_from_slice(shown_port(self.port())),
             Placeholder::HostPort => out.extend_from_slice(&self.authority),
             Placeholder::RequestBody => out.extend_from_slice(self.read_body.as_deref().unwrap_or_default()),
             Placeholder::RequestBodyBase64 => {
@@ -217,8 +217,17 @@ impl Exchange {
             Placeholder::ErrorStatus if self.status != 0 => drop(write!(out, "{}", self.status)),
             Placeholder::ErrorId if self.status != 0 => out.extend_from_slice(&self.request_id[..9]),
             Placeholder::ErrorText => out.extend_from_slice(super::statuses::reason(self.status).as_bytes()),
+            Placeholder::ErrorWhole if self.status != 0 => self.push_error(out),
             _ => {}
         }
+    }
+
+    /// As Caddy's HandlerError without the place in its source that it names (caddyhttp/errors.go).
+    fn push_error(&self, out: &mut Vec<u8>) {
+        let message = self.variables.get(ERROR_MESSAGE_VARIABLE).unwrap_or_default();
+        let status = format!("}}: HTTP {}: ", self.status);
+        let whole = [b"{id=", &self.request_id[..9], status.as_bytes(), message].concat();
+        out.extend_from_slice(whole.trim_ascii_end());
     }
 
     /// What is known of answers; before there is one, these are no placeholders to Caddy.
@@ -313,6 +322,12 @@ fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
 fn extension(path: &[u8]) -> &[u8] {
     let file = split_path(path).1;
     memchr::memrchr(b'.', file).map_or(b"", |at| &file[at..])
+}
+
+/// A number: without zeros in front (Go: strconv.Atoi).
+fn shown_port(port: &[u8]) -> &[u8] {
+    let zeros = port.iter().take_while(|&&digit| digit == b'0').count();
+    &port[zeros.min(port.len().saturating_sub(1))..]
 }
 
 fn push_status(status: u16, out: &mut Vec<u8>) -> bool {

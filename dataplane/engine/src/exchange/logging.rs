@@ -187,7 +187,10 @@ impl Exchange {
             Placeholder::Variable(name) => self.variables.get(name).is_some(),
             Placeholder::Regexp(key) => self.captures.get(key).is_some(),
             Placeholder::UserId => self.variables.get(super::texts::USER_VARIABLE).is_some(),
-            Placeholder::ErrorStatus | Placeholder::ErrorText | Placeholder::ErrorId => self.status != 0,
+            Placeholder::ErrorStatus
+            | Placeholder::ErrorText
+            | Placeholder::ErrorId
+            | Placeholder::ErrorWhole => self.status != 0,
             Placeholder::Attempt(field) => self.knows_attempt(*field),
             Placeholder::UpstreamStatus | Placeholder::UpstreamStatusText => self.upstream_status != 0,
             Placeholder::UpstreamField(name) => self.upstream_fields.contains(name),

@@ -21,6 +21,15 @@ impl Exchange {
         &self.authority[..self.host_end]
     }
 
+    /// The host as placeholders have it: without the brackets of an address where a port follows them
+    /// (Go: net.SplitHostPort).
+    pub(crate) fn shown_host(&self) -> &[u8] {
+        match self.sent_host() {
+            [b'[', address @ .., b']'] if self.host_end < self.authority.len() => address,
+            host => host,
+        }
+    }
+
     /// Text after the host's colon.
     pub(crate) fn port(&self) -> &[u8] {
         self.authority.get(self.host_end + 1..).unwrap_or_default()

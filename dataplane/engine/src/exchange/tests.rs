@@ -409,6 +409,16 @@ fn the_upstream_says_what_server_it_is() {
 }
 
 #[test]
+fn an_address_loses_its_brackets_with_its_port() {
+    for (authority, host) in [("[::1]", "[::1]"), ("[::1]:80", "::1"), ("[::1]:", "::1"), ("a:80", "a")] {
+        let exchange = begin_with("/", &[("Host", authority)], false).unwrap();
+        let mut out = Vec::new();
+        exchange.expand(&Text::compile(Some(&text("{http.request.host}"))), Unknown::Keep, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), host, "{authority}");
+    }
+}
+
+#[test]
 fn every_placeholder_of_a_request_has_its_value() {
     let mut exchange =
         begin("/a%20b/c.tar.gz?k=v&k=w%20x", &[("X-A", "1"), ("X-A", "2"), ("Cookie", "a=b; c=\"d\"")]);
@@ -446,4 +456,22 @@ fn every_placeholder_of_a_request_has_its_value() {
         exchange.expand(&Text::compile(Some(&text(&format!("{{{name}}}")))), Unknown::Keep, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected, "{name}");
     }
+}
+
+#[test]
+fn an_error_as_a_whole_is_its_id_status_and_message() {
+    let mut exchange = begin("/", &[]);
+    let whole = Text::compile(Some(&text("{http.error}")));
+    let show = |exchange: &Exchange, unknown: Unknown| {
+        let mut out = Vec::new();
+        exchange.expand(&whole, unknown, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(show(&exchange, Unknown::Keep), "{http.error}");
+    assert_eq!(show(&exchange, Unknown::Empty), "");
+    exchange.set_status(404);
+    let id = String::from_utf8(exchange.request_id[..9].to_vec()).unwrap();
+    assert_eq!(show(&exchange, Unknown::Keep), format!("{{id={id}}}: HTTP 404:"));
+    exchange.set_error_message("gone".to_owned());
+    assert_eq!(show(&exchange, Unknown::Empty), format!("{{id={id}}}: HTTP 404: gone"));
 }

@@ -79,6 +79,8 @@ pub enum Placeholder {
     ErrorStatus,
     ErrorText,
     ErrorId,
+    /// Id, status and message of an error in one.
+    ErrorWhole,
     Attempt(AttemptField),
     UpstreamHostPort,
     UpstreamHost,
@@ -241,6 +243,7 @@ impl Placeholder {
             "http.vars.client_ip" => Placeholder::ClientIp,
             "http.auth.user.id" => Placeholder::UserId,
             "http.error.status_code" => Placeholder::ErrorStatus,
+            "http.error" => Placeholder::ErrorWhole,
             "http.error.id" => Placeholder::ErrorId,
             "http.error.message" => Placeholder::Variable(ERROR_MESSAGE_VARIABLE.into()),
             "http.error.status_text" => Placeholder::ErrorText,

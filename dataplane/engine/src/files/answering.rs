@@ -6,6 +6,7 @@ use super::finding::Found;
 use super::mime;
 use super::opening::{Patience, read};
 use super::ranges::{Span, Wanted, push_content_range, read_range};
+use crate::exchange::answering::ANSWERED;
 use crate::exchange::fields::Fields;
 use crate::exchange::statuses::push_old_date;
 use crate::exchange::{Body, Exchange, Unknown, random};
@@ -90,7 +91,7 @@ pub fn override_status(exchange: &Exchange, server: &FileServer, in_error_routes
         let mut text = Vec::new();
         exchange.expand(&server.status, Unknown::Empty, &mut text);
         let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<u16>().ok());
-        status = number.filter(|number| *number == 0 || (200..=599).contains(number))?;
+        status = number.filter(|number| *number == 0 || ANSWERED.contains(number))?;
     }
     Some(status)
 }

@@ -98,7 +98,7 @@ impl Evaluation<'_> {
             ("RespHeader", _) => object(Object::Answer),
             ("RemoteIP", _) => exchange.remote.ip().to_string().into(),
             ("ClientIP", _) => exchange.client.to_string().into(),
-            ("Host", _) => exchange.host().into(),
+            ("Host", _) => exchange.shown_host().into(),
             ("Cookie", [Value::Text(cookie)]) => {
                 exchange.cookie(cookie.as_bytes()).unwrap_or_default().into()
             }
