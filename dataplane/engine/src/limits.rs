@@ -56,8 +56,14 @@ pub const FILES_KEPT_MS: u64 = 100;
 pub const LENT_BYTES_MIN: u64 = 32 << 10;
 /// What is lent at a time: some 50 us of the kernel's work.
 pub const LENT_BYTES_MAX: u64 = 512 << 10;
-/// Sockets of a worker's ring that have a descriptor besides, for files: other files have to find one too.
+/// Sockets of a worker's ring that have a descriptor besides, for files and relays: other files have to find one too.
 pub const LENT_DESCRIPTORS_MAX: u32 = 256;
+
+/// Relays of a stream's direction by splice(2): from so many bytes on, at most so many in a worker, each with a pipe of this
+/// size. The system allows a user 64 such pipes (`fs.pipe-user-pages-soft`); smaller ones save little beside copies.
+pub const RELAY_BYTES_MIN: u64 = 1 << 20;
+pub const RELAYS_MAX: usize = 32;
+pub const RELAY_PIPE_BYTES: usize = 1 << 20;
 
 /// Receive buffers of one worker: 16 KiB holds a whole TLS record's plaintext; 256 of them are 4 MiB.
 pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;

@@ -120,18 +120,16 @@ pub fn run(context: WorkerContext) -> io::Result<()> {
     let (choice, ready, metrics) = (context.io, context.ready.clone(), context.metrics.clone());
     let reason = match choice {
         IoChoice::Epoll => "asked for".to_owned(),
-        IoChoice::Auto | IoChoice::IoUring => {
-            match Uring::new(context.messages.descriptor(), context.files.is_allowed()) {
-                Ok(mut ring) => {
-                    let mut worker = Worker::new(context, &ring)?;
-                    metrics.set(Counter::IoUring, 1);
-                    let _ = ready.send(IoReport { backend: "io_uring", reason: String::new() });
-                    return ring.run(&mut worker);
-                }
-                Err(error) if choice == IoChoice::IoUring => return Err(error),
-                Err(error) => format!("io_uring: {error}"),
+        IoChoice::Auto | IoChoice::IoUring => match Uring::new(context.messages.descriptor()) {
+            Ok(mut ring) => {
+                let mut worker = Worker::new(context, &ring)?;
+                metrics.set(Counter::IoUring, 1);
+                let _ = ready.send(IoReport { backend: "io_uring", reason: String::new() });
+                return ring.run(&mut worker);
             }
-        }
+            Err(error) if choice == IoChoice::IoUring => return Err(error),
+            Err(error) => format!("io_uring: {error}"),
+        },
     };
     let mut ring = Epoll::new(context.messages.descriptor())?;
     let mut worker = Worker::new(context, &ring)?;
@@ -366,6 +364,11 @@ impl<I: Io> Handler<I> for Worker {
             self.metrics.add(Counter::DownstreamBytesReceived, data.len() as u64);
             self.downstream_data(io, socket, data);
         }
+    }
+
+    fn on_relayed(&mut self, io: &mut I, from: SocketId, bytes: usize) {
+        self.clock = io.now();
+        self.relayed(from, bytes as u64);
     }
 
     fn on_end(&mut self, io: &mut I, socket: SocketId, end: End) {

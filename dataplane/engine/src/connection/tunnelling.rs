@@ -7,6 +7,7 @@ use crate::metrics::Counter;
 use crate::ring::{Close, End, Io, SocketId};
 use crate::upstream;
 use crate::worker::Worker;
+use std::ops::Range;
 
 impl Worker {
     /// A tunnel ends when it idles, or when its time is up.
@@ -36,12 +37,49 @@ impl Worker {
         self.send_downstream(io, client, bytes);
         let deadline_ms = self.tunnel_deadline_ms(client);
         self.set_downstream_deadline(client, deadline_ms);
-        if let Some(down) = self.downstream(client) {
-            down.serving.response_bytes += bytes.len() as u64;
-        }
+        let Some(down) = self.downstream(client) else { return };
+        let before = down.serving.response_bytes;
+        down.serving.response_bytes += bytes.len() as u64;
         if self.is_full(io, client) {
             self.pause_upstream(io, client, upstream);
         }
+        self.offer_relay(io, client, (upstream, client), before..before + bytes.len() as u64);
+    }
+
+    /// A stream of which much passed one way goes on in the kernel; asked again for each part of that size.
+    pub fn offer_relay<I: Io>(
+        &mut self,
+        io: &mut I,
+        client: SocketId,
+        (from, to): (SocketId, SocketId),
+        passed: Range<u64>,
+    ) {
+        if passed.start / RELAY_BYTES_MIN == passed.end / RELAY_BYTES_MIN {
+            return;
+        }
+        let Some(down) = self.downstream(client).filter(|down| down.serving.stream) else { return };
+        let is_plain = down.session.is_none();
+        let upstream = if from == client { to } else { from };
+        if is_plain && self.upstream(upstream).is_some_and(|up| up.session.is_none() && up.stream.is_none()) {
+            io.relay(from, to);
+        }
+    }
+
+    /// So many bytes of one side of a stream went to the other.
+    pub fn relayed(&mut self, from: SocketId, bytes: u64) {
+        let upstream = self.upstream(from).map(|up| up.client);
+        let client = upstream.map_or(Some(from), |client| client);
+        let Some(client) = client else { return };
+        let deadline_ms = self.tunnel_deadline_ms(client);
+        let Some(down) = self.downstream(client) else { return };
+        if upstream.is_some() {
+            down.serving.response_bytes += bytes;
+            self.metrics.add(Counter::UpstreamBytesReceived, bytes);
+        } else {
+            down.serving.body_bytes += bytes;
+            self.metrics.add(Counter::DownstreamBytesReceived, bytes);
+        }
+        self.set_downstream_deadline(client, deadline_ms);
     }
 
     /// One side of a tunnel finished: the other hears of it after the bytes before; both finished: it is over.

@@ -4,6 +4,7 @@
 
 mod files;
 mod listening;
+mod relaying;
 mod watching;
 
 use self::listening::Listening;
@@ -41,6 +42,9 @@ struct Socket {
     offset: usize,
     sent: u64,
     out: Vec<u8>,
+    relay: Option<Box<relaying::Relay>>,
+    /// Whose relay brings bytes to this socket.
+    relayed_from: Option<u32>,
 }
 
 /// The backend.
@@ -50,6 +54,7 @@ pub struct Epoll {
     free: Vec<u32>,
     sockets_max: u32,
     open: u32,
+    relays: usize,
     dirty: Vec<u32>,
     again: Vec<u32>,
     pool: BufferPool,
@@ -77,6 +82,7 @@ impl Epoll {
             free: Vec::new(),
             sockets_max: addresses::sockets_max(),
             open: 0,
+            relays: 0,
             dirty: Vec::new(),
             again: Vec::new(),
             pool: BufferPool::default(),
@@ -226,6 +232,9 @@ impl Epoll {
             if socket.closing || socket.ended || socket.connecting {
                 return;
             }
+            if socket.relay.is_some() {
+                return self.relay_on(handler, index);
+            }
             if socket.paused {
                 socket.unread = true;
                 return;
@@ -314,6 +323,7 @@ impl Epoll {
         if pending == 0 {
             socket.offset = 0;
             self.pool.give(std::mem::take(&mut socket.out));
+            self.again.extend(socket.relayed_from);
             if socket.shutdown && !socket.closing {
                 socket.shutdown = false;
                 self.system_calls += 1;
@@ -336,6 +346,8 @@ impl Epoll {
             return;
         }
         self.system_calls += 1;
+        self.end_relays(index);
+        let socket = &mut self.sockets[index as usize];
         socket.descriptor = None;
         self.pool.give(std::mem::take(&mut socket.out));
         self.open -= 1;
@@ -365,6 +377,10 @@ impl Io for Epoll {
 
     fn send_file(&mut self, id: SocketId, file: BorrowedFd<'_>, offset: u64, length: usize) -> FileSent {
         self.lend(id, file, offset, length)
+    }
+
+    fn relay(&mut self, from: SocketId, to: SocketId) -> bool {
+        self.start_relay(from, to)
     }
 
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {

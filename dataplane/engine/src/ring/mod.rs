@@ -9,6 +9,7 @@
 pub mod addresses;
 pub mod datagrams;
 pub mod epoll;
+pub mod relaying;
 mod sendfile;
 #[cfg(test)]
 pub mod sim;
@@ -75,6 +76,12 @@ pub trait Io {
     fn await_room(&mut self, socket: SocketId) {
         self.notify_drained(socket);
     }
+    /// Passes what comes of one socket to another in the kernel from now on, after what is in the other's `out`, until it
+    /// ends or either closes: `on_relayed` instead of `on_data`, but for what was in flight. The owner writes nothing to the
+    /// other of its own. False: not here, or not now.
+    fn relay(&mut self, _from: SocketId, _to: SocketId) -> bool {
+        false
+    }
     /// Starts a connection; `on_connect` follows. None: no socket is left.
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId>;
     /// Ends our side after what is in `out`; the socket is still read.
@@ -130,6 +137,8 @@ pub trait Handler<I: Io> {
     );
     fn on_connect(&mut self, io: &mut I, socket: SocketId, connected: bool);
     fn on_data(&mut self, io: &mut I, socket: SocketId, data: &mut [u8]);
+    /// So many bytes of this socket passed without `on_data`.
+    fn on_relayed(&mut self, _io: &mut I, _from: SocketId, _bytes: usize) {}
     fn on_end(&mut self, io: &mut I, socket: SocketId, end: End);
     fn on_drained(&mut self, io: &mut I, socket: SocketId);
     /// The socket is gone and its id free.

@@ -64,5 +64,5 @@ macro_rules! assert_has_its_turns {
 fn what_a_flush_told_has_a_turn_before_anything_sleeps() {
     let (wake, _other) = UnixStream::pair().unwrap();
     assert_has_its_turns!(Epoll::new(wake.as_fd()));
-    assert_has_its_turns!(Uring::new(wake.as_fd(), false));
+    assert_has_its_turns!(Uring::new(wake.as_fd()));
 }

@@ -8,6 +8,7 @@
 mod buffers;
 mod files;
 mod opening;
+mod relaying;
 mod setup;
 mod sockets;
 #[cfg(test)]
@@ -35,6 +36,7 @@ const IGNORED: u64 = 7;
 const INSTALL: u64 = 8;
 const ROOM: u64 = 9;
 const WATCH: u64 = 10;
+const RELAY: u64 = 11;
 
 const SUBMISSIONS: u32 = 4096;
 const COMPLETIONS: u32 = 16384;
@@ -68,6 +70,9 @@ struct Socket {
     lent: files::Lent,
     /// A poll for room to send is armed in the kernel.
     polling: bool,
+    relay: Option<Box<relaying::Relay>>,
+    /// Whose relay brings bytes to this socket.
+    relayed_from: Option<u32>,
 }
 
 struct Acceptor {
@@ -110,8 +115,9 @@ pub struct Uring {
     clock: Clock,
     system_calls: u64,
     stopped: bool,
-    /// Sockets that may have a descriptor for files; None: files are copied.
+    /// Sockets that have a descriptor besides; None: they cannot (before Linux 6.8).
     lent: Option<u32>,
+    relays: usize,
     receiving: setup::Receiving,
 }
 
@@ -120,10 +126,9 @@ fn user_data(operation: u64, generation: u32, index: u32) -> u64 {
 }
 
 impl Uring {
-    /// Fails where io_uring is refused or too old; the error is the reason to log. `files`: `send_file` may be
-    /// asked for. `wake` stays open and readable
-    /// events on it come as `on_wake`. Must be called on the thread that runs the ring.
-    pub fn new(wake: BorrowedFd<'_>, files: bool) -> io::Result<Uring> {
+    /// Fails where io_uring is refused or too old; the error is the reason to log. `wake` stays open and
+    /// readable events on it come as `on_wake`. Must be called on the thread that runs the ring.
+    pub fn new(wake: BorrowedFd<'_>) -> io::Result<Uring> {
         let mut builder = IoUring::<squeue::Entry, cqueue::Entry>::builder();
         builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
         builder.setup_cqsize(COMPLETIONS).setup_submit_all().setup_r_disabled();
@@ -131,7 +136,7 @@ impl Uring {
         let sockets_max = addresses::sockets_max();
         ring.submitter().register_files_sparse(sockets_max)?;
         let buffers = ReceiveBuffers::register(&ring, BUFFER_GROUP)?;
-        let lends = setup::restrict(&ring, files)?;
+        let lends = setup::restrict(&ring)?;
         let receiving = setup::Receiving::probe(&mut ring)?;
         let mut uring = Uring {
             ring,
@@ -153,6 +158,7 @@ impl Uring {
             system_calls: 0,
             stopped: false,
             lent: lends.then_some(0),
+            relays: 0,
             receiving,
         };
         // A registered ring descriptor saves a lookup per enter; older kernels do without.
@@ -225,7 +231,7 @@ impl Uring {
 
     fn arm_receive(&mut self, index: u32, poll_first: bool) {
         let socket = &mut self.sockets[index as usize];
-        if socket.receiving || socket.closing || socket.ended {
+        if socket.receiving || socket.closing || socket.ended || socket.relay.is_some() {
             return;
         }
         socket.receiving = true;
@@ -313,6 +319,8 @@ impl Uring {
         if !socket.closing || !socket.open || socket.sending || socket.connecting {
             return;
         }
+        self.end_relays(index);
+        let socket = &mut self.sockets[index as usize];
         socket.open = false;
         let (generation, receiving) = (socket.generation, socket.receiving);
         socket.generation = (generation + 1) & GENERATION_MASK;
@@ -338,6 +346,7 @@ impl Uring {
             INSTALL => self.installed(handler, index, generation, result),
             ROOM => self.has_room(handler, index, generation),
             WATCH => self.readable(handler, index, generation),
+            RELAY => self.relay_polled(handler, index, generation),
             CLOSE => {
                 handler.on_closed(self, SocketId(index));
                 self.free.push(index);
@@ -395,6 +404,11 @@ impl Uring {
         }
         let socket = &mut self.sockets[index as usize];
         match -result {
+            libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN | i32::MIN..0
+                if socket.relay.is_some() =>
+            {
+                self.relay_on(handler, index);
+            }
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.rearm.push(index),
             0 | 1.. => self.ended(handler, index, if result == 0 { End::Finished } else { End::Reset }),
             _ if socket.wants_data => self.rearm.push(index),
@@ -452,6 +466,9 @@ impl Uring {
         {
             self.sockets[index as usize].notify = false;
             handler.on_drained(self, SocketId(index));
+        }
+        if let Some(from) = self.sockets[index as usize].relayed_from {
+            self.relay_on(handler, from);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Files without copies: a socket lends an ordinary descriptor of itself (IORING_OP_FIXED_FD_INSTALL, Linux 6.8) for
-//! sendfile(2), and polls tell when there is room again. IORING_OP_SPLICE would go to the kernel's threads, one for each
+//! Files and relays without copies: a socket lends an ordinary descriptor of itself (IORING_OP_FIXED_FD_INSTALL, Linux 6.8) for
+//! sendfile(2) and splice(2), and polls tell when there is room again. IORING_OP_SPLICE would go to the kernel's threads, one for each
 //! slow client.
 #![allow(unsafe_code)]
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::ring::sendfile;
 use std::os::fd::{AsFd, FromRawFd};
 
-/// The descriptor that a socket of the ring has for files; kept until the socket closes.
+/// The descriptor that a socket of the ring has besides; kept until the socket closes.
 #[derive(Default)]
 pub(super) enum Lent {
     #[default]
@@ -25,24 +25,12 @@ impl Uring {
         offset: u64,
         length: usize,
     ) -> FileSent {
-        let Some(lent) = self.lent else { return FileSent::Unable };
-        let socket = &mut self.sockets[id.index()];
-        if !socket.open || socket.closing || socket.connecting {
+        let socket = &self.sockets[id.index()];
+        if !socket.open || socket.closing || socket.connecting || !self.asks_descriptor(id.0) {
             return FileSent::Unable;
         }
-        let descriptor = match &socket.lent {
-            Lent::Never if lent < LENT_DESCRIPTORS_MAX => {
-                self.lent = Some(lent + 1);
-                socket.lent = Lent::Asked;
-                let entry = opcode::FixedFdInstall::new(Fixed(id.0), 0).build();
-                let entry = entry.user_data(user_data(INSTALL, socket.generation, id.0));
-                self.push(entry);
-                return FileSent::Full;
-            }
-            Lent::Asked => return FileSent::Full,
-            Lent::Never | Lent::Refused => return FileSent::Unable,
-            Lent::Here(descriptor) => descriptor,
-        };
+        let socket = &mut self.sockets[id.index()];
+        let Lent::Here(descriptor) = &socket.lent else { return FileSent::Full };
         if socket.sending {
             socket.notify = true;
             return FileSent::Full;
@@ -80,6 +68,24 @@ impl Uring {
         }
     }
 
+    /// An open socket has a descriptor of its own, or will be told that it has; false: it cannot have one.
+    pub(super) fn asks_descriptor(&mut self, index: u32) -> bool {
+        let Some(lent) = self.lent else { return false };
+        let socket = &mut self.sockets[index as usize];
+        match &socket.lent {
+            Lent::Never if lent < LENT_DESCRIPTORS_MAX => {
+                self.lent = Some(lent + 1);
+                socket.lent = Lent::Asked;
+                let entry = opcode::FixedFdInstall::new(Fixed(index), 0).build();
+                let entry = entry.user_data(user_data(INSTALL, socket.generation, index));
+                self.push(entry);
+                true
+            }
+            Lent::Asked | Lent::Here(_) => true,
+            Lent::Never | Lent::Refused => false,
+        }
+    }
+
     pub(super) fn poll_room(&mut self, index: u32) {
         let socket = &mut self.sockets[index as usize];
         if !std::mem::replace(&mut socket.polling, true) {
@@ -108,6 +114,7 @@ impl Uring {
             _ => Lent::Refused,
         };
         self.tell_drained(handler, index);
+        self.relays_on(handler, index);
     }
 
     pub(super) fn has_room<H: Handler<Self>>(&mut self, handler: &mut H, index: u32, generation: u32) {

@@ -8,12 +8,12 @@ use std::io;
 /// IORING_REGISTER_FILES_UPDATE: the only register operation needed once the ring is enabled.
 const REGISTER_FILES_UPDATE: u8 = 6;
 
-/// Allows what this module submits and nothing else, then enables the ring. `files`: descriptors may be lent; the result
-/// says whether this kernel can (Linux 6.8).
-pub(super) fn restrict(ring: &IoUring, files: bool) -> io::Result<bool> {
+/// Allows what this module submits and nothing else, then enables the ring. The result says whether this kernel lends
+/// descriptors (Linux 6.8).
+pub(super) fn restrict(ring: &IoUring) -> io::Result<bool> {
     let submitter = ring.submitter();
     // A kernel that refuses a list keeps none of it.
-    let lends = files && submitter.register_restrictions(&mut restrictions(true)).is_ok();
+    let lends = submitter.register_restrictions(&mut restrictions(true)).is_ok();
     if !lends {
         submitter.register_restrictions(&mut restrictions(false))?;
     }

@@ -31,6 +31,10 @@ impl Io for Uring {
         self.poll_room(socket.0);
     }
 
+    fn relay(&mut self, from: SocketId, to: SocketId) -> bool {
+        self.start_relay(from, to)
+    }
+
     fn connect(&mut self, address: &SocketAddr) -> Option<SocketId> {
         let index = self.free.pop()?;
         self.system_calls += 4;
@@ -90,7 +94,9 @@ impl Io for Uring {
     fn resume(&mut self, id: SocketId) {
         let socket = &mut self.sockets[id.index()];
         socket.wants_data = true;
-        if !socket.receiving {
+        if socket.relay.is_some() {
+            self.poll_relay(id.0);
+        } else if !socket.receiving {
             self.rearm.push(id.0);
         }
     }

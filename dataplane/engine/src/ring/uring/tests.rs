@@ -40,7 +40,7 @@ fn try_operation(uring: &mut Uring, code: u8, flags: u8) -> i32 {
 #[test]
 fn the_kernel_refuses_every_operation_that_we_do_not_need() {
     let (wake, _other) = wake();
-    let mut uring = Uring::new(wake.as_fd(), true).unwrap();
+    let mut uring = Uring::new(wake.as_fd()).unwrap();
     let allowed = [
         opcode::Accept::CODE,
         opcode::AsyncCancel::CODE,
@@ -65,14 +65,12 @@ fn the_kernel_refuses_every_operation_that_we_do_not_need() {
 #[test]
 fn the_kernel_refuses_flags_and_registrations_that_we_do_not_need() {
     let (wake, _other) = wake();
-    let mut uring = Uring::new(wake.as_fd(), false).unwrap();
+    let mut uring = Uring::new(wake.as_fd()).unwrap();
     for flag in
         [squeue::Flags::IO_LINK, squeue::Flags::IO_HARDLINK, squeue::Flags::ASYNC, squeue::Flags::IO_DRAIN]
     {
         assert_eq!(try_operation(&mut uring, opcode::Shutdown::CODE, flag.bits()), -libc::EACCES, "{flag:?}");
     }
-    // Descriptors are lent only where files are served.
-    assert_eq!(try_operation(&mut uring, opcode::FixedFdInstall::CODE, 0), -libc::EACCES);
     let submitter = uring.ring.submitter();
     let refused = [
         submitter.unregister_files(),
@@ -168,7 +166,7 @@ fn pattern(length: usize) -> Vec<u8> {
 /// What a paused socket brought of bytes that lay in the kernel, all of them, and whether it could be bounded.
 fn read_with_a_pause(read_ahead: u32) -> (usize, usize, bool) {
     let (wake, _other) = wake();
-    let mut uring = Uring::new(wake.as_fd(), false).unwrap();
+    let mut uring = Uring::new(wake.as_fd()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = uring.connect(&listener.local_addr().unwrap()).unwrap();
     uring.set_read_ahead(socket, read_ahead);
