@@ -119,6 +119,18 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def spliced(port, node):
+    """A connection of which much is to come by pipes; when it has gone, so have they."""
+    before = engine_pipes(node)
+    with connect(port) as connection:
+        connection.sendall(f"{LARGE}\n".encode())
+        read_some(connection, 4 << 20)
+        wait_for(lambda: engine_pipes(node) > before)
+        yield connection
+    wait_for(lambda: engine_pipes(node) == before)
+
+
 def test_much_passes_down_whole(running):
     port, _ = running
     with connect(port) as connection:
@@ -158,30 +170,18 @@ def test_both_ways_at_once(running):
 
 
 def test_a_client_that_reads_nothing_for_a_while_loses_nothing(running):
-    port, node = running
-    before = engine_pipes(node)
-    with connect(port) as connection:
-        connection.sendall(f"{LARGE}\n".encode())
-        read_some(connection, 4 << 20)
-        wait_for(lambda: engine_pipes(node) > before)
+    with spliced(*running) as connection:
         time.sleep(0.3)
         read_some(connection, LARGE - (4 << 20))
         connection.shutdown(socket.SHUT_WR)
         read_digest(connection)
-    wait_for(lambda: engine_pipes(node) == before)
 
 
 @pytest.mark.parametrize("gone", ["reset", "closed"])
 def test_a_client_that_goes_away_leaves_nothing(running, gone):
-    port, node = running
-    before = engine_pipes(node)
-    with connect(port) as connection:
-        connection.sendall(f"{LARGE}\n".encode())
-        read_some(connection, 4 << 20)
-        wait_for(lambda: engine_pipes(node) > before)
+    with spliced(*running) as connection:
         if gone == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    wait_for(lambda: engine_pipes(node) == before)
 
 
 def test_more_streams_than_there_are_pipes_all_pass(running):

@@ -4,6 +4,7 @@
 //! Rule: the caller waits for what `pass` stopped at: its next readable or writable event comes after that.
 #![allow(unsafe_code)]
 
+use super::End;
 use crate::limits::{READS_PER_EVENT, RELAY_PIPE_BYTES};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -21,6 +22,18 @@ pub enum Stopped {
     Ended,
     SenderBroken,
     ReceiverBroken,
+}
+
+impl Stopped {
+    /// Which of a relay's two sockets ended, and how, where that ends the relay.
+    pub fn find_ended(self, sender: u32, receiver: u32) -> Option<(u32, End)> {
+        match self {
+            Self::Empty | Self::Full | Self::Later => None,
+            Self::Ended => Some((sender, End::Finished)),
+            Self::SenderBroken => Some((sender, End::Reset)),
+            Self::ReceiverBroken => Some((receiver, End::Reset)),
+        }
+    }
 }
 
 /// What one turn of a relay did.

@@ -403,15 +403,12 @@ impl Uring {
             return;
         }
         let socket = &mut self.sockets[index as usize];
-        match -result {
-            libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN | i32::MIN..0
-                if socket.relay.is_some() =>
-            {
-                self.relay_on(handler, index);
-            }
-            libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.rearm.push(index),
-            0 | 1.. => self.ended(handler, index, if result == 0 { End::Finished } else { End::Reset }),
-            _ if socket.wants_data => self.rearm.push(index),
+        let is_passing = matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN);
+        match result {
+            0 => self.ended(handler, index, End::Finished),
+            ..0 if !is_passing => self.ended(handler, index, End::Reset),
+            _ if socket.relay.is_some() => self.relay_on(handler, index),
+            _ if is_passing || socket.wants_data => self.rearm.push(index),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Relays: readable and writable edges of both sockets move bytes from one to the other.
 
-use super::{AsFd, End, Epoll, Handler, SocketId};
+use super::{AsFd, Epoll, Handler, SocketId};
 use crate::limits::RELAYS_MAX;
 use crate::ring::relaying::{Pipe, Stopped};
 
@@ -52,22 +52,14 @@ impl Epoll {
         if passed.bytes > 0 {
             handler.on_relayed(self, SocketId(from), passed.bytes);
         }
+        if let Some((ended, end)) = passed.stopped.find_ended(from, to) {
+            self.end_relay(from);
+            return self.ended(handler, ended, end);
+        }
         match passed.stopped {
-            Stopped::Empty => {}
             Stopped::Full => self.sockets[to as usize].blocked = true,
             Stopped::Later => self.again.push(from),
-            Stopped::Ended => {
-                self.end_relay(from);
-                self.ended(handler, from, End::Finished);
-            }
-            Stopped::SenderBroken => {
-                self.end_relay(from);
-                self.ended(handler, from, End::Reset);
-            }
-            Stopped::ReceiverBroken => {
-                self.end_relay(from);
-                self.ended(handler, to, End::Reset);
-            }
+            _ => {}
         }
     }
 

@@ -64,22 +64,11 @@ impl Uring {
         if passed.bytes > 0 {
             handler.on_relayed(self, SocketId(from), passed.bytes);
         }
-        match passed.stopped {
-            Stopped::Empty | Stopped::Later | Stopped::Full => self.poll_relay(from),
-            Stopped::Ended => {
-                self.end_relay(from);
-                self.ended(handler, from, End::Finished);
-            }
-            Stopped::SenderBroken => {
-                self.end_relay(from);
-                self.ended(handler, from, End::Reset);
-            }
-            Stopped::ReceiverBroken => {
-                self.end_relay(from);
-                self.sockets[to as usize].ended = false;
-                self.ended(handler, to, End::Reset);
-            }
-        }
+        let Some((ended, end)) = passed.stopped.find_ended(from, to) else { return self.poll_relay(from) };
+        self.end_relay(from);
+        // A receiver that sent all it had may break all the same.
+        self.sockets[ended as usize].ended = false;
+        self.ended(handler, ended, end);
     }
 
     /// The sender has something, or the receiver has room.
