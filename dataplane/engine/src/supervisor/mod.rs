@@ -336,13 +336,13 @@ impl Supervisor {
         pending.sent = true;
         pending.attempts += 1;
         // Err: the engine is gone; `reap_engine` sees it and the next one gets the commit again.
-        let forwarded = self.book.forward(&pending.staged, self.options.workers, engine.socket());
+        let forwarded =
+            self.book.forward(&pending.staged, &pending.commit, self.options.workers, engine.socket());
         let Ok(refused) = forwarded else { return };
         for one in &refused {
             log("supervisor", &format!("listener {}: {}", one.name, one.reason));
         }
         pending.refused = refused;
-        let _ = engine.send(frame::Frame::Commit(pending.commit.clone()));
     }
 
     fn accept_agent(&mut self) {

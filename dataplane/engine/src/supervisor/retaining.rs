@@ -41,8 +41,12 @@ fn find_key(kind: i32, name: &str) -> Digest {
 }
 
 fn find_version(payload: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digest = aws_lc_rs::digest::digest(&SHA256, payload);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    // By table: formatting each byte takes longer than the digest, and there are as many versions as resources.
+    let digits = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| DIGITS[usize::from(digit)]).collect()
 }
 
 impl Staging {
@@ -85,10 +89,12 @@ impl Staging {
 }
 
 impl Book {
-    /// Sends what is staged to the engine. Listeners are bound first; those that cannot be are returned with the reason.
+    /// Sends what is staged to the engine, and its commit: a small change wakes it once. Listeners are bound first; those
+    /// that cannot be are returned with the reason.
     pub fn forward(
         &mut self,
         staging: &Staging,
+        commit: &protocol::Commit,
         workers: usize,
         engine: BorrowedFd<'_>,
     ) -> io::Result<Vec<protocol::RefusedResource>> {
@@ -115,6 +121,7 @@ impl Book {
                 Change::Remove { place, .. } => batch.send(reader.get(*place), &[])?,
             }
         }
+        batch.send(&frames::encode(frame::Frame::Commit(commit.clone())), &[])?;
         batch.flush().map(|()| refused)
     }
 
