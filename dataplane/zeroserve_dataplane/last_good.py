@@ -77,26 +77,26 @@ class LastGood:
             return self._load()
 
     def _load(self) -> LoadedSnapshot:
-        found: list[tuple[int, bytes, Path]] = []
+        draft: SnapshotDraft | None = None
         diagnostics: list[Diagnostic] = []
-        for slot in range(GENERATIONS):
-            path = self._path(slot)
+        for path in self._list_newest_first():
             try:
-                found.append((*_check_content(_read_file(path)), path))
+                if draft is None:
+                    generation, draft = decode_snapshot(_read_file(path))
+                    self._generation = generation
+                else:
+                    _check_content(_read_file(path))
             except FileNotFoundError:
                 continue
             except (DamagedError, OSError) as error:
                 diagnostics.append(_damaged(path, error))
-        for generation, body, path in sorted(found, key=lambda entry: entry[0], reverse=True):
-            try:
-                draft = _decode_body(body)
-            except DamagedError as error:
-                diagnostics.append(_damaged(path, error))
-                continue
-            self._generation = generation
-            self._kept_version = "" if diagnostics else draft.version
-            return LoadedSnapshot(draft, tuple(diagnostics))
-        return LoadedSnapshot(None, tuple(diagnostics))
+        if draft is not None and not diagnostics:
+            self._kept_version = draft.version
+        return LoadedSnapshot(draft, tuple(diagnostics))
+
+    def _list_newest_first(self) -> list[Path]:
+        """By what the headers say, which may be damaged, too."""
+        return sorted(map(self._path, range(GENERATIONS)), key=_find_generation, reverse=True)
 
     def save(self, draft: SnapshotDraft) -> None:
         """Write the next generation over the oldest, whole or not at all. OSError when there is no room."""
@@ -145,6 +145,15 @@ def decode_snapshot(content: bytes) -> tuple[int, SnapshotDraft]:
     """Return generation and snapshot of a file's content. Raises DamagedError."""
     generation, body = _check_content(content)
     return generation, _decode_body(body)
+
+
+def _find_generation(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            _, generation, _, _ = _HEADER.unpack(file.read(_HEADER.size))
+    except (OSError, struct.error):
+        return -1
+    return int(generation)
 
 
 def _check_content(content: bytes) -> tuple[int, bytes]:

@@ -23,6 +23,13 @@ def keep(directory: Path) -> LastGood:
     return LastGood(directory, allow_disk=True)
 
 
+def keep_two(directory: Path) -> None:
+    """Save 80, in snapshot-1, and 81, in snapshot-0."""
+    writer = keep(directory)
+    writer.save(make_draft(80))
+    writer.save(make_draft(81))
+
+
 def test_an_empty_directory_holds_nothing(tmp_path):
     loaded = keep(tmp_path).load()
     assert loaded.draft is None
@@ -86,9 +93,7 @@ def test_a_snapshot_whose_resources_are_not_of_their_versions_is_refused():
 
 
 def test_a_damaged_newest_generation_falls_back_to_the_older_with_a_diagnostic(tmp_path):
-    writer = keep(tmp_path)
-    writer.save(make_draft(80))
-    writer.save(make_draft(81))
+    keep_two(tmp_path)
     newest = tmp_path / "snapshot-0"
     newest.write_bytes(newest.read_bytes()[:-1])
     loaded = keep(tmp_path).load()
@@ -97,9 +102,7 @@ def test_a_damaged_newest_generation_falls_back_to_the_older_with_a_diagnostic(t
 
 
 def test_both_generations_damaged_is_no_snapshot(tmp_path):
-    writer = keep(tmp_path)
-    writer.save(make_draft(80))
-    writer.save(make_draft(81))
+    keep_two(tmp_path)
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
     loaded = keep(tmp_path).load()
@@ -108,9 +111,7 @@ def test_both_generations_damaged_is_no_snapshot(tmp_path):
 
 
 def test_an_older_generation_that_is_damaged_is_told_beside_a_sound_newest(tmp_path):
-    writer = keep(tmp_path)
-    writer.save(make_draft(80))
-    writer.save(make_draft(81))
+    keep_two(tmp_path)
     (tmp_path / "snapshot-1").write_bytes(b"")
     loaded = keep(tmp_path).load()
     assert loaded.draft == make_draft(81)
@@ -140,9 +141,7 @@ def test_what_was_found_is_not_written_again(tmp_path):
 
 
 def test_what_was_found_beside_a_damaged_one_is_written_again(tmp_path):
-    writer = keep(tmp_path)
-    writer.save(make_draft(80))
-    writer.save(make_draft(81))
+    keep_two(tmp_path)
     (tmp_path / "snapshot-0").write_bytes(b"")
     second = keep(tmp_path)
     second.save(second.load().draft)
