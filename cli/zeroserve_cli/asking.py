@@ -14,7 +14,7 @@ from typing import Any
 
 from zeroserve_dataplane.agent.commanding import AdminError, send_command
 
-from zeroserve_cli.admin_sockets import find_admin_socket
+from zeroserve_cli.admin_sockets import find_admin_socket, require_own_folder
 from zeroserve_cli.main import EXIT_FAILED
 
 
@@ -34,6 +34,7 @@ def ask_server(
     A refusal that is a diagnostic has a form of its own: `refusal_prefix` is "" for those.
     """
     try:
+        require_own_folder(socket)
         answer = send_command(socket, command)
     except AdminError as error:
         print(f"zeroserve: {error}", file=sys.stderr)

@@ -25,6 +25,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import SnapshotDraft
 
+from zeroserve_cli.admin_sockets import require_own_folder
 from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.reporting import print_diagnostics
 
@@ -84,10 +85,12 @@ class _Server:
         self.foresight = foresight
         self.stopping = asyncio.Event()
         self.applying = asyncio.Lock()
-        self.reloading: asyncio.Task[object] | None = None
+        self.asked = asyncio.Event()
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
+        # From the first moment: one that comes while the server starts is answered when it serves.
+        loop.add_signal_handler(signal.SIGUSR1, self.asked.set)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stopping.set)
         # As for Caddy: a terminal that goes away ends no server.
@@ -102,11 +105,12 @@ class _Server:
             print_diagnostics(loaded.diagnostics, loaded.texts)
             if loaded.draft is None or not await self._begin(loaded):
                 return EXIT_FAILED
-            loop.add_signal_handler(signal.SIGUSR1, self._reload_soon)
             print(f"zeroserve: serving {loaded.served}", file=sys.stderr, flush=True)
             if self.foresight:
                 self.foresight.note_served()
             await self._listen_for_commands(stack)
+            answering = asyncio.create_task(self._reload_when_asked())
+            stack.callback(answering.cancel)
             if self.source.fingerprint is not None:
                 watching = asyncio.create_task(self._watch(self.source.fingerprint, seen))
                 stack.callback(watching.cancel)
@@ -125,6 +129,7 @@ class _Server:
             "purge": self._purge,
         }
         try:
+            require_own_folder(self.settings.admin_socket)
             await stack.enter_async_context(AdminServer(self.settings.admin_socket, handlers))
         except (AdminError, OSError) as error:
             print(f"zeroserve: no admin socket: {error}; `--admin` names another", file=sys.stderr)
@@ -172,10 +177,12 @@ class _Server:
                 seen = await _settle(fingerprint, found)
                 await self._load_and_apply(None)
 
-    def _reload_soon(self) -> None:
-        """SIGUSR1, as for Caddy; one that comes while files are read is one with it."""
-        if self.reloading is None or self.reloading.done():
-            self.reloading = asyncio.create_task(self._load_and_apply(None))
+    async def _reload_when_asked(self) -> None:
+        """SIGUSR1, as for Caddy; those that come while files are read are one more reading."""
+        while True:
+            await self.asked.wait()
+            self.asked.clear()
+            await self._load_and_apply(None)
 
     async def _reload(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
         path = Path(command["config"]) if command.get("config") else None

@@ -9,10 +9,11 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from ports import free_port
-from starting import ZEROSERVE, apart, serving, started
+from starting import ZEROSERVE, apart, ours, serving, started
 
 PATIENCE_S = 60
 
@@ -93,11 +94,36 @@ def test_a_terminal_that_goes_away_ends_no_server(tmp_path):
             signal.SIGUSR1
         )  # Answered after SIGHUP was taken: no other way to know that it was.
         log = tmp_path / "log"
-        deadline = time.monotonic() + PATIENCE_S
-        while log.read_text().count("zeroserve: serving") < 2:
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
+        wait_until(process, lambda: log.read_text().count("zeroserve: serving") == 2)
         assert ask(port) == "still"
+
+
+def test_sigusr1_while_the_server_starts_is_answered_when_it_serves(tmp_path):
+    port = free_port()
+    (tmp_path / "Caddyfile").write_text(site(port, "still"))
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(ours(), cwd=tmp_path, env=apart(tmp_path), stdout=out, stderr=out)
+    try:
+        wait_until(process, lambda: catches(process, signal.SIGTERM))
+        process.send_signal(signal.SIGUSR1)
+        wait_until(process, lambda: log.read_text().count("zeroserve: serving") == 2)
+    finally:
+        process.terminate()
+        process.wait(timeout=PATIENCE_S)
+
+
+def catches(process, number):
+    """Whether the process has a handler for a signal (proc(5), SigCgt)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1
+
+
+def wait_until(process, condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_sigusr1_reads_the_caddyfile_again(tmp_path):

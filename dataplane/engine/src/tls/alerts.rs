@@ -9,6 +9,7 @@ use rustls::{Error, InvalidMessage, PeerIncompatible, ProtocolVersion};
 
 const UNEXPECTED_MESSAGE: u8 = 10;
 pub const RECORD_OVERFLOW: u8 = 22;
+const HANDSHAKE_FAILURE: u8 = 40;
 const DECODE_ERROR: u8 = 50;
 pub const PROTOCOL_VERSION: u8 = 70;
 /// Of who has no certificate for a client, where rustls has access_denied (RFC 8446 6.2).
@@ -54,6 +55,8 @@ fn choose(error: &Error, said: Option<u8>) -> Option<u8> {
         (Error::PeerIncompatible(PeerIncompatible::KeyShareExtensionRequired), _) => Some(MISSING_EXTENSION),
         (_, Some(said)) => Some(said),
         (Error::InvalidMessage(_), None) => Some(DECODE_ERROR),
+        // RFC 8446 6.2.
+        (Error::PeerIncompatible(_), None) => Some(HANDSHAKE_FAILURE),
         (_, None) => Some(UNEXPECTED_MESSAGE),
     }
 }
