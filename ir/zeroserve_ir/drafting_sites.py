@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,10 +43,10 @@ from zeroserve_ir.drafting_files import FileTexts, expand_environment
 from zeroserve_ir.drafting_logs import add_loggers
 from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, resolve_plugin
 from zeroserve_ir.drafting_roots import find_roots, resolve_roots
+from zeroserve_ir.drafting_upstream_tls import read_upstream_tls
 from zeroserve_ir.host_names import spell_authority, spell_host, spell_hosts
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.program import abi
-from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.fitting import fit
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.site_certificates import (
@@ -118,6 +118,17 @@ def find_site(configuration: tree.Configuration, scheme: str, host: str, port: i
     return None
 
 
+@dataclass(slots=True)
+class _Body:
+    """Routes that are lowered, and what is published of them by now."""
+
+    lowered: LoweredSite
+    program: str = ""
+    """Its name, once what the hosts share is added."""
+    dialled: bool = False
+    """All endpoints are added, and nothing was wrong with them."""
+
+
 class _Drafting:
     def __init__(
         self,
@@ -162,7 +173,7 @@ class _Drafting:
         self.clear_http2 = {one["listener"] for one in servers if "h2c" in one["server"].get("protocols", ())}
         """Listeners whose clients may begin with HTTP/2; "" is all."""
         self.certificates_by_name: dict[str, pb.Certificate] = {}
-        self.lowered: dict[tuple[tuple[tree.Route, ...], tuple[tree.Route, ...]], LoweredSite] = {}
+        self.bodies: dict[tuple[tuple[tree.Route, ...], tuple[tree.Route, ...]], _Body] = {}
         """By routes and error routes: sites that differ in nothing but their names are lowered once."""
 
     def add_listeners(self) -> None:
@@ -246,10 +257,9 @@ class _Drafting:
                 self.terminated.update(route.names)
                 if "" in route.names:
                     self.bare_streams.append(listener)
-            lowered = self._lower(route.site)
-            self._add_lowered(host, lowered)
-            for source in lowered.endpoints:
-                self.resources.append(make_resource(self._make_endpoints(source, route.site.span)))
+            body = self._lower(route.site)
+            self._add_lowered(host, body)
+            self._add_endpoints(body, route.site.span)
 
     def add_certificates(self) -> None:
         """Add what sites name, and one of the local authority for other https names, where each is served."""
@@ -299,7 +309,8 @@ class _Drafting:
         for made in self.plugins.values():
             self.resources += made.resources
             for source in made.endpoints:
-                self.resources.append(make_resource(self._make_endpoints(source, self.options.others.span)))
+                endpoints = make_endpoints(source, self.options.others.span, self.diagnostics.append)
+                self.resources.append(make_resource(endpoints))
 
     def add_settings(self) -> None:
         """Add the Settings."""
@@ -335,18 +346,17 @@ class _Drafting:
         )
         try:
             policy.check(site.span)
-            lowered = self._lower(site)
+            body = self._lower(site)
         except DiagnosticError as error:
             self.diagnostics += error.diagnostics
             host.deny = True
             host.deny_reason = error.diagnostics[0].render_short()
             self.resources.append(make_resource(host))
             return
-        self._add_lowered(host, lowered)
+        self._add_lowered(host, body)
         if self.explain_key:
             self._add_explained(host, site)
-        for source in lowered.endpoints:
-            self.resources.append(make_resource(self._make_endpoints(source, site.span)))
+        self._add_endpoints(body, site.span)
 
     def _place_files(self, lowered: LoweredSite, site: tree.Site) -> None:
         warn = partial(self._warn, span=site.span)
@@ -355,16 +365,16 @@ class _Drafting:
     def _add_explained(self, host: pb.VirtualHost, site: tree.Site) -> None:
         if lowered := lower_explained(site):
             self._place_files(lowered, site)
-            self._add_lowered(make_explained_host(host), lowered)
+            self._add_lowered(make_explained_host(host), _Body(lowered))
 
-    def _lower(self, site: tree.Site) -> LoweredSite:
+    def _lower(self, site: tree.Site) -> _Body:
         names: dict[str, str] = {"": ""}
-        body = number_groups(site.routes, names), number_groups(site.errors, names)
-        if body not in self.lowered:
-            lowered = lower_site(site)
-            self._place_files(lowered, site)
-            self.lowered[body] = lowered
-        return self.lowered[body]
+        key = number_groups(site.routes, names), number_groups(site.errors, names)
+        body = self.bodies.get(key)
+        if body is None:
+            body = self.bodies[key] = _Body(lower_site(site))
+            self._place_files(body.lowered, site)
+        return body
 
     def _warn(self, message: str, span: Span) -> None:
         finding = Diagnostic(
@@ -372,7 +382,20 @@ class _Drafting:
         )
         self.diagnostics.append(finding)
 
-    def _add_lowered(self, host: pb.VirtualHost, lowered: LoweredSite) -> None:
+    def _add_lowered(self, host: pb.VirtualHost, body: _Body) -> None:
+        lowered = body.lowered
+        if not body.program:
+            body.program = self._add_shared(lowered)
+        host.program = body.program
+        host.constants = lowered.constants
+        host.tables = lowered.tables.name
+        host.error_entry = lowered.error_entry
+        digest = hashlib.sha256(host.SerializeToString(deterministic=True))
+        host.marker = digest.hexdigest()[:MARKER_LENGTH]
+        self.resources.append(make_resource(host))
+
+    def _add_shared(self, lowered: LoweredSite) -> str:
+        """Add what all hosts of a body refer to; returns the program's name."""
         program = pb.Program(
             name=hashlib.sha256(lowered.code).hexdigest(),
             code=lowered.code,
@@ -381,19 +404,20 @@ class _Drafting:
         )
         scripts = (one for one in lowered.tables.proxies if one.HasField("fastcgi"))
         self.tells_local |= bool(lowered.tables.templates) or any(scripts)
-        host.program = program.name
-        host.constants = lowered.constants
-        host.tables = lowered.tables.name
-        host.error_entry = lowered.error_entry
-        digest = hashlib.sha256(host.SerializeToString(deterministic=True))
-        host.marker = digest.hexdigest()[:MARKER_LENGTH]
-        self.resources += [make_resource(host), make_resource(program)]
+        self.resources.append(make_resource(program))
         if lowered.tables.name:
             self.resources.append(make_resource(lowered.tables))
         self.resources += [make_resource(cluster) for cluster in lowered.clusters]
+        return program.name
 
-    def _make_endpoints(self, source: EndpointsSource, span: Span) -> pb.Endpoints:
-        return make_endpoints(source, span, self.diagnostics.append)
+    def _add_endpoints(self, body: _Body, span: Span) -> None:
+        """Add the endpoints of a body once, and name every site whose upstreams cannot be dialled."""
+        if body.dialled:
+            return
+        known = len(self.diagnostics)
+        for source in body.lowered.endpoints:
+            self.resources.append(make_resource(make_endpoints(source, span, self.diagnostics.append)))
+        body.dialled = len(self.diagnostics) == known
 
     # Files that handlers name
 
@@ -445,7 +469,7 @@ class _Drafting:
         if handler.transport.tls is None:
             return handler
         try:
-            tls = _read_upstream_tls(handler.transport.tls, self.read_file)
+            tls = read_upstream_tls(handler.transport.tls, self.read_file)
         except (OSError, UnicodeDecodeError) as error:
             named = getattr(error, "filename", None) or "a file of the upstream's TLS"
             message = f"cannot read {named}: {getattr(error, 'strerror', None) or 'not PEM'}"
@@ -460,28 +484,6 @@ class _Drafting:
             self.diagnostics.append(Diagnostic(Code.ZS0110, message, route.span, help=cure))
             return tree.RaiseError("502", "the upstream's authority is not known")
         return replace(handler, transport=replace(handler.transport, tls=tls))
-
-
-def _read_upstream_tls(tls: tree.UpstreamTls, read_file: ReadFile) -> tree.UpstreamTls:
-    """Return the policy with the content of its files. OSError, UnicodeDecodeError where one is not PEM."""
-    pool = tls.trust_pool.files if tls.trust_pool is not None else ()
-    pem = tls.trusted_ca_pem + "".join(_read_pem(path, read_file) for path in (*tls.trusted_ca_files, *pool))
-    if not tls.client_certificate_file:
-        return replace(tls, trusted_ca_pem=pem)
-    return replace(
-        tls,
-        trusted_ca_pem=pem,
-        client_certificate_pem=_read_pem(tls.client_certificate_file, read_file),
-        client_key_pem=_read_pem(tls.client_key_file, read_file),
-    )
-
-
-def _read_pem(path: str, read_file: ReadFile) -> str:
-    try:
-        return read_file(path).decode("ascii")
-    except OSError as error:
-        error.filename = path
-        raise
 
 
 def _read_local_file(path: str) -> bytes:

@@ -11,7 +11,6 @@ import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from zeroserve_ir.caddyfile.lexer import Token, tokenize
 from zeroserve_ir.codes import Code
@@ -44,7 +43,7 @@ def import_file_tokens(
                 Diagnostic(Code.ZS0003, message, token.span, help="remove one of the imports")
             )
         read, found = tokenize(text, path, environment)
-        tokens += [replace(one, sources=(path,)) for one in read]
+        tokens += [one._replace(sources=(path,)) for one in read]
         diagnostics += found
     return tokens, diagnostics
 
@@ -98,8 +97,8 @@ def fill_import(
     filled: list[Token] = []
     snippets = _SnippetTracker(active=top_level)
     for original in imported:
-        span = replace(original.span, imports=(*chain, *original.span.imports))
-        token = replace(original, span=span, sources=(*line.sources, *original.sources))
+        span = original.span._replace(imports=(*chain, *original.span.imports))
+        token = original._replace(span=span, sources=(*line.sources, *original.sources))
         if snippets.holds(token, filled[-1] if filled else None):
             filled.append(token)
         elif token.text == "{block}":

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from zeroserve_ir.caddyfile.environment import SubstitutedText, substitute_environment
 from zeroserve_ir.caddyfile.limits import TEXT_LENGTH_MAX
@@ -30,8 +30,7 @@ class Quote(Enum):
     HEREDOC = "<"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word of a Caddyfile; `line` counts in the text after environment substitution."""
 
     text: str
@@ -58,12 +57,14 @@ class Token:
 
     def with_text(self, text: str) -> Token:
         """Return the same token with other text."""
-        return self if text == self.text else replace(self, text=text)
+        return self if text == self.text else self._replace(text=text)
 
     def starts_line_after(self, previous: Token) -> bool:
         """Whether a line break, or a border of an import, lies between `previous` and this token."""
         if previous.span.file != self.span.file or previous.span.imports != self.span.imports:
             return True
+        if previous.line == self.line:
+            return False
         # A heredoc's marker lines are not part of its text (Caddy: Token.NumLineBreaks).
         breaks = previous.text.count("\n") + (2 if previous.quote is Quote.HEREDOC else 0)
         # A step back comes from `{block}` and `{blocks.name}` filled in side by side.

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.sources import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A line that begins with a name, with the block that it may open."""
 
     name: Token

@@ -65,6 +65,14 @@ def test_names_of_upstreams_are_left_to_the_agent(draft):
     assert [(one.address, one.port) for one in endpoints.endpoints] == [("backend.internal", 80)]
 
 
+def test_equal_sites_share_what_they_refer_to_and_each_is_named_where_it_cannot_be_dialled(draft):
+    drafted = draft(
+        "http://a, http://b {\n reverse_proxy 127.0.0.1:x/y\n}\nhttp://c {\n reverse_proxy 127.0.0.1:x/y\n}"
+    )
+    assert [(one.code, one.span.line) for one in drafted.diagnostics] == [(Code.ZS0110, 1), (Code.ZS0110, 4)]
+    assert len(messages(drafted, pb.ENDPOINTS)) == len(messages(drafted, pb.PROGRAM)) == 1
+
+
 def test_https_sites_get_a_local_certificate_and_a_redirect(draft, certificates):
     drafted = draft("shop.example {\n respond 200\n}")
     found = messages(drafted, pb.CERTIFICATE)

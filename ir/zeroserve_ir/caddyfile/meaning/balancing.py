@@ -78,7 +78,7 @@ def _read_keyed(selection: Selection, inner: Segment, reading: Reading) -> Selec
         policy = replace(policy, key=key, secret=secret)
     else:
         if len(arguments) > 1:
-            inner = replace(take_arguments(inner, 1, reading), block=None)
+            inner = take_arguments(inner, 1, reading)._replace(block=None)
         if not arguments or not arguments[0].text:
             raise wrong_count(inner, f"{selection.value} NAME")
         policy = replace(policy, key=arguments[0].text)

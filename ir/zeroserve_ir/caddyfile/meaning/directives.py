@@ -8,7 +8,6 @@ for nested blocks (httpcaddyfile/directives.go parseSegmentAsConfig).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from zeroserve_ir.caddyfile.meaning.answering import (
@@ -140,7 +139,7 @@ def _leave_out_block(segment: Segment, reading: Reading) -> Segment:
     cure = "remove the block; conditions are matchers (@name { … })"
     span = segment.block[0].name.span
     reading.diagnostics.append(Diagnostic(Code.ZS0001, message, span, help=cure, severity=Severity.WARNING))
-    return replace(segment, block=None)
+    return segment._replace(block=None)
 
 
 def _place_php(segment: Segment, matchers: tuple[MatcherSet, ...], scope: Scope) -> list[Placed]:

@@ -289,7 +289,7 @@ def _read_transport(builder: _Builder, segment: Segment) -> HttpTransport:
     if not segment.arguments:
         raise wrong_count(segment, "transport http { … }")
     if len(segment.arguments) > 1:
-        segment = replace(take_arguments(segment, 1, builder.reading), block=None)
+        segment = take_arguments(segment, 1, builder.reading)._replace(block=None)
     name = segment.arguments[0]
     if name.text == "fastcgi":
         gateway = read_fastcgi_transport(segment, builder.reading)

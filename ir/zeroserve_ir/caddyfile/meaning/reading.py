@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 
@@ -169,7 +169,7 @@ def refuse_block(segment: Segment) -> None:
 
 def without_empty_block(segment: Segment) -> Segment:
     """Return a line whose block has no lines as one without block: where Caddy reads such a block over."""
-    return replace(segment, block=None) if segment.block == () else segment
+    return segment._replace(block=None) if segment.block == () else segment
 
 
 def no_more_arguments(segment: Segment) -> None:
@@ -181,7 +181,7 @@ def no_more_arguments(segment: Segment) -> None:
 def take_arguments(segment: Segment, count: int, reading: Reading) -> Segment:
     """Return a line with its first arguments, where Caddy reads over further ones; those are warned of."""
     reading.leave_out(segment.arguments[count:], segment.name.text)
-    return replace(segment, arguments=segment.arguments[:count])
+    return segment._replace(arguments=segment.arguments[:count])
 
 
 def take_value(segment: Segment, reading: Reading) -> Segment:
