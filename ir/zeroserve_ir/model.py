@@ -206,6 +206,35 @@ class PasswordFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalCheck:
+    """What a Service is asked about a request before it goes on; texts are those of the tree."""
+
+    host: str
+    """Host of the question."""
+    uri: str
+    """Path and query."""
+    method: str
+    copied: tuple[str, ...] = ()
+    """Fields of its answer that the request gets; what a client sends under these names is dropped."""
+    signin: str = ""
+    """Where a client is sent in place of 401; "" is nowhere."""
+    told: str = ""
+    """X-Auth-Request-Redirect of the question."""
+    keeps_cookie: bool = False
+    """Its cookie is set whatever the status of the answer is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalAuth:
+    """A Service that says whether a request may go on."""
+
+    check: ExternalCheck
+    service: ServiceReference
+    secure: bool
+    """It is asked over TLS, and its certificate is not verified."""
+
+
+@dataclass(frozen=True, slots=True)
 class Denial:
     """Why a route answers 503 whatever is asked: its access control could not be honoured."""
 
@@ -233,6 +262,8 @@ class PathRoute:
     passwords: PasswordFile | None = None
     any_suffices: bool = False
     """A client within `allowed` needs no password, one with a password may come from elsewhere."""
+    external: ExternalAuth | None = None
+    """Asked besides; with `any_suffices`, of clients outside `allowed` only."""
     client: ClientCheck | None = None
     limits: TrafficLimits | None = None
     moved: Redirect | None = None

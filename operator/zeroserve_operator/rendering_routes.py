@@ -2,7 +2,8 @@
 
 In: `model.PathRoute`. Out: handlers. Called by `rendering`. Rule: strings of users never meet text; a value
 that may hold placeholders is one that was checked for braces. The order of what happens before a Service is
-ingress-nginx's: application root, CORS, redirect, limits, source ranges, password, body limit, rewrite.
+ingress-nginx's: application root, CORS, redirect, limits, source ranges, password, external authentication,
+body limit, rewrite.
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ from dataclasses import replace
 from typing import Final
 
 from zeroserve_ir import tree
-from zeroserve_ir.model import CanaryRule, CrossOrigin, PathKind, PathRoute, PathRule, TrafficLimits
+from zeroserve_ir.model import (
+    CanaryRule,
+    CrossOrigin,
+    ExternalAuth,
+    PathKind,
+    PathRoute,
+    PathRule,
+    TrafficLimits,
+)
 from zeroserve_ir.tree import ServiceReference
 from zeroserve_ir.tree_traffic import LimitBandwidth, LimitConcurrency
 
 from zeroserve_operator.annotations.variables import escape
 from zeroserve_operator.rendering_clients import render_check
+from zeroserve_operator.rendering_external_auth import forget_fields, render_external_auth
 
 _PREFLIGHT_TYPE = ("Content-Type", "text/plain charset=UTF-8")
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
@@ -50,6 +60,8 @@ def render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
     filters: list[tree.Handler] = []
     if route.passwords is not None and not (route.any_suffices and route.allowed):
         filters.append(tree.BasicAuth(route.passwords.accounts, route.passwords.realm))
+    if route.external is not None and not (route.any_suffices and route.allowed):
+        filters.append(_ask(route, route.external))
     if route.body_bytes_max is not None:
         filters.append(tree.RequestBody(route.body_bytes_max))
     if route.rewrite is not None:
@@ -72,8 +84,17 @@ def _render_restrictions(route: PathRoute) -> Iterator[tree.Route]:
         check = tree.BasicAuth(route.passwords.accounts, route.passwords.realm)
         yield tree.Route((check,), matchers=tuple(outside))
         return
+    if route.external is not None and route.any_suffices and outside:
+        inside = tuple(tree.MatchClientIp(ranges) for ranges in route.allowed)
+        yield tree.Route((forget_fields(route.external),), matchers=(inside,))
+        yield tree.Route((_ask(route, route.external),), matchers=tuple(outside))
+        return
     for matchers in outside:
         yield tree.Route((refuse,), matchers=(matchers,))
+
+
+def _ask(route: PathRoute, auth: ExternalAuth) -> tree.ReverseProxy:
+    return render_external_auth(auth, make_upstream(auth.service), _render_transport(route))
 
 
 def _render_limits(limits: TrafficLimits) -> Iterator[tree.Route]:

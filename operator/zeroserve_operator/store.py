@@ -15,6 +15,7 @@ from typing import Any
 
 from zeroserve_ir.diagnostics import Diagnostic
 
+from zeroserve_operator.annotations.external_auth import find_service_named
 from zeroserve_operator.annotations.names import PREFIX
 from zeroserve_operator.building.certificates import KeyPairError, read_key_pair
 from zeroserve_operator.building.claiming import Claims, find_claims
@@ -252,7 +253,9 @@ def _choose_secret(old: Secret, new: Secret) -> Secret:
 
 def _services_of(ingress: Ingress) -> set[str]:
     backends = [path.backend for rule in ingress.rules for path in rule.paths]
-    return {item.service for item in (*backends, ingress.default_backend) if item is not None}
+    named = {item.service for item in (*backends, ingress.default_backend) if item is not None}
+    asked = find_service_named(ingress.meta)
+    return named | {asked} if asked else named
 
 
 def _secrets_of(ingress: Ingress) -> set[tuple[str, str]]:

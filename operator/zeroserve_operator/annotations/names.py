@@ -22,9 +22,15 @@ SUPPORTED = (
     "affinity",
     "allowlist-source-range",
     "app-root",
+    "auth-always-set-cookie",
+    "auth-method",
     "auth-realm",
+    "auth-request-redirect",
+    "auth-response-headers",
     "auth-secret",
     "auth-secret-type",
+    "auth-signin",
+    "auth-signin-redirect-param",
     "auth-tls-error-page",
     "auth-tls-match-cn",
     "auth-tls-pass-certificate-to-upstream",
@@ -32,6 +38,7 @@ SUPPORTED = (
     "auth-tls-verify-client",
     "auth-tls-verify-depth",
     "auth-type",
+    "auth-url",
     "backend-protocol",
     "canary",
     "canary-by-cookie",
@@ -85,6 +92,12 @@ SUPPORTED = (
     "x-forwarded-prefix",
 )
 NEEDLESS = (
+    "auth-cache-duration",
+    "auth-cache-key",
+    "auth-keepalive",
+    "auth-keepalive-requests",
+    "auth-keepalive-share-vars",
+    "auth-keepalive-timeout",
     "client-body-buffer-size",
     "enable-rewrite-log",
     "http2-push-preload",
@@ -171,6 +184,8 @@ def classify(name: str, value: str) -> Effect:
     """Tell what becomes of an annotation of ingress-nginx, by its name without the prefix and its value."""
     if name in _SUPPORTED:
         return Effect.HONOURED
+    if name in NEEDLESS:
+        return Effect.UNSUPPORTED
     folded = _fold(name)
     if folded == "satisfy" and value.strip() == "all":
         return Effect.HONOURED

@@ -31,6 +31,7 @@ from zeroserve_ir.tree import AttachPlugin
 from zeroserve_operator.annotations.balancing import read_retries, read_selection
 from zeroserve_operator.annotations.canaries import read_canary
 from zeroserve_operator.annotations.client_certificates import ClientRequest, read_client_request
+from zeroserve_operator.annotations.external_auth import ExternalAuthRequest, read_external_auth
 from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.names import (
     NEEDLESS,
@@ -99,6 +100,7 @@ class Policy:
     passwords: PasswordRequest | None = None
     denied: tuple[str, ...] = ()
     any_suffices: bool = False
+    external: ExternalAuthRequest | None = None
     clients: ClientRequest | None = None
     limits: TrafficLimits | None = None
     moved: Redirect | None = None
@@ -120,7 +122,8 @@ class Policy:
     @property
     def restricts(self) -> bool:
         """Whether it keeps anybody out."""
-        return bool(self.allowed or self.denied or self.passwords or self.clients or self.denial)
+        checked = self.passwords or self.external or self.clients
+        return bool(self.allowed or self.denied or checked or self.denial)
 
 
 NO_POLICY = Policy()
@@ -147,6 +150,7 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         passwords=_read_passwords(annotations, meta.key.namespace),
         denied=_read_denied(annotations),
         any_suffices=annotations.text("satisfy") == "any",
+        external=read_external_auth(annotations, meta),
         clients=read_client_request(annotations, meta.key.namespace),
         limits=read_limits(annotations, meta),
         moved=read_redirect(annotations),
@@ -163,6 +167,9 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         message = (
             "is any beside denylist-source-range, which would let in who is denied: its routes answer 503"
         )
+        annotations.close("satisfy", message, Code.ZS0402, "remove one of them")
+    if policy.any_suffices and policy.passwords and annotations.text("auth-url"):
+        message = "is any beside auth-type and auth-url: its routes answer 503"
         annotations.close("satisfy", message, Code.ZS0402, "remove one of them")
     if policy.passthrough and policy.restricts:
         cure = "let the backend restrict access"

@@ -22,6 +22,7 @@ from zeroserve_operator.annotations.accounts import read_accounts
 from zeroserve_operator.annotations.names import PLUGINS, PREFIX
 from zeroserve_operator.annotations.policies import Policy
 from zeroserve_operator.building.clients import ClientPolicies, FindSecret, make_check
+from zeroserve_operator.building.external_auth import PENDING, make_external_auth, resolve_external_auth
 from zeroserve_operator.building.paths import (
     PathError,
     looks_like_pattern,
@@ -110,6 +111,7 @@ class _HostBuilding:
             for path in part.paths:
                 self._add_path(part, path, template)
         self._add_defaults()
+        self._resolve_external_auth()
         for part in self.canaries:
             for path in part.paths:
                 self._add_canary(part, path)
@@ -182,6 +184,20 @@ class _HostBuilding:
             return
         self.routes[key] = (route, part)
 
+    def _resolve_external_auth(self) -> None:
+        """Find the Services behind paths of the host itself (`auth-url: https://$host/…`)."""
+        known = {key: (route, part.meta.key.namespace) for key, (route, part) in self.routes.items()}
+        ordered = sorted(known.values(), key=lambda item: self._order_of(item[0]))
+        for key, (route, part) in self.routes.items():
+            request = part.policy.external
+            if request is not None and route.denial is PENDING:
+                namespace = part.meta.key.namespace
+                others = [other for other, space in ordered if space == namespace]
+                resolved, finding = resolve_external_auth(route, request, others, part.meta.key.origin)
+                self.routes[key] = (resolved, part)
+                if finding is not None:
+                    self._note_once(finding)
+
     def _add_canary(self, part: HostPart, path: IngressPath) -> None:
         """Send some requests of a path to a canary's Service (controller.go, mergeAlternativeBackends)."""
         try:
@@ -240,11 +256,14 @@ class _HostBuilding:
     def _make_template(self, part: HostPart) -> PathRoute:
         """Return what all routes of a part have in common."""
         policy = part.policy
-        denial, passwords = policy.denial, None
+        denial, passwords, external = policy.denial, None, None
         if policy.clients is not None and denial is None:
             denial = self.clients.take(part, policy.clients)
         if policy.passwords is not None and denial is None:
             passwords, denial = self._read_passwords(part)
+        if policy.external is not None and denial is None:
+            external = make_external_auth(policy.external)
+            denial = PENDING if external is None else None
         return PathRoute(
             rule=PathRule(PathKind.PREFIX, "/"),
             backend=None,
@@ -257,7 +276,8 @@ class _HostBuilding:
             denied=policy.denied,
             passwords=passwords,
             any_suffices=policy.any_suffices,
-            client=make_check(policy.clients) if denial is None else None,
+            external=external,
+            client=make_check(policy.clients) if denial in (None, PENDING) else None,
             limits=policy.limits,
             moved=policy.moved,
             root=policy.root,
@@ -298,11 +318,8 @@ class _HostBuilding:
     def _finish(self) -> BuiltHost:
         ordered = [route for route, _ in self.routes.values()]
         if self.by_regexp:
-            # ingress-nginx: controller.go sorts by path descending, then stably by length.
             ordered.sort(key=lambda route: route.rule.path, reverse=True)
-            ordered.sort(key=lambda route: -len(self.written.get(route.rule.path, route.rule.path)))
-        else:
-            ordered.sort(key=lambda route: order_of(route.rule))
+        ordered.sort(key=self._order_of)
         certificates = dict.fromkeys(name for part in self.parts for name in part.certificates)
         parts = {part.meta.key: part for _, part in self.routes.values()} | self.canary_parts
         model = VirtualHost(
@@ -317,8 +334,16 @@ class _HostBuilding:
         open_routes = (route for route in ordered if route.denial is None)
         asked = (route for route in open_routes if route.moved is None)
         users = [(route.backend, route.origin) for route in asked if route.backend is not None]
+        place = f"metadata.annotations[{PREFIX}auth-url]"
+        users += [(one.external.service, one.origin.at(place)) for one in ordered if one.external is not None]
         users += self.canary_users
         return BuiltHost(model if ordered else None, tuple(users), tuple(self.findings), frozenset(parts))
+
+    def _order_of(self, route: PathRoute) -> tuple[int, int, str]:
+        if self.by_regexp:
+            # ingress-nginx: controller.go sorts by path descending, then stably by length.
+            return (-len(self.written.get(route.rule.path, route.rule.path)), 0, "")
+        return order_of(route.rule)
 
     def _find_passthrough(self) -> ServiceReference | None:
         """Return the Service of the path `/`, where its object lets TLS pass (`ssl-passthrough`)."""
@@ -368,7 +393,8 @@ def _find_obstacle(part: HostPart, path: IngressPath, found: tuple[PathRoute, Ho
 
 
 def _list_restrictions(policy: Policy) -> tuple[object, ...]:
-    return policy.allowed, policy.denied, policy.passwords, policy.any_suffices, policy.clients
+    checked = (policy.passwords, policy.external, policy.any_suffices, policy.clients)
+    return (policy.allowed, policy.denied, *checked)
 
 
 def _closed_route(owner: HostPart) -> PathRoute:

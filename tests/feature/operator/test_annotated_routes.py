@@ -10,12 +10,12 @@ from urllib.parse import unquote
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
+from objects import write_ingress, write_service
 from ports import free_ports
 from signing import Authority, key_pem, name_of, pem, write_client, write_self_signed
 from starting import ZEROSERVE, apart, started
 from threads import served
 
-PREFIX = "nginx.ingress.kubernetes.io/"
 MTLS = {"auth-tls-secret": "default/clients", "auth-tls-pass-certificate-to-upstream": "true"}
 INGRESSES = {
     "shop": ("shop", {}),
@@ -33,35 +33,6 @@ INGRESSES = {
     "named": ("named", MTLS | {"auth-tls-match-cn": "CN=other"}),
     "asked": ("asked", MTLS | {"auth-tls-verify-client": "optional"}),
 }
-
-
-def write_ingress(name, host, annotations):
-    backend = {"service": {"name": name, "port": {"number": 80}}}
-    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": {"name": name, "annotations": {PREFIX + key: text for key, text in annotations.items()}},
-        "spec": {"rules": [{"host": f"{host}.example", "http": {"paths": paths}}]},
-    }
-
-
-def write_service(name, port):
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {"ports": [{"port": 80}]},
-    }
-    slices = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
-        "addressType": "IPv4",
-        "ports": [{"port": port}],
-        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
-    }
-    return service, slices
 
 
 class Telling(BaseHTTPRequestHandler):

@@ -13,7 +13,7 @@ FILES = sorted(CORPUS.glob("*.yaml")) if CORPUS.is_dir() else []
 PREFIX = "nginx.ingress.kubernetes.io/"
 # Said here again, apart from the implementation: names that ingress-nginx documents as access control.
 RESTRICTING = re.compile(
-    r"auth-(url|signin|snippet|method|tls-secret|response-headers)|.*-snippet|enable-modsecurity|modsecurity-.*"
+    r"auth-(snippet|tls-secret)|.*-snippet|enable-modsecurity|modsecurity-.*"
     r"|enable-owasp-core-rules"
 )
 """What is not honoured, or needs the authorities of clients, which no manifest here brings."""
@@ -50,6 +50,9 @@ def test_a_real_manifest_loads(file):
         for key in restricting:
             # Of a missing Secret the place is told, and nothing of one that another annotation closes.
             assert key in named or key.endswith("auth-tls-secret")
+        if loaded.sites and f"{PREFIX}auth-url" in annotations and f"{PREFIX}auth-url" not in named:
+            asked = [handler for site in loaded.sites for _, handler in walk(site.routes)]
+            assert [one for one in asked if isinstance(one, tree.ReverseProxy) and one.response_handlers]
         if restricting:
             opened = [handler for site in loaded.sites for _, handler in walk(site.routes)]
             assert not [handler for handler in opened if isinstance(handler, tree.ReverseProxy)]

@@ -27,6 +27,8 @@ ANNOTATIONS = st.sampled_from(
         {f"{PREFIX}auth-type": "basic", f"{PREFIX}auth-secret": "b", f"{PREFIX}enable-cors": "true"},
         {f"{PREFIX}rewrite-target": "/$1"},
         {f"{PREFIX}auth-url": "http://x"},
+        {f"{PREFIX}auth-url": "https://$host/a/check"},
+        {f"{PREFIX}auth-url": "http://b.default.svc/check"},
         {f"{PREFIX}ssl-redirect": "false"},
     ]
 )
