@@ -147,6 +147,8 @@ class Forwarding:
     """Sent as Host in place of the client's; a text of the tree."""
     prefix: str = ""
     """X-Forwarded-Prefix of rewritten requests; a text of the tree."""
+    mirror: ServiceReference | None = None
+    """It gets a copy of each request."""
 
 
 ROUND_ROBIN = Forwarding()

@@ -192,6 +192,7 @@ def make_upstream(service: ServiceReference) -> tree.Upstream:
 
 def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReverseProxy:
     forwarding = route.forwarding
+    mirrors = (tree.Mirror(make_upstream(forwarding.mirror)),) if forwarding.mirror else ()
     fields = {"Host": forwarding.host, "X-Forwarded-Prefix": forwarding.prefix if route.rewrite else ""}
     return tree.ReverseProxy(
         upstreams=(make_upstream(service),),
@@ -201,6 +202,7 @@ def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReversePr
         retries=forwarding.retries,
         try_duration_ms=forwarding.try_duration_ms,
         retry_match=forwarding.retry_match,
+        resilience=tree.Resilience(mirrors=mirrors) if mirrors else tree.NO_RESILIENCE,
     )
 
 

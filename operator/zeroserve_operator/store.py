@@ -15,8 +15,8 @@ from typing import Any
 
 from zeroserve_ir.diagnostics import Diagnostic
 
-from zeroserve_operator.annotations.external_auth import find_service_named
 from zeroserve_operator.annotations.names import PREFIX
+from zeroserve_operator.annotations.service_names import find_services_named
 from zeroserve_operator.building.certificates import KeyPairError, read_key_pair
 from zeroserve_operator.building.claiming import Claims, find_claims
 from zeroserve_operator.building.plugins import inputs_of
@@ -254,8 +254,7 @@ def _choose_secret(old: Secret, new: Secret) -> Secret:
 def _services_of(ingress: Ingress) -> set[str]:
     backends = [path.backend for rule in ingress.rules for path in rule.paths]
     named = {item.service for item in (*backends, ingress.default_backend) if item is not None}
-    asked = find_service_named(ingress.meta)
-    return named | {asked} if asked else named
+    return named | find_services_named(ingress.meta)
 
 
 def _secrets_of(ingress: Ingress) -> set[tuple[str, str]]:

@@ -16,9 +16,10 @@ from zeroserve_ir.model import ExternalCheck
 from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.annotations.names import PREFIX
+from zeroserve_operator.annotations.service_names import read_service_name
 from zeroserve_operator.annotations.values import Annotations
 from zeroserve_operator.annotations.variables import UnknownVariableError, escape, expand
-from zeroserve_operator.resources.objects import LABEL_PATTERN, Meta
+from zeroserve_operator.resources.objects import Meta
 
 FIELDS_MAX, VARIABLES_MAX, URL_BYTES_MAX = 64, 16, 4096
 _CHARACTERS: Final = r"[-A-Za-z0-9._~:/?@!$&'()*+,;=%]"
@@ -26,7 +27,6 @@ _ADDRESS: Final = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.$_-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>/[-A-Za-z0-9._~:/@!$&'()*+,;=%]*)?(?:\?(?P<query>" + _CHARACTERS + r"*))?"
 )
-_SERVICE: Final = re.compile(r"(?P<name>[^.]+)\.(?P<namespace>[^.]+)\.svc(?:\.cluster\.local\.?)?")
 _OWN_HOST: Final = frozenset({"$host", "$http_host", "$best_http_host"})
 _SIGNIN: Final = re.compile(r"https?://[-A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%]+|/" + _CHARACTERS + "*")
 _PARAMETER: Final = re.compile(r"[-A-Za-z0-9_.~]{1,128}")
@@ -113,14 +113,6 @@ def read_external_auth(annotations: Annotations, meta: Meta) -> ExternalAuthRequ
     return ExternalAuthRequest(check, service, found["path"] or "/", found["scheme"] == "https")
 
 
-def find_service_named(meta: Meta) -> str:
-    """Return the name of the Service of the own namespace that `auth-url` names, or ""."""
-    text = next((text for key, text in meta.annotations if key == f"{PREFIX}auth-url"), "").strip()
-    found = _ADDRESS.fullmatch(text)
-    named = _SERVICE.fullmatch(found["host"].lower()) if found else None
-    return named["name"] if named and named["namespace"] == meta.key.namespace else ""
-
-
 def _read_address(text: str) -> re.Match[str]:
     found = _ADDRESS.fullmatch(text)
     if not found or len(text) > URL_BYTES_MAX:
@@ -135,18 +127,19 @@ def _find_service(annotations: Annotations, found: re.Match[str], namespace: str
     if found["host"] in _OWN_HOST:
         return None
     port = found["port"] or {"http": "80", "https": "443"}[found["scheme"]]
-    named = _SERVICE.fullmatch(found["host"].lower())
-    if not named or not all(LABEL_PATTERN.fullmatch(named[part]) for part in ("name", "namespace")):
+    named = read_service_name(found["host"])
+    if named is None:
         _close_address(annotations, f"names {found['host']}, which is no Service")
         return None
-    if named["namespace"] != namespace:
-        message = f"names a Service of namespace {named['namespace']}: its routes answer 503"
+    space, name = named
+    if space != namespace:
+        message = f"names a Service of namespace {space}: its routes answer 503"
         cure = f"run a Service that answers it in namespace {namespace}"
         annotations.close("auth-url", message, Code.ZS0308, cure)
         return None
     if not 0 < int(port) < 65536:
         raise _WrongValueError(f"has the port {port}, not one from 1 to 65535")
-    return ServiceReference(namespace, named["name"], str(int(port)))
+    return ServiceReference(namespace, name, str(int(port)))
 
 
 def _close_address(annotations: Annotations, problem: str) -> None:

@@ -33,6 +33,7 @@ from zeroserve_operator.annotations.canaries import read_canary
 from zeroserve_operator.annotations.client_certificates import ClientRequest, read_client_request
 from zeroserve_operator.annotations.external_auth import ExternalAuthRequest, read_external_auth
 from zeroserve_operator.annotations.limits import read_limits
+from zeroserve_operator.annotations.mirrors import read_mirror
 from zeroserve_operator.annotations.names import (
     NEEDLESS,
     PLUGINS,
@@ -319,6 +320,7 @@ def _read_forwarding(annotations: Annotations, meta: Meta) -> Forwarding:
         retry_match=retry_match,
         host=_read_header(annotations, "upstream-vhost", meta),
         prefix=_read_header(annotations, "x-forwarded-prefix", meta),
+        mirror=read_mirror(annotations, meta),
     )
 
 

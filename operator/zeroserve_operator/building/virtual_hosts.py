@@ -7,7 +7,7 @@ only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zeroserve_ir import tree
@@ -332,11 +332,9 @@ class _HostBuilding:
             origins=tuple(key.origin for key in parts),
         )
         open_routes = (route for route in ordered if route.denial is None)
-        asked = (route for route in open_routes if route.moved is None)
+        asked = [route for route in open_routes if route.moved is None]
         users = [(route.backend, route.origin) for route in asked if route.backend is not None]
-        place = f"metadata.annotations[{PREFIX}auth-url]"
-        users += [(one.external.service, one.origin.at(place)) for one in ordered if one.external is not None]
-        users += self.canary_users
+        users += [*_list_named(asked), *self.canary_users]
         return BuiltHost(model if ordered else None, tuple(users), tuple(self.findings), frozenset(parts))
 
     def _order_of(self, route: PathRoute) -> tuple[int, int, str]:
@@ -354,6 +352,15 @@ class _HostBuilding:
 
     def _warn(self, code: Code, message: str, origin: Origin, cure: str) -> None:
         self.findings.append(Diagnostic(code, message, origin=origin, help=cure, severity=Severity.WARNING))
+
+
+def _list_named(routes: Sequence[PathRoute]) -> Iterator[tuple[ServiceReference, Origin]]:
+    """Yield the Services that annotations of routes name, and where."""
+    for route in routes:
+        if route.external is not None:
+            yield route.external.service, route.origin.at(f"metadata.annotations[{PREFIX}auth-url]")
+        if route.forwarding.mirror is not None:
+            yield route.forwarding.mirror, route.origin.at(f"metadata.annotations[{PREFIX}mirror-target]")
 
 
 def _refer(part: HostPart, backend: BackendReference | None) -> ServiceReference | None:

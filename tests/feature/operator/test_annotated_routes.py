@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import queue
 import ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
@@ -29,10 +30,15 @@ INGRESSES = {
     "rooted": ("rooted", {"app-root": "/app", "server-alias": "alias.example"}),
     "denied": ("denied", {"denylist-source-range": "127.0.0.0/8"}),
     "inner": ("inner", {"upstream-vhost": "inside.$namespace.example", "affinity": "cookie"}),
+    "copied": ("copied", {"mirror-target": "http://next.default.svc.cluster.local:80$request_uri"}),
     "guarded": ("guarded", MTLS),
     "named": ("named", MTLS | {"auth-tls-match-cn": "CN=other"}),
     "asked": ("asked", MTLS | {"auth-tls-verify-client": "optional"}),
 }
+
+
+ASKED = queue.SimpleQueue()
+"""(port, path) of each request that a Service got."""
 
 
 class Telling(BaseHTTPRequestHandler):
@@ -42,6 +48,7 @@ class Telling(BaseHTTPRequestHandler):
 
     def do_GET(self):
         seen = {"port": self.server.server_port} | {name.lower(): text for name, text in self.headers.items()}
+        ASKED.put((self.server.server_port, self.path))
         body = json.dumps(seen).encode()
         self.send_response_only(200)
         self.send_header("Content-Length", str(len(body)))
@@ -171,6 +178,15 @@ def test_the_service_hears_another_host_and_is_kept_to_by_a_cookie(node):
     status, fields, body = ask(node, "inner")
     assert status == 200 and json.loads(body)["host"] == "inside.default.example"
     assert fields["Set-Cookie"].startswith("INGRESSCOOKIE=")
+
+
+def test_a_mirror_gets_a_copy(node):
+    _, _, main, mirror = node
+    _, _, body = ask(node, "copied", "/copied?x=y")
+    assert json.loads(body)["port"] == main
+    wanted = {(main, "/copied?x=y"), (mirror, "/copied?x=y")}
+    while wanted:
+        wanted.discard(ASKED.get(timeout=60))
 
 
 def test_a_certificate_that_the_authority_signed_is_let_in_and_told(node, folder):

@@ -255,3 +255,42 @@ def test_an_unknown_variable_is_an_error(text):
 
 def test_escaped_text_has_no_placeholder():
     assert escape("{host}\\") == "\\{host\\}\\\\"
+
+
+@pytest.mark.parametrize(
+    ("target", "dial"),
+    [
+        ("http://copy.default.svc.cluster.local", "copy.default.svc:80"),
+        ("http://copy.default.svc:8080/$request_uri", "copy.default.svc:8080"),
+        ("http://copy.default.svc$request_uri", "copy.default.svc:80"),
+    ],
+)
+def test_a_mirror_is_a_service_of_the_namespace(build, ingress, target, dial):
+    loaded = build(ingress(annotations={"mirror-target": target, "mirror-request-body": "on"}))
+    (mirror,) = proxy(loaded).resilience.mirrors
+    assert (mirror.upstream.dial, mirror.percent) == (dial, 100)
+    assert not codes(loaded)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "code"),
+    [
+        ({"mirror-target": "https://copy.default.svc"}, "ZS0403"),
+        ({"mirror-target": "http://copy.example/$request_uri"}, "ZS0403"),
+        ({"mirror-target": "http://10.0.0.1"}, "ZS0403"),
+        ({"mirror-target": "http://$host"}, "ZS0403"),
+        ({"mirror-target": "http://copy.default.svc:0"}, "ZS0403"),
+        ({"mirror-target": "http://copy.default.svc/{x}"}, "ZS0403"),
+        ({"mirror-target": "http://copy.elsewhere.svc"}, "ZS0308"),
+    ],
+)
+def test_any_other_mirror_gets_nothing_and_is_told(build, ingress, annotations, code):
+    loaded = build(ingress(annotations=annotations))
+    assert not proxy(loaded).resilience.mirrors
+    assert code in {item.code.name for item in loaded.diagnostics}
+
+
+@pytest.mark.parametrize("more", [{"mirror-request-body": "off"}, {"mirror-host": "copy.example"}])
+def test_what_a_mirror_cannot_do_is_told(build, ingress, more):
+    loaded = build(ingress(annotations={"mirror-target": "http://copy.default.svc"} | more))
+    assert proxy(loaded).resilience.mirrors and codes(loaded) == {"ZS0401"}

@@ -29,6 +29,7 @@ ANNOTATIONS = st.sampled_from(
         {f"{PREFIX}auth-url": "http://x"},
         {f"{PREFIX}auth-url": "https://$host/a/check"},
         {f"{PREFIX}auth-url": "http://b.default.svc/check"},
+        {f"{PREFIX}mirror-target": "http://b.default.svc$request_uri"},
         {f"{PREFIX}ssl-redirect": "false"},
     ]
 )

@@ -1,0 +1,43 @@
+"""Mirrors: a Service that gets copies of requests (`mirror-*`).
+
+In: the annotations of an Ingress. Out: the Service, or none. Only one of the own namespace gets copies.
+Source: ingress-nginx, annotations/mirror/main.go.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from zeroserve_ir.codes import Code
+from zeroserve_ir.tree import ServiceReference
+
+from zeroserve_operator.annotations.service_names import read_service_name
+from zeroserve_operator.annotations.values import Annotations
+from zeroserve_operator.resources.objects import Meta
+
+_TARGET: Final = re.compile(r"http://([A-Za-z0-9.-]+)(?::(\d{1,5}))?/?(?:\$request_uri)?")
+
+
+def read_mirror(annotations: Annotations, meta: Meta) -> ServiceReference | None:
+    """Read `mirror-target`; what is not honoured gets no copies."""
+    text = annotations.text("mirror-target")
+    if not text:
+        return None
+    if annotations.text("mirror-request-body") not in ("", "on"):
+        annotations.warn("mirror-request-body", "is not honoured: copies have the body", Code.ZS0401)
+    if annotations.text("mirror-host") not in ("", "$host", "$http_host"):
+        annotations.warn("mirror-host", "is not honoured: copies have the client's Host", Code.ZS0401)
+    found = _TARGET.fullmatch(text)
+    named = read_service_name(found[1]) if found else None
+    port = int(found[2] or "80") if found else 0
+    cure = "write http://NAME.NAMESPACE.svc.cluster.local:PORT$request_uri"
+    if named is None or not 0 < port < 65536:
+        annotations.warn("mirror-target", "is no address of a Service; it has no effect", Code.ZS0403, cure)
+        return None
+    namespace, name = named
+    if namespace != meta.key.namespace:
+        message = f"names a Service of namespace {namespace}; it has no effect"
+        annotations.warn("mirror-target", message, Code.ZS0308, cure)
+        return None
+    return ServiceReference(namespace, name, str(port))
