@@ -6,6 +6,7 @@ Needs the engine's binary (`make setup`, or ZEROSERVE_ENGINE); without it these 
 import contextlib
 import hashlib
 import os
+import random
 import socket
 import socketserver
 import threading
@@ -20,6 +21,7 @@ from threads import served
 PATIENCE_S = 60
 LARGE = 48 << 20
 PIECE = os.urandom(1 << 20)
+SEED = 20261122
 CADDYFILE = """\
 {{
 	admin off
@@ -35,13 +37,14 @@ CADDYFILE = """\
 
 
 class Peer(socketserver.BaseRequestHandler):
-    """Digests what comes to its end, says the digest, and sends as much as the first line asks for."""
+    """Sends what each line asks for, until one asks for nothing; says the digest of what is behind it."""
 
     def handle(self):
         with contextlib.suppress(ConnectionError), self.request.makefile("rb") as lines:
-            asked = int(lines.readline() or b"0")
-            for _ in range(asked >> 20):
-                self.request.sendall(PIECE)
+            while asked := int(lines.readline() or b"0"):
+                for _ in range(asked >> 20):
+                    self.request.sendall(PIECE)
+                self.request.sendall(PIECE[: asked % len(PIECE)])
             digest = hashlib.sha256()
             while piece := lines.read(65536):
                 digest.update(piece)
@@ -124,7 +127,7 @@ def spliced(port, node):
     """A connection of which much is to come by pipes; when it has gone, so have they."""
     before = engine_pipes(node)
     with connect(port) as connection:
-        connection.sendall(f"{LARGE}\n".encode())
+        connection.sendall(f"{LARGE}\n0\n".encode())
         read_some(connection, 4 << 20)
         wait_for(lambda: engine_pipes(node) > before)
         yield connection
@@ -134,7 +137,7 @@ def spliced(port, node):
 def test_much_passes_down_whole(running):
     port, _ = running
     with connect(port) as connection:
-        connection.sendall(f"{LARGE}\n".encode())
+        connection.sendall(f"{LARGE}\n0\n".encode())
         assert read_some(connection, LARGE) == digest_of(LARGE)
         connection.shutdown(socket.SHUT_WR)
         assert read_digest(connection) == hashlib.sha256().digest()
@@ -155,7 +158,7 @@ def test_much_passes_up_whole_and_the_end_comes_after_it(running):
 def test_both_ways_at_once(running):
     port, _ = running
     with connect(port) as connection:
-        connection.sendall(f"{LARGE}\n".encode())
+        connection.sendall(f"{LARGE}\n0\n".encode())
 
         def send():
             for _ in range(LARGE >> 20):
@@ -167,6 +170,44 @@ def test_both_ways_at_once(running):
         assert read_some(connection, LARGE) == digest_of(LARGE)
         assert read_digest(connection) == digest_of(LARGE)
         sending.join()
+
+
+def test_what_comes_last_needs_no_more_behind_it(running):
+    port, _ = running
+    chance = random.Random(SEED)
+    sizes = [[chance.randrange(3 << 20, 6 << 20) for _ in range(100)] for _ in range(4)]
+    failures = []
+
+    def ask(sizes):
+        with connect(port) as connection:
+            for size in sizes:
+                connection.sendall(f"{size}\n".encode())
+                try:
+                    read_some(connection, size)
+                except TimeoutError:
+                    failures.append(size)
+                    return
+
+    threads = [threading.Thread(target=ask, args=(part,)) for part in sizes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_what_comes_behind_urgent_bytes_passes(running):
+    port, _ = running
+    with connect(port) as connection:
+        connection.sendall(b"0\n")
+        for _ in range(4):
+            connection.sendall(PIECE)
+        connection.send(b"!", socket.MSG_OOB)
+        for _ in range(4):
+            connection.sendall(PIECE)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_digest(connection) == digest_of(8 << 20)
+        assert connection.recv(1) == b""
 
 
 def test_a_client_that_reads_nothing_for_a_while_loses_nothing(running):
@@ -190,7 +231,7 @@ def test_more_streams_than_there_are_pipes_all_pass(running):
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(connect(port)) for _ in range(count)]
         for connection in connections:
-            connection.sendall(f"{size}\n".encode())
+            connection.sendall(f"{size}\n0\n".encode())
         for connection in connections:
             read_some(connection, 2 << 20)
         for connection in connections:

@@ -9,6 +9,8 @@
 pub mod addresses;
 pub mod datagrams;
 pub mod epoll;
+#[cfg(test)]
+mod relay_tests;
 pub mod relaying;
 mod sendfile;
 #[cfg(test)]

@@ -16,8 +16,10 @@ pub enum Stopped {
     Empty,
     /// The other socket takes no more now.
     Full,
-    /// More may pass at once: others have their turn first.
+    /// More may pass at once, what is held first: others have their turn before.
     Later,
+    /// There are bytes that splice(2) does not take: those behind urgent ones (RFC 9293 3.8.5). They have to be copied.
+    Stuck,
     /// The sender finished, and all that it sent was given on.
     Ended,
     SenderBroken,
@@ -28,7 +30,7 @@ impl Stopped {
     /// Which of a relay's two sockets ended, and how, where that ends the relay.
     pub fn find_ended(self, sender: u32, receiver: u32) -> Option<(u32, End)> {
         match self {
-            Self::Empty | Self::Full | Self::Later => None,
+            Self::Empty | Self::Full | Self::Later | Self::Stuck => None,
             Self::Ended => Some((sender, End::Finished)),
             Self::SenderBroken => Some((sender, End::Reset)),
             Self::ReceiverBroken => Some((receiver, End::Reset)),
@@ -92,7 +94,7 @@ impl Pipe {
         if !self.ended {
             passed.system_calls += 1;
             match splice(sender.as_raw_fd(), self.write.as_raw_fd(), RELAY_PIPE_BYTES) {
-                Ok(0) => self.ended = true,
+                Ok(0) => self.ended = !has_more(sender, passed),
                 Ok(count) => self.held += count,
                 // Nothing to read, or a full pipe: what is held says which.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -100,7 +102,13 @@ impl Pipe {
             }
         }
         if self.held == 0 {
-            return Some(if self.ended { Stopped::Ended } else { Stopped::Empty });
+            return Some(match self.ended {
+                true => Stopped::Ended,
+                false if !has_more(sender, passed) => Stopped::Empty,
+                // It may have come just now.
+                false if passed.bytes > 0 => Stopped::Later,
+                false => Stopped::Stuck,
+            });
         }
         passed.system_calls += 1;
         match splice(self.read.as_raw_fd(), receiver.as_raw_fd(), self.held) {
@@ -113,6 +121,14 @@ impl Pipe {
             Err(_) => Some(Stopped::ReceiverBroken),
         }
     }
+}
+
+/// What splice(2) does not find, behind an urgent byte: it says that there is nothing, and at the end that all was read.
+fn has_more(sender: BorrowedFd<'_>, passed: &mut Passed) -> bool {
+    let (mut byte, flags) = ([0u8], libc::MSG_PEEK | libc::MSG_DONTWAIT);
+    passed.system_calls += 1;
+    // SAFETY: the kernel writes at most one byte into the array.
+    unsafe { libc::recv(sender.as_raw_fd(), byte.as_mut_ptr().cast(), byte.len(), flags) == 1 }
 }
 
 fn splice(from: i32, to: i32, bytes: usize) -> io::Result<usize> {
@@ -209,6 +225,22 @@ mod tests {
         passed += pass_until(&mut pipe, &inner, &outer, Stopped::Ended);
         drop(outer);
         assert_eq!((passed, reader.join().unwrap()), (sent, sent));
+    }
+
+    #[test]
+    fn bytes_behind_urgent_ones_are_stuck() {
+        let (mut sender, inner, outer, mut receiver) = both_sides();
+        let mut pipe = Pipe::open().unwrap();
+        sender.write_all(b"before").unwrap();
+        // SAFETY: the byte lives through the call.
+        let sent = unsafe { libc::send(sender.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+        assert_eq!(sent, 1);
+        sender.write_all(b"behind").unwrap();
+        sender.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(pass_until(&mut pipe, &inner, &outer, Stopped::Stuck), 6);
+        let mut got = [0; 6];
+        receiver.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"before");
     }
 
     #[test]

@@ -405,8 +405,11 @@ impl Uring {
         let socket = &mut self.sockets[index as usize];
         let is_passing = matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN);
         match result {
-            0 => self.ended(handler, index, End::Finished),
-            ..0 if !is_passing => self.ended(handler, index, End::Reset),
+            ..=0 if !is_passing => {
+                // Nothing passed yet of a relay that waited for this.
+                self.end_relay(index);
+                self.ended(handler, index, if result == 0 { End::Finished } else { End::Reset });
+            }
             _ if socket.relay.is_some() => self.relay_on(handler, index),
             _ if is_passing || socket.wants_data => self.rearm.push(index),
             _ => {}

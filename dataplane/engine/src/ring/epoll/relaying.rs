@@ -59,6 +59,10 @@ impl Epoll {
         match passed.stopped {
             Stopped::Full => self.sockets[to as usize].blocked = true,
             Stopped::Later => self.again.push(from),
+            Stopped::Stuck => {
+                self.end_relay(from);
+                self.again.push(from);
+            }
             _ => {}
         }
     }

@@ -10,9 +10,9 @@ use std::os::fd::AsFd;
 pub(super) struct Relay {
     to: u32,
     pipe: Pipe,
-    /// A poll is armed in the kernel, for room in the receiver where `full`.
+    /// A poll is armed in the kernel, for room in the receiver where `awaits_room`.
     polling: bool,
-    full: bool,
+    awaits_room: bool,
 }
 
 impl Uring {
@@ -31,7 +31,7 @@ impl Uring {
         self.system_calls += 2;
         let Ok(pipe) = Pipe::open() else { return false };
         self.relays += 1;
-        let relay = Relay { to: to.0, pipe, polling: false, full: false };
+        let relay = Relay { to: to.0, pipe, polling: false, awaits_room: false };
         self.sockets[to.index()].relayed_from = Some(from.0);
         let sender = &mut self.sockets[from.index()];
         sender.relay = Some(Box::new(relay));
@@ -57,12 +57,16 @@ impl Uring {
             return self.give_up_relay(from, to);
         };
         let passed = relay.pipe.pass(input.as_fd(), output.as_fd());
-        relay.full = passed.stopped == Stopped::Full;
+        // The pipe may hold bytes wherever it did not stop for want of them: the sender may have no more.
+        relay.awaits_room = passed.stopped != Stopped::Empty;
         self.sockets[from as usize].relay = Some(relay);
         self.system_calls += passed.system_calls;
         self.sockets[to as usize].sent += passed.bytes as u64;
         if passed.bytes > 0 {
             handler.on_relayed(self, SocketId(from), passed.bytes);
+        }
+        if passed.stopped == Stopped::Stuck {
+            return self.copy_on(from);
         }
         let Some((ended, end)) = passed.stopped.find_ended(from, to) else { return self.poll_relay(from) };
         self.end_relay(from);
@@ -104,8 +108,11 @@ impl Uring {
         let generation = socket.generation;
         let Some(relay) = socket.relay.as_mut().filter(|relay| !relay.polling) else { return };
         relay.polling = true;
-        let (index, event) =
-            if relay.full { (relay.to, libc::POLLOUT) } else { (from, libc::POLLIN | libc::POLLRDHUP) };
+        let (index, event) = if relay.awaits_room {
+            (relay.to, libc::POLLOUT)
+        } else {
+            (from, libc::POLLIN | libc::POLLRDHUP)
+        };
         let entry = opcode::PollAdd::new(Fixed(index), event as u32).build();
         self.push(entry.user_data(user_data(RELAY, generation, from)));
     }
@@ -114,12 +121,16 @@ impl Uring {
     fn give_up_relay(&mut self, from: u32, to: u32) {
         let refused = |index: u32| matches!(self.sockets[index as usize].lent, Lent::Refused);
         if refused(from) || refused(to) {
-            self.end_relay(from);
-            self.rearm.push(from);
+            self.copy_on(from);
         }
     }
 
-    fn end_relay(&mut self, from: u32) {
+    fn copy_on(&mut self, from: u32) {
+        self.end_relay(from);
+        self.rearm.push(from);
+    }
+
+    pub(super) fn end_relay(&mut self, from: u32) {
         let socket = &mut self.sockets[from as usize];
         let generation = socket.generation;
         let Some(relay) = socket.relay.take() else { return };
