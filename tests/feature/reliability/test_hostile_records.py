@@ -21,6 +21,8 @@ https://localhost:{port} {{
 }}
 """
 HANDSHAKE, ALERT, CHANGE_CIPHER_SPEC, DATA = 22, 21, 20, 23
+FATAL, HANDSHAKE_FAILURE = 2, 40
+SIGNATURE_ALGORITHMS, DSA_WITH_SHA1 = 13, b"\x02\x02"
 SEED = 20261122
 
 
@@ -34,10 +36,12 @@ def make_context():
     return context
 
 
-def hello():
+def hello(version=ssl.TLSVersion.TLSv1_3):
     """Return the handshake message of a ClientHello, without its record's head."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = make_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    context = make_context()
+    context.maximum_version = version
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
     with contextlib.suppress(ssl.SSLWantReadError):
         tls.do_handshake()
     return outgoing.read()[5:]
@@ -93,6 +97,17 @@ def send(port, wire):
             connection.shutdown(socket.SHUT_WR)
         while connection.recv(65536):
             pass
+
+
+def find_extension(message, kind):
+    """Return where the content of a ClientHello's extension begins."""
+    session = 4 + 2 + 32
+    suites = session + 1 + message[session]
+    compressions = suites + 2 + int.from_bytes(message[suites : suites + 2])
+    at = compressions + 1 + message[compressions] + 2
+    while int.from_bytes(message[at : at + 2]) != kind:
+        at += 4 + int.from_bytes(message[at + 2 : at + 4])
+    return at + 4
 
 
 def assert_serves(port):
@@ -206,3 +221,14 @@ def test_a_record_that_fails_under_keys_of_tls_1_2_is_named_under_them(served, w
     client = Client(served[0], ssl.TLSVersion.TLSv1_2)
     client.shake_hands(finish=True)
     assert client.provoke(wire) == alert
+
+
+def test_a_hello_of_tls_1_2_without_a_signature_scheme_in_common_is_a_failed_handshake(served):
+    message = bytearray(hello(ssl.TLSVersion.TLSv1_2))
+    schemes = find_extension(message, SIGNATURE_ALGORITHMS)
+    count = int.from_bytes(message[schemes : schemes + 2]) // 2
+    message[schemes + 2 : schemes + 2 + 2 * count] = DSA_WITH_SHA1 * count
+    with socket.create_connection(("127.0.0.1", served[0]), timeout=60) as connection:
+        connection.sendall(record(HANDSHAKE, bytes(message)))
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer == record(ALERT, bytes([FATAL, HANDSHAKE_FAILURE]))
