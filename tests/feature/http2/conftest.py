@@ -13,6 +13,7 @@ import pytest
 from ports import free_ports
 from signing import write_self_signed
 from starting import ZEROSERVE, started
+from threads import Listener
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1] / "reliability"))
@@ -64,17 +65,11 @@ class Backend:
 
     def __init__(self) -> None:
         self.requests = 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listener = Listener(self._begin)
+        self.port = self.listener.port
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection = self.listener.accept()[0]
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _begin(self, connection: socket.socket) -> None:
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         # Requests that were cancelled end their connection anywhere.

@@ -25,7 +25,9 @@ from framing import (
     WINDOW_UPDATE,
     frame,
 )
+from threads import Listener
 
+PATIENCE_S = 120
 BIG_BYTES = 1 << 20
 WINDOW_BYTES = 65_535
 OK = b"\x88"
@@ -200,22 +202,18 @@ class StreamBackend:
         self.release = threading.Event()
         self.changed = threading.Condition()
         self.connections: list[Connection] = []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listener = Listener(self._begin)
+        self.port = self.listener.port
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                plain = self.listener.accept()[0]
-                # Frames of a body must not wait for each other.
-                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if self.context is not None:
-                    plain = self.context.wrap_socket(plain, server_side=True)
-                    if plain.selected_alpn_protocol() == "http/1.1":
-                        threading.Thread(target=switch, args=(plain,), daemon=True).start()
-                        continue
-                self.connections.append(Connection(self, plain, len(self.connections)))
+    def _begin(self, plain: socket.socket) -> None:
+        # Frames of a body must not wait for each other.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.context is not None:
+            plain = self.context.wrap_socket(plain, server_side=True)
+            if plain.selected_alpn_protocol() == "http/1.1":
+                threading.Thread(target=switch, args=(plain,), daemon=True).start()
+                return
+        self.connections.append(Connection(self, plain, len(self.connections)))
 
     def note(self) -> None:
         with self.changed:
@@ -224,7 +222,7 @@ class StreamBackend:
     def wait(self, condition) -> None:
         """Until `condition` of this backend holds."""
         with self.changed:
-            assert self.changed.wait_for(lambda: condition(self), timeout=30), self.counts()
+            assert self.changed.wait_for(lambda: condition(self), timeout=PATIENCE_S), self.counts()
 
     def counts(self) -> list[int]:
         """Streams that each connection has open."""
@@ -239,7 +237,7 @@ class StreamBackend:
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_WR)
-            connection.thread.join(30)
+            connection.thread.join(PATIENCE_S)
         self.connections, self.release = [], threading.Event()
 
     def close(self) -> None:

@@ -25,8 +25,9 @@ from framing import (
 )
 from ports import free_port
 from starting import serving
+from threads import Listener
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 SITE = """{{
 	admin off
 	auto_https off
@@ -128,14 +129,11 @@ class Upstream:
 
     def __init__(self):
         self.answers = []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listener = Listener(self._begin)
+        self.port = self.listener.port
 
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=self._serve, args=(self.listener.accept()[0],), daemon=True).start()
+    def _begin(self, connection):
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
         with connection, connection.makefile("rb") as reader, contextlib.suppress(OSError):

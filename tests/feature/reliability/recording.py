@@ -7,9 +7,10 @@ parser think".
 
 import contextlib
 import re
-import socket
 import threading
 from dataclasses import dataclass, field
+
+from threads import Listener
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
 _REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]")
@@ -45,9 +46,8 @@ class Recorder:
     """Paths whose answer nobody took whole."""
 
     def __post_init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listener = Listener(self._begin)
+        self.port = self.listener.port
 
     def close(self):
         self.listener.close()
@@ -60,10 +60,8 @@ class Recorder:
         self.closing.clear()
         self.cut.clear()
 
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=self._serve, args=(self.listener.accept()[0],), daemon=True).start()
+    def _begin(self, connection):
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
         with connection, connection.makefile("rb") as reader, contextlib.suppress(OSError):
