@@ -47,7 +47,18 @@ class RunningStore:
     def stop(self):
         self._process.send_signal(signal.SIGCONT)
         self._process.kill()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=60)
+
+
+def count_troubles(metrics_port):
+    """How often the store did not answer in time, or a request was told so: in a quarter of a second."""
+    url = f"http://127.0.0.1:{metrics_port}/metrics"
+    lines = urllib.request.urlopen(url, timeout=NOTICE_TIMEOUT_S).read().decode().splitlines()
+    names = "zeroserve_agent_token_store_failures_total", "zeroserve_engine_shared_limit_requests_total"
+    told = [
+        line for line in lines if line.startswith(names[0]) or (names[1] in line and "store_down" in line)
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in told if not line.startswith("#"))
 
 
 def await_store(metrics_port, up):
@@ -57,7 +68,7 @@ def await_store(metrics_port, up):
     while True:
         with contextlib.suppress(OSError):
             url = f"http://127.0.0.1:{metrics_port}/metrics"
-            if line in urllib.request.urlopen(url, timeout=20).read().decode():
+            if line in urllib.request.urlopen(url, timeout=NOTICE_TIMEOUT_S).read().decode():
                 return
         assert time.monotonic() < deadline, "the engine does not notice"
         time.sleep(0.1)

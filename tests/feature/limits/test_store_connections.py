@@ -15,6 +15,7 @@ from zeroserve_dataplane.agent.leasing import LeaseCounts, Store
 from zeroserve_ir._pb import control_pb2 as control
 
 PATIENCE_S = 60
+pytestmark = pytest.mark.usefixtures("patient")
 NEED = control.TokenNeed(bucket=b"bucket", zone="zone", interval_ns=10**12, burst=10, wanted=3)
 RIGHTS = (
     "~zeroserve:limit:* +eval +evalsha +script|load +time +get +set +del +zadd +zrem +zcard +zremrangebyscore"
