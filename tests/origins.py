@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+PATIENCE_S = 60
+
 
 @dataclass
 class Told:
@@ -33,7 +35,7 @@ class Origin:
 
     def settle(self, count: int) -> None:
         """Wait until so many requests came, where some are not waited for; no longer than that takes."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while len(self.asked) < count and time.monotonic() < deadline:
             time.sleep(0.005)
 
@@ -94,7 +96,7 @@ class Node:
 
     def ask(self, path: str = "/", method: str = "GET", **fields: str) -> Answer:
         """Send a request; field names have `_` for `-`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, headers={k.replace("_", "-"): v for k, v in fields.items()})
             answer = connection.getresponse()

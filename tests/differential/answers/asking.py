@@ -77,7 +77,7 @@ def _decode(coding, body):
 def exchange(port, payload, sni):
     """Send bytes and return all that comes back."""
     data = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         connection = plain
         try:
             if sni is not None:

@@ -44,7 +44,14 @@ def folders(tmp_path_factory):
             folder = tmp_path_factory.mktemp(name)
             values = dict(zip(["first", "second", "small", "next"], free_ports(4), strict=True))
             (folder / "caddy.json").write_text(json.dumps(make_configuration(values)))
-            stack.enter_context(started(command, folder, values["first"], environment=apart(folder)))
+            places = [
+                values["first"],
+                values["small"],
+                ("127.0.0.2", values["second"]),
+                ("127.0.0.3", values["next"]),
+                folder / "near.sock",
+            ]
+            stack.enter_context(started(command, folder, *places, environment=apart(folder)))
             found.append((folder, values))
         yield found
 
@@ -53,17 +60,17 @@ def connect(folder, values, place):
     match place:
         case "socket":
             connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(20)
+            connection.settimeout(60)
             connection.connect(str(folder / "near.sock"))
             return connection
         case "crossed":
-            return socket.create_connection(("127.0.0.1", values["second"]), timeout=20)
+            return socket.create_connection(("127.0.0.1", values["second"]), timeout=60)
         case "second":
-            return socket.create_connection(("127.0.0.2", values["second"]), timeout=20)
+            return socket.create_connection(("127.0.0.2", values["second"]), timeout=60)
         case "next":
-            return socket.create_connection(("127.0.0.3", values["next"]), timeout=20)
+            return socket.create_connection(("127.0.0.3", values["next"]), timeout=60)
         case _:
-            return socket.create_connection(("127.0.0.1", values[place]), timeout=20)
+            return socket.create_connection(("127.0.0.1", values[place]), timeout=60)
 
 
 def ask(folder, values, place, request):

@@ -54,7 +54,7 @@ def connected(port, tls=False, receive_bytes=None):
     client = socket.socket()
     if receive_bytes:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    client.settimeout(20)
+    client.settimeout(60)
     client.connect(("127.0.0.1", port))
     if tls:
         context = ssl.create_default_context()

@@ -117,14 +117,14 @@ def listening(tmp_path_factory, variables):
     def make_values(_):
         return dict(zip(NAMES, free_ports(len(NAMES)), strict=True)) | variables
 
-    with side_by_side(tmp_path_factory, TEXT, make_values, ["plain"]) as found:
+    with side_by_side(tmp_path_factory, TEXT, make_values, NAMES) as found:
         yield found
 
 
 def exchange(port, before, payload, sni=None):
     """Send bytes, the rest of them inside TLS; returns what comes back up to an end or a whole answer."""
     data = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         plain.sendall(before)
         try:
             connection = plain

@@ -60,6 +60,7 @@ https://d.example {
 	respond "secured {scheme} {http.request.tls.server_name}"
 }
 """
+SOCKETS = ("plain", "near", "believing", "behind", "secured")
 HEAD = "HTTP/1.1\r\nConnection: close\r\nHost: "
 V1 = "PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n"
 EXCHANGES = [
@@ -84,9 +85,10 @@ def folders(tmp_path_factory, variables):
     """Return where stock Caddy's sockets are, and ours; each with its plain port."""
 
     def make_values(folder):
-        return {**variables, "FOLDER": folder, "PORT": free_port(), "ABSTRACT": name_of(folder)}
+        values = {**variables, "FOLDER": folder, "PORT": free_port(), "ABSTRACT": name_of(folder)}
+        return values | {name: folder / f"{name}.sock" for name in SOCKETS}
 
-    with side_by_side(tmp_path_factory, TEXT, make_values, ["PORT"], workers=2) as found:
+    with side_by_side(tmp_path_factory, TEXT, make_values, ["PORT", *SOCKETS], workers=2) as found:
         yield [(values["FOLDER"], values["PORT"]) for values in found]
 
 
@@ -103,7 +105,7 @@ def ask(connection, before, payload, sni):
 
 def open_unix(path):
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(20)
+    connection.settimeout(60)
     connection.connect(str(path))
     return connection
 
@@ -129,7 +131,7 @@ def test_a_proxy_reaches_it(folders, host, shown):
     caddy, ours = (
         [
             line.replace(name_of(folder), "NAME")
-            for line in ask(socket.create_connection(("127.0.0.1", port), timeout=20), "", payload, None)
+            for line in ask(socket.create_connection(("127.0.0.1", port), timeout=60), "", payload, None)
         ]
         for folder, port in folders
     )

@@ -6,7 +6,7 @@ import pytest
 from asking import ask, exchange
 from tables import Request
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def request(path, *fields):

@@ -20,7 +20,7 @@ def asked(servers, raw):
     sockets = []
 
     def ask(index, path="/x.php"):
-        client = socket.create_connection(("127.0.0.1", servers[1][index]), timeout=20)
+        client = socket.create_connection(("127.0.0.1", servers[1][index]), timeout=60)
         sockets.append(client)
         fields = "Host: a\r\nAccept-Encoding: gzip\r\nConnection: close"
         client.sendall(f"GET {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode())

@@ -84,7 +84,8 @@ class Collector:
     def __init__(self, path):
         self.path = path
         self.listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self.run, daemon=True).start()
+        self.running = threading.Thread(target=self.run, daemon=True)
+        self.running.start()
 
     @property
     def port(self):
@@ -100,7 +101,7 @@ class Collector:
 def send(port, request, context=None):
     """Send a request and read until the server closes or a second passes without a byte."""
     with contextlib.ExitStack() as stack:
-        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
         if context is not None:
             connection = stack.enter_context(context.wrap_socket(connection, server_hostname="tls.test"))
         head, _, rest = request.partition("\r\n\r\n")
@@ -127,7 +128,7 @@ def run_server(folder, command):
     (folder / "Caddyfile").write_text(text)
     with (folder / "caddy.json").open("wb") as adapted:
         subprocess.run([BIN / "zeroserve", "adapt"], cwd=folder, stdout=adapted, check=True)
-    with started(command, folder, port, environment=apart(folder, TZ="UTC")):
+    with started(command, folder, port, open_port, tls_port, environment=apart(folder, TZ="UTC")):
         context = ssl.create_default_context(cafile=str(folder / "tls.crt"))
         for requests, where, how in (
             (PLAIN, port, None),
@@ -136,6 +137,8 @@ def run_server(folder, command):
         ):
             for request in requests:
                 send(where, request, how)
+    # What the server sent before it ended may still be on its way.
+    collector.running.join(WAIT_S)
     return {path.stem: path.read_bytes() for path in folder.glob("*.log")}, values
 
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from documented_placeholders import NAMES
 from placeholder_scenes import PLACES, SITUATIONS, host_of, write_caddyfile
 
-LOG_PATIENCE_S = 30
+LOG_PATIENCE_S = 60
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
@@ -145,7 +145,9 @@ def _read_log(path, count):
     """Return what `log_append` wrote, by situation; lines may come after the answer."""
     deadline = time.monotonic() + LOG_PATIENCE_S
     while time.monotonic() < deadline:
-        lines = [json.loads(line) for line in path.read_bytes().splitlines() if b"-log-append.b.test" in line]
+        # A line without its end is still being written.
+        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+        lines = [json.loads(line) for line in whole.splitlines() if b"-log-append.b.test" in line]
         if len(lines) == count:
             break
         time.sleep(0.05)

@@ -60,7 +60,7 @@ OPTIONS = {
 
 
 def open_plain(port, address="127.0.0.1"):
-    return socket.create_connection((address, port), timeout=20)
+    return socket.create_connection((address, port), timeout=60)
 
 
 def shown(port, name, address="127.0.0.1"):
@@ -98,7 +98,8 @@ def both(tmp_path_factory, folders, text):
     def make_values(_):
         return dict(zip(NAMES, free_ports(len(NAMES)), strict=True)) | folders
 
-    with side_by_side(tmp_path_factory, text, make_values, ["HTTP"]) as found:
+    waited = [name for name in NAMES if f"{{${name}}}" in text]
+    with side_by_side(tmp_path_factory, text, make_values, waited) as found:
         yield found
 
 

@@ -24,7 +24,7 @@ def connect(port, sni, certificate=None, **settings):
             context.set_ecdh_curve(value)
         else:
             setattr(context, name, value)
-    plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=60)
     return context.wrap_socket(plain, server_hostname=sni)
 
 
@@ -153,7 +153,7 @@ def resumed(port, sni, certificate, session=None):
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     if certificate:
         context.load_cert_chain(certificate)
-    plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=60)
     with context.wrap_socket(plain, server_hostname=sni, session=ticket) as connection:
         status, _ = ask_over(connection, sni)
         return connection.session_reused, status, (context, connection.session)

@@ -141,7 +141,7 @@ def add_backends(objects, plain_port, tls_port):
 def ask(port, probe):
     """Send a probe; its status, Location, and what the backend saw and where (None: another answered)."""
     with contextlib.ExitStack() as stack:
-        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
         if probe.tls:
             context = ssl._create_unverified_context()
             name = probe.host if re.fullmatch(r"[a-z0-9.-]+", probe.host) else None

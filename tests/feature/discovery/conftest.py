@@ -9,6 +9,8 @@ from zeroserve_dataplane.subscribing import Subscriber, SubscribingSettings
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import SnapshotDraft, make_resource
 
+PATIENCE_S = 60
+
 
 def make_draft(*ports: int, certificate: bytes = b"") -> SnapshotDraft:
     resources = [make_resource(pb.Listener(name=f"http-{port}", port=port)) for port in ports]
@@ -38,7 +40,7 @@ class Recorder:
         return list(self.refuse)
 
     async def until(self, draft) -> None:
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(PATIENCE_S), self.changed:
             await self.changed.wait_for(
                 lambda: bool(self.applied) and self.applied[-1].version == draft.version
             )
@@ -63,7 +65,7 @@ def subscribe():
     return run
 
 
-async def until(condition, seconds: float = 10.0) -> None:
+async def until(condition, seconds: float = PATIENCE_S) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():

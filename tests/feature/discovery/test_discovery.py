@@ -151,7 +151,9 @@ def test_snapshots_larger_than_a_message_arrive_whole(subscribe):
 
 def test_an_agent_comes_back_to_a_restarted_operator_with_what_it_holds(subscribe):
     async def scenario():
-        server, port = await start()
+        # No port of the kernel's choice: somebody's connection may have that one meanwhile.
+        server, port = DiscoveryServer(), free_port()
+        await server.start(f"127.0.0.1:{port}")
         recorder = Recorder()
         await server.publish(make_draft(80))
         async with subscribe(recorder, port) as subscriber:

@@ -13,6 +13,7 @@ from zeroserve_operator.settings import BuildSettings
 
 from .asking_explained import ask
 
+PATIENCE_S = 60
 KEY = b"a key of these tests, long enough"
 ROUTE = """apiVersion: zeroserve.dev/v1alpha1
 kind: ZeroserveRoute
@@ -50,7 +51,7 @@ def test_the_answer_and_the_log_line_tell_it(node):
     assert body == "api"
     assert "path /api/*" in told
     assert told.endswith("respond 'api'\"")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while "explained" not in (folder / "log").read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     (line,) = [line for line in (folder / "log").read_text().splitlines() if '"explained"' in line]

@@ -10,6 +10,7 @@ from starting import ZEROSERVE, serving
 
 from .asking_explained import ask
 
+PATIENCE_S = 60
 CADDYFILE = """{
 	admin off
 	auto_https off
@@ -56,10 +57,12 @@ def test_the_answer_tells_site_route_matchers_and_handler(site):
 def test_the_log_line_tells_it_too(site):
     folder, port = site
     _, told = ask(port, "/api/logged", **sign(folder, "a.test"))
-    deadline = time.monotonic() + 20
-    while "/api/logged" not in (folder / "access.log").read_text() and time.monotonic() < deadline:
+    log, deadline = folder / "access.log", time.monotonic() + PATIENCE_S
+    # It is made when its first line comes.
+    while not log.exists() or "/api/logged" not in log.read_text():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    lines = [json.loads(line) for line in (folder / "access.log").read_text().splitlines()]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
     (line,) = [line for line in lines if line["request"]["uri"] == "/api/logged"]
     assert line["explained"] == told
 

@@ -10,7 +10,7 @@ from signing import write_self_signed
 from starting import serving
 from stream_backends import StreamBackend
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 SITE = """:{port} {{
 	@seen path /ok/seen
 	reverse_proxy @seen h2c://127.0.0.1:{backend} {{

@@ -6,7 +6,7 @@ import socket
 import grpc
 import pytest
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 

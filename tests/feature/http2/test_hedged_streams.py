@@ -8,7 +8,7 @@ from ports import free_port
 from starting import serving
 from stream_backends import CANCEL, StreamBackend
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 SITE = """{{
 	auto_https off
 	admin off
@@ -57,8 +57,9 @@ def test_the_first_stream_is_reset_where_the_second_answers(port, upstreams):
     first.wait(lambda backend: backend.connections and backend.connections[0].resets)
     assert list(first.connections[0].resets.values()) == [CANCEL]
     assert get(port, "/ok") == (200, b"ok")
-    assert [len(first.connections), first.connections[0].opened] == [1, 2]
-    assert second.connections[0].opened == 1
+    # Where the machine stands still the second one may be asked, too, and answer first.
+    first.wait(lambda backend: backend.connections[0].opened == 2)
+    assert len(first.connections) == len(second.connections) == 1
 
 
 def test_the_second_stream_is_reset_where_the_first_answers_after_all(port, upstreams):

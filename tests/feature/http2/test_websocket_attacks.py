@@ -25,7 +25,7 @@ from signing import write_self_signed
 from sizing import memory_kib
 from starting import serving
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 CADDYFILE = """{{
 	admin off
 	auto_https off

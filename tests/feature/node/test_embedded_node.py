@@ -21,6 +21,8 @@ from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.drafting import SnapshotDraft, digest_payload, make_resource
 from zeroserve_ir.drafting_sites import draft_sites
 
+PATIENCE_S = 60
+
 
 @pytest.fixture
 def port():
@@ -51,7 +53,7 @@ def answer(port, body):
 
 async def get(port, path="/"):
     def fetch():
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         with contextlib.closing(connection):
             connection.request("GET", path)
             reply = connection.getresponse()
@@ -61,7 +63,7 @@ async def get(port, path="/"):
 
 
 def run(scenario):
-    asyncio.run(asyncio.wait_for(scenario, 60))
+    asyncio.run(asyncio.wait_for(scenario, 240))
 
 
 def test_a_site_answers_as_soon_as_it_is_applied(settings, port):

@@ -4,9 +4,9 @@ import contextlib
 import signal
 import socket
 import subprocess
-import time
 
 import pytest
+from starting import wait_for
 from zeroserve_dataplane.agent.embedding import find_engine
 
 PATIENCE_S = 60
@@ -18,10 +18,7 @@ def supervisor(tmp_path):
     command = [find_engine(), "supervise", f"--socket={tmp_path}/control", "--workers=1"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    deadline = time.monotonic() + PATIENCE_S
-    while not (tmp_path / "control").exists():
-        assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
-        time.sleep(0.02)
+    wait_for([tmp_path / "control"], process, tmp_path / "log", "")
     yield process
     process.send_signal(signal.SIGCONT)
     process.terminate()

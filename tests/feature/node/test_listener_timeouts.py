@@ -104,7 +104,7 @@ def test_half_a_head_behind_an_answer_is_answered_408(ports):
 
 
 def test_long_timeouts_serve_as_none(ports):
-    with socket.create_connection(("127.0.0.1", ports["patient"]), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", ports["patient"]), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.endswith(b"\r\n\r\nok")

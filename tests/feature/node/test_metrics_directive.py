@@ -5,7 +5,7 @@ import time
 
 import pytest
 from ports import free_ports
-from starting import serving
+from starting import replace, serving
 
 TEXT = """{
 	admin off
@@ -33,7 +33,7 @@ def port(request, tmp_path):
 
 
 def ask(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("POST", path, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     answer = connection.getresponse()
     body = answer.read().decode()
@@ -60,7 +60,7 @@ def test_a_change_that_shows_metrics_is_served(tmp_path):
     (tmp_path / "Caddyfile").write_text(plain % port)
     with serving(tmp_path, port, options=("--watch",)):
         assert ask(port, "/numbers")[2] == ""
-        (tmp_path / "Caddyfile").write_text(TEXT % port)
+        replace(tmp_path / "Caddyfile", TEXT % port)
         deadline = time.monotonic() + 60
         while not ask(port, "/numbers")[2] and time.monotonic() < deadline:
             time.sleep(0.05)

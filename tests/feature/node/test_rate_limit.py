@@ -35,7 +35,7 @@ def port(tmp_path):
 
 
 def ask(port, path, key):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path, headers={"X-Key": key})
     answer = connection.getresponse()
     return answer.status, answer.getheader("Retry-After"), answer.read().decode()

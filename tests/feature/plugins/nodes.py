@@ -2,9 +2,12 @@
 
 import contextlib
 import http.client
+import time
 
 from ports import free_port
 from starting import serving
+
+PATIENCE_S = 60
 
 
 class Node:
@@ -17,13 +20,21 @@ class Node:
 
     def ask(self, path, method="GET", body=None, **headers):
         """Return status, fields and body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, fields)
         answer = connection.getresponse()
         content = answer.read().decode()
         connection.close()
         return answer.status, answer.headers, content
+
+    def wait_for_line(self, part):
+        """Return the log once a text is in it: lines may come after the answer."""
+        deadline = time.monotonic() + PATIENCE_S
+        while part not in (log := self.log.read_text(errors="replace")):
+            assert time.monotonic() < deadline, log
+            time.sleep(0.02)
+        return log
 
 
 @contextlib.contextmanager

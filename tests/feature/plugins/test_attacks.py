@@ -155,7 +155,7 @@ def node(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ENDINGS)
 def test_an_attack_ends_and_its_neighbours_are_as_before(node, name):
-    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
     connection.request("POST", f"/{name}", "body", {"X-A": "a value"})
     answer = connection.getresponse()
     assert (answer.status, answer.read().decode()) == ENDINGS[name]
@@ -215,7 +215,7 @@ def test_a_call_that_waits_while_its_plugin_is_replaced_ends_by_what_replaced_it
     site += 'zeroserve_call /waits plugin waits\nrespond "end"\n'
     with (
         serve(tmp_path, options, site, {"plugin.s": WAITING}) as node,
-        socket.create_connection(("127.0.0.1", node.port), timeout=30) as connection,
+        socket.create_connection(("127.0.0.1", node.port), timeout=60) as connection,
     ):
         connection.sendall(b"POST /waits HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n")
         assert node.ask("/waits", "POST", "body")[::2] == (200, "end")

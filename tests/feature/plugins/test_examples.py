@@ -49,7 +49,7 @@ def store(tmp_path_factory):
 
 def ask_store(port):
     try:
-        return urllib.request.urlopen(f"http://127.0.0.1:{port}/my-bucket/a", timeout=10).status
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/my-bucket/a", timeout=60).status
     except urllib.error.HTTPError as error:
         return error.code
 

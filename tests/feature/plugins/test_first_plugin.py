@@ -29,6 +29,6 @@ def test_the_commands_of_the_page(tmp_path):
     caddyfile = tmp_path / "hello/Caddyfile"
     caddyfile.write_text(caddyfile.read_text().replace("http://:8080", f"http://:{port}"))
     with started(shlex.split(serving), tmp_path, port, environment=environment):
-        answer = urllib.request.urlopen(asking[1].replace("8080", str(port)), timeout=20)
+        answer = urllib.request.urlopen(asking[1].replace("8080", str(port)), timeout=60)
         assert answer.read().decode() == asking[2] + "\n"
     subprocess.run(["zeroserve", "plugin", "test", "hello"], cwd=tmp_path, env=environment, check=True)

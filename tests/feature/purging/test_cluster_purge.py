@@ -126,7 +126,7 @@ class ClusterNode:
         """Ask for the tenant's answer; whether it was kept."""
 
         def fetch():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             with contextlib.closing(connection):
                 connection.request("GET", "/news/1", headers={"Host": f"{tenant}.example"})
                 answer = connection.getresponse()

@@ -16,7 +16,7 @@ from recording import Recorder
 from starting import serving
 
 # Nobody waits longer for bytes that have to come; deadlines of the engine have a test of their own.
-READ_TIMEOUT_S = 20
+READ_TIMEOUT_S = 60
 # Only root may become another user.
 collect_ignore = [] if os.geteuid() == 0 else ["test_other_users.py"]
 CADDYFILE = """{{

@@ -11,7 +11,7 @@ import pytest
 from conftest import CADDYFILE
 from ports import free_port
 from recording import Recorder
-from starting import serving
+from starting import replace, serving
 
 # docs/reliability.md has a run of 1,000.
 SWAPS = int(os.environ.get("ZEROSERVE_SWAPS", "10"))
@@ -48,7 +48,7 @@ def engine(tmp_path_factory):
     (folder / "Caddyfile").write_text(CADDYFILE.format(port=port, backend=recorder.port))
     with serving(folder, port) as process:
         # An answer: whatever is given up at the start is given up by now.
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(b"GET /static HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
             assert client.makefile("rb").readline().startswith(b"HTTP/1.1 200")
         yield engine_of(os.getsid(process.pid))
@@ -128,7 +128,7 @@ class Sampler(threading.Thread):
 
 
 def answer(port):
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
         return client.makefile("rb").read().rpartition(b"\r\n\r\n")[2]
 
@@ -140,7 +140,7 @@ def test_no_memory_is_writable_and_executable_while_programs_are_swapped(tmp_pat
     def write(number):
         paths = " ".join(f"/{number}/{one}*" for one in range(1 + number % 7))
         text = SWAPPED.format(port=port, paths=paths, number=number)
-        (tmp_path / "Caddyfile").write_text(text)
+        replace(tmp_path / "Caddyfile", text)
 
     write(0)
     with serving(tmp_path, port, options=("--watch",)) as process:

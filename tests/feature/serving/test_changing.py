@@ -12,9 +12,9 @@ import time
 
 import pytest
 from ports import free_port
-from starting import ZEROSERVE, started
+from starting import ZEROSERVE, replace, started
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 CLIENTS = 4
 CHANGES = 5
 
@@ -93,14 +93,14 @@ def port():
 
 @pytest.fixture
 def serve(tmp_path, port):
-    """Start `zeroserve run` on tmp_path/Caddyfile with further arguments."""
+    """Start `zeroserve run` on tmp_path/Caddyfile with further arguments; waits for `places`, too."""
     environment = dict(os.environ, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
 
     with contextlib.ExitStack() as running:
 
-        def start(*arguments):
+        def start(*arguments, places=()):
             command = [ZEROSERVE, "run", "--config", "Caddyfile", "--workers", "1", *arguments]
-            running.enter_context(started(command, tmp_path, port, environment=environment))
+            running.enter_context(started(command, tmp_path, port, *places, environment=environment))
 
         yield start
 
@@ -112,7 +112,7 @@ def test_a_watched_caddyfile_changes_without_a_failed_request(serve, port, tmp_p
     wait_for(port, "word0")
     with Clients(port) as clients:
         for number in range(1, CHANGES + 1):
-            caddyfile.write_text(site(port, f"word{number}"))
+            replace(caddyfile, site(port, f"word{number}"))
             wait_for(port, f"word{number}")
     assert clients.failures == []
     assert {status for status, _, _ in clients.answers} == {200}
@@ -123,7 +123,7 @@ def test_a_watched_caddyfile_changes_without_a_failed_request(serve, port, tmp_p
 def test_reload_changes_the_caddyfile_without_a_failed_request(serve, port, tmp_path):
     admin = tmp_path / "admin.sock"
     (tmp_path / "Caddyfile").write_text(site(port, "word0"))
-    serve("--admin", str(admin))
+    serve("--admin", str(admin), places=[admin])
     wait_for(port, "word0")
     with Clients(port) as clients:
         for number in range(1, CHANGES + 1):
@@ -139,7 +139,7 @@ def test_a_broken_caddyfile_leaves_what_is_served(serve, port, tmp_path):
     admin = tmp_path / "admin.sock"
     caddyfile = tmp_path / "Caddyfile"
     caddyfile.write_text(site(port, "kept"))
-    serve("--admin", str(admin))
+    serve("--admin", str(admin), places=[admin])
     wait_for(port, "kept")
     caddyfile.write_text(f"http://127.0.0.1:{port} {{\n\tno_such_directive\n}}\n")
     command = [ZEROSERVE, "reload", "--config", caddyfile, "--admin", admin]

@@ -59,14 +59,14 @@ class Server(socketserver.ThreadingTCPServer):
 
 @pytest.fixture(scope="module", params=["io_uring", "epoll"])
 def running(request, tmp_path_factory):
-    """A node whose only site is the stream; its port and its process."""
+    """A node whose only site is the stream; its port, its process, and its pipes while nothing passes."""
     folder = tmp_path_factory.mktemp("zeroserve")
     (port,) = free_ports(1)
     with served(Server(("127.0.0.1", 0), Peer)) as server:
         (folder / "Caddyfile").write_text(CADDYFILE.format(port=port, peer=server.server_address[1]))
         options = ("--io", request.param)
         with serving(folder, port, options=options, environment=apart(folder)) as node:
-            yield port, node
+            yield port, node, engine_pipes(node)
 
 
 def connect(port):
@@ -123,9 +123,9 @@ def wait_for(condition):
 
 
 @contextlib.contextmanager
-def spliced(port, node):
+def spliced(port, node, before):
     """A connection of which much is to come by pipes; when it has gone, so have they."""
-    before = engine_pipes(node)
+    wait_for(lambda: engine_pipes(node) == before)
     with connect(port) as connection:
         connection.sendall(f"{LARGE}\n0\n".encode())
         read_some(connection, 4 << 20)
@@ -135,7 +135,7 @@ def spliced(port, node):
 
 
 def test_much_passes_down_whole(running):
-    port, _ = running
+    port, *_ = running
     with connect(port) as connection:
         connection.sendall(f"{LARGE}\n0\n".encode())
         assert read_some(connection, LARGE) == digest_of(LARGE)
@@ -145,7 +145,7 @@ def test_much_passes_down_whole(running):
 
 
 def test_much_passes_up_whole_and_the_end_comes_after_it(running):
-    port, _ = running
+    port, *_ = running
     with connect(port) as connection:
         connection.sendall(b"0\n")
         for _ in range(LARGE >> 20):
@@ -156,7 +156,7 @@ def test_much_passes_up_whole_and_the_end_comes_after_it(running):
 
 
 def test_both_ways_at_once(running):
-    port, _ = running
+    port, *_ = running
     with connect(port) as connection:
         connection.sendall(f"{LARGE}\n0\n".encode())
 
@@ -226,7 +226,7 @@ def test_a_client_that_goes_away_leaves_nothing(running, gone):
 
 
 def test_more_streams_than_there_are_pipes_all_pass(running):
-    port, _ = running
+    port, *_ = running
     count, size = 40, 4 << 20
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(connect(port)) for _ in range(count)]

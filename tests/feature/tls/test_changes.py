@@ -104,7 +104,8 @@ def children_of(pid, command):
 def serving(tmp_path):
     found = Serving(tmp_path)
     command = [ZEROSERVE, "run", "--admin", "admin.sock", "--workers", "2"]
-    with started(command, tmp_path, found.port, environment=found.environment) as found.process:
+    places = found.port, tmp_path / "admin.sock"
+    with started(command, tmp_path, *places, environment=found.environment) as found.process:
         yield found
 
 

@@ -24,7 +24,7 @@ def _serving(text: str, folder: Path, workers: int, options: str):
     head, admin = f"{{\n\tadmin off\n\tauto_https off\n{options}}}\n", folder / "admin.sock"
     (folder / "Caddyfile").write_text(head + text.replace("PORT", str(port)))
     command = [ZEROSERVE, "run", "--config", "Caddyfile", "--admin", admin, "--workers", str(workers)]
-    with started(command, folder, port):
+    with started(command, folder, port, admin):
         yield Node(port, ZEROSERVE, admin)
 
 

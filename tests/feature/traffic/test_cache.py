@@ -200,7 +200,7 @@ def test_a_range_of_what_is_not_kept_goes_up_and_is_not_kept(node, origin):
 
 def test_requests_for_the_same_wait_for_one_fetch(node, origin):
     go = threading.Event()
-    origin.will(Told(FRESH, b"shared", before=lambda: go.wait(20)))
+    origin.will(Told(FRESH, b"shared", before=lambda: go.wait(PATIENCE_S)))
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(node.ask, "/collapsed") for _ in range(8)]
         origin.settle(1)
@@ -215,7 +215,7 @@ def test_nobody_waits_for_what_was_not_kept(node, origin):
     node.ask("/private")
     go = threading.Event()
     both = threading.Barrier(2)
-    origin.will(Told({"Cache-Control": "private"}, b"mine", before=lambda: both.wait(20)))
+    origin.will(Told({"Cache-Control": "private"}, b"mine", before=lambda: both.wait(PATIENCE_S)))
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(node.ask, "/private") for _ in range(2)]
         assert {answer.result().status for answer in answers} == {200}

@@ -64,7 +64,7 @@ def test_everything_is_forgotten(node, origin):
 
 def test_what_was_on_its_way_is_not_kept(node, origin):
     go = threading.Event()
-    origin.will(Told(body=b"old", before=lambda: go.wait(20)), Told(body=b"new"))
+    origin.will(Told(body=b"old", before=lambda: go.wait(60)), Told(body=b"new"))
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(node.ask, "/under-way")
         origin.settle(1)

@@ -94,7 +94,7 @@ def test_a_delay_holds_up_nobody_else(node, origin):
     with socket.create_connection(("127.0.0.1", node.port)) as waiting:
         waiting.sendall(b"GET /delayed/1 HTTP/1.1\r\nHost: a\r\n\r\n")
         assert node.ask("/free").status == 200
-        waiting.settimeout(30)
+        waiting.settimeout(60)
         assert waiting.recv(12) == b"HTTP/1.1 200"
 
 
@@ -106,7 +106,7 @@ def test_both_faults_come_in_order(node):
 
 def test_so_many_requests_of_a_key_are_under_way_and_no_more(node, origin):
     go = threading.Event()
-    origin.will(Told(before=lambda: go.wait(20)))
+    origin.will(Told(before=lambda: go.wait(60)))
     with ThreadPoolExecutor(2) as pool:
         under_way = [pool.submit(node.ask, "/few/1", X_Key="one") for _ in range(2)]
         origin.settle(2)

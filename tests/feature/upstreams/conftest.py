@@ -10,7 +10,7 @@ from ports import free_port
 from starting import serving
 from threads import served
 
-ANSWER_TIMEOUT_S = 20
+ANSWER_TIMEOUT_S = 60
 HEAD = "{\n\tadmin off\n\tauto_https off\n}\n"
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ports import free_ports
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 HEDGED = "{\n\t\tlb_policy first\n\t\thedge 30ms\n\t}"
 
 
@@ -22,9 +22,13 @@ def test_a_silent_upstream_is_not_waited_for(serve, backends, ask):
     port = serve(f"\treverse_proxy {one.address} {two.address} {HEDGED}")
     two.release.set()
     assert ask(port, "/hold") == (200, "two")
+    assert one.arrived.acquire(timeout=TIMEOUT_S)
     assert [len(one.seen), len(two.seen)] == [1, 1]
     one.release.set()
-    assert ask(port, "/") == (200, "one"), "the one that lost is asked again"
+    # Where the machine stands still the second one may be asked, and answer, again.
+    assert ask(port, "/")[0] == 200
+    assert one.arrived.acquire(timeout=TIMEOUT_S), "the one that lost is asked again"
+    assert one.seen[1][1] == "/"
 
 
 def test_the_first_upstream_may_answer_after_all(serve, backends, ask):
@@ -36,7 +40,7 @@ def test_the_first_upstream_may_answer_after_all(serve, backends, ask):
         one.release.set()
         assert asked.result(TIMEOUT_S) == (200, "one")
         two.release.set()
-    assert ask(port, "/") == (200, "one")
+    assert ask(port, "/")[0] == 200
 
 
 def test_what_may_not_be_repeated_has_one_attempt(serve, backends, ask):
@@ -78,17 +82,19 @@ def test_second_attempts_have_a_budget(serve, backends, ask):
     routes = f"\treverse_proxy {one.address} {two.address} {block}"
     port = serve(routes, options=("--metrics-port", str(metrics)))
     two.release.set()
-    for _ in range(10):
-        assert ask(port, "/hold") == (200, "two")
     with ThreadPoolExecutor() as pool:
-        denied = pool.submit(ask, port, "/hold")
-        deadline = time.monotonic() + TIMEOUT_S
+        asked, deadline = [], time.monotonic() + TIMEOUT_S
         while count(metrics, "zeroserve_engine_upstream_retries_denied_total") == 0:
             assert time.monotonic() < deadline
-            time.sleep(0.05)
+            if all(one_asked.done() for one_asked in asked):
+                asked.append(pool.submit(ask, port, "/hold"))
+            time.sleep(0.005)
         one.release.set()
-        assert denied.result(TIMEOUT_S) == (200, "one")
-    assert len(two.seen) == count(metrics, "zeroserve_engine_upstream_hedges_total") == 10
+        *hedged, denied = [one_asked.result(TIMEOUT_S) for one_asked in asked]
+    assert (set(hedged), denied) == ({(200, "two")}, (200, "one"))
+    assert len(hedged) == len(two.seen) == count(metrics, "zeroserve_engine_upstream_hedges_total")
+    # Ten more where the machine stands still for so long that the first ten are forgotten.
+    assert len(hedged) in range(10, 21)
 
 
 def test_a_second_attempt_that_fails_costs_nothing(serve, backends, ask):

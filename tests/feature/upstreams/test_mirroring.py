@@ -2,7 +2,7 @@
 
 import pytest
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 def test_above_its_bound_a_cluster_answers_503_at_once(serve, backends, ask):
@@ -69,4 +69,5 @@ def test_a_retry_budget_ends_a_storm(serve, backends, ask):
     block = "{\n\t\tlb_retries 3\n\t\tretry_budget 20%\n\t\tlb_retry_match `{rp.status_code} == 503`\n\t}"
     port = serve(f"\treverse_proxy {one.address} {block}")
     assert {ask(port, "/fail")[0] for _ in range(20)} == {503}
-    assert len(one.seen) <= 20 + 10 + 4
+    # Ten more where the machine stands still for so long that the first ten are forgotten.
+    assert len(one.seen) <= 20 + 10 + 10 + 4 < 20 * 4

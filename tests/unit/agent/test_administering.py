@@ -24,7 +24,7 @@ async def ask(socket, command):
 
 
 def run(scenario):
-    asyncio.run(asyncio.wait_for(scenario, 10))
+    asyncio.run(asyncio.wait_for(scenario, 60))
 
 
 def test_a_command_is_answered(tmp_path):

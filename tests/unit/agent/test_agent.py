@@ -24,7 +24,7 @@ async def until(condition):
 
 
 def run(scenario):
-    asyncio.run(asyncio.wait_for(scenario, 60))
+    asyncio.run(asyncio.wait_for(scenario, 240))
 
 
 def test_what_the_operator_publishes_is_served_and_acknowledged(supervisor, open_agent):

@@ -12,7 +12,7 @@ from opentelemetry.trace.status import StatusCode
 from zeroserve_dataplane.agent import exporting_spans
 from zeroserve_dataplane.agent.exporting_spans import SpanSink, read_span
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 RESOURCE = Resource({})
 LINE = {
     "trace": "4bf92f3577b34da6a3ce929d0e0e4736",

@@ -46,7 +46,7 @@ class ApiServer:
     def watch(self, path, query, timeout_s):
         assert path.endswith("/namespaces/web/secrets") and query["resourceVersion"] == "1"
         events = self.events.setdefault(query[SELECTOR].removeprefix("metadata.name="), queue.Queue())
-        while (event := events.get(timeout=10)) != "end":
+        while (event := events.get(timeout=60)) != "end":
             if isinstance(event, Exception):
                 raise event
             yield event
@@ -64,7 +64,7 @@ class Rig:
         self.seen[key] = raw and raw["metadata"]["resourceVersion"]
 
     async def until(self, key, version):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.seen.get(key, "nothing") != version:
                 await asyncio.sleep(0.005)
 
@@ -156,6 +156,9 @@ def test_a_missing_certificate_costs_no_watch():
     async def scenario(rig):
         rig.named = {CERTIFICATE}
         rig.secrets.want()
+        async with asyncio.timeout(60):
+            while not rig.api.read:
+                await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)
         assert rig.api.read == ["certificate"] and rig.api.events == {}
 
