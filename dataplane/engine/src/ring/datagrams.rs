@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(batch.send_to(server.as_fd(), source, Some("127.0.0.1".parse().unwrap())), sizes.len());
         let client = UdpSocket::from(client);
         client.set_nonblocking(false).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut buffer = vec![0; 70_000];
         for size in sizes {
             assert_eq!(client.recv(&mut buffer).unwrap(), size);

@@ -15,7 +15,7 @@ use zeroserve_engine::frames::{FrameReader, send};
 use zeroserve_engine::program::{abi, image};
 use zeroserve_engine::protocol::{self, ResourceType, frame};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A supervisor process, killed when dropped, with an agent's connection to it.
 pub struct Agent {
