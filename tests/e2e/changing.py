@@ -25,7 +25,7 @@ REWRITE = "nginx.ingress.kubernetes.io/rewrite-target"
 INGRESSES = "/apis/networking.k8s.io/v1/namespaces/{}/ingresses"
 ROUTES = "/apis/zeroserve.dev/v1alpha1/namespaces/{}/zeroserveroutes"
 ROUTE_HOST = "changing.example"
-CONFIRM_SECONDS = 10.0
+CONFIRM_SECONDS = 60.0
 POLL_SECONDS = 0.001
 
 

@@ -38,7 +38,7 @@ def running_registry(client: Client) -> Iterator[str]:
         yield ADDRESS
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def push(client: Client, file: Path, name: str) -> str:

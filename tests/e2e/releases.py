@@ -100,11 +100,11 @@ class Release:
 
     def rolled_out(self) -> None:
         """Wait until operator and data plane are as the release says, and nothing else is left to serve."""
-        self.client.rolled_out(f"deployment/{self.name}-operator", 120)
-        self.client.rolled_out(f"{self.kind}/{self.name}-dataplane", 120)
+        self.client.rolled_out(f"deployment/{self.name}-operator", 240)
+        self.client.rolled_out(f"{self.kind}/{self.name}-dataplane", 240)
         if self.kind == "daemonset":
             # Its rollout counts as complete while the former Pod of a node is still to be deleted.
-            self.client.eventually(lambda: len(self.pods("dataplane")) == 1, 30)
+            self.client.eventually(lambda: len(self.pods("dataplane")) == 1, 120)
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         """Return the Pods of "operator" or "dataplane" that are not on their way out."""

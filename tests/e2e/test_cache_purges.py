@@ -20,7 +20,7 @@ def kept(namespace: Client, release: Release) -> Target:
     caddyfile = "cache 1h\nreverse_proxy kept:80"
     namespace.apply(manifests.zeroserve_route("kept", HOST, caddyfile, "", release.ingress_class))
     target = Target(release.address, HOST)
-    namespace.eventually(lambda: fetch(namespace, target, "/ready").status == 200, 15)
+    namespace.eventually(lambda: fetch(namespace, target, "/ready").status == 200, 120)
     return target
 
 
@@ -54,7 +54,7 @@ def purge(client: Client, name: str, *targets: str) -> None:
         "spec": {"targets": list(targets)},
     }
     client.apply(manifests.dump(wanted))
-    client.kubectl("wait", "--for=condition=Programmed", f"zscp/{name}", "--timeout=30s")
+    client.kubectl("wait", "--for=condition=Programmed", f"zscp/{name}", "--timeout=120s")
     assert client.get("zscp", name)["status"]["nodes"] == {"acked": 1, "total": 1}
 
 

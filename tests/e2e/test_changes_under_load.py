@@ -21,7 +21,7 @@ def site(namespace: Client, release: Release, authority: Authority) -> Target:
     text = manifests.ingress("rolling", "rolling.example", "rolling", "rolling-tls", release.ingress_class)
     namespace.apply(text)
     target = release.target("rolling.example", authority.pair.certificate)
-    namespace.eventually(lambda: fetch(namespace, target).status == 200, 15)
+    namespace.eventually(lambda: fetch(namespace, target).status == 200, 120)
     return target
 
 
@@ -34,7 +34,7 @@ def test_rolling_the_pods_of_a_backend_fails_no_request(namespace: Client, site:
         namespace.kubectl("rollout", "restart", "deployment/rolling")
         namespace.rolled_out("deployment/rolling")
         after = names()
-        namespace.eventually(lambda: after <= report.pods, 20)
+        namespace.eventually(lambda: after <= report.pods, 120)
     assert report.failures == []
     assert not before & after
 
@@ -59,7 +59,7 @@ def test_a_rotated_certificate_is_served_without_a_failed_request(
             pair = authority.issue("rolling", alternatives=("rolling.example",))
             namespace.apply(manifests.tls_secret("rolling-tls", pair))
             wanted = ssl.PEM_cert_to_DER_cert(pair.certificate.decode())
-            namespace.eventually(partial(serves, wanted), 15)
+            namespace.eventually(partial(serves, wanted), 120)
         report.wait_for(50)
     assert report.failures == []
 
@@ -77,7 +77,7 @@ def test_a_broken_certificate_leaves_the_former_one(
     assert report.failures == []
     namespace.apply(manifests.tls_secret("rolling-tls", good))
     wanted = ssl.PEM_cert_to_DER_cert(good.certificate.decode())
-    namespace.eventually(lambda: fetch(namespace, site).certificate == wanted, 15)
+    namespace.eventually(lambda: fetch(namespace, site).certificate == wanted, 120)
 
 
 def test_changing_routes_and_certificates_fails_no_request_and_ends_no_websocket(

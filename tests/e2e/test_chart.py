@@ -13,7 +13,7 @@ from releases import CHART
 RIGHTS = Path(__file__).parents[1] / "golden" / "chart" / "rights"
 WORKLOADS = {"Deployment", "DaemonSet"}
 # The API server's authorizer hears of a role a moment after it was made.
-SETTLED_SECONDS = 5
+SETTLED_SECONDS = 60
 
 
 def render(client: Client, *settings: str) -> list[dict[str, Any]]:

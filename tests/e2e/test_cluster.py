@@ -30,7 +30,7 @@ def balanced(namespace: Client) -> Target:
     namespace.kubectl("patch", "service", "echo", "--subresource=status", "--type=merge", "-p", patch)
     namespace.rolled_out("deployment/echo")
     target = Target(BALANCED, "echo.example")
-    namespace.eventually(lambda: fetch(namespace, target).status == 200, 20)
+    namespace.eventually(lambda: fetch(namespace, target).status == 200, 120)
     return target
 
 
@@ -70,20 +70,20 @@ def killing(namespace: Client, target: Target) -> Iterator[None]:
     yield
     # The API server hears of a death late: until then the rollout is as complete as it was before.
     namespace.eventually(lambda: restarts(namespace) == {name: n + 1 for name, n in before.items()}, 90)
-    namespace.eventually(lambda: reached(namespace, target) == set(before), 30)
+    namespace.eventually(lambda: reached(namespace, target) == set(before), 120)
 
 
 def test_a_load_balancers_address_reaches_every_ready_pod(namespace: Client, balanced: Target) -> None:
     pods = {pod["metadata"]["name"] for pod in namespace.pods("app=echo")}
     # kube-proxy learns of the second a moment after the first.
-    namespace.eventually(lambda: reached(namespace, balanced) == pods, 20)
+    namespace.eventually(lambda: reached(namespace, balanced) == pods, 120)
 
 
 def test_load_reports_a_backend_that_dies(namespace: Client, balanced: Target) -> None:
     """The tests that expect no failure rest on this one: the load does see what a client would."""
     loading = load(namespace, balanced, requests_per_second=100, connections=10)
     with loading as report, killing(namespace, balanced):
-        namespace.eventually(lambda: bool(report.failures), 20)
+        namespace.eventually(lambda: bool(report.failures), 120)
     assert report.failures
 
 
@@ -92,7 +92,7 @@ def test_websockets_echo_until_their_backend_dies(namespace: Client, balanced: T
         report.wait_for(12)
         assert report.failures == []
         with killing(namespace, balanced):
-            namespace.eventually(lambda: len(report.failures) == 6, 20)
+            namespace.eventually(lambda: len(report.failures) == 6, 120)
 
 
 # Every module of ours that an image is for: what one imports and the lock lacks is found here.

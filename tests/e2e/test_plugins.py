@@ -22,8 +22,8 @@ from releases import Release
 from traffic import Target, fetch
 from zeroserve_operator.artifacts.references import read_reference
 
-SERVED_SECONDS = 20
-STATUS_SECONDS = 30
+SERVED_SECONDS = 120
+STATUS_SECONDS = 120
 HOST = "hello.example"
 ZEROSERVE = Path(sys.executable).parent / "zeroserve"
 # The operator's loader takes both; nodes' verifier refuses the first, the second traps when it is called.
@@ -238,7 +238,7 @@ def test_a_signed_artefact_is_pulled_and_its_plugin_answers(
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     with registries.running_registry(web):
-        text = web.eventually(lambda: registries.push(web, author / "hello/hello.o", "hello:1"), 10)
+        text = web.eventually(lambda: registries.push(web, author / "hello/hello.o", "hello:1"), 120)
         signer = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -281,7 +281,7 @@ def hooked(web: Client, release: Release, tmp_path_factory: pytest.TempPathFacto
     (folder / "hooks.o").write_bytes(compile_text(HOOKS, folder))
     key = ec.generate_private_key(ec.SECP256R1())
     with registries.running_registry(web):
-        text = web.eventually(lambda: registries.push(web, folder / "hooks.o", "hooks:1"), 10)
+        text = web.eventually(lambda: registries.push(web, folder / "hooks.o", "hooks:1"), 120)
         registries.attach_signature(web, read_reference(text), key)
         source = {"oci": {"reference": text, "publicKey": public_key(key)}}
         target = apply_hooked(web, release, source, "first")

@@ -31,7 +31,7 @@ def site(namespace: Client, installed: Release, authority: Authority) -> Target:
     namespace.apply(manifests.tls_secret("site-tls", pair))
     namespace.apply(manifests.ingress("site", "site.example", "site", "site-tls", installed.ingress_class))
     target = installed.target("site.example", authority.pair.certificate)
-    namespace.eventually(lambda: fetch(namespace, target).status == 200, 10)
+    namespace.eventually(lambda: fetch(namespace, target).status == 200, 120)
     return target
 
 
@@ -51,7 +51,7 @@ def test_two_operators_elect_one_that_writes(installed: Release, site: Target) -
         (lease,) = installed.client.items("leases")
         return bool(lease["spec"]["holderIdentity"] in pods)
 
-    installed.client.eventually(is_held, LEASE_SECONDS)
+    installed.client.eventually(is_held, 8 * LEASE_SECONDS)
 
 
 def test_the_one_that_writes_counts_the_nodes_of_the_other(namespace: Client, installed: Release) -> None:
@@ -79,7 +79,7 @@ def test_the_one_that_writes_counts_the_nodes_of_the_other(namespace: Client, in
         status = namespace.get("zeroserveroute", "counted").get("status", {})
         return bool(status.get("nodes") == {"acked": 1, "total": 1})
 
-    assert namespace.eventually(counted, 30)
+    assert namespace.eventually(counted, 120)
 
 
 def test_an_upgrade_to_new_images_fails_no_request(

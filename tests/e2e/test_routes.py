@@ -12,7 +12,7 @@ from cluster.clients import Client, CommandError
 from releases import Release
 from traffic import Target, fetch
 
-SERVED_SECONDS = 10
+SERVED_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_plain_http_is_redirected_where_tls_is_set(namespace: Client, shop: Targ
 
 def test_both_pods_of_a_service_answer(namespace: Client, shop: Target) -> None:
     pods = {pod["metadata"]["name"] for pod in namespace.pods("app=shop")}
-    namespace.eventually(lambda: {fetch(namespace, shop).json()["pod"] for _ in range(60)} == pods, 10)
+    namespace.eventually(lambda: {fetch(namespace, shop).json()["pod"] for _ in range(60)} == pods, 120)
 
 
 def test_an_unknown_host_is_not_found(namespace: Client, shop: Target) -> None:
@@ -53,7 +53,7 @@ def test_the_load_balancers_address_is_published(namespace: Client, release: Rel
         found: list[dict[str, str]] = namespace.get("ingress", "shop")["status"]["loadBalancer"]["ingress"]
         return found
 
-    assert namespace.eventually(published, 30)[0]["ip"] == release.address
+    assert namespace.eventually(published, 120)[0]["ip"] == release.address
 
 
 def test_a_zeroserve_route_answers_as_its_caddyfile_says(
@@ -89,7 +89,7 @@ def test_a_routes_status_counts_the_nodes_that_serve_it(namespace: Client, relea
         assert all(one["observedGeneration"] == generation for one in conditions.values()), conditions
         return bool(found["status"]["nodes"] == {"acked": 1, "total": 1})
 
-    assert namespace.eventually(acknowledged, 30)
+    assert namespace.eventually(acknowledged, 120)
 
 
 def test_a_changed_password_is_asked_for(
@@ -153,5 +153,5 @@ def test_native_code_served_all_of_it(namespace: Client, release: Release, shop:
     before = release.metric(name, mode="native")
     for _ in range(20):
         assert fetch(namespace, shop).status == 200
-    namespace.eventually(lambda: release.metric(name, mode="native") >= before + 20, 10)
+    namespace.eventually(lambda: release.metric(name, mode="native") >= before + 20, 120)
     assert release.metric(name, mode="interpreted") == 0

@@ -85,7 +85,7 @@ def has_store(release: Release, pod: dict[str, Any]) -> bool:
 def installed(cluster: Client, release: Release) -> Iterator[Release]:
     import_images(cluster)
     cluster.apply(manifests.dump(SERVICE_MONITORS))
-    cluster.eventually(lambda: cluster.kubectl("get", "servicemonitors"), 20)
+    cluster.eventually(lambda: cluster.kubectl("get", "servicemonitors"), 120)
     found = Release(cluster.within("zeroserve-varied"), "varied", "varied", "", "deployment")
     found.client.make_namespace()
     address = f"redis://default:{PASSWORD}@limits.{found.client.namespace}.svc:{stores.PORT}/0"
@@ -114,7 +114,7 @@ def site(namespace: Client, installed: Release, authority: Authority) -> Target:
     namespace.apply(text)
     address = installed.client.get("service", "varied-dataplane")["spec"]["clusterIP"]
     found = Target(address, "varied.example", authority.pair.certificate)
-    namespace.eventually(lambda: fetch(namespace, found).status == 200, 15)
+    namespace.eventually(lambda: fetch(namespace, found).status == 200, 120)
     return found
 
 
@@ -124,7 +124,7 @@ def test_both_pods_of_the_deployment_serve(namespace: Client, installed: Release
     for pod in pods:
         direct = Target(pod["status"]["podIP"], site.host, site.authority, 8443)
         # One Pod hears of the site a moment after the other.
-        namespace.eventually(partial(is_served, namespace, direct), 10)
+        namespace.eventually(partial(is_served, namespace, direct), 120)
 
 
 def test_the_given_address_is_published(namespace: Client, site: Target) -> None:
@@ -132,7 +132,7 @@ def test_the_given_address_is_published(namespace: Client, site: Target) -> None
         entries = namespace.get("ingress", "varied")["status"]["loadBalancer"]["ingress"]
         return bool(entries == [{"ip": "203.0.113.7"}])
 
-    assert namespace.eventually(published, 30)
+    assert namespace.eventually(published, 120)
 
 
 def test_nodes_log_no_request(installed: Release, site: Target) -> None:
@@ -142,7 +142,7 @@ def test_nodes_log_no_request(installed: Release, site: Target) -> None:
 
 def test_a_tcp_port_leads_to_its_service_unread(namespace: Client, site: Target) -> None:
     port = Target(site.address, "nobody.example", port=9000)
-    namespace.eventually(partial(is_served, namespace, port), 15)
+    namespace.eventually(partial(is_served, namespace, port), 120)
     seen = fetch(namespace, port).json()
     assert seen["host"] == "nobody.example"
     assert "X-Forwarded-For" not in seen["headers"]
@@ -160,7 +160,7 @@ def test_a_udp_port_leads_to_its_service(namespace: Client, installed: Release, 
             asking.sendto(question, (site.address, 53))
             return socket.inet_ntoa(asking.recv(512)[-4:])
 
-    assert namespace.eventually(lambda: namespace.in_network(resolve), 15) == site.address
+    assert namespace.eventually(lambda: namespace.in_network(resolve), 120) == site.address
 
 
 def test_pods_together_let_through_what_a_shared_limit_allows(
@@ -171,8 +171,8 @@ def test_pods_together_let_through_what_a_shared_limit_allows(
     pods = installed.pods("dataplane")
     targets = [Target(pod["status"]["podIP"], "limited.example", port=8080) for pod in pods]
     for pod, target in zip(pods, targets, strict=True):
-        namespace.eventually(partial(is_served, namespace, target), 15)
-        namespace.eventually(partial(has_store, installed, pod), 15)
+        namespace.eventually(partial(is_served, namespace, target), 120)
+        namespace.eventually(partial(has_store, installed, pod), 120)
     passed: list[str] = []
 
     def ask(target: Target) -> int:
@@ -187,12 +187,12 @@ def test_pods_together_let_through_what_a_shared_limit_allows(
         return set(passed) == {target.address for target in targets} and len(passed) >= ALLOWED * 0.9
 
     # What lies unspent on one of them is small (docs/traffic.md), beyond the rate there is nothing.
-    namespace.eventually(spend, 20)
+    namespace.eventually(spend, 120)
     for _ in range(ALLOWED):
         spend()
     assert len(passed) <= ALLOWED
     for target in targets:
-        namespace.eventually(partial(is_refused, namespace, target), 10)
+        namespace.eventually(partial(is_refused, namespace, target), 120)
 
 
 def test_monitors_select_the_metrics_services(installed: Release) -> None:

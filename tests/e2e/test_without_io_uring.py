@@ -34,11 +34,11 @@ def test_the_engine_serves_by_epoll_and_says_why(
         manifests.ingress("epoll", "epoll.example", "epoll", "epoll-tls", installed.ingress_class)
     )
     target = installed.target("epoll.example", authority.pair.certificate)
-    namespace.eventually(lambda: fetch(namespace, target).status == 200, 15)
+    namespace.eventually(lambda: fetch(namespace, target).status == 200, 120)
     with load(namespace, target) as report:
         report.wait_for(300)
     assert report.failures == []
     assert installed.metric("zeroserve_engine_io_backend", backend="epoll") >= 1
     executions = "zeroserve_engine_program_executions_total"
-    namespace.eventually(lambda: installed.metric(executions, mode="native") >= 300, 10)
+    namespace.eventually(lambda: installed.metric(executions, mode="native") >= 300, 120)
     assert installed.metric(executions, mode="interpreted") == 0

@@ -24,7 +24,7 @@ from cluster.clients import Client
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 30.0
 HEAD_BYTES_MAX = 64 * 1024
 ECHO_SECONDS = 0.5
 
@@ -73,7 +73,7 @@ class Report:
     failures: list[str] = field(default_factory=list)
     pods: set[str] = field(default_factory=set)
 
-    def wait_for(self, more: int, seconds: float = 30) -> None:
+    def wait_for(self, more: int, seconds: float = 120) -> None:
         """Wait until so many more requests were answered."""
         wanted, deadline = self.answered + more, time.monotonic() + seconds
         while self.answered < wanted:

@@ -81,9 +81,9 @@ class Client:
         self.apply(
             f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {self.namespace}, labels: {labels}}}\n"
         )
-        self.eventually(lambda: self.kubectl("get", "serviceaccount", "default"), 20)
+        self.eventually(lambda: self.kubectl("get", "serviceaccount", "default"), 120)
 
-    def rolled_out(self, workload: str, seconds: int = 60) -> None:
+    def rolled_out(self, workload: str, seconds: int = 180) -> None:
         """Wait until a workload's rollout is complete."""
         self.kubectl("rollout", "status", workload, f"--timeout={seconds}s")
 

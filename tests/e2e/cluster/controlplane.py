@@ -23,7 +23,7 @@ from .places import (
     Places,
 )
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 API_NAMES = (
     "localhost",
     "kubernetes",

@@ -30,7 +30,7 @@ from .places import (
     Places,
 )
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 PAUSE_IMAGE = "zeroserve.test/pause:1"
 CGROUPS = Path("/sys/fs/cgroup")
 PLUGINS = Path("/usr/lib/cni")
