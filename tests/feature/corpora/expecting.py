@@ -17,6 +17,8 @@ RESTRICTING = re.compile(
     r"|enable-owasp-core-rules"
 )
 """What is not honoured, or needs the authorities of clients (`auth-tls-…`), which no manifest here brings."""
+ASKING = re.compile(r"auth-(url|signin|method|response-headers)")
+"""Honoured where `auth-url` names a Service of the own namespace."""
 FOREIGN = re.compile(
     r"traefik\.ingress\.kubernetes\.io/router\.(middlewares|tls\.options)|konghq\.com/plugins|nginx\.org/policies"
     r"|((nginx|haproxy)\.(org|com)|.*ingress.*)/.*(auth|allow-?list|white-?list|deny|snippet).*"
@@ -57,9 +59,18 @@ def is_restricted(raw):
     ):
         return True
     return any(
-        RESTRICTING.fullmatch(key) and value.strip().lower() not in OFF
+        RESTRICTING.fullmatch(key)
+        and value.strip().lower() not in OFF
+        and not (ASKING.fullmatch(key) and asks_own_service(raw))
         for key, value in annotations_of(raw).items()
     )
+
+
+def asks_own_service(raw):
+    """Say whether `auth-url` names a Service of the own namespace, or a path of the own host."""
+    own = (raw.get("metadata") or {}).get("namespace") or "default"
+    service = rf"https?://([\w-]+\.{re.escape(own)}\.svc(\.cluster\.local)?(:\d+)?|\$host)(/.*)?"
+    return bool(re.fullmatch(service, annotations_of(raw).get("auth-url", "")))
 
 
 def _means_somebody(value):
@@ -159,6 +170,9 @@ def _outcome(raw, annotations, faulty):
     if is_restricted(raw):
         return {503, 404} if faulty else {503}
     closed = {404, 503} if faulty else set()
+    if "auth-url" in annotations:
+        # Where who is asked is there, it lets all in here; where not, nobody comes in.
+        closed |= {502, 503}
     denied = annotations.get("denylist-source-range")
     if denied and _admits(denied):
         return {403, 503}

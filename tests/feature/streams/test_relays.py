@@ -173,7 +173,7 @@ def test_both_ways_at_once(running):
 
 
 def test_what_comes_last_needs_no_more_behind_it(running):
-    port, _ = running
+    port, *_ = running
     chance = random.Random(SEED)
     sizes = [[chance.randrange(3 << 20, 6 << 20) for _ in range(100)] for _ in range(4)]
     failures = []
@@ -197,7 +197,7 @@ def test_what_comes_last_needs_no_more_behind_it(running):
 
 
 def test_what_comes_behind_urgent_bytes_passes(running):
-    port, _ = running
+    port, *_ = running
     with connect(port) as connection:
         connection.sendall(b"0\n")
         for _ in range(4):

@@ -15,6 +15,7 @@ from threads import Listener
 
 PATIENCE_S = 60
 ATTEMPT_S = 0.5
+SHORT_STREAMS = 2000
 SERVICE = """apiVersion: v1
 kind: Service
 metadata: {{name: echo, namespace: default}}
@@ -102,6 +103,12 @@ def test_a_port_leads_to_the_service_s_port_of_its_protocol(served):
     tcp, udp, _ = served
     assert ask_stream(tcp) == b"tcp hello"
     assert ask_datagram(udp) == b"udp hello"
+
+
+def test_many_short_streams_lose_nothing(served):
+    """The end of one would hit the next, were the place of its socket another's before it was shut down."""
+    tcp, *_ = served
+    assert {ask_stream(tcp) for _ in range(SHORT_STREAMS)} == {b"tcp hello"}
 
 
 def test_endpoints_that_come_later_are_dialled(served, backend):

@@ -37,6 +37,7 @@ const INSTALL: u64 = 8;
 const ROOM: u64 = 9;
 const WATCH: u64 = 10;
 const RELAY: u64 = 11;
+const SHUTDOWN: u64 = 12;
 
 const SUBMISSIONS: u32 = 4096;
 const COMPLETIONS: u32 = 16384;
@@ -62,6 +63,8 @@ struct Socket {
     ended: bool,
     notify: bool,
     shutdown: bool,
+    /// Under way in a thread of the kernel, which will look for the socket by its place: nobody else may have that yet.
+    shutting: bool,
     offset: usize,
     sent: u64,
     flying: Vec<u8>,
@@ -286,10 +289,11 @@ impl Uring {
             return;
         }
         if socket.out.is_empty() {
-            if socket.shutdown && !socket.closing {
+            if socket.shutdown && !socket.closing && !socket.shutting {
                 socket.shutdown = false;
+                socket.shutting = true;
                 let entry = opcode::Shutdown::new(Fixed(index), libc::SHUT_WR).build();
-                self.push(entry.user_data(user_data(IGNORED, 0, 0)));
+                self.push(entry.user_data(user_data(SHUTDOWN, 0, index)));
             }
             return;
         }
@@ -316,7 +320,7 @@ impl Uring {
 
     fn try_close(&mut self, index: u32) {
         let socket = &mut self.sockets[index as usize];
-        if !socket.closing || !socket.open || socket.sending || socket.connecting {
+        if !socket.closing || !socket.open || socket.sending || socket.connecting || socket.shutting {
             return;
         }
         self.end_relays(index);
@@ -347,6 +351,10 @@ impl Uring {
             ROOM => self.has_room(handler, index, generation),
             WATCH => self.readable(handler, index, generation),
             RELAY => self.relay_polled(handler, index, generation),
+            SHUTDOWN => {
+                self.sockets[index as usize].shutting = false;
+                self.try_close(index);
+            }
             CLOSE => {
                 handler.on_closed(self, SocketId(index));
                 self.free.push(index);
