@@ -11,7 +11,7 @@ DEPTH_MAX = 32
 DOCUMENTS_MAX = 32
 BYTES_MAX = 1 << 20
 NESTING_MAX = 127
-_INDEX = re.compile(r"0|[1-9][0-9]*\Z")
+_INDEX = re.compile(r"(?:0|[1-9][0-9]*)\Z")
 _PLACE = re.compile(r"\+?[0-9]+\Z")
 
 

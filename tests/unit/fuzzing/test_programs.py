@@ -41,6 +41,11 @@ def test_executions_agree(report):
     assert report.compared + report.refused >= PROGRAMS
 
 
+def test_an_index_with_a_leading_zero_is_no_index_to_any():
+    """RFC 6901, section 4; the reference took `/a/b/01` of an array."""
+    assert not differential.run_seeds(range(11_019_227, 11_019_228)).differences
+
+
 def test_programs_end_in_every_way(report):
     assert set(report.endings) == {"END", "FUEL", "MEMORY", "HELPER"}
     assert all(count >= PROGRAMS // 200 for count in report.endings.values())
