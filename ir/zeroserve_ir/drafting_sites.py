@@ -46,7 +46,6 @@ from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.drafting_upstream_tls import read_upstream_tls
 from zeroserve_ir.host_names import spell_authority, spell_host, spell_hosts
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
-from zeroserve_ir.program import abi
 from zeroserve_ir.program.fitting import fit
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.site_certificates import (
@@ -396,12 +395,7 @@ class _Drafting:
 
     def _add_shared(self, lowered: LoweredSite) -> str:
         """Add what all hosts of a body refer to; returns the program's name."""
-        program = pb.Program(
-            name=hashlib.sha256(lowered.code).hexdigest(),
-            code=lowered.code,
-            abi=abi.ABI_VERSION,
-            constants_bytes=len(lowered.constants),
-        )
+        program = lowered.make_program()
         scripts = (one for one in lowered.tables.proxies if one.HasField("fastcgi"))
         self.tells_local |= bool(lowered.tables.templates) or any(scripts)
         self.resources.append(make_resource(program))

@@ -17,7 +17,6 @@ from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.drafting import make_resource
 from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.model import EndpointAddress
-from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 
@@ -102,13 +101,7 @@ def _draft_site(site: tree.Site, lowered: LoweredSite, settings: BuildSettings) 
 
 def draft_lowered(host: pb.VirtualHost, lowered: LoweredSite) -> list[pb.Resource]:
     """Return the host with its program and tables, and the clusters they name."""
-    program = pb.Program(
-        name=hashlib.sha256(lowered.code).hexdigest(),
-        code=lowered.code,
-        abi=abi.ABI_VERSION,
-        # The code is shared between hosts: what it needs is a matter of its shape, not of one host's data.
-        constants_bytes=len(lowered.constants),
-    )
+    program = lowered.make_program()
     host.program = program.name
     host.constants = lowered.constants
     host.tables = lowered.tables.name

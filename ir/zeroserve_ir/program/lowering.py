@@ -11,6 +11,7 @@ without an answer falls through to the next one; a terminal one that gave no ans
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,15 @@ class LoweredSite:
     """(instruction, where it comes from), ascending."""
     steps: tuple[Step, ...] = ()
     """Rows of Tables.steps."""
+
+    def make_program(self) -> pb.Program:
+        """Return the code as it is published; hosts share it, so what it needs is its shape's."""
+        return pb.Program(
+            name=hashlib.sha256(self.code).hexdigest(),
+            code=self.code,
+            abi=abi.ABI_VERSION,
+            constants_bytes=len(self.constants),
+        )
 
 
 def lower_site(site: tree.Site, *, explained: bool = False) -> LoweredSite:
