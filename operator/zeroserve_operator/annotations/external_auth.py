@@ -16,7 +16,7 @@ from zeroserve_ir.model import ExternalCheck
 from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.annotations.names import PREFIX
-from zeroserve_operator.annotations.service_names import read_service_name
+from zeroserve_operator.annotations.service_names import is_port, read_service_name
 from zeroserve_operator.annotations.values import Annotations
 from zeroserve_operator.annotations.variables import UnknownVariableError, escape, expand
 from zeroserve_operator.resources.objects import Meta
@@ -30,7 +30,7 @@ _ADDRESS: Final = re.compile(
 _OWN_HOST: Final = frozenset({"$host", "$http_host", "$best_http_host"})
 _SIGNIN: Final = re.compile(r"https?://[-A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%]+|/" + _CHARACTERS + "*")
 _PARAMETER: Final = re.compile(r"[-A-Za-z0-9_.~]{1,128}")
-_VALUE: Final = re.compile(_CHARACTERS + "{1,4096}")
+_VALUE: Final = re.compile(_CHARACTERS + "+")
 _FIELD: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _ESCAPED: Final = re.compile(r"\$escaped_request_uri(?![A-Za-z0-9_])")
 _FRAMING: Final = frozenset(
@@ -57,6 +57,7 @@ _OTHERS: Final = (
     "auth-signin",
     "auth-signin-redirect-param",
 )
+_NO_URL: Final = "is no URL that begins with http:// or https://"
 _CURE: Final = "write http://NAME.NAMESPACE.svc.cluster.local:PORT/PATH of a Service of its namespace"
 
 
@@ -85,7 +86,7 @@ def read_external_auth(annotations: Annotations, meta: Meta) -> ExternalAuthRequ
         return None
     name = "auth-url"
     try:
-        found = _read_address(annotations.text(name))
+        found = _match(_ADDRESS, annotations.text(name), _NO_URL)
         service = _find_service(annotations, found, meta.key.namespace)
         if service is None and found["host"] not in _OWN_HOST:
             return None
@@ -113,10 +114,11 @@ def read_external_auth(annotations: Annotations, meta: Meta) -> ExternalAuthRequ
     return ExternalAuthRequest(check, service, found["path"] or "/", found["scheme"] == "https")
 
 
-def _read_address(text: str) -> re.Match[str]:
-    found = _ADDRESS.fullmatch(text)
-    if not found or len(text) > URL_BYTES_MAX:
-        raise _WrongValueError("is no URL that begins with http:// or https://")
+def _match(pattern: re.Pattern[str], text: str, problem: str) -> re.Match[str]:
+    """Match a text, whose length and variables are bounded."""
+    found = pattern.fullmatch(text) if len(text) <= URL_BYTES_MAX else None
+    if found is None:
+        raise _WrongValueError(problem)
     if text.count("$") > VARIABLES_MAX:
         raise _WrongValueError(f"holds more than {VARIABLES_MAX} variables")
     return found
@@ -127,19 +129,18 @@ def _find_service(annotations: Annotations, found: re.Match[str], namespace: str
     if found["host"] in _OWN_HOST:
         return None
     port = found["port"] or {"http": "80", "https": "443"}[found["scheme"]]
-    named = read_service_name(found["host"])
-    if named is None:
+    service = read_service_name(found["host"], port)
+    if service is None:
         _close_address(annotations, f"names {found['host']}, which is no Service")
         return None
-    space, name = named
-    if space != namespace:
-        message = f"names a Service of namespace {space}: its routes answer 503"
+    if service.namespace != namespace:
+        message = f"names a Service of namespace {service.namespace}: its routes answer 503"
         cure = f"run a Service that answers it in namespace {namespace}"
         annotations.close("auth-url", message, Code.ZS0308, cure)
         return None
-    if not 0 < int(port) < 65536:
+    if not is_port(service.port):
         raise _WrongValueError(f"has the port {port}, not one from 1 to 65535")
-    return ServiceReference(namespace, name, str(int(port)))
+    return service
 
 
 def _close_address(annotations: Annotations, problem: str) -> None:
@@ -184,8 +185,7 @@ def _read_signin(annotations: Annotations) -> str:
         raise _WrongValueError("has a parameter of no known form")
     if not text:
         return ""
-    if not _SIGNIN.fullmatch(text) or len(text) > URL_BYTES_MAX or text.count("$") > VARIABLES_MAX:
-        raise _WrongValueError("is no URL that begins with http:// or https://")
+    _match(_SIGNIN, text, _NO_URL)
     query = text.partition("?")[2]
     if any(re.match(rf"{re.escape(parameter)}=.", pair) for pair in query.split("&")):
         return _expand(text)
@@ -194,8 +194,7 @@ def _read_signin(annotations: Annotations) -> str:
 
 def _read_redirect(annotations: Annotations) -> str:
     text = annotations.text("auth-request-redirect") or "$request_uri"
-    if not _VALUE.fullmatch(text) or text.count("$") > VARIABLES_MAX:
-        raise _WrongValueError("is no address")
+    _match(_VALUE, text, "is no address")
     return _expand(text)
 
 

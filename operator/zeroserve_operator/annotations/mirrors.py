@@ -12,7 +12,7 @@ from typing import Final
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import ServiceReference
 
-from zeroserve_operator.annotations.service_names import read_service_name
+from zeroserve_operator.annotations.service_names import is_port, read_service_name
 from zeroserve_operator.annotations.values import Annotations
 from zeroserve_operator.resources.objects import Meta
 
@@ -29,15 +29,13 @@ def read_mirror(annotations: Annotations, meta: Meta) -> ServiceReference | None
     if annotations.text("mirror-host") not in ("", "$host", "$http_host"):
         annotations.warn("mirror-host", "is not honoured: copies have the client's Host", Code.ZS0401)
     found = _TARGET.fullmatch(text)
-    named = read_service_name(found[1]) if found else None
-    port = int(found[2] or "80") if found else 0
+    service = read_service_name(found[1], found[2] or "80") if found else None
     cure = "write http://NAME.NAMESPACE.svc.cluster.local:PORT$request_uri"
-    if named is None or not 0 < port < 65536:
+    if service is None or not is_port(service.port):
         annotations.warn("mirror-target", "is no address of a Service; it has no effect", Code.ZS0403, cure)
         return None
-    namespace, name = named
-    if namespace != meta.key.namespace:
-        message = f"names a Service of namespace {namespace}; it has no effect"
+    if service.namespace != meta.key.namespace:
+        message = f"names a Service of namespace {service.namespace}; it has no effect"
         annotations.warn("mirror-target", message, Code.ZS0308, cure)
         return None
-    return ServiceReference(namespace, name, str(port))
+    return service
