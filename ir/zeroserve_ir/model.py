@@ -266,6 +266,8 @@ class PathRoute:
     """A client within `allowed` needs no password, one with a password may come from elsewhere."""
     external: ExternalAuth | None = None
     """Asked besides; with `any_suffices`, of clients outside `allowed` only."""
+    external_pending: bool = False
+    """Closed: the Service to ask lies behind a path of the host, and not all of them are known yet."""
     client: ClientCheck | None = None
     limits: TrafficLimits | None = None
     moved: Redirect | None = None

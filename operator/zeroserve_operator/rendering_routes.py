@@ -38,7 +38,8 @@ _HEX_DIGITS: Final = "0123456789abcdef"
 
 def render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
     """Render what a route does with a request."""
-    if route.denial is not None or (route.backend is None and route.moved is None):
+    unserved = route.backend is None and route.moved is None
+    if route.denial is not None or route.external_pending or unserved:
         reason = route.denial.reason if route.denial else "ZS0301: the backend is malformed"
         return (_refuse(reason),)
     steps = [tree.Route((plugin,)) for plugin in route.plugins]

@@ -19,8 +19,6 @@ from zeroserve_operator.annotations.external_auth import ExternalAuthRequest
 from zeroserve_operator.annotations.names import PREFIX
 from zeroserve_operator.building.paths import normalise
 
-PENDING = Denial("ZS0404: auth-url leads to a path of its host that is not found yet")
-"""Of a route until all paths of its host are known: it is closed by what it is."""
 _META = frozenset("\\+*?()|[]{}^$")
 _HTTP = (BackendProtocol.HTTP, BackendProtocol.HTTPS)
 
@@ -44,15 +42,16 @@ def resolve_external_auth(
         cure = f"serve {request.path} by an Ingress of its own, without these annotations"
         place = origin.at(f"metadata.annotations[{PREFIX}auth-url]")
         denial = Denial(f"{Code.ZS0404.name}: {message}")
-        return replace(route, denial=denial), Diagnostic(Code.ZS0404, message, origin=place, help=cure)
+        return replace(route, denial=denial, external_pending=False), Diagnostic(
+            Code.ZS0404, message, origin=place, help=cure
+        )
     asked = ExternalAuth(request.check, found.backend, found.protocol.secure)
-    return replace(route, external=asked, denial=None), None
+    return replace(route, external=asked, external_pending=False), None
 
 
 def _is_special(route: PathRoute) -> bool:
-    guarded = (
-        route.denial or route.allowed or route.denied or route.passwords or route.external or route.client
-    )
+    asked = route.external or route.external_pending
+    guarded = route.denial or route.allowed or route.denied or route.passwords or asked or route.client
     changed = route.moved or route.rewrite is not None or route.plugins or route.protocol not in _HTTP
     return bool(guarded or changed)
 

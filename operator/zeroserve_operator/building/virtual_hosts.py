@@ -22,7 +22,7 @@ from zeroserve_operator.annotations.accounts import read_accounts
 from zeroserve_operator.annotations.names import PLUGINS, PREFIX
 from zeroserve_operator.annotations.policies import Policy
 from zeroserve_operator.building.clients import ClientPolicies, FindSecret, make_check
-from zeroserve_operator.building.external_auth import PENDING, make_external_auth, resolve_external_auth
+from zeroserve_operator.building.external_auth import make_external_auth, resolve_external_auth
 from zeroserve_operator.building.paths import (
     PathError,
     looks_like_pattern,
@@ -190,7 +190,7 @@ class _HostBuilding:
         ordered = sorted(known.values(), key=lambda item: self._order_of(item[0]))
         for key, (route, part) in self.routes.items():
             request = part.policy.external
-            if request is not None and route.denial is PENDING:
+            if request is not None and route.external_pending and route.denial is None:
                 namespace = part.meta.key.namespace
                 others = [other for other, space in ordered if space == namespace]
                 resolved, finding = resolve_external_auth(route, request, others, part.meta.key.origin)
@@ -263,7 +263,6 @@ class _HostBuilding:
             passwords, denial = self._read_passwords(part)
         if policy.external is not None and denial is None:
             external = make_external_auth(policy.external)
-            denial = PENDING if external is None else None
         return PathRoute(
             rule=PathRule(PathKind.PREFIX, "/"),
             backend=None,
@@ -277,7 +276,8 @@ class _HostBuilding:
             passwords=passwords,
             any_suffices=policy.any_suffices,
             external=external,
-            client=make_check(policy.clients) if denial in (None, PENDING) else None,
+            external_pending=policy.external is not None and external is None,
+            client=make_check(policy.clients) if denial is None else None,
             limits=policy.limits,
             moved=policy.moved,
             root=policy.root,
