@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import random
 import subprocess
 import tempfile
@@ -69,7 +68,8 @@ class ShapesReport:
     p50_ms: float
     p99_ms: float
     most_ms: float
-    bound_ms: float
+    bound_ms: float | None
+    """What p99 is promised to stay within; None: nothing is."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     reports = asyncio.run(_Bench(options, say).measure())
     print(render(reports))
     write_json(options.json, reports)
-    return 0 if all(report.p99_ms <= report.bound_ms for report in reports) else 1
+    return 0 if all(one.bound_ms is None or one.p99_ms <= one.bound_ms for one in reports) else 1
 
 
 class _Bench:
@@ -119,7 +119,7 @@ class _Bench:
                 chain.stdout.read(1)
                 times_ms.append((time.monotonic() - begun) * MILLISECONDS)
             chain.stdin.close()
-        return self._report("waking two processes", times_ms, math.inf)
+        return self._report("waking two processes", times_ms, None)
 
     async def _change(self, node: EmbeddedNode, place: Path, kind: str) -> ShapesReport:
         times_ms: list[float] = []
@@ -142,7 +142,7 @@ class _Bench:
         self.say(f"{kind}: {len(times_ms)} of {number} changes count")
         return self._report(kind, times_ms, NEW_MS_MAX if kind == "new" else KNOWN_MS_MAX)
 
-    def _report(self, kind: str, times_ms: list[float], bound_ms: float) -> ShapesReport:
+    def _report(self, kind: str, times_ms: list[float], bound_ms: float | None) -> ShapesReport:
         return ShapesReport(
             kind=kind,
             changes=len(times_ms),
@@ -187,7 +187,7 @@ def render(reports: list[ShapesReport]) -> str:
     ]
     lines += [
         f"| {one.kind} | {one.changes} | {one.hosts} | {one.p50_ms:.1f} | {one.p99_ms:.1f} "
-        f"| {one.most_ms:.1f} | {'' if math.isinf(one.bound_ms) else f'{one.bound_ms:g}'} |"
+        f"| {one.most_ms:.1f} | {'' if one.bound_ms is None else f'{one.bound_ms:g}'} |"
         for one in reports
     ]
     return "\n".join(lines)
