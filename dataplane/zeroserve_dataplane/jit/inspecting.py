@@ -55,6 +55,8 @@ def assemble_source(text: str, file: str) -> tuple[bytes, tuple[tuple[int, Span]
         rows = text.split("\n")
         span = Span(file, error.line, 1, len(rows[error.line - 1]) + 1)
         raise DiagnosticError([Diagnostic(Code.ZS0001, error.message, span)]) from error
+    if not assembly.code:
+        raise DiagnosticError([Diagnostic(Code.ZS0001, "no instruction in it", Span(file, 1, 1, 2))])
     return assembly.code, tuple((slot, Span(file, line, 1, 2)) for slot, line in assembly.lines)
 
 

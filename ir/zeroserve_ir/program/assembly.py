@@ -34,6 +34,8 @@ _SIZE: Final = "(b|h|w|dw)"
 _LABEL: Final = re.compile(r"([A-Za-z_.][\w.]*)\s*:\s*")
 _NAME: Final = re.compile(r"[A-Za-z_.][\w.]*\Z")
 _NUMBER: Final = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)\Z")
+_NUMBER_LETTERS_MAX: Final = 64
+"""More than 64 bits take, in decimal or hex with some zeros before; beyond some thousand, int() gives up."""
 _REGISTER: Final = re.compile(r"%?r([0-9]|10)\Z")
 _MEMORY: Final = re.compile(r"\[\s*(%?r\d+)\s*([+-]\s*\w+)?\s*\]\Z")
 
@@ -89,8 +91,8 @@ def _finish(assembler: Assembler, lines: list[tuple[int, int]]) -> bytes:
 
 
 def _write_line(assembler: Assembler, line: str) -> None:
-    mnemonic, _, rest = line.partition(" ")
-    operands = [part.strip() for part in rest.split(",")] if rest.strip() else []
+    mnemonic, *rest = line.split(None, 1)
+    operands = [part.strip() for part in rest[0].split(",")] if rest else []
     for form in _FORMS:
         found = form.pattern.fullmatch(mnemonic)
         if found is not None:
@@ -104,6 +106,8 @@ def _write_line(assembler: Assembler, line: str) -> None:
 def _number(text: str) -> int:
     if not _NUMBER.match(text):
         raise AssemblyError(f"not a number: {text}")
+    if len(text) > _NUMBER_LETTERS_MAX:
+        raise AssemblyError(f"{text[:_NUMBER_LETTERS_MAX]}... does not fit into 64 bits")
     return int(text, 0) if not re.match(r"[+-]?0\d", text) else int(text, 10)
 
 
@@ -118,8 +122,11 @@ def _operand(text: str) -> Register | int:
     if _REGISTER.match(text):
         return _register(text)
     value = _number(text)
-    if not -(1 << 31) <= value < 1 << 32:
-        raise AssemblyError(f"{text} does not fit into 32 bits")
+    # Only hex stands for bits: a decimal number that would turn negative is a mistake.
+    if not -(1 << 31) <= value < 1 << (32 if "x" in text.lower() else 31):
+        raise AssemblyError(
+            f"{text} does not fit into 32 bits with its sign: lddw takes 64, hex stands for bits"
+        )
     return value
 
 
@@ -217,12 +224,14 @@ def _write_call(assembler: Assembler, _: re.Match[str], operands: list[str]) -> 
             assembler.write(CallLocal(_number(target)))
         else:
             assembler.call_local(_name(target))
-    elif _REGISTER.match(kind):
-        assembler.write_slot(_CALLX | _register(kind).value << 8)
-    elif _NUMBER.match(kind):
-        assembler.write(CallHelper(_number(kind)))
+        return
+    callee = local.strip() if kind == "helper" and local else operands[0]
+    if _REGISTER.match(callee):
+        assembler.write_slot(_CALLX | _register(callee).value << 8)
+    elif _NUMBER.match(callee):
+        assembler.write(CallHelper(_number(callee)))
     else:
-        assembler.call(operands[0])
+        assembler.call(callee)
 
 
 def _write_lock(assembler: Assembler, _: re.Match[str], operands: list[str]) -> None:
@@ -254,7 +263,7 @@ _FORMS: Final = (
     _form(f"ldx(s?){_SIZE}", 2, _write_load),
     _form(f"st(x?){_SIZE}", 2, _write_store),
     _form("neg(32|64)?", 1, _write_negate),
-    _form("movsx(8|16|32)(32|64)", 2, _write_sign_extend),
+    _form("movsx(8|16|32(?=64))(32|64)", 2, _write_sign_extend),
     _form(f"({'|'.join(BYTE_ORDERS)}|bswap)(16|32|64)", 1, _write_swap),
     _form(f"({'|'.join(OPERATORS)})(32|64)?", 2, _write_alu),
     _form("ja(32)?", 1, _write_jump),

@@ -49,6 +49,13 @@ def test_assembly_error_is_a_diagnostic_with_file_and_line():
     assert (diagnostic.span.file, diagnostic.span.line) == ("bad.bpf", 2)
 
 
+def test_file_without_an_instruction_is_a_diagnostic_with_its_name():
+    with pytest.raises(DiagnosticError) as caught:
+        assemble_source("# nothing\n", "bare.bpf")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.span.file) == (Code.ZS0001, "bare.bpf")
+
+
 def test_refusal_is_a_diagnostic_with_file_and_line():
     code, lines = assemble_source("mov %r0, 0\n\nldxb %r0, [%r10]\nexit", "bad.bpf")
     with pytest.raises(DiagnosticError) as caught:

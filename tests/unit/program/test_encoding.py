@@ -103,6 +103,10 @@ def test_any_text_is_assembled_or_refused_with_its_line(text):
         ("mov %r11, 1", 1, "not a register: %r11"),
         ("mov %r0", 1, "mov takes 2 operands, not 1"),
         ("mov %r0, 4294967296", 1, "4294967296 does not fit into 32 bits"),
+        ("mov %r0, 4294967295", 1, "4294967295 does not fit into 32 bits"),
+        ("mov %r0, " + "9" * 6000, 1, "does not fit into 64 bits"),
+        ("ldxb %r0, [%r1+" + "9" * 6000 + "]", 1, "does not fit into 64 bits"),
+        ("movsx3232 %r0, %r1", 1, "unknown instruction movsx3232"),
         ("\nja nowhere", 2, "label nowhere is not defined"),
         ("a:\na:", 2, "label a is defined twice"),
         ("call no_such_helper", 1, "unknown helper no_such_helper"),
@@ -116,6 +120,21 @@ def test_assembly_error_names_line_and_fault(text, line, message):
         assemble(text)
     assert caught.value.line == line
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("\tmov\t%r0,\t1", "mov %r0, 1"),
+        ("lock\tfetch add\t[%r1+8], %r2", "lock fetch add [%r1+8], %r2"),
+        ("mov %r0, 0xffffffff", "mov %r0, -1"),
+        ("call helper 64", "call 64"),
+        ("call helper %r2", "call %r2"),
+        ("call helper read_time", "call read_time"),
+    ],
+)
+def test_forms_of_the_public_syntax_are_read(text, same):
+    assert assemble(text).code == assemble(same).code
 
 
 def test_builder_resolves_labels_and_names():
