@@ -64,10 +64,10 @@ _CALLS: Final = {
 _MACHINES: Final = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
-def confine() -> bool:
+def confine(memory_bytes_max: int = MEMORY_BYTES_MAX) -> bool:
     """Give up what is not needed; returns whether the kernel took the system call filter too."""
     for limit, value in (
-        (resource.RLIMIT_AS, MEMORY_BYTES_MAX),
+        (resource.RLIMIT_AS, memory_bytes_max),
         (resource.RLIMIT_CPU, CPU_S_MAX),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),

@@ -20,6 +20,8 @@ SECTIONS_MAX: Final = 512
 SYMBOLS_MAX: Final = 8192
 RELOCATIONS_MAX: Final = 65536
 ALIGNMENT_MAX: Final = 64
+READ_BYTES_MAX: Final = 8 << 20
+"""Tables and names, each as often as it is read: names may overlap, and be as long as the file."""
 
 _ALLOCATED: Final = 0x2
 _EXECUTABLE: Final = 0x4
@@ -87,6 +89,19 @@ class ObjectFile:
         return next((section for section in self.sections if section.name == name), None)
 
 
+class _Metered(io.BytesIO):
+    """The file as the library reads it, only so many bytes in all."""
+
+    left = READ_BYTES_MAX
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        self.left -= len(piece)
+        if self.left < 0:
+            raise PluginError(Fault.TOO_MANY_PARTS, f"names and tables of more than {READ_BYTES_MAX} bytes")
+        return piece
+
+
 def read_object(content: bytes) -> ObjectFile:
     """Read an ELF file; raises PluginError, whatever the bytes are."""
     if len(content) > OBJECT_BYTES_MAX:
@@ -105,7 +120,7 @@ def _read(content: bytes) -> ObjectFile:
     from elftools.elf.relocation import RelocationSection  # noqa: PLC0415
     from elftools.elf.sections import SymbolTableSection  # noqa: PLC0415
 
-    file: Any = ELFFile(io.BytesIO(content))
+    file: Any = ELFFile(_Metered(content))
     header = file.header
     if header["e_machine"] != "EM_BPF" or not file.little_endian or file.elfclass != 64:
         found = f"{header['e_machine']}, {file.elfclass} bits"
@@ -116,6 +131,7 @@ def _read(content: bytes) -> ObjectFile:
     if not 0 < count <= SECTIONS_MAX:
         raise PluginError(Fault.TOO_MANY_PARTS, f"{count} sections")
     raw = [file.get_section(number) for number in range(count)]
+    _check_overlap(raw, len(content))
     sections = tuple(_read_section(one, content) for one in raw)
     tables = [(number, one) for number, one in enumerate(raw) if isinstance(one, SymbolTableSection)]
     if len(tables) != 1:
@@ -126,6 +142,13 @@ def _read(content: bytes) -> ObjectFile:
     symbols = tuple(_read_symbol(one, sections) for one in table.iter_symbols())
     moving = [one for one in raw if isinstance(one, RelocationSection)]
     return ObjectFile(sections, symbols, _read_relocations(moving, sections, table_number, len(symbols)))
+
+
+def _check_overlap(sections: list[Any], file_bytes: int) -> None:
+    """Refuse sections that share bytes: each would be a copy, of up to a whole file."""
+    total = sum(one["sh_size"] for one in sections if one["sh_type"] not in ("SHT_NULL", "SHT_NOBITS"))
+    if total > file_bytes:
+        raise PluginError(Fault.SECTION_BOUNDS, f"{total} bytes of sections in a file of {file_bytes}")
 
 
 def _read_section(section: Any, file: bytes) -> Section:

@@ -44,6 +44,8 @@ READING_S_MAX: Final = 20.0
 """Starting Python takes 0.2 s and the largest file 1 s; the rest is for busy machines."""
 ANSWER_BYTES_MAX: Final = 8 << 20
 """A program of the largest size with a line for each of its instructions stays far below."""
+MEMORY_BYTES_MAX: Final = 512 << 20
+"""Address space: ten times what Python and the largest file take, half of what the operator's Pod has."""
 PIECE_BYTES: Final = 64 << 10
 """As much as a pipe holds."""
 
@@ -195,7 +197,7 @@ def main() -> None:
     # Whatever prints by mistake must not reach the answer.
     os.dup2(2, 1)
     _warm()
-    confine()
+    confine(MEMORY_BYTES_MAX)
     content = sys.stdin.buffer.read(OBJECT_BYTES_MAX + 1)
     answer: PluginModule | PluginError
     try:

@@ -3,6 +3,8 @@
 import struct
 
 import pytest
+from fuzzing.attacks import EXIT
+from fuzzing.plugin_files import PROGBITS, File, Part, symbol
 from zeroserve_dataplane.interpreter import Interpreter, Memory
 from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_ir.plugins.faults import Fault, PluginError
@@ -176,6 +178,24 @@ def test_no_object_at_all(content, fault):
     with pytest.raises(PluginError) as caught:
         load(content)
     assert caught.value.fault is fault
+
+
+def test_sections_that_share_their_bytes_are_refused_before_they_are_copied():
+    file = File(EXIT, extra=[Part(".pad", PROGBITS, 0, bytes(900_000))])
+    file.extra += [Part("again", PROGBITS, 0, said={"offset": 64, "size": 900_000})] * 400
+    with pytest.raises(PluginError) as caught:
+        load(file.write())
+    assert caught.value.fault is Fault.SECTION_BOUNDS
+    assert "bytes of sections in a file of" in caught.value.found
+
+
+def test_names_that_overlap_are_read_for_so_many_bytes_and_no_more():
+    file = File(EXIT, symbols=[symbol(1, 0x12, 1, 0, 8), *[symbol(60, 0x10, 0, 0, 0)] * 8000])
+    file.said = {"parts": {5: {"offset": 64, "size": 10}}}
+    file.data = b"n" * 600_000
+    with pytest.raises(PluginError) as caught:
+        load(file.write())
+    assert caught.value.fault is Fault.TOO_MANY_PARTS
 
 
 def test_another_machine_is_named(compile_text):
