@@ -237,6 +237,19 @@ class ExternalAuth:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorPages:
+    """A Service that answers in place of errors; also whole requests, where no endpoint can take them."""
+
+    service: ServiceReference
+    statuses: tuple[int, ...] = ()
+    """Errors whose answers it gives."""
+    intercepts: bool = True
+    """Also in place of such answers of the Service, not only of what went wrong before."""
+    owner: str = ""
+    """Name of the Ingress, which the page is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Denial:
     """Why a route answers 503 whatever is asked: its access control could not be honoured."""
 
@@ -276,6 +289,7 @@ class PathRoute:
     """Where requests for `/` are sent; a text of the tree."""
     forwarding: Forwarding = ROUND_ROBIN
     canary: Canary | None = None
+    error_pages: ErrorPages | None = None
     logged: bool = True
     cross_origin: CrossOrigin | None = None
     plugins: tuple[TreeHandler, ...] = ()

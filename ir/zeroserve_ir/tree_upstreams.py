@@ -50,6 +50,9 @@ class SelectionPolicy:
 RANDOM_SELECTION = SelectionPolicy(Selection.RANDOM)
 
 
+FIRST_PORT = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceReference:
     """A port of a Kubernetes Service; its endpoints are a resource of their own."""
@@ -57,7 +60,7 @@ class ServiceReference:
     namespace: str
     name: str
     port: str
-    """Port number or name, as decimal or text."""
+    """Port number or name, as decimal or text; `FIRST_PORT` is the first one of TCP."""
 
 
 @dataclass(frozen=True, slots=True)

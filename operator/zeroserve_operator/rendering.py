@@ -24,7 +24,8 @@ from zeroserve_ir.sources import Span
 from zeroserve_ir.tree import Scheme, ServiceReference
 
 from zeroserve_operator.rendering_clients import render_clients
-from zeroserve_operator.rendering_routes import make_upstream, render_handlers
+from zeroserve_operator.rendering_errors import BARE_ERROR
+from zeroserve_operator.rendering_routes import make_upstream, render_errors, render_handlers
 from zeroserve_operator.settings import BuildSettings
 
 ACME_PATH = "/.well-known/acme-challenge"
@@ -39,7 +40,7 @@ def render_host(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site, 
         return _render_body(host, settings)
     if host.passthrough is not None:
         return _render_passthrough(host, host.passthrough, settings)
-    errors = watch_errors(_list_attachments(host), ())
+    errors = watch_errors(_list_attachments(host), _render_error_routes(host))
     served = (*(_render_route(route) for route in host.routes), *_render_rest(host))
     redirecting = [_is_redirected(route, host) for route in host.routes]
     if not any(redirecting):
@@ -141,6 +142,22 @@ def _render_rest(host: VirtualHost) -> tuple[tree.Route, ...]:
     """Answer 404 for what no path covers; a Caddyfile site would answer 200 there."""
     covered = any(route.rule == PathRule(PathKind.PREFIX, "/") for route in host.routes)
     return () if covered else (tree.Route((tree.RaiseError("404"),)),)
+
+
+def _render_error_routes(host: VirtualHost) -> tuple[tree.Route, ...]:
+    """Answer errors by path as requests are: a path without pages keeps its errors from a wider one's."""
+    found = [(route, render_errors(route)) for route in host.routes]
+    while found and found[-1][1] is None:
+        found.pop()
+    return tuple(
+        tree.Route(
+            (handler or BARE_ERROR,),
+            matchers=(matchers,) if (matchers := _match_path(route.rule)) else (),
+            terminal=True,
+            span=Span("", 0, 0, 0, origin=route.origin),
+        )
+        for route, handler in found
+    )
 
 
 def _list_attachments(

@@ -6,7 +6,7 @@ and passes on 401 and 403. Source: ingress-nginx, template nginx.tmpl (`location
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -31,9 +31,12 @@ _FIELDS: Final = (
 
 
 def render_external_auth(
-    auth: ExternalAuth, upstream: tree.Upstream, transport: tree.HttpTransport
+    auth: ExternalAuth, upstream: tree.Upstream, transport: tree.HttpTransport, *, paged: Sequence[int] = ()
 ) -> tree.ReverseProxy:
-    """Return the proxy that asks; it answers, or lets what follows it go on."""
+    """Return the proxy that asks; it answers, or lets what follows it go on.
+
+    Refusals whose statuses are `paged` are errors of the route, for its error pages.
+    """
     check = auth.check
     told = (("Host", check.host), *_FIELDS, ("X-Auth-Request-Redirect", check.told))
     copied = {name: name for name in check.copied}
@@ -44,8 +47,13 @@ def render_external_auth(
     ]
     if check.signin:
         handlers.append(tree.ResponseHandler(tree.ResponseMatch((401,)), routes=_sign_in(check.signin)))
-    passed = (tree.Route((tree.CopyResponse(),)),)
-    handlers.append(tree.ResponseHandler(tree.ResponseMatch((401, 403)), routes=passed))
+    refusals: dict[tree.Handler, list[int]] = {}
+    for status in (401, 403):
+        refused: tree.Handler = tree.RaiseError(str(status)) if status in paged else tree.CopyResponse()
+        refusals.setdefault(refused, []).append(status)
+    for handler, statuses in refusals.items():
+        match = tree.ResponseMatch(tuple(statuses))
+        handlers.append(tree.ResponseHandler(match, routes=(tree.Route((handler,)),)))
     handlers.append(tree.ResponseHandler(routes=(tree.Route((tree.RaiseError("500"),)),)))
     return tree.ReverseProxy(
         upstreams=(upstream,),

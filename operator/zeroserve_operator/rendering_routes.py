@@ -28,6 +28,11 @@ from zeroserve_ir.tree_traffic import LimitBandwidth, LimitConcurrency
 
 from zeroserve_operator.annotations.variables import escape
 from zeroserve_operator.rendering_clients import render_check
+from zeroserve_operator.rendering_errors import (
+    intercept_errors,
+    mark_forwarded,
+    render_error_pages,
+)
 from zeroserve_operator.rendering_external_auth import forget_fields, render_external_auth
 
 _PREFLIGHT_TYPE = ("Content-Type", "text/plain charset=UTF-8")
@@ -67,10 +72,21 @@ def render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
         filters.append(tree.RequestBody(route.body_bytes_max))
     if route.rewrite is not None:
         filters.append(_render_rewrite(route.rule, route.rewrite))
+    if route.error_pages is not None:
+        filters.append(mark_forwarded())
     filters.append(_render_choice(route))
     if not steps:
         return tuple(filters)
     return (tree.Subroute((*steps, *(tree.Route((handler,)) for handler in filters))),)
+
+
+def render_errors(route: PathRoute) -> tree.Handler | None:
+    """Render what answers a route's errors; None where only their statuses do."""
+    pages = route.error_pages
+    if pages is None or route.backend is None or route.denial is not None or route.moved is not None:
+        return None
+    transport = replace(_render_transport(route), tls=None, versions=())
+    return render_error_pages(pages, route.backend, make_upstream(pages.service), transport)
 
 
 def _render_restrictions(route: PathRoute) -> Iterator[tree.Route]:
@@ -95,7 +111,12 @@ def _render_restrictions(route: PathRoute) -> Iterator[tree.Route]:
 
 
 def _ask(route: PathRoute, auth: ExternalAuth) -> tree.ReverseProxy:
-    return render_external_auth(auth, make_upstream(auth.service), _render_transport(route))
+    return render_external_auth(
+        auth,
+        make_upstream(auth.service),
+        _render_transport(route),
+        paged=route.error_pages.statuses if route.error_pages else (),
+    )
 
 
 def _render_limits(limits: TrafficLimits) -> Iterator[tree.Route]:
@@ -204,6 +225,7 @@ def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReversePr
         try_duration_ms=forwarding.try_duration_ms,
         retry_match=forwarding.retry_match,
         resilience=tree.Resilience(mirrors=mirrors) if mirrors else tree.NO_RESILIENCE,
+        response_handlers=intercept_errors(route.error_pages) if route.error_pages else (),
     )
 
 

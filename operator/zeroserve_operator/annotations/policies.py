@@ -20,6 +20,7 @@ from zeroserve_ir.model import (
     CanaryRule,
     CrossOrigin,
     Denial,
+    ErrorPages,
     Forwarding,
     HttpsRedirect,
     Redirect,
@@ -31,6 +32,7 @@ from zeroserve_ir.tree import AttachPlugin
 from zeroserve_operator.annotations.balancing import read_retries, read_selection
 from zeroserve_operator.annotations.canaries import read_canary
 from zeroserve_operator.annotations.client_certificates import ClientRequest, read_client_request
+from zeroserve_operator.annotations.error_pages import read_error_pages
 from zeroserve_operator.annotations.external_auth import ExternalAuthRequest, read_external_auth
 from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.mirrors import read_mirror
@@ -107,6 +109,7 @@ class Policy:
     moved: Redirect | None = None
     root: str = ""
     forwarding: Forwarding = ROUND_ROBIN
+    error_pages: ErrorPages | None = None
     logged: bool = True
     cross_origin: CrossOrigin | None = None
     passthrough: bool = False
@@ -157,6 +160,7 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         moved=read_redirect(annotations),
         root=read_root(annotations),
         forwarding=_read_forwarding(annotations, meta),
+        error_pages=read_error_pages(annotations, meta),
         logged=annotations.flag("enable-access-log", True),
         cross_origin=_read_cross_origin(annotations),
         passthrough=annotations.flag("ssl-passthrough", False),

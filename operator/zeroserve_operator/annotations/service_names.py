@@ -15,6 +15,7 @@ from zeroserve_operator.annotations.names import PREFIX
 from zeroserve_operator.resources.objects import LABEL_PATTERN, Meta
 
 NAMING: Final = (f"{PREFIX}auth-url", f"{PREFIX}mirror-target")
+_BARE: Final = f"{PREFIX}default-backend"
 _HOST: Final = re.compile(r"https?://([^:/?$]+)")
 _SERVICE: Final = re.compile(r"([^.]+)\.([^.]+)\.svc(?:\.cluster\.local\.?)?")
 
@@ -37,4 +38,5 @@ def find_services_named(meta: Meta) -> set[str]:
     texts = (text.strip() for key, text in meta.annotations if key in NAMING)
     hosts = (found[1] for text in texts if (found := _HOST.match(text)))
     named = (read_service_name(host, "0") for host in hosts)
-    return {item.name for item in named if item and item.namespace == meta.key.namespace}
+    bare = {text.strip() for key, text in meta.annotations if key == _BARE}
+    return bare | {item.name for item in named if item and item.namespace == meta.key.namespace}

@@ -16,6 +16,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.model import EndpointAddress
 from zeroserve_ir.tree import ServiceReference
+from zeroserve_ir.tree_upstreams import FIRST_PORT
 
 from zeroserve_operator.resources.services import EXTERNAL_NAME, EndpointSlice, Service, ServicePort
 from zeroserve_operator.settings import BuildSettings
@@ -115,9 +116,11 @@ def _take_slice(
 
 
 def _find_port(service: Service, wanted: str) -> ServicePort | None:
-    """Find a port by number or name; `/UDP` behind it asks for one of UDP."""
+    """Find a port by number or name, or the first one; `/UDP` behind it asks for one of UDP."""
     text, _, protocol = wanted.partition("/")
     ports = [port for port in service.ports if port.protocol == (protocol or "TCP")]
+    if text == FIRST_PORT:
+        return next(iter(ports), None)
     if text.isdecimal():
         return next((port for port in ports if port.number == int(text)), None)
     return next((port for port in ports if port.name == text), None)
@@ -128,7 +131,9 @@ def _missing_port(service: Service, reference: ServiceReference, name: str) -> P
         f"{port.number} ({port.name})" if port.name else f"{port.number}" for port in service.ports
     )
     return Problem(
-        Code.ZS0303, f"Service {name} has no port {reference.port}: 503", help=f"it has {known or 'no port'}"
+        Code.ZS0303,
+        f"Service {name} has no port {reference.port or 'of TCP'}: 503",
+        help=f"it has {known or 'no port'}",
     )
 
 

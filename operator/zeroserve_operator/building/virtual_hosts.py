@@ -282,6 +282,7 @@ class _HostBuilding:
             moved=policy.moved,
             root=policy.root,
             forwarding=policy.forwarding,
+            error_pages=policy.error_pages,
             logged=policy.logged,
             cross_origin=policy.cross_origin,
             plugins=self._attach_plugins(part),
@@ -361,6 +362,8 @@ def _list_named(routes: Sequence[PathRoute]) -> Iterator[tuple[ServiceReference,
             yield route.external.service, route.origin.at(f"metadata.annotations[{PREFIX}auth-url]")
         if route.forwarding.mirror is not None:
             yield route.forwarding.mirror, route.origin.at(f"metadata.annotations[{PREFIX}mirror-target]")
+        if route.error_pages is not None:
+            yield route.error_pages.service, route.origin.at(f"metadata.annotations[{PREFIX}default-backend]")
 
 
 def _refer(part: HostPart, backend: BackendReference | None) -> ServiceReference | None:
