@@ -13,6 +13,7 @@ from typing import Any
 from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.artifacts.registries import RegistryPolicy
+from zeroserve_operator.resources.objects import LABEL_PATTERN
 
 CONTROLLER = "zeroserve.dev/ingress-controller"
 DEFAULT_CERTIFICATE = "zeroserve-default-certificate"
@@ -54,6 +55,29 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedService:
+    """A Service that routes of every namespace may ask (`auth-url`)."""
+
+    namespace: str
+    name: str
+    port: str = ""
+    """A number; "" is any port of it."""
+
+    def covers(self, service: ServiceReference) -> bool:
+        """Tell whether a reference is to it."""
+        same = (self.namespace, self.name) == (service.namespace, service.name)
+        return same and self.port in ("", service.port)
+
+
+def read_shared_service(text: str) -> SharedService:
+    """Read `NAMESPACE/NAME[:PORT]`; ValueError says what is wrong."""
+    found = re.fullmatch(r"(?P<namespace>[^/:]+)/(?P<name>[^/:]+)(?::(?P<port>[1-9][0-9]{0,4}))?", text)
+    if found and all(LABEL_PATTERN.fullmatch(found[part]) for part in ("namespace", "name")):
+        return SharedService(found["namespace"], found["name"], found["port"] or "")
+    raise ValueError(f"{text!r} is not NAMESPACE/NAME[:PORT] of a Service")
+
+
+@dataclass(frozen=True, slots=True)
 class BuildSettings:
     """What a build depends on besides the objects."""
 
@@ -67,6 +91,8 @@ class BuildSettings:
     """Without a cluster: slices need no owner, loopback and link-local endpoints may be dialled."""
     honour_restrictions: bool = True
     """False serves routes whose access control we do not honour, open: the explicit switch."""
+    shared_auth_services: tuple[SharedService, ...] = ()
+    """Services that `auth-url` may name beside those of an Ingress' own namespace."""
     default_certificate: str = ""
     """`namespace/secret` for unknown names and missing Secrets."""
     trusted_proxies: tuple[str, ...] = ()
@@ -85,6 +111,12 @@ class BuildSettings:
     """Further CIDRs that no Service may lead to, such as the nodes' own."""
     explain_key: bytes = field(default=b"", repr=False)
     """Signs the debug headers that nodes explain a request for; none: no request is explained."""
+
+    @property
+    def services(self) -> tuple[tuple[str, str], ...]:
+        """Namespace and name of the Services that the settings themselves name."""
+        streams = [(stream.service.namespace, stream.service.name) for stream in self.streams]
+        return (*streams, *((one.namespace, one.name) for one in self.shared_auth_services))
 
     @property
     def https_port(self) -> int:

@@ -59,7 +59,8 @@ class Store:
         self.diagnostics: dict[ObjectKey, tuple[Diagnostic, ...]] = {}
         self._by_kind: dict[Kind, dict[ObjectKey, View]] = {kind: {} for kind in Kind}
         self._slices: dict[tuple[str, str], dict[ObjectKey, EndpointSlice]] = {}
-        self._services_named: Counter[tuple[str, str]] = Counter()
+        # Services of the settings are named for good, whoever else names them.
+        self._services_named = Counter(settings.services)
         self._secrets_named: Counter[tuple[str, str]] = Counter()
         self._accounts_named: Counter[tuple[str, str]] = Counter()
         self._plugins_named: Counter[ObjectKey] = Counter()

@@ -3,8 +3,9 @@
 import copy
 
 import pytest
+from zeroserve_ir.tree import ServiceReference
 from zeroserve_operator.resources.objects import Kind, identify
-from zeroserve_operator.settings import BuildSettings
+from zeroserve_operator.settings import BuildSettings, SharedService, StreamSettings
 from zeroserve_operator.store import Effect, Store
 
 INGRESS = {
@@ -99,6 +100,19 @@ def test_an_ingress_of_another_class_asks_for_nothing(store):
 )
 def test_what_nobody_names_asks_for_nothing(store, raw, effect):
     assert put(store, raw) is effect
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        BuildSettings(streams=(StreamSettings(9000, ServiceReference("web", "broker", "9092"), 9000),)),
+        BuildSettings(shared_auth_services=(SharedService("web", "broker"),)),
+    ],
+)
+def test_services_of_the_settings_are_named_by_them(settings):
+    store = Store(settings)
+    assert put(store, slice_of("broker")) is Effect.ENDPOINTS
+    assert put(store, slice_of("unrelated")) is Effect.NOTHING
 
 
 def test_a_deletion_asks_for_what_the_object_gave(store):
