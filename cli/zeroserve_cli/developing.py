@@ -15,6 +15,7 @@ from zeroserve_operator.settings import ListenerSettings
 
 from zeroserve_cli.embedding import Loaded, Source, serve
 from zeroserve_cli.serving_options import add_serving_arguments, make_settings
+from zeroserve_cli.sharing import add_shared_auth_argument, read_shared_auth_services
 from zeroserve_cli.signing import add_key_argument, take_explain_key
 from zeroserve_cli.streaming import add_stream_arguments, read_streams
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--https-port", type=int, default=8443, help="port of HTTPS")
     parser.add_argument("--access-log", action="store_true", help="print a line for each request")
     add_stream_arguments(parser)
+    add_shared_auth_argument(parser)
     add_key_argument(parser)
     add_serving_arguments(parser)
 
@@ -46,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         listeners=listeners,
         streams=tuple(replace(one, address=arguments.bind) for one in streams),
         access_log=arguments.access_log,
+        shared_auth_services=read_shared_auth_services(arguments),
         explain_key=take_explain_key(arguments),
     )
     pipeline = Pipeline(settings)

@@ -18,6 +18,7 @@ from zeroserve_operator.cluster_client import ClusterClient
 from zeroserve_operator.hosting import HostingSettings, host_operator
 from zeroserve_operator.settings import DEFAULT_BUILD, BuildSettings, OperatorSettings
 
+from zeroserve_cli.sharing import add_shared_auth_argument, read_shared_auth_services
 from zeroserve_cli.signing import add_key_argument, take_explain_key
 from zeroserve_cli.streaming import add_stream_arguments, read_streams
 
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="serve routes whose access control is not honoured, instead of answering 503",
     )
+    add_shared_auth_argument(parser)
     parser.add_argument("--no-access-log", action="store_true", help="nodes log no requests")
     parser.add_argument(
         "--plugin-registry",
@@ -88,6 +90,7 @@ def make_settings(arguments: argparse.Namespace) -> OperatorSettings:
         classes=tuple(arguments.classes),
         claim_without_class=arguments.claim_without_class,
         honour_restrictions=not arguments.serve_unhonoured_restrictions_open,
+        shared_auth_services=read_shared_auth_services(arguments),
         default_certificate=arguments.default_certificate,
         trusted_proxies=tuple(arguments.trusted_proxy),
         streams=read_streams(arguments, DEFAULT_BUILD.listeners),

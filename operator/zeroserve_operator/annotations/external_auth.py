@@ -1,13 +1,15 @@
 """External authentication: a Service that is asked whether a request may go on (`auth-url` and its like).
 
 In: the annotations of an Ingress. Out: `ExternalAuthRequest`, or none. Rule: what cannot be honoured as
-written closes; only a Service of the own namespace is asked, or one behind a path of the Ingress' own hosts.
+written closes; only a Service of the own namespace is asked, one that the operator's owner shares, or one
+behind a path of the Ingress' own hosts.
 Source: ingress-nginx, annotations/authreq/main.go; template.go, buildAuthSignURL.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +22,7 @@ from zeroserve_operator.annotations.service_names import is_port, read_service_n
 from zeroserve_operator.annotations.values import Annotations
 from zeroserve_operator.annotations.variables import UnknownVariableError, escape, expand
 from zeroserve_operator.resources.objects import Meta
+from zeroserve_operator.settings import SharedService
 
 FIELDS_MAX, VARIABLES_MAX, URL_BYTES_MAX = 64, 16, 4096
 _CHARACTERS: Final = r"[-A-Za-z0-9._~:/?@!$&'()*+,;=%]"
@@ -47,6 +50,7 @@ _FRAMING: Final = frozenset(
     }
 )
 """Fields that say where a message ends or whose it is: an answer's are not the request's."""
+_PORTS: Final = {"http": "80", "https": "443"}
 _METHODS: Final = ("GET", "HEAD")
 _RETURNING: Final = "{http.request.scheme}://{http.request.hostport}{http.request.uri_escaped}"
 _OTHERS: Final = (
@@ -68,6 +72,8 @@ class ExternalAuthRequest:
     check: ExternalCheck
     service: ServiceReference | None
     """None: the Service behind `path` of the host that the client names."""
+    host: str
+    """The only host whose path is meant; "" is whichever the client names."""
     path: str
     secure: bool
 
@@ -76,8 +82,10 @@ class _WrongValueError(Exception):
     """A value that closes; says what is wrong, to follow the annotation's name."""
 
 
-def read_external_auth(annotations: Annotations, meta: Meta) -> ExternalAuthRequest | None:
-    """Read `auth-url` and what goes with it."""
+def read_external_auth(
+    annotations: Annotations, meta: Meta, hosts: Collection[str], shared: Iterable[SharedService]
+) -> ExternalAuthRequest | None:
+    """Read `auth-url` and what goes with it; `hosts` are the object's own, all may ask `shared`."""
     if not annotations.text("auth-url"):
         for name in _OTHERS:
             if annotations.text(name).lower() not in ("", "off", "false"):
@@ -87,10 +95,14 @@ def read_external_auth(annotations: Annotations, meta: Meta) -> ExternalAuthRequ
     name = "auth-url"
     try:
         found = _match(_ADDRESS, annotations.text(name), _NO_URL)
-        service = _find_service(annotations, found, meta.key.namespace)
-        if service is None and found["host"] not in _OWN_HOST:
+        host = "" if found["host"] in _OWN_HOST else found["host"].lower()
+        own = host in hosts or not host
+        service = None if own else _find_service(annotations, found, meta.key.namespace, shared)
+        if service is None and not own:
             return None
-        uri = _read_uri(found)
+        if own:
+            _check_own_port(found)
+        uri = _read_uri(found, own)
         name = "auth-method"
         method = _read_method(annotations)
         name = "auth-response-headers"
@@ -111,7 +123,7 @@ def read_external_auth(annotations: Annotations, meta: Meta) -> ExternalAuthRequ
         told=told,
         keeps_cookie=annotations.flag("auth-always-set-cookie", False),
     )
-    return ExternalAuthRequest(check, service, found["path"] or "/", found["scheme"] == "https")
+    return ExternalAuthRequest(check, service, host, found["path"] or "/", found["scheme"] == "https")
 
 
 def _match(pattern: re.Pattern[str], text: str, problem: str) -> re.Match[str]:
@@ -124,18 +136,28 @@ def _match(pattern: re.Pattern[str], text: str, problem: str) -> re.Match[str]:
     return found
 
 
-def _find_service(annotations: Annotations, found: re.Match[str], namespace: str) -> ServiceReference | None:
-    """Return the Service that is named; None for the own host, and where the address is closed."""
-    if found["host"] in _OWN_HOST:
-        return None
-    port = found["port"] or {"http": "80", "https": "443"}[found["scheme"]]
+def _check_own_port(found: re.Match[str]) -> None:
+    """Refuse another server of the own host: it is not asked, and the path's Service may let everyone in."""
+    if found["port"] and found["port"] != _PORTS[found["scheme"]]:
+        message = f"has the port {found['port']}, where this host's paths are not those of an Ingress"
+        raise _WrongValueError(message)
+
+
+def _find_service(
+    annotations: Annotations, found: re.Match[str], namespace: str, shared: Iterable[SharedService]
+) -> ServiceReference | None:
+    """Return the Service that is named; None where the address is closed."""
+    port = found["port"] or _PORTS[found["scheme"]]
     service = read_service_name(found["host"], port)
     if service is None:
         _close_address(annotations, f"names {found['host']}, which is no Service")
         return None
-    if service.namespace != namespace:
+    if service.namespace != namespace and not any(one.covers(service) for one in shared):
         message = f"names a Service of namespace {service.namespace}: its routes answer 503"
-        cure = f"run a Service that answers it in namespace {namespace}"
+        cure = (
+            f"run a Service that answers it in namespace {namespace}, or let the operator share this one: "
+            f"--shared-auth-service {service.namespace}/{service.name}:{service.port}"
+        )
         annotations.close("auth-url", message, Code.ZS0308, cure)
         return None
     if not is_port(service.port):
@@ -150,10 +172,10 @@ def _close_address(annotations: Annotations, problem: str) -> None:
         annotations.warn("auth-url", f"{problem}: served open", Code.ZS0402, _CURE)
 
 
-def _read_uri(found: re.Match[str]) -> str:
+def _read_uri(found: re.Match[str], own: bool) -> str:
     """Return path and query; an empty query keeps the client's out."""
     path = found["path"] or "/"
-    if found["host"] in _OWN_HOST and "$" in path:
+    if own and "$" in path:
         raise _WrongValueError("holds a variable in the path of the own host, which is found beforehand")
     # The query's values are escaped where they are filled in.
     query = _ESCAPED.sub("$request_uri", found["query"] or "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -51,6 +52,7 @@ from zeroserve_operator.annotations.redirects import read_redirect, read_root
 from zeroserve_operator.annotations.values import Annotations
 from zeroserve_operator.annotations.variables import UnknownVariableError, expand
 from zeroserve_operator.resources.objects import LABEL_PATTERN, NAME_PATTERN, Meta
+from zeroserve_operator.settings import DEFAULT_BUILD, BuildSettings
 
 _REWRITE = re.compile(r"[/$][-._~a-zA-Z0-9/:$]*")
 _REWRITE_VARIABLE = re.compile(r"\$(?![1-9](?![0-9]))")
@@ -133,10 +135,10 @@ class Policy:
 NO_POLICY = Policy()
 
 
-def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
-    """Read all annotations of an Ingress."""
+def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Collection[str] = ()) -> Policy:
+    """Read all annotations of an Ingress, whose rules name `hosts`."""
     values = {key.removeprefix(PREFIX): text for key, text in meta.annotations if key.startswith(PREFIX)}
-    annotations = Annotations(values, meta.key.origin, honour_restrictions)
+    annotations = Annotations(values, meta.key.origin, settings.honour_restrictions)
     _name_unsupported(annotations)
     _name_others(annotations, meta)
     policy = Policy(
@@ -154,7 +156,7 @@ def read_policy(meta: Meta, honour_restrictions: bool = True) -> Policy:
         passwords=_read_passwords(annotations, meta.key.namespace),
         denied=_read_denied(annotations),
         any_suffices=annotations.text("satisfy") == "any",
-        external=read_external_auth(annotations, meta),
+        external=read_external_auth(annotations, meta, hosts, settings.shared_auth_services),
         clients=read_client_request(annotations, meta.key.namespace),
         limits=read_limits(annotations, meta),
         moved=read_redirect(annotations),

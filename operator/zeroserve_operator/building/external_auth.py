@@ -29,17 +29,21 @@ def make_external_auth(request: ExternalAuthRequest) -> ExternalAuth | None:
 
 
 def resolve_external_auth(
-    route: PathRoute, request: ExternalAuthRequest, routes: Iterable[PathRoute], origin: Origin
+    host: str, route: PathRoute, request: ExternalAuthRequest, routes: Iterable[PathRoute], origin: Origin
 ) -> tuple[PathRoute, Diagnostic | None]:
-    """Let a route ask the first of `routes` that covers the path, or close it."""
+    """Let a route ask the first of `routes`, those of its own host, that covers the path, or close it."""
     path = normalise(request.path)
     found = next((other for other in routes if _covers(other.rule, path)), None)
-    if found is None or found.backend is None or _is_special(found):
+    meant = request.host in ("", host)
+    if not meant or found is None or found.backend is None or _is_special(found):
         problem = "which no path of its namespace on this host covers"
-        if found is not None:
-            problem = "whose path is guarded, rewritten or redirected itself"
-        message = f"{PREFIX}auth-url leads to {request.path}, {problem}: its routes answer 503"
         cure = f"serve {request.path} by an Ingress of its own, without these annotations"
+        if not meant:
+            problem = f"which on {host or 'any host'} is that of another host"
+            cure = f"write https://$host{request.path}, or an Ingress for each host"
+        elif found is not None:
+            problem = "whose path is guarded, rewritten or redirected itself"
+        message = f"{PREFIX}auth-url leads to {request.host}{request.path}, {problem}: its routes answer 503"
         place = origin.at(f"metadata.annotations[{PREFIX}auth-url]")
         denial = Denial(f"{Code.ZS0404.name}: {message}")
         return replace(route, denial=denial, external_pending=False), Diagnostic(

@@ -60,7 +60,7 @@ class _Draft:
 def plan_ingress(ingress: Ingress, settings: BuildSettings) -> Plan:
     """Plan an Ingress."""
     origin = ingress.meta.key.origin
-    policy = read_policy(ingress.meta, settings.honour_restrictions)
+    policy = read_policy(ingress.meta, settings, {rule.host.lower() for rule in ingress.rules if rule.host})
     draft = _Draft(findings=list(policy.diagnostics))
     for rule in ingress.rules:
         host = _take_host(rule.host, origin.at(f"{rule.field}.host"), draft.findings)

@@ -193,7 +193,9 @@ class _HostBuilding:
             if request is not None and route.external_pending and route.denial is None:
                 namespace = part.meta.key.namespace
                 others = [other for other, space in ordered if space == namespace]
-                resolved, finding = resolve_external_auth(route, request, others, part.meta.key.origin)
+                resolved, finding = resolve_external_auth(
+                    self.host, route, request, others, part.meta.key.origin
+                )
                 self.routes[key] = (resolved, part)
                 if finding is not None:
                     self._note_once(finding)

@@ -35,6 +35,8 @@ INGRESSES = {
     ),
     "both": ("both", {"auth-url": GATE, "whitelist-source-range": "10.0.0.0/8"}),
     "shared": ("shared", {"auth-url": GATE, "enable-cors": "true"}),
+    "foreign": ("foreign", {"auth-url": "http://gate.auth.svc/check"} | FIELDS),
+    "unshared": ("unshared", {"auth-url": "http://gate.auth.svc:81/check"}),
 }
 
 
@@ -113,6 +115,9 @@ def node(tmp_path_factory):
     away, plain, secure = free_ports(3)
     objects = list(write_service("web", backend.server_port))
     objects += [*write_service("gate", gate.server_port), *write_service("away", away)]
+    for item in write_service("gate", gate.server_port):
+        item["metadata"]["namespace"] = "auth"
+        objects.append(item)
     for name, (host, annotations) in INGRESSES.items():
         item = write_ingress(name, host, annotations)
         path = item["spec"]["rules"][0]["http"]["paths"][0]
@@ -124,6 +129,7 @@ def node(tmp_path_factory):
     (folder / "manifests" / "all.yaml").write_text(yaml.safe_dump_all(objects))
     command = [ZEROSERVE, "dev", "manifests", "--bind", "127.0.0.1", "--admin", "off", "--workers", "1"]
     command += ["--http-port", str(plain), "--https-port", str(secure)]
+    command += ["--shared-auth-service", "auth/gate:80"]
     with (
         served(gate),
         served(backend),
@@ -193,6 +199,13 @@ def test_a_path_of_the_host_itself_is_asked_at_its_service(node):
     assert status == 200 and json.loads(body)["x-user"] == "ann"
     ((_, path, fields, _),) = node.gate.asked
     assert (path, fields["host"]) == ("/gate/check", "own.example")
+
+
+def test_a_service_that_the_operator_shares_is_asked_and_no_other_port_of_it(node):
+    status, _, body = node.ask("foreign", X_User="root")
+    assert status == 200 and json.loads(body)["x-user"] == "ann"
+    assert node.ask("foreign", X_Answer="403")[0] == 403 and not node.backend.asked
+    assert node.ask("unshared")[0] == 503 and not node.gate.asked and not node.backend.asked
 
 
 @pytest.mark.parametrize(

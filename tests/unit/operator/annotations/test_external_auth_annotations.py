@@ -1,10 +1,13 @@
 """`auth-url` and its like: what is asked of whom, and closed routes for all that cannot be honoured."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zeroserve_ir import tree
-from zeroserve_operator.settings import BuildSettings
+from zeroserve_operator.pipeline import DEV_SETTINGS
+from zeroserve_operator.settings import BuildSettings, read_shared_service
 
 URL = "http://gate.default.svc.cluster.local:9091/verify"
 
@@ -139,6 +142,77 @@ def test_the_service_behind_it_is_asked_over_its_protocol(build, ingress):
 def test_a_path_that_cannot_be_asked_closes(build, ingress, path, annotations):
     loaded = build(write_own(ingress, path, annotations=annotations))
     assert routes_by_path(loaded)["/"][0].status == "503"
+
+
+OWN_LITERAL = {"auth-url": "https://Shop.example/oauth2/auth"}
+ELSEWHERE = {"auth-url": "http://gate.elsewhere.svc.cluster.local:9091/verify"}
+
+
+def test_the_host_itself_may_be_written_out(build, ingress):
+    oauth2 = ingress("oauth2", paths=(("/oauth2", "Prefix"),))
+    asked, _ = routes_by_path(build(f"{ingress(annotations=OWN_LITERAL)}---\n{oauth2}"))["/"]
+    assert asked.upstreams[0].service.name == "oauth2"
+    loaded = build(f"{ingress(annotations=OWN_LITERAL, host='other.example')}---\n{oauth2}")
+    assert is_closed(build(ingress(annotations=OWN_LITERAL, host="other.example")))
+    assert "ZS0402" in {item.code.name for item in loaded.diagnostics}
+
+
+def test_on_another_host_of_the_ingress_the_host_that_is_written_out_closes(build, ingress):
+    oauth2 = ingress("oauth2", paths=(("/oauth2", "Prefix"),))
+    both = ingress(annotations=OWN_LITERAL) + "\n".join(
+        [
+            "    - host: two.example",
+            "      http:",
+            "        paths:",
+            "          - {path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}\n",
+        ]
+    )
+    second = ingress("second", host="two.example", paths=(("/oauth2", "Prefix"),))
+    loaded = build(f"{both}---\n{oauth2}---\n{second}")
+    found = {site.addresses[0].host: site for site in loaded.sites}
+    assert isinstance(found["shop.example"].routes[1].handlers[0], tree.ReverseProxy)
+    assert found["two.example"].routes[1].handlers[0].status == "503"
+
+
+@pytest.mark.parametrize("address", ["https://$host:9091", "http://$host:443", "https://shop.example:9091"])
+def test_another_port_of_the_host_closes(build, ingress, address):
+    shop = ingress(annotations={"auth-url": f"{address}/oauth2/auth"})
+    loaded = build(f"{shop}---\n{ingress('oauth2', paths=(('/oauth2', 'Prefix'),))}")
+    assert routes_by_path(loaded)["/"][0].status == "503"
+
+
+@pytest.mark.parametrize(
+    ("shared", "asked"),
+    [
+        ("elsewhere/gate", True),
+        ("elsewhere/gate:9091", True),
+        ("elsewhere/gate:80", False),
+        ("elsewhere/other", False),
+        ("other/gate", False),
+    ],
+)
+def test_a_shared_service_may_be_asked_from_every_namespace(build, ingress, shared, asked):
+    settings = replace(DEV_SETTINGS, shared_auth_services=(read_shared_service(shared),))
+    loaded = build(ingress(annotations=ELSEWHERE), settings)
+    if asked:
+        assert first(loaded).upstreams[0].service == tree.ServiceReference("elsewhere", "gate", "9091")
+    else:
+        assert is_closed(loaded)
+
+
+def test_who_names_a_service_that_is_not_shared_is_told_how_it_may_be(build, ingress):
+    finding = next(
+        item for item in build(ingress(annotations=ELSEWHERE)).diagnostics if item.code.name == "ZS0308"
+    )
+    assert "--shared-auth-service elsewhere/gate:9091" in finding.help
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gate", "/gate", "a/b/c", "a/b:", "a/b:0", "a/b:http", "A/b", "a/*", "a/b:999999", "a/b "]
+)
+def test_what_names_no_service_is_not_shared(text):
+    with pytest.raises(ValueError, match="NAMESPACE/NAME"):
+        read_shared_service(text)
 
 
 def test_a_path_of_another_namespace_is_not_asked(build, ingress):
