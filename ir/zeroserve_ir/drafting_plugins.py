@@ -92,7 +92,8 @@ def _draft(
     except PluginError as error:
         return error.diagnose(file)
     except AssemblyTextError as error:
-        return Diagnostic(Code.ZS0603, f"{file} is neither ELF nor assembly: {error}", span)
+        message = f"{file} is neither ELF nor assembly: {error}"
+        return Diagnostic(Code.ZS0603, message, span, help="name the .o that `zeroserve plugin build` wrote")
     missing = find_needs(module) & ~read_capabilities(entry)
     if missing != NO_CAPABILITY:
         needed = " ".join(name_capabilities(missing))

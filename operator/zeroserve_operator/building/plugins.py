@@ -188,7 +188,9 @@ def _judge(call: Call, namespace: str, find: FindPlugin) -> tuple[Code, str, str
     """Return code, message and cure of what is wrong with a call."""
     plugin = _find(call.plugin, namespace, find)
     if plugin is None:
-        cure = f"create ZeroservePlugin {call.plugin} in {namespace}, or write NAMESPACE/NAME of a shared one"
+        owner, _, name = call.plugin.rpartition("/")
+        cure = f"create ZeroservePlugin {name} in {owner or namespace}"
+        cure += " with `shared: true`" if owner else ", or write NAMESPACE/NAME of a shared one"
         return Code.ZS0309, "there is no such plugin", cure
     if plugin.module is None:
         return (

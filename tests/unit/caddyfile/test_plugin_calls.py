@@ -139,6 +139,9 @@ def test_a_call_that_cannot_be_is_refused(directive, code):
         ("fail maybe", Code.ZS0103),
         ("budget 0", Code.ZS0103),
         ("upstream sts", Code.ZS0102),
+        ("upstream sts sts.example:99999", Code.ZS0103),
+        ("upstream sts sts.example:80-81", Code.ZS0103),
+        ("upstream sts https://sts.example", Code.ZS0103),
         ("trust me", Code.ZS0109),
     ],
 )
@@ -146,6 +149,20 @@ def test_a_grant_that_cannot_be_is_refused(grant, code):
     text = f"{{\nplugins {{\np p.o {{\n{grant}\n}}\n}}\n}}\nhttp://a {{\nrespond ok\n}}"
     _, diagnostics = read_configuration(text, environment={})
     assert [one.code for one in diagnostics] == [code]
+
+
+@pytest.mark.parametrize(
+    ("written", "dial"),
+    [
+        ("sts.example:9001", "sts.example:9001"),
+        ("sts.example", "sts.example:80"),
+        ("http://sts.example", "sts.example:80"),
+        ("unix//run/sts.sock", "unix//run/sts.sock"),
+    ],
+)
+def test_upstreams_of_plugins_are_written_as_those_of_reverse_proxy(written, dial):
+    text = f"{{\nplugins {{\np p.o {{\nupstream sts {written}\n}}\n}}\n}}\nhttp://a {{\nrespond ok\n}}"
+    assert read(text).options.others.value()["plugins"]["p"]["upstreams"] == {"sts": dial}
 
 
 def test_places_in_a_route_are_those_of_the_text():

@@ -22,6 +22,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     some_arguments,
     wrong_count,
 )
+from zeroserve_ir.caddyfile.meaning.upstreams import read_upstream
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.plugins.granting import CAPABILITIES
@@ -122,8 +123,9 @@ def _read_grant(segments: Sequence[Segment]) -> dict[str, Any]:
                 kind = line.name.text + "s"
                 if len(line.arguments) != 2:
                     raise wrong_count(line, "upstream NAME HOST:PORT, or secret NAME VALUE")
-                name, value = (token.text for token in line.arguments)
-                grant[kind] = {**grant.get(kind, {}), name: value}
+                name, value = line.arguments
+                text = value.text if kind == "secrets" else _read_address(value)
+                grant[kind] = {**grant.get(kind, {}), name.text: text}
             case name if name in _NUMBERS:
                 number = only_argument(line, f"{name} NUMBER")
                 grant[_NUMBERS[name]] = _positive(integer(number), number)
@@ -131,6 +133,15 @@ def _read_grant(segments: Sequence[Segment]) -> dict[str, Any]:
                 cure = f"write allow, fail, fetch_timeout, upstream, secret, {', '.join(_NUMBERS)}"
                 raise refusal(Code.ZS0109, f"unknown subdirective {other} of a plugin", line.name, cure)
     return grant
+
+
+def _read_address(token: Token) -> str:
+    scheme, upstreams = read_upstream(token, None)
+    if scheme not in ("", "http"):
+        raise refusal(Code.ZS0103, f"{scheme} is not spoken to a plugin's upstream", token, "write HOST:PORT")
+    if len(upstreams) != 1:
+        raise refusal(Code.ZS0103, f"{token.text!r} is more than one upstream", token, "give each a name")
+    return upstreams[0].dial
 
 
 def _read_capability(token: Token) -> str:
