@@ -192,13 +192,17 @@ class _HostBuilding:
             request = part.policy.external
             if request is not None and route.external_pending and route.denial is None:
                 namespace = part.meta.key.namespace
-                others = [other for other, space in ordered if space == namespace]
+                others = [other for other, space in ordered if space == namespace or self._is_shared(other)]
                 resolved, finding = resolve_external_auth(
                     self.host, route, request, others, part.meta.key.origin
                 )
                 self.routes[key] = (resolved, part)
                 if finding is not None:
                     self._note_once(finding)
+
+    def _is_shared(self, route: PathRoute) -> bool:
+        shared = self.settings.shared_auth_services
+        return route.backend is not None and any(one.covers(route.backend) for one in shared)
 
     def _add_canary(self, part: HostPart, path: IngressPath) -> None:
         """Send some requests of a path to a canary's Service (controller.go, mergeAlternativeBackends)."""

@@ -215,11 +215,14 @@ def test_what_names_no_service_is_not_shared(text):
         read_shared_service(text)
 
 
-def test_a_path_of_another_namespace_is_not_asked(build, ingress):
+def test_a_path_of_another_namespace_is_asked_only_where_its_service_is_shared(build, ingress):
     other = ingress("oauth2", paths=(("/oauth2", "Prefix"),))
     other = other.replace("metadata:\n", "metadata:\n  namespace: elsewhere\n")
     loaded = build(f"{ingress(annotations=OWN)}---\n{other}")
     assert routes_by_path(loaded)["/"][0].status == "503"
+    settings = replace(DEV_SETTINGS, shared_auth_services=(read_shared_service("elsewhere/oauth2"),))
+    loaded = build(f"{ingress(annotations=OWN)}---\n{other}", settings)
+    assert routes_by_path(loaded)["/"][0].upstreams[0].service.namespace == "elsewhere"
 
 
 def test_where_paths_are_expressions_only_a_plain_one_is_asked(build, ingress):
