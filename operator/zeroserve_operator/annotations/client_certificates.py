@@ -53,9 +53,8 @@ def read_client_request(annotations: Annotations, namespace: str) -> ClientReque
     """Read `auth-tls-*`."""
     mode = annotations.text("auth-tls-verify-client") or "on"
     if annotations.text("auth-tls-error-page"):
-        annotations.warn(
-            "auth-tls-error-page", "is not shown: clients without a certificate get a page with 400"
-        )
+        message = "is not shown: clients without a certificate get a page with 400"
+        annotations.warn("auth-tls-error-page", message, Code.ZS0401, "remove it")
     if not annotations.text("auth-tls-secret"):
         for name in _OTHERS:
             if annotations.text(name).lower() not in ("", "off", "false"):

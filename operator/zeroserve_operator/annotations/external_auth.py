@@ -62,7 +62,10 @@ _OTHERS: Final = (
     "auth-signin-redirect-param",
 )
 _NO_URL: Final = "is no URL that begins with http:// or https://"
-_CURE: Final = "write http://NAME.NAMESPACE.svc.cluster.local:PORT/PATH of a Service of its namespace"
+_CURE: Final = (
+    "write http://NAME.NAMESPACE.svc.cluster.local:PORT/PATH of a Service of its namespace, "
+    "or https://$host/PATH of a path that an Ingress serves on this host"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,13 @@ def read_limits(annotations: Annotations, meta: Meta) -> TrafficLimits | None:
 
 
 def _read_exempt(annotations: Annotations) -> tuple[str, ...]:
+    """`limit-allowlist`; `limit-whitelist` is its name of old, which counts where the other is not there."""
+    name = "limit-allowlist" if annotations.has("limit-allowlist") else "limit-whitelist"
     found = set()
-    for item in annotations.text("limit-whitelist").split(","):
+    for item in annotations.text(name).split(","):
         try:
             if item.strip():
                 found.add(str(ipaddress.ip_network(item.strip(), strict=False)))
         except ValueError:
-            message = f"holds `{item.strip()}`, which is no IP or CIDR and exempts nobody"
-            annotations.warn("limit-whitelist", message)
+            annotations.warn(name, f"holds `{item.strip()}`, which is no IP or CIDR and exempts nobody")
     return tuple(sorted(found))

@@ -61,6 +61,7 @@ SUPPORTED = (
     "enable-cors",
     "force-ssl-redirect",
     "from-to-www-redirect",
+    "limit-allowlist",
     "limit-burst-multiplier",
     "limit-connections",
     "limit-rate",

@@ -33,19 +33,18 @@ from zeroserve_ir.tree import AttachPlugin
 from zeroserve_operator.annotations.balancing import read_retries, read_selection
 from zeroserve_operator.annotations.canaries import read_canary
 from zeroserve_operator.annotations.client_certificates import ClientRequest, read_client_request
+from zeroserve_operator.annotations.cures import find_cure
 from zeroserve_operator.annotations.error_pages import read_error_pages
 from zeroserve_operator.annotations.external_auth import ExternalAuthRequest, read_external_auth
 from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.mirrors import read_mirror
 from zeroserve_operator.annotations.names import (
-    NEEDLESS,
     PLUGINS,
     PREFIX,
     Effect,
     classify,
     classify_other,
     find_meant,
-    suggest,
 )
 from zeroserve_operator.annotations.plugins import read_plugins
 from zeroserve_operator.annotations.redirects import read_redirect, read_root
@@ -202,19 +201,13 @@ def _name_unsupported(annotations: Annotations) -> None:
                     name,
                     "restricts access and is not honoured: its routes answer 503",
                     Code.ZS0402,
-                    "remove it, or see docs/annotations.md for what is honoured",
+                    find_cure(name),
                 )
             case Effect.UNSUPPORTED_RESTRICTION:
-                annotations.warn(name, "restricts access and is not honoured: served open", Code.ZS0402)
+                message = "restricts access and is not honoured: served open"
+                annotations.warn(name, message, Code.ZS0402, find_cure(name))
             case Effect.UNSUPPORTED:
-                annotations.warn(name, "is not supported and has no effect", Code.ZS0401, _find_cure(name))
-
-
-def _find_cure(name: str) -> str:
-    if name in NEEDLESS:
-        return "remove it: it tunes nginx, and answers are the same without it"
-    meant = suggest(name)
-    return f"did you mean {PREFIX}{meant}?" if meant else ""
+                annotations.warn(name, "is not supported and has no effect", Code.ZS0401, find_cure(name))
 
 
 def _name_others(annotations: Annotations, meta: Meta) -> None:
@@ -380,7 +373,8 @@ def _read_cross_origin(annotations: Annotations) -> CrossOrigin | None:
     if not annotations.flag("enable-cors", False):
         present = next((name for name in sorted(annotations.values) if name.startswith("cors-")), "")
         if present and not annotations.has("enable-cors"):
-            annotations.warn(present, "has no effect without enable-cors", Code.ZS0404)
+            cure = f'add {PREFIX}enable-cors: "true", or remove it'
+            annotations.warn(present, "has no effect without enable-cors", Code.ZS0404, cure)
         return None
     origins: list[str] = []
     for item in annotations.text("cors-allow-origin").split(","):

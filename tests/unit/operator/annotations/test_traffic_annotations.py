@@ -47,8 +47,9 @@ def test_connections_and_bandwidth_are_limited(build, ingress):
     assert steps[1].handlers[0] == LimitBandwidth(100 << 10, 8 << 10)
 
 
-def test_who_is_exempt_is_not_counted(build, ingress):
-    loaded = build(ingress(annotations={"limit-rps": "1", "limit-whitelist": "10.0.0.0/8, everyone"}))
+@pytest.mark.parametrize("name", ["limit-allowlist", "limit-whitelist"])
+def test_who_is_exempt_is_not_counted(build, ingress, name):
+    loaded = build(ingress(annotations={"limit-rps": "1", name: "10.0.0.0/8, everyone"}))
     outside = tree.MatchNot(((tree.MatchClientIp(("10.0.0.0/8",)),),))
     assert first(loaded).routes[0].matchers == ((outside,),)
     assert codes(loaded) == {"ZS0403"}
