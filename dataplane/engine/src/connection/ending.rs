@@ -192,9 +192,10 @@ impl Worker {
         match (down.phase, end) {
             (Phase::Closing, End::Finished) => {}
             (Phase::Closing, End::Reset) => io.close(socket, Close::Now),
-            (Phase::Tunnel, _) if !again || end == End::Reset => self.tunnel_client_ended(io, socket, end),
-            (Phase::Tunnel, _) => {}
-            (Phase::Serving | Phase::Head, End::Finished) => self.settle_finished(io, socket),
+            (Phase::Tunnel, End::Finished) if again => {}
+            (Phase::Serving | Phase::Head | Phase::Tunnel, End::Finished) => {
+                self.settle_finished(io, socket);
+            }
             (Phase::Serving, End::Reset) => {
                 self.fail_exchange(socket, Failure::ClientGone);
                 self.abort(io, socket);
@@ -206,7 +207,7 @@ impl Worker {
     }
 
     /// A client that sends nothing more: half-close after whole requests is legal (RFC 9112 9.6), so what it sent before
-    /// is answered; a request that can no longer become whole ends it.
+    /// is answered; a request that can no longer become whole ends it. A tunnel's upstream hears of it once it has all.
     pub fn settle_finished<I: Io>(&mut self, io: &mut I, socket: SocketId) {
         let Some(down) = self.downstream(socket) else { return };
         if down.advancing {
@@ -214,6 +215,7 @@ impl Worker {
         }
         match down.phase {
             Phase::Head => self.close_after_flush(io, socket, Close::AfterFlush),
+            Phase::Tunnel if down.is_spent() => self.tunnel_client_ended(io, socket),
             Phase::Serving if !down.serving.request_done() && down.input.is_empty() => {
                 self.fail_exchange(socket, Failure::ClientGone);
                 self.abort(io, socket);

@@ -456,6 +456,11 @@ impl Downstream {
         self.bounds.as_ref().map_or_else(Default::default, |bounds| (bounds.body_pace, bounds.answer_pace))
     }
 
+    /// A tunnel's client sends nothing more, and all that it sent went on.
+    pub fn is_spent(&self) -> bool {
+        self.finished && self.input.is_empty() && !self.serving.blocked
+    }
+
     pub fn head_bytes_max(&self) -> usize {
         self.bounds.as_ref().map_or(REQUEST_HEAD_BYTES_MAX, |bounds| bounds.head_bytes_max)
     }

@@ -8,7 +8,7 @@
 use super::{Phase, Serving};
 use crate::metrics::Counter;
 use crate::protocol::Stream;
-use crate::ring::{End, Io, SocketId};
+use crate::ring::{Io, SocketId};
 use crate::snapshot::{Attempt, VirtualHost};
 use crate::worker::Worker;
 use std::sync::Arc;
@@ -72,8 +72,5 @@ impl Worker {
             down.serving.answered = true;
         }
         self.switch(io, client, upstream, &[]);
-        if self.downstream(client).is_some_and(|down| down.phase == Phase::Tunnel && down.finished) {
-            self.tunnel_client_ended(io, client, End::Finished);
-        }
     }
 }

@@ -137,8 +137,18 @@ impl Worker {
             upstream::Phase::Multiplex => self.shared_timer(io, socket, now_ms),
             // Whoever owns the tunnel watches over it.
             upstream::Phase::Tunnel => {}
-            upstream::Phase::Closing => io.close(socket, Close::Now),
+            upstream::Phase::Closing => self.flush_overdue(io, socket, now_ms),
         }
+    }
+
+    /// What waits at the end of a tunnel goes out as long as the upstream takes enough of it.
+    fn flush_overdue<I: Io>(&mut self, io: &mut I, socket: SocketId, now_ms: u64) {
+        let sent = io.sent(socket);
+        let Some(up) = self.upstream(socket) else { return };
+        if sent - std::mem::replace(&mut up.sent_mark, sent) < PROGRESS_BYTES_MIN {
+            return io.close(socket, Close::Now);
+        }
+        self.set_upstream_deadline(socket, now_ms + PROGRESS_WINDOW_MS);
     }
 
     /// While the request goes up, only an upstream that takes none of what waits is to blame.

@@ -82,14 +82,14 @@ impl Worker {
         self.set_downstream_deadline(client, deadline_ms);
     }
 
-    /// One side of a tunnel finished: the other hears of it after the bytes before; both finished: it is over.
+    /// The upstream finished: the client hears of it after the bytes before. The tunnel is over once both sides have heard.
     pub fn tunnel_upstream_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
         let Some(client) = self.upstream(upstream).and_then(|up| up.client) else { return };
         let Some(down) = self.downstream(client) else { return };
         if end == End::Reset {
             return self.abort(io, client);
         }
-        if down.finished {
+        if down.is_spent() {
             return self.end_tunnel(io, client);
         }
         if let Some(session) = down.session.as_mut() {
@@ -98,13 +98,10 @@ impl Worker {
         self.shutdown(io, client);
     }
 
-    /// The counterpart: the client finished.
-    pub fn tunnel_client_ended<I: Io>(&mut self, io: &mut I, client: SocketId, end: End) {
+    /// The counterpart: the client finished, and the upstream was sent all that came.
+    pub fn tunnel_client_ended<I: Io>(&mut self, io: &mut I, client: SocketId) {
         let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream) else { return };
         let Some(up) = self.upstream(upstream) else { return };
-        if end == End::Reset {
-            return self.abort(io, client);
-        }
         if up.finished {
             return self.end_tunnel(io, client);
         }
@@ -116,10 +113,15 @@ impl Worker {
 
     fn end_tunnel<I: Io>(&mut self, io: &mut I, client: SocketId) {
         if let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream.take()) {
+            let sent = self.sent(io, upstream);
             if let Some(up) = self.upstream(upstream) {
                 up.client = None;
                 up.count(false);
                 up.phase = upstream::Phase::Closing;
+                up.sent_mark = sent;
+                if let Some(session) = up.session.as_mut() {
+                    session.close(io.out(upstream));
+                }
             }
             if self.is_stream(upstream) {
                 self.end_call(io, upstream, Code::Cancel);

@@ -8,7 +8,7 @@
 
 use super::{Close, End, FileSent, Handler, Io, SocketId, datagrams};
 use crate::exchange::Clock;
-use crate::limits::PENDING_OUTPUT_BYTES_LOW;
+use crate::limits::{PENDING_OUTPUT_BYTES_LOW, RECEIVE_BUFFER_BYTES};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -60,6 +60,8 @@ struct Link {
     closing: bool,
     gone: bool,
     paused: bool,
+    /// Bytes that were read before the pause and are still to be delivered, and the end behind them.
+    in_flight: usize,
     notify: bool,
     shutdown: bool,
     ended: bool,
@@ -272,10 +274,11 @@ impl Sim {
                 events.push((index, Event::Connect));
             }
             let live = !link.connecting && !link.closing;
-            if live && !link.ended && !link.paused && !link.inbound.is_empty() {
+            let comes = !link.paused || link.in_flight > 0;
+            if live && !link.ended && comes && !link.inbound.is_empty() {
                 events.push((index, Event::Deliver));
             }
-            let fin = link.finished && link.inbound.is_empty() && !link.ended && !link.paused;
+            let fin = link.finished && link.inbound.is_empty() && !link.ended && comes;
             if live && !link.broken && (fin || link.reset) {
                 events.push((index, Event::Ending));
             }
@@ -332,7 +335,9 @@ impl Sim {
                 let link = &mut self.links[index];
                 let count = if all { link.out.len() } else { some.min(link.out.len()) };
                 link.sent += count as u64;
-                link.received.extend(link.out.drain(..count));
+                // What is written after the end is lost.
+                link.received.extend_from_slice(if link.received_end { &[] } else { &link.out[..count] });
+                link.out.drain(..count);
                 if link.reset {
                     link.received.clear();
                 }
@@ -364,7 +369,8 @@ impl Sim {
             2 => 1 + self.random.below(whole),
             _ => whole,
         };
-        let count = count.min(whole).min(crate::limits::RECEIVE_BUFFER_BYTES);
+        let count = count.min(whole).min(RECEIVE_BUFFER_BYTES);
+        self.links[index].in_flight = self.links[index].in_flight.saturating_sub(count);
         let joint = self.links[index].joint;
         let count = match joint == Some(count) {
             true if count > 1 => count - 1,
@@ -435,7 +441,9 @@ impl Io for Sim {
     }
 
     fn pause(&mut self, socket: SocketId) {
-        self.link(socket).paused = true;
+        let in_flight = self.random.below(2 * RECEIVE_BUFFER_BYTES);
+        let link = self.link(socket);
+        (link.paused, link.in_flight) = (true, in_flight);
     }
 
     fn resume(&mut self, socket: SocketId) {

@@ -60,6 +60,8 @@ pub struct Session {
     arrival: Arrival,
     partial: Vec<u8>,
     established: bool,
+    /// close_notify was written.
+    closed: bool,
     server_name: Option<Arc<str>>,
     /// Bytes written while rustls has the keys; None: it keeps them.
     written: Option<usize>,
@@ -80,6 +82,7 @@ impl Session {
             arrival,
             partial: Vec::new(),
             established: false,
+            closed: false,
             server_name: None,
             written: config.enable_secret_extraction.then_some(0),
         })
@@ -93,6 +96,7 @@ impl Session {
             arrival: Arrival::default(),
             partial: Vec::new(),
             established: false,
+            closed: false,
             server_name: None,
             written: None,
         })
@@ -205,8 +209,11 @@ impl Session {
         Ok(())
     }
 
-    /// Appends a close_notify alert.
+    /// Appends a close_notify alert, once.
     pub fn close(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
         match &mut self.side {
             Side::Server(connection) => close(&mut **connection, &mut self.partial, out),
             Side::Client(connection) => close(&mut **connection, &mut self.partial, out),

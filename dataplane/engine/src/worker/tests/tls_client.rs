@@ -55,6 +55,12 @@ impl TlsClient {
         self.take_output()
     }
 
+    /// What says that no more comes.
+    pub fn close(&mut self) -> Vec<u8> {
+        self.0.send_close_notify();
+        self.take_output()
+    }
+
     pub fn take_output(&mut self) -> Vec<u8> {
         let mut output = Vec::new();
         while self.0.wants_write() {
