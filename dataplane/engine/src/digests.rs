@@ -1,4 +1,4 @@
-//! Names and contents as 16 bytes, where a map needs to know them again but never to tell them.
+//! Names and contents as 16 bytes, where a map needs to know them again but never to tell them; bytes as people read them.
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -17,9 +17,22 @@ pub fn digest(parts: &[&[u8]]) -> Digest {
     half
 }
 
+/// Bytes in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    // By table: formatting each byte takes longer than its digest.
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::digest;
+    use super::{digest, hex};
+
+    #[test]
+    fn bytes_have_two_digits_each() {
+        assert_eq!(hex(b"\0\x0f\xf0\xff"), "000ff0ff");
+    }
 
     #[test]
     fn parts_do_not_run_into_each_other() {

@@ -4,6 +4,7 @@
 //! is only deleted, replaced or renamed.
 
 use super::records::{Field, Text, Value};
+use crate::digests::hex;
 use crate::exchange::fields::is_token;
 use crate::exchange::queries;
 use crate::protocol;
@@ -148,7 +149,7 @@ impl Action {
 /// The first four bytes of SHA-256, in hexadecimal.
 fn hash(text: &[u8]) -> Vec<u8> {
     let sum = digest(&SHA256, text);
-    sum.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes()
+    hex(&sum.as_ref()[..4]).into_bytes()
 }
 
 /// A list of addresses, with or without ports, each cut to its network.

@@ -6,10 +6,10 @@
 use super::Exchange;
 use super::logging::LogValue;
 use super::paths::push_escape;
+use crate::digests::hex;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::fmt::Write;
 use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -128,9 +128,7 @@ impl Exchange {
 }
 
 fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
-        out.extend_from_slice(format!("{byte:02x}").as_bytes());
-    }
+    out.extend_from_slice(hex(bytes).as_bytes());
 }
 
 fn push_digest(bytes: &[u8], out: &mut Vec<u8>) {
@@ -245,12 +243,7 @@ fn encode(value: &str) -> String {
     }
     der.extend_from_slice(short);
     der.extend_from_slice(value.as_bytes());
-    let mut out = String::new();
-    for byte in der {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+    hex(&der)
 }
 
 #[cfg(test)]

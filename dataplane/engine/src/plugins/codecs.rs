@@ -1,5 +1,6 @@
 //! Ways to write bytes as text, by the numbers of `abi.Codec`.
 
+use crate::digests::hex;
 use crate::exchange::paths;
 use crate::program::abi;
 use base64::Engine;
@@ -10,7 +11,7 @@ pub fn encode(codec: u64, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(match codec {
         abi::CODEC_BASE64 => STANDARD.encode(bytes).into_bytes(),
         abi::CODEC_BASE64_URL => URL_SAFE_NO_PAD.encode(bytes).into_bytes(),
-        abi::CODEC_HEX => encode_hex(bytes),
+        abi::CODEC_HEX => hex(bytes).into_bytes(),
         abi::CODEC_PERCENT => encode_percent(bytes, |_| None),
         abi::CODEC_PERCENT_PATH => encode_percent(bytes, |byte| (byte == b'/').then_some(b'/')),
         abi::CODEC_FORM => encode_percent(bytes, |byte| (byte == b' ').then_some(b'+')),
@@ -31,11 +32,6 @@ pub fn decode(codec: u64, text: &[u8]) -> Option<Vec<u8>> {
         }
         _ => None,
     }
-}
-
-fn encode_hex(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }
 
 fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {

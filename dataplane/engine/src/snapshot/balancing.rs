@@ -6,6 +6,7 @@
 
 use super::clusters::{ClusterState, EndpointKey, EndpointRef};
 use super::standing::Standing;
+use crate::digests::hex;
 use crate::exchange::{Exchange, queries, random};
 use crate::protocol;
 use aws_lc_rs::hmac;
@@ -121,7 +122,7 @@ impl Selection {
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
         let tag = hmac::sign(&key, dial.as_bytes());
-        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        hex(tag.as_ref()).into()
     }
 
     /// Latencies are of interest.

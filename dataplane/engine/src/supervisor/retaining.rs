@@ -2,7 +2,7 @@
 
 use super::frame_log::{FrameLog, Place};
 use super::listening::ListenerSockets;
-use crate::digests::{Digest, digest};
+use crate::digests::{Digest, digest, hex};
 use crate::frames;
 use crate::protocol::{self, ResourceType, frame};
 use aws_lc_rs::digest::SHA256;
@@ -41,12 +41,7 @@ fn find_key(kind: i32, name: &str) -> Digest {
 }
 
 fn find_version(payload: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digest = aws_lc_rs::digest::digest(&SHA256, payload);
-    // By table: formatting each byte takes longer than the digest, and there are as many versions as resources.
-    let digits = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| DIGITS[usize::from(digit)]).collect()
+    hex(aws_lc_rs::digest::digest(&SHA256, payload).as_ref())
 }
 
 impl Staging {

@@ -67,7 +67,7 @@ pub const FUNCTIONS: Table = &[
         let mut bytes = e.inclusions.random::<16>()?;
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = crate::digests::hex(&bytes);
         let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
         Ok(parts.join("-").into())
     }),

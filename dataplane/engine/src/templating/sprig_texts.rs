@@ -5,6 +5,7 @@ use super::evaluating::Evaluation;
 use super::sprig::{Outcome, Table};
 use super::values::Value;
 use super::{Failure, urls};
+use crate::digests;
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -160,12 +161,7 @@ fn split(pattern: &Regex, text: &str, count: i64) -> Vec<String> {
 }
 
 fn hex(algorithm: &'static Algorithm, text: &str) -> Value {
-    digest(algorithm, text.as_bytes())
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>()
-        .into()
+    digests::hex(digest(algorithm, text.as_bytes()).as_ref()).into()
 }
 
 fn swap_case(character: char) -> char {
