@@ -11,13 +11,14 @@ from pathlib import Path
 
 from zeroserve_operator.manifests import find_files
 from zeroserve_operator.pipeline import DEV_SETTINGS, Pipeline, take_fingerprint
-from zeroserve_operator.settings import ListenerSettings
+from zeroserve_operator.settings import ListenerSettings, TracedHosts
 
 from zeroserve_cli.embedding import Loaded, Source, serve
 from zeroserve_cli.serving_options import add_serving_arguments, make_settings
 from zeroserve_cli.sharing import add_shared_auth_argument, read_shared_auth_services
 from zeroserve_cli.signing import add_key_argument, take_explain_key
 from zeroserve_cli.streaming import add_stream_arguments, read_streams
+from zeroserve_cli.tracing import add_tracing_arguments, read_tracing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--access-log", action="store_true", help="print a line for each request")
     add_stream_arguments(parser)
     add_shared_auth_argument(parser)
+    add_tracing_arguments(parser, TracedHosts.MARKED)
     add_key_argument(parser)
     add_serving_arguments(parser)
 
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         access_log=arguments.access_log,
         shared_auth_services=read_shared_auth_services(arguments),
         explain_key=take_explain_key(arguments),
+        tracing=read_tracing(arguments),
     )
     pipeline = Pipeline(settings)
 

@@ -21,6 +21,7 @@ from zeroserve_operator.settings import DEFAULT_BUILD, BuildSettings, OperatorSe
 from zeroserve_cli.sharing import add_shared_auth_argument, read_shared_auth_services
 from zeroserve_cli.signing import add_key_argument, take_explain_key
 from zeroserve_cli.streaming import add_stream_arguments, read_streams
+from zeroserve_cli.tracing import add_tracing_arguments, read_tracing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plugin-registry-ca", type=Path, help="PEM file of further authorities that registries are known by"
     )
     add_stream_arguments(parser)
+    add_tracing_arguments(parser)
     add_key_argument(parser)
     parser.add_argument("--listen", default="[::]:9443", help="address of the discovery service")
     parser.add_argument(
@@ -96,6 +98,7 @@ def make_settings(arguments: argparse.Namespace) -> OperatorSettings:
         streams=read_streams(arguments, DEFAULT_BUILD.listeners),
         access_log=not arguments.no_access_log,
         explain_key=take_explain_key(arguments),
+        tracing=read_tracing(arguments),
     )
     others: dict[str, object] = {
         "registries": read_registries(

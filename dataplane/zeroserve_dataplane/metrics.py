@@ -29,6 +29,7 @@ from zeroserve_ir._pb import control_pb2 as control
 
 if TYPE_CHECKING:
     from zeroserve_dataplane.agent.applying import Node
+    from zeroserve_dataplane.agent.exporting_spans import SpanSink
     from zeroserve_dataplane.agent.granting import TokenServer
     from zeroserve_dataplane.enginelink.linking import SharedCounters
     from zeroserve_dataplane.subscribing import StreamState
@@ -127,9 +128,14 @@ class NodeCollector(Collector):
     """Collects the engine's counters and the agent's own figures."""
 
     def __init__(
-        self, node: Node, stream: StreamState | None = None, tokens: TokenServer | None = None
+        self,
+        node: Node,
+        stream: StreamState | None = None,
+        tokens: TokenServer | None = None,
+        spans: SpanSink | None = None,
     ) -> None:
         self._node = node
+        self._spans = spans
         self._tokens = tokens
         self._stream = stream
         self._reader: SharedCounterReader | None = None
@@ -184,6 +190,11 @@ class NodeCollector(Collector):
             yield _gauge("zeroserve_agent_stream_up", "1 when the operator answers", self._stream.connected)
             yield _counter("zeroserve_agent_stream_reconnects", "Streams lost", self._stream.reconnects)
             yield _counter("zeroserve_agent_refusals", "Resources refused", self._stream.refusals)
+        if self._spans is not None:
+            yield _counter(
+                "zeroserve_agent_spans_exported", "Spans sent to a collector", self._spans.exported
+            )
+            yield _counter("zeroserve_agent_spans_dropped", "Spans that are lost", self._spans.dropped)
         if self._tokens is not None and (counts := self._tokens.counts) is not None:
             yield _gauge("zeroserve_agent_token_store_up", "1 when the store answers", self._tokens.up)
             yield _counter("zeroserve_agent_token_store_failures", "Times it did not", counts.failures)

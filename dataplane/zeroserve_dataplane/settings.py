@@ -56,6 +56,11 @@ class AgentSettings:
         """Where engines ask for tokens: beside the supervisor's socket."""
         return self.engine_socket.with_name("token.sock")
 
+    @property
+    def log_socket(self) -> Path:
+        """Where engines send spans: beside it too."""
+        return self.engine_socket.with_name("log.sock")
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedSettings:

@@ -48,6 +48,7 @@ from zeroserve_ir.host_names import spell_authority, spell_host, spell_hosts
 from zeroserve_ir.plugins.attaching import find_attachments, watch_errors
 from zeroserve_ir.program.fitting import fit
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
+from zeroserve_ir.sampling import ARGUMENT_VARIABLE, SAMPLER_VARIABLE, read_sampling
 from zeroserve_ir.site_certificates import (
     LocalCertificates,
     ReadFile,
@@ -320,11 +321,24 @@ class _Drafting:
             explain_key=self.explain_key,
             as_caddy=True,
             exports_spans=True,
+            trace_sampling=self._read_sampling(),
             ocsp_off="ocsp_stapling" in options.others.value(),
         )
         add_loggers(settings, self.written, self.listener_names)
         add_trusts(settings, self.written, self.listener_names)
         self.resources.append(make_resource(settings))
+
+    def _read_sampling(self) -> pb.TraceSampling | None:
+        sampler, argument = (self.environment.get(name, "") for name in (SAMPLER_VARIABLE, ARGUMENT_VARIABLE))
+        try:
+            return read_sampling(sampler, argument)
+        except ValueError as error:
+            message = f"the environment's {SAMPLER_VARIABLE} and {ARGUMENT_VARIABLE}: {error}"
+            finding = Diagnostic(
+                Code.ZS0103, message, severity=Severity.WARNING, help="all traces are sampled"
+            )
+            self.diagnostics.append(finding)
+            return None
 
     def finish_listeners(self) -> None:
         """Add the listeners of sites, which learn whether it matters to which address a client came."""

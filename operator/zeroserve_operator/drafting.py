@@ -19,10 +19,11 @@ from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.model import EndpointAddress
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
+from zeroserve_ir.sampling import read_sampling
 
 from zeroserve_operator.building.endpoints import DENIED_ADDRESSES
 from zeroserve_operator.rendering_clients import build_policy
-from zeroserve_operator.settings import BuildSettings
+from zeroserve_operator.settings import BuildSettings, TracedHosts
 
 MARKER_LENGTH = 12
 
@@ -76,6 +77,8 @@ def draft_settings(
         denied_upstreams=denied,
         ticket_keys=ticket_keys,
         explain_key=settings.explain_key,
+        exports_spans=settings.tracing.hosts is not TracedHosts.NONE,
+        trace_sampling=read_sampling(settings.tracing.sampler, settings.tracing.sampler_argument),
     )
     listeners = (
         pb.Listener(

@@ -26,16 +26,28 @@ from zeroserve_ir.tree import Scheme, ServiceReference
 from zeroserve_operator.rendering_clients import render_clients
 from zeroserve_operator.rendering_errors import BARE_ERROR
 from zeroserve_operator.rendering_routes import make_upstream, render_errors, render_handlers
-from zeroserve_operator.settings import BuildSettings
+from zeroserve_operator.settings import BuildSettings, TracedHosts
 
 ACME_PATH = "/.well-known/acme-challenge"
 """Never redirected: the challenge comes over plain HTTP (ingress-nginx: no-tls-redirect-locations)."""
 STREAM_RETRIES = 2
 """Endpoints of a Service that are tried besides, where one refuses a stream's connection."""
 
+_SPAN = (tree.Route((tree.Trace("{http.request.method}"),)),)
+"""Named as OpenTelemetry's conventions name a server's span without a route; hosts have it in common."""
+
 
 def render_host(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site, ...]:
     """Render a host; the HTTPS site comes last."""
+    sites = _render_host(host, settings)
+    if settings.tracing.hosts is not TracedHosts.ALL:
+        return sites
+    return tuple(
+        replace(site, routes=_SPAN + site.routes) if not site.passthrough else site for site in sites
+    )
+
+
+def _render_host(host: VirtualHost, settings: BuildSettings) -> tuple[tree.Site, ...]:
     if host.body or not host.routes:
         return _render_body(host, settings)
     if host.passthrough is not None:
@@ -70,7 +82,7 @@ def _render_passthrough(
     host: VirtualHost, service: ServiceReference, settings: BuildSettings
 ) -> tuple[tree.Site, ...]:
     """Render a host whose TLS ends at its Service; over plain HTTP it is served, or redirected, as others."""
-    plain, *_ = render_host(replace(host, passthrough=None), settings)
+    plain, *_ = _render_host(replace(host, passthrough=None), settings)
     plain = replace(plain, addresses=plain.addresses[:1], tls=None)
     handler = tree.ReverseProxy(
         upstreams=(make_upstream(service),),

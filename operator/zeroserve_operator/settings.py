@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any
 
 from zeroserve_ir.tree import ServiceReference
@@ -52,6 +53,28 @@ class StreamSettings:
     def name(self) -> str:
         """The listener's, and that of the Pod's port."""
         return f"{'udp' if self.datagrams else 'tcp'}-{self.port}"
+
+
+class TracedHosts(Enum):
+    """Whose requests become spans that nodes export."""
+
+    NONE = "none"
+    MARKED = "marked"
+    """Those of ZeroserveRoutes with `tracing`."""
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Spans of the nodes."""
+
+    hosts: TracedHosts = TracedHosts.NONE
+    sampler: str = ""
+    """A name of `zeroserve_ir.sampling.Sampler`, with its argument; "" is `parentbased_always_on`."""
+    sampler_argument: str = ""
+
+
+NO_TRACING = TracingSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +134,7 @@ class BuildSettings:
     """Further CIDRs that no Service may lead to, such as the nodes' own."""
     explain_key: bytes = field(default=b"", repr=False)
     """Signs the debug headers that nodes explain a request for; none: no request is explained."""
+    tracing: TracingSettings = NO_TRACING
 
     @property
     def services(self) -> tuple[tuple[str, str], ...]:

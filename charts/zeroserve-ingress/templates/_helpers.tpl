@@ -95,6 +95,14 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
+{{/* OTEL_RESOURCE_ATTRIBUTES: values in percent encoding; $(NAME) is a variable of the container. */}}
+{{- define "zeroserve.resourceAttributes" -}}
+k8s.node.name=$(NODE_NAME),k8s.pod.name=$(POD_NAME)
+{{- range $name, $value := .resourceAttributes -}}
+,{{ $name }}={{ $value | toString | urlquery | replace "+" "%20" }}
+{{- end }}
+{{- end -}}
+
 {{/* Values that the schema cannot judge; ends the rendering with what is wrong. */}}
 {{- define "zeroserve.check" -}}
 {{- range $protocol := list "tcp" "udp" -}}

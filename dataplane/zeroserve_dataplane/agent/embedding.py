@@ -133,7 +133,9 @@ class EmbeddedNode:
         # Loaded for those who need it: Prometheus' client takes long.
         from zeroserve_dataplane.metrics import MetricsServer, NodeCollector  # noqa: PLC0415
 
-        return MetricsServer(address, port, NodeCollector(self.node, tokens=self.tokens))
+        return MetricsServer(
+            address, port, NodeCollector(self.node, tokens=self.tokens, spans=self._logs.spans)
+        )
 
     async def apply(self, draft: SnapshotDraft) -> Outcome:
         """Serve a draft; returns once it is served. EngineStartError when the engine does not start."""

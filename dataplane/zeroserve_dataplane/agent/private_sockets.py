@@ -38,6 +38,19 @@ async def start_private_server(path: Path, serve: Serve, *, limit: int = READ_LI
         os.umask(before)
 
 
+def listen_privately(path: Path) -> socket.socket:
+    """Listen at a path, in place of what was there, for who asks `is_of_this_user` itself. OSError."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen()
+    return listener
+
+
 def is_of_this_user(peer: socket.socket) -> bool:
     """Whether the process at the other end of a Unix socket is this process's user's, or root's."""
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

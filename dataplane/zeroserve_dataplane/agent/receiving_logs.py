@@ -1,10 +1,11 @@
 """Log lines of the engine that go to files and over the network.
 
 In: frames on a Unix socket (u32 length, u16 length of the sink's name, name, lines; little-endian), the
-`Logger` messages that say what a sink is. Out: lines, where they belong. Who calls: the embedded node. Rules:
-the engine opens no files and no connections for logs: it could neither roll a file nor be confined
-otherwise; what is written is written by this process, with its owner's rights. A sink that fails is told once
-and tried again; its lines meanwhile go to standard error (network) or are lost (files).
+`Logger` messages that say what a sink is. Out: lines, where they belong. Who calls: the embedded node, and
+the agent of a cluster, whose nodes have spans for it and no other lines. Rules: the engine opens no files and
+no connections for logs: it could neither roll a file nor be confined otherwise; what is written is written by
+this process, with its owner's rights. A sink that fails is told once and tried again; its lines meanwhile go
+to standard error (network) or are lost (files).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 from zeroserve_ir._pb import resources_pb2 as pb
 
 from zeroserve_dataplane.agent import exporting_spans
-from zeroserve_dataplane.agent.private_sockets import is_of_this_user
+from zeroserve_dataplane.agent.private_sockets import is_of_this_user, listen_privately
 from zeroserve_dataplane.agent.rolling import RollingFile, RollingSettings
 
 logger = logging.getLogger(__name__)
@@ -119,16 +120,14 @@ def open_sink(writer: dict[str, Any]) -> Sink:
 class LogReceiver:
     """Threads that take what engines send; `set_loggers` says what the sinks are."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spans: exporting_spans.SpanSink | None = None) -> None:
+        """Listen at a path, in place of what was there. OSError."""
         self.path = path
         self._lock = threading.Lock()
         self._sinks: dict[str, tuple[str, Sink]] = {}
         self._former: set[str] = set()
-        self.spans = exporting_spans.SpanSink()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        path.chmod(0o600)
-        self._listener.listen()
+        self.spans = spans or exporting_spans.SpanSink()
+        self._listener = listen_privately(path)
         self._listener.settimeout(TICK_S)
         self._closing = False
         self._thread = threading.Thread(target=self._accept, name="log-receiver", daemon=True)

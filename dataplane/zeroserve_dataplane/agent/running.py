@@ -19,9 +19,11 @@ from zeroserve_ir.drafting import SnapshotDraft
 from zeroserve_ir.purges import AWAY_S
 
 from zeroserve_dataplane.agent.applying import Node
+from zeroserve_dataplane.agent.exporting_spans import SpanSink
 from zeroserve_dataplane.agent.granting import TokenServer
 from zeroserve_dataplane.agent.images import ImageStore
 from zeroserve_dataplane.agent.planning import Refusal
+from zeroserve_dataplane.agent.receiving_logs import LogReceiver
 from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_dataplane.agent.upkeep import keep_up
 from zeroserve_dataplane.jit.compiling import Compiler
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 SAVE_AFTER_S = 0.5
 """Quiet time before a snapshot is written: a burst of changes is written once."""
 HEARTBEAT_S = 1.0
+SPANS_LEFT_S = 2.0
+"""When it leaves, an agent sends the spans that wait for so long."""
 
 
 class Agent:
@@ -51,7 +55,8 @@ class Agent:
         self.node.on_served = self._note_served
         self.subscriber = Subscriber(self._find_subscription(), lambda: self.node.good, self._apply)
         self.tokens = TokenServer(settings.token_socket)
-        self.collector = NodeCollector(self.node, self.subscriber.state, self.tokens)
+        self.spans = SpanSink()
+        self.collector = NodeCollector(self.node, self.subscriber.state, self.tokens, self.spans)
         self._last_good = LastGood(settings.state_directory, allow_disk=settings.allow_state_on_disk)
         self._unsaved: SnapshotDraft | None = None
         self._saving = asyncio.Event()
@@ -69,6 +74,7 @@ class Agent:
                 ("saving", self._save_forever()),
                 ("heartbeat", self._beat(metrics)),
                 ("tokens", self._grant_tokens()),
+                ("spans", self._receive_spans()),
                 ("stop", self.stop.wait()),
             )
         ]
@@ -151,6 +157,15 @@ class Agent:
         async with self.tokens:
             await self.tokens.set_store(self.settings.limit_store)
             await asyncio.Event().wait()
+
+    async def _receive_spans(self) -> None:
+        receiver = LogReceiver(self.settings.log_socket, self.spans)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # Engines go on: nobody waits for the end of what they send.
+            await asyncio.to_thread(self.spans.close, SPANS_LEFT_S)
+            receiver.close(0.0)
 
     def _find_subscription(self) -> SubscribingSettings:
         settings = self.settings

@@ -439,6 +439,7 @@ class Settings(_message.Message):
     SERVER_TRUSTS_FIELD_NUMBER: _builtins.int
     AS_CADDY_FIELD_NUMBER: _builtins.int
     EXPORTS_SPANS_FIELD_NUMBER: _builtins.int
+    TRACE_SAMPLING_FIELD_NUMBER: _builtins.int
     default_certificate: _builtins.str
     """Certificate name for unknown or missing SNI"""
     access_log: _builtins.bool
@@ -488,6 +489,10 @@ class Settings(_message.Message):
     def server_trusts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerTrust]:
         """of listeners that believe others than the above"""
 
+    @_builtins.property
+    def trace_sampling(self) -> Global___TraceSampling:
+        """none: traces that begin here, and those whose parent is sampled"""
+
     def __init__(
         self,
         *,
@@ -511,14 +516,41 @@ class Settings(_message.Message):
         server_trusts: _abc.Iterable[Global___ServerTrust] | None = ...,
         as_caddy: _builtins.bool = ...,
         exports_spans: _builtins.bool = ...,
+        trace_sampling: Global___TraceSampling | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trace_sampling", b"trace_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "exports_spans", b"exports_spans", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "ocsp_off", b"ocsp_off", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "server_trusts", b"server_trusts", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_log", b"access_log", "as_caddy", b"as_caddy", "client_ip_fields", b"client_ip_fields", "client_ip_strict", b"client_ip_strict", "default_certificate", b"default_certificate", "denied_upstreams", b"denied_upstreams", "drain_timeout_ms", b"drain_timeout_ms", "explain_key", b"explain_key", "exports_spans", b"exports_spans", "handshake_timeout_ms", b"handshake_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "loggers", b"loggers", "ocsp_off", b"ocsp_off", "request_body_bytes_max", b"request_body_bytes_max", "request_head_timeout_ms", b"request_head_timeout_ms", "server_logs", b"server_logs", "server_trusts", b"server_trusts", "strict_encoded_slash", b"strict_encoded_slash", "ticket_keys", b"ticket_keys", "trace_sampling", b"trace_sampling", "trusted_proxies", b"trusted_proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Settings: _TypeAlias = Settings  # noqa: Y015
+
+@_typing.final
+class TraceSampling(_message.Message):
+    """Which requests that `tracing` sees are sampled (OpenTelemetry: OTEL_TRACES_SAMPLER)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_IN_MILLION_FIELD_NUMBER: _builtins.int
+    IGNORES_PARENT_FIELD_NUMBER: _builtins.int
+    share_in_million: _builtins.int
+    """of traces, by their ids: every server with the same share samples the same ones"""
+    ignores_parent: _builtins.bool
+    """the share is that of all traces, not only of those that begin here"""
+    def __init__(
+        self,
+        *,
+        share_in_million: _builtins.int = ...,
+        ignores_parent: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignores_parent", b"ignores_parent", "share_in_million", b"share_in_million"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceSampling: _TypeAlias = TraceSampling  # noqa: Y015
 
 @_typing.final
 class ServerTrust(_message.Message):

@@ -1,15 +1,11 @@
 """Spans that the running product and stock Caddy send to a collector: names, kinds, parents, attributes."""
 
 import http.client
-import http.server
-import threading
-from concurrent import futures
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 from ports import free_ports
+from span_collectors import Collector, read_attributes
 from starting import STOCK_CADDY, apart, ours, started
 
 PATIENCE_S = 60
@@ -68,73 +64,6 @@ REQUESTS = {
 }
 SPANS = len(REQUESTS)
 """One of each, none of the unsampled one, two of `/twice`."""
-
-
-class Collector:
-    """Keeps the spans that come by gRPC or HTTP, with their resource."""
-
-    def __init__(self, protocol):
-        self.received = []
-        self.fields = {}
-        self._changed = threading.Condition()
-        if protocol == "grpc":
-            self._server = grpc.server(futures.ThreadPoolExecutor(2))
-            name = "opentelemetry.proto.collector.trace.v1.TraceService"
-            method = grpc.unary_unary_rpc_method_handler(
-                self._export,
-                request_deserializer=service.ExportTraceServiceRequest.FromString,
-                response_serializer=service.ExportTraceServiceResponse.SerializeToString,
-            )
-            handler = grpc.method_handlers_generic_handler(name, {"Export": method})
-            self._server.add_generic_rpc_handlers((handler,))
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
-            self._server.start()
-            self.close = lambda: self._server.stop(None).wait()
-        else:
-            self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
-            self.port = self._server.server_address[1]
-            threading.Thread(target=self._server.serve_forever, daemon=True).start()
-            self.close = self._server.shutdown
-
-    def wait(self, count):
-        """Return spans by name and path, once so many are here; each with its resource's attributes."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.received) >= count, PATIENCE_S), self.received
-            return list(self.received)
-
-    def _export(self, request, context):
-        self._take(request, {item.key: item.value for item in context.invocation_metadata()})
-        return service.ExportTraceServiceResponse()
-
-    def _take(self, request, fields):
-        with self._changed:
-            self.fields = fields
-            for group in request.resource_spans:
-                resource = read_attributes(group.resource.attributes)
-                self.received += [(span, resource) for scope in group.scope_spans for span in scope.spans]
-            self._changed.notify_all()
-
-    def _make_handler(self):
-        collector = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                assert self.path == "/v1/traces"
-                fields = {name.lower(): value for name, value in self.headers.items()}
-                collector._take(service.ExportTraceServiceRequest.FromString(body), fields)
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        return Handler
-
-
-def read_attributes(attributes):
-    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
 
 
 def ask(port, target):
@@ -209,3 +138,37 @@ def test_spans_are_those_of_caddy(tmp_path, protocol):
             resource["service.name"] == "edge" and resource["deployment.environment.name"] == "test"
             for _, resource in collector.received
         )
+
+
+SAMPLERS = [
+    ("always_off", ""),
+    ("traceidratio", "0.5"),
+    ("traceidratio", ""),
+    ("parentbased_always_off", ""),
+    ("parentbased_traceidratio", "0.25"),
+]
+TRACES = [f"{number * 0x9E3779B97F4A7C15 % (1 << 128) | 1:032x}" for number in range(1, 41)]
+
+
+@pytest.mark.parametrize(("sampler", "argument"), SAMPLERS)
+def test_samplers_choose_the_traces_that_caddys_choose(tmp_path, sampler, argument):
+    chosen = []
+    for name, command in (("caddy", STOCK_CADDY), ("zeroserve", ours())):
+        folder = tmp_path / name
+        folder.mkdir()
+        (port,) = free_ports(1)
+        (folder / "Caddyfile").write_text(SITE.replace("{$PORT}", str(port)))
+        variables = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+        environment = apart(folder, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **variables)
+        with started(command, folder, port, environment=environment):
+            chosen.append([_find_flag(port, trace, flag) for trace in TRACES for flag in "01"])
+    assert chosen[1] == chosen[0]
+
+
+def _find_flag(port, trace, flag):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection.request("GET", "/", headers={"Traceparent": f"00-{trace}-00f067aa0ba902b7-0{flag}"})
+    answer = connection.getresponse().read().decode()
+    connection.close()
+    assert trace in answer
+    return answer[-2:]

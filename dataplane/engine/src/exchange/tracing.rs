@@ -12,6 +12,42 @@ pub struct TraceRow {
     pub attributes: Box<[(Box<str>, Text)]>,
 }
 
+/// Which traces are sampled (OpenTelemetry: TraceIdRatioBased, ParentBased).
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// A trace is sampled whose id's last 63 bits are below it.
+    below: u64,
+    ignores_parent: bool,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self::new(SHARE_MAX, false)
+    }
+}
+
+/// All of a million.
+const SHARE_MAX: u32 = 1_000_000;
+
+impl Sampling {
+    pub fn new(share_in_million: u32, ignores_parent: bool) -> Self {
+        let share = u128::from(share_in_million.min(SHARE_MAX));
+        let below = ((share << 63) / u128::from(SHARE_MAX)) as u64;
+        Self { below, ignores_parent }
+    }
+
+    fn samples(self, trace: &[u8], parent_flags: Option<u8>) -> bool {
+        match parent_flags {
+            Some(flags) if !self.ignores_parent => flags & 1 == 1,
+            _ => {
+                let low = trace.get(16..32).and_then(|digits| std::str::from_utf8(digits).ok());
+                low.and_then(|digits| u64::from_str_radix(digits, 16).ok())
+                    .is_some_and(|low| low >> 1 < self.below)
+            }
+        }
+    }
+}
+
 /// What a handler's span knows when it begins.
 #[derive(Clone, Debug)]
 pub struct Span {
@@ -35,11 +71,12 @@ impl Exchange {
     /// Goes on with the client's W3C trace, or begins one: a span of our own towards the upstream.
     pub(crate) fn trace(&mut self, row: &TraceRow) {
         let parent = self.request.get(b"traceparent").and_then(parse_traceparent);
-        let is_sampled = parent.as_ref().is_none_or(|parent| parent.flags & 1 == 1);
+        let flags = parent.as_ref().map(|parent| parent.flags);
         let (trace, parent) = match parent {
             Some(parent) => (parent.trace, Some(parent.span)),
             None => (format!("{:016x}{:016x}", random() | 1, random()).into_bytes(), None),
         };
+        let is_sampled = self.sampling.samples(&trace, flags);
         let id = format!("{:016x}", random() | 1).into_bytes();
         let mut header = b"00-".to_vec();
         header.extend_from_slice(&trace);
@@ -124,6 +161,32 @@ mod tests {
         ] {
             let found = parse_traceparent(value.as_bytes());
             assert_eq!(found.map(|parent| parent.flags), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_the_traces_that_begin_here_is_sampled_and_the_same_one_everywhere() {
+        let trace = |low: u64| format!("{:016x}{low:016x}", 7).into_bytes();
+        let tenth = Sampling::new(100_000, false);
+        let bound = u64::MAX / 10;
+        assert!(tenth.samples(&trace(0), None) && tenth.samples(&trace(bound - 1000), None));
+        assert!(!tenth.samples(&trace(bound + 1000), None) && !tenth.samples(&trace(u64::MAX), None));
+        assert!(Sampling::new(1_000_000, false).samples(&trace(u64::MAX), None));
+        assert!(!Sampling::new(0, false).samples(&trace(0), None));
+    }
+
+    #[test]
+    fn a_parent_decides_unless_it_is_ignored() {
+        let trace = b"00000000000000070000000000000007";
+        for (ignores_parent, share, flags, expected) in [
+            (false, 0, 1, true),
+            (false, 1_000_000, 0, false),
+            (false, 1_000_000, 2, false),
+            (true, 0, 1, false),
+            (true, 1_000_000, 0, true),
+        ] {
+            let found = Sampling::new(share, ignores_parent).samples(trace, Some(flags));
+            assert_eq!(found, expected, "{ignores_parent} {share} {flags}");
         }
     }
 

@@ -52,6 +52,15 @@ pub struct Settings {
     pub as_caddy: bool,
     #[prost(bool, tag = "90")]
     pub exports_spans: bool,
+    #[prost(message, optional, tag = "91")]
+    pub trace_sampling: ::core::option::Option<TraceSampling>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceSampling {
+    #[prost(uint32, tag = "1")]
+    pub share_in_million: u32,
+    #[prost(bool, tag = "2")]
+    pub ignores_parent: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServerTrust {

@@ -4,6 +4,7 @@ use super::trusting::Trust;
 use crate::access_log::loggers::Loggers;
 use crate::addresses::AddressSet;
 use crate::exchange::ListenerId;
+use crate::exchange::tracing::Sampling;
 use crate::{limits, protocol};
 use aws_lc_rs::hmac;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub struct Settings {
     pub loggers: Option<Arc<Loggers>>,
     /// Spans of `tracing` go to the agent.
     pub exports_spans: bool,
+    pub trace_sampling: Sampling,
     /// Signs debug headers; None: no request is explained.
     pub explain_key: Option<hmac::Key>,
     pub handshake_timeout_ms: u64,
@@ -65,6 +67,9 @@ impl Settings {
             access_log: message.access_log,
             loggers: Loggers::compile(message)?,
             exports_spans: message.exports_spans,
+            trace_sampling: message.trace_sampling.as_ref().map_or_else(Sampling::default, |wanted| {
+                Sampling::new(wanted.share_in_million, wanted.ignores_parent)
+            }),
             explain_key: (!message.explain_key.is_empty())
                 .then(|| hmac::Key::new(hmac::HMAC_SHA256, &message.explain_key)),
             handshake_timeout_ms: or(message.handshake_timeout_ms, limits::HANDSHAKE_TIMEOUT_MS),
@@ -94,6 +99,7 @@ impl Default for Settings {
             access_log: false,
             loggers: None,
             exports_spans: false,
+            trace_sampling: Sampling::default(),
             explain_key: None,
             handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
             request_head_timeout_ms: limits::REQUEST_HEAD_TIMEOUT_MS,
