@@ -31,6 +31,11 @@ VALUES = {
     "tcp.9000": "e2e-values/varied:http",
     "udp.53": "kube-system/kube-dns:dns",
     "dataplane.limitStore.secret": "limit-store",
+    # The demo backend takes what is posted to it, as a collector does.
+    "tracing.endpoint": "http://varied.e2e-values.svc:80",
+    "tracing.protocol": "http/protobuf",
+    "tracing.samplerArgument": "1.0",
+    "tracing.sampler": "traceidratio",
 }
 PASSWORD = "only-for-tests"
 ALLOWED = 20
@@ -193,6 +198,17 @@ def test_pods_together_let_through_what_a_shared_limit_allows(
     assert len(passed) <= ALLOWED
     for target in targets:
         namespace.eventually(partial(is_refused, namespace, target), 120)
+
+
+def sends_spans(release: Release, pod: dict[str, Any]) -> bool:
+    return release.metric_of(pod, "zeroserve_agent_spans_exported_total") > 0
+
+
+def test_every_node_sends_spans_to_the_collector(namespace: Client, installed: Release, site: Target) -> None:
+    for pod in installed.pods("dataplane"):
+        direct = Target(pod["status"]["podIP"], site.host, site.authority, 8443)
+        assert fetch(namespace, direct).json()["headers"]["Traceparent"]
+        namespace.eventually(partial(sends_spans, installed, pod), 120)
 
 
 def test_monitors_select_the_metrics_services(installed: Release) -> None:
