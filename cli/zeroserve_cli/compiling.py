@@ -13,7 +13,7 @@ from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.loading import load_configuration
 from zeroserve_ir.caddyfile.printer import print_site
 from zeroserve_ir.diagnostics import Severity
-from zeroserve_ir.program.disassembling import disassemble
+from zeroserve_ir.program.disassembling import disassemble, format_constants
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.tree import Site
 
@@ -66,7 +66,8 @@ def _emit(site: Site, arguments: argparse.Namespace) -> str:
     lowered = lower_site(site)
     title = ", ".join(f"{address.scheme.value}://{address.host}:{address.port}" for address in site.addresses)
     if stage is Stage.BPF:
-        return f"# {title}: {_describe(lowered)}\n{disassemble(lowered.code, _places(lowered))}"
+        text = disassemble(lowered.code, _places(lowered)) + format_constants(lowered.constants)
+        return f"# {title}: {_describe(lowered)}\n{text}"
     verified = verify_source(lowered.code, len(lowered.constants), lowered.lines)
     if stage is Stage.LLVM:
         return f"; {title}\n{print_llvm(verified)}"

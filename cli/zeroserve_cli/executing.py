@@ -17,6 +17,7 @@ from zeroserve_dataplane.interpreter import Memory, Trap, TrapError
 from zeroserve_dataplane.jit.inspecting import (
     ExecutionError,
     Run,
+    Source,
     assemble_source,
     run_on_engine,
     run_on_reference,
@@ -29,7 +30,6 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program.disassembling import disassemble
 from zeroserve_ir.program.encoding import encode
 from zeroserve_ir.program.isa import R0, SLOT_BYTES, Binary, CallHelper, Operator
-from zeroserve_ir.sources import Span
 
 from zeroserve_cli.helping import add_action
 from zeroserve_cli.main import EXIT_FAILED
@@ -72,7 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = add_action(actions, name, summary, f"zeroserve bpf {name} p.asm")
         action.add_argument("file", type=Path)
         action.add_argument(
-            "--constants", type=_hex(abi.CONSTANTS_BYTES_MAX), default=b"", help="constants, in hex"
+            "--constants",
+            type=_hex(abi.CONSTANTS_BYTES_MAX),
+            default=b"",
+            help="constants, in hex, in the place of the file's own",
         )
         if name == "run":
             action.add_argument("--on", choices=[one.value for one in Execution], default="native")
@@ -90,20 +93,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do the action; what is wrong with the program is raised as diagnostics."""
     try:
-        code, lines = _read(arguments.file)
+        source = _read(arguments.file)
     except UnicodeDecodeError:
         print(f"zeroserve: {arguments.file} is no text: bytes need a name in {BYTES_SUFFIX}", file=sys.stderr)
         return EXIT_FAILED
     if arguments.action == "asm":
-        return _write(code, arguments.output)
+        return _write(source.code, arguments.output)
     if arguments.action == "dis":
-        return _disassemble(code, arguments.file)
-    constants: bytes = arguments.constants
-    verified = verify_source(code, len(constants), lines)
+        return _disassemble(source.code, arguments.file)
+    constants: bytes = arguments.constants or source.constants
+    verified = verify_source(source.code, len(constants), source.lines)
     if arguments.action == "verify":
         print(f"sound: {len(verified.slots)} slots, {len(verified.subprograms)} subprograms")
         return 0
-    verified = verify_source(_replace_row_calls(verified), len(constants), lines)
+    verified = verify_source(_replace_row_calls(verified), len(constants), source.lines)
     given = Run(constants, arguments.mem, arguments.fuel)
     return _execute(verified, given, Execution(arguments.on))
 
@@ -143,9 +146,9 @@ def _replace_row_calls(program: Verified) -> bytes:
     return bytes(code)
 
 
-def _read(path: Path) -> tuple[bytes, tuple[tuple[int, Span], ...]]:
+def _read(path: Path) -> Source:
     if path.suffix == BYTES_SUFFIX:
-        return path.read_bytes(), ()
+        return Source(path.read_bytes())
     text = sys.stdin.read() if path == STANDARD_INPUT else path.read_text()
     return assemble_source(text, str(path))
 

@@ -47,8 +47,17 @@ class Run:
     fuel: int = abi.FUEL_DEFAULT
 
 
-def assemble_source(text: str, file: str) -> tuple[bytes, tuple[tuple[int, Span], ...]]:
-    """Return code and debug lines of an assembly file; raises DiagnosticError."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A program as it was read, with the lines of its text by slot where it has one."""
+
+    code: bytes
+    lines: tuple[tuple[int, Span], ...] = ()
+    constants: bytes = b""
+
+
+def assemble_source(text: str, file: str) -> Source:
+    """Return what an assembly file holds; raises DiagnosticError."""
     try:
         assembly = assemble(text)
     except AssemblyTextError as error:
@@ -57,7 +66,8 @@ def assemble_source(text: str, file: str) -> tuple[bytes, tuple[tuple[int, Span]
         raise DiagnosticError([Diagnostic(Code.ZS0001, error.message, span)]) from error
     if not assembly.code:
         raise DiagnosticError([Diagnostic(Code.ZS0001, "no instruction in it", Span(file, 1, 1, 2))])
-    return assembly.code, tuple((slot, Span(file, line, 1, 2)) for slot, line in assembly.lines)
+    lines = tuple((slot, Span(file, line, 1, 2)) for slot, line in assembly.lines)
+    return Source(assembly.code, lines, assembly.constants)
 
 
 def verify_source(code: bytes, constants_bytes: int, lines: Lines = ()) -> Verified:

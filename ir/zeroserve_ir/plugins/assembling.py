@@ -35,6 +35,8 @@ def assemble_module(text: str) -> PluginModule:
         elif found := _TEXT.match(written):
             places[found[1]] = (abi.HEAP + len(data), _append(data, found[2], number))
             lines.append("")
+        elif written.startswith(".constants"):
+            raise AssemblyTextError(number, "a plugin has no .constants: write .ascii NAME TEXT")
         else:
             lines.append(_place(line, places, number))
     if not functions:

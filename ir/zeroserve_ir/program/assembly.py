@@ -1,7 +1,8 @@
 """Reads eBPF assembly: text in, code and its lines out.
 
 The syntax is that of the public bpf_conformance vectors (`mov %r0, 5`, `lock fetch add [%r1+8], %r2`),
-with labels, helper names, `lddw %r1, constants+8` and, for code that is malformed on purpose, `.slot 0x95`.
+with labels, helper names, `lddw %r1, constants+8`, `.constants 00ff` (one line continues the other) and, for
+code that is malformed on purpose, `.slot 0x95`.
 Called by `zeroserve bpf asm` and tests. The rule: any text gives code or AssemblyTextError with its line.
 """
 
@@ -32,6 +33,7 @@ from zeroserve_ir.program.isa import (
 _SIZES: Final = {"b": 1, "h": 2, "w": 4, "dw": 8}
 _SIZE: Final = "(b|h|w|dw)"
 _LABEL: Final = re.compile(r"([A-Za-z_.][\w.]*)\s*:\s*")
+_CONSTANTS: Final = re.compile(r"\.constants(?:\s+(.*))?\Z")
 _NAME: Final = re.compile(r"[A-Za-z_.][\w.]*\Z")
 _NUMBER: Final = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)\Z")
 _NUMBER_LETTERS_MAX: Final = 64
@@ -55,6 +57,7 @@ class Assembly:
 
     code: bytes
     lines: tuple[tuple[int, int], ...]
+    constants: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +71,28 @@ def assemble(text: str) -> Assembly:
     """Assemble text; raises AssemblyTextError with the line at fault."""
     assembler = Assembler()
     lines: list[tuple[int, int]] = []
+    constants = bytearray()
     for number, line in enumerate(text.split("\n"), 1):
         rest = re.split(r"[#;]", line, maxsplit=1)[0].strip()
         try:
             while found := _LABEL.match(rest):
                 assembler.label(found[1])
                 rest = rest[found.end() :]
-            if rest:
+            if found := _CONSTANTS.match(rest):
+                constants += _read_hex(found[1] or "")
+            elif rest:
                 lines.append((assembler.position, number))
                 _write_line(assembler, rest)
         except AssemblyError as error:
             raise AssemblyTextError(number, str(error)) from error
-    return Assembly(_finish(assembler, lines), tuple(lines))
+    return Assembly(_finish(assembler, lines), tuple(lines), bytes(constants))
+
+
+def _read_hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise AssemblyError(f"{text[:20]} is no hex: write two digits a byte, as in 00ff") from error
 
 
 def _finish(assembler: Assembler, lines: list[tuple[int, int]]) -> bytes:

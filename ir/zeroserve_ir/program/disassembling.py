@@ -60,6 +60,12 @@ def disassemble(code: bytes, lines: dict[int, str] | None = None) -> str:
     return "\n".join(rows) + "\n" if rows else ""
 
 
+def format_constants(constants: bytes) -> str:
+    """Return the lines that `assembly` reads a program's constants from."""
+    pieces = (constants[at : at + _LINE_BYTES] for at in range(0, len(constants), _LINE_BYTES))
+    return "".join(f".constants {piece.hex()}\n" for piece in pieces)
+
+
 def format_slot(slot: Instruction | Malformed, index: int, labels: set[int]) -> str:
     """Return one instruction as text; targets that are not among the labels stay distances."""
     match slot:
@@ -142,3 +148,5 @@ def _suffix(bits: int) -> str:
 
 
 _SIZES = {1: "b", 2: "h", 4: "w", 8: "dw"}
+_LINE_BYTES = 32
+"""Of constants in a line of text."""

@@ -30,6 +30,13 @@ def test_r0_is_printed_in_hex(bpf, execution):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
+def test_constants_stand_in_the_text_or_are_given(bpf, execution):
+    source = ".constants 00 01\nlddw %r1, constants+1\nldxh %r0, [%r1]\nexit\n.constants 02 # more\n"
+    assert bpf("run", source, "--on", execution) == (0, "201\n", "")
+    assert bpf("run", source, "--on", execution, "--constants", "000304") == (0, "403\n", "")
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
 def test_a_trap_is_an_error(bpf, execution):
     code, printed, said = bpf("run", "l:\nmov %r0, 0\nja l\nexit", "--on", execution, "--fuel", "100")
     assert (code, printed) == (1, "")

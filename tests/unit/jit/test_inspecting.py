@@ -20,8 +20,8 @@ LOOP = "mov %r0, 0\nldxb %r1, [%r1]\nloop:\nadd %r0, %r1\nsub %r1, 1\njne %r1, 0
 
 @pytest.fixture
 def program():
-    code, lines = assemble_source(LOOP, "sum.bpf")
-    return verify_source(code, 0, lines)
+    source = assemble_source(LOOP, "sum.bpf")
+    return verify_source(source.code, 0, source.lines)
 
 
 def test_llvm_has_the_entry_of_the_abi(program):
@@ -57,9 +57,9 @@ def test_file_without_an_instruction_is_a_diagnostic_with_its_name():
 
 
 def test_refusal_is_a_diagnostic_with_file_and_line():
-    code, lines = assemble_source("mov %r0, 0\n\nldxb %r0, [%r10]\nexit", "bad.bpf")
+    source = assemble_source("mov %r0, 0\n\nldxb %r0, [%r10]\nexit", "bad.bpf")
     with pytest.raises(DiagnosticError) as caught:
-        verify_source(code, 0, lines)
+        verify_source(source.code, 0, source.lines)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code is Code.ZS0601
     assert (diagnostic.span.file, diagnostic.span.line) == ("bad.bpf", 3)
@@ -71,19 +71,19 @@ def test_refusal_is_a_diagnostic_with_file_and_line():
 )
 def test_mask_of_the_cage_survives_the_branch_that_implies_it(target, mask):
     """Spectre v1: LLVM would delete the mask after `jgt`; the assembly between them hides the branch."""
-    code, _ = assemble_source(
+    source = assemble_source(
         "ldxw %r3, [%r1]\nmov %r0, 0\njgt %r3, 1000, out\nldxb %r0, [%r3+256]\nout:\nexit", "spectre.bpf"
     )
-    assert re.search(mask, print_machine_code(verify_source(code, 0), target, Tier.OPTIMISED))
+    assert re.search(mask, print_machine_code(verify_source(source.code, 0), target, Tier.OPTIMISED))
 
 
 @pytest.mark.parametrize(
     ("target", "mask"), [(Target.X86_64, r"andl\t\$7, %e"), (Target.AARCH64, r"and\tx\d+, x\d+, #0x7\n")]
 )
 def test_mask_of_constants_survives_the_branch_that_implies_it(target, mask):
-    code, _ = assemble_source(
+    source = assemble_source(
         "ldxb %r3, [%r1]\nmov %r0, 0\njgt %r3, 7, out\nand %r3, 7\nlddw %r4, constants+8\n"
         "add %r4, %r3\nldxb %r0, [%r4]\nout:\nexit",
         "spectre.bpf",
     )
-    assert re.search(mask, print_machine_code(verify_source(code, 16), target, Tier.OPTIMISED))
+    assert re.search(mask, print_machine_code(verify_source(source.code, 16), target, Tier.OPTIMISED))

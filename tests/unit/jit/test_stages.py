@@ -62,8 +62,17 @@ def test_route_tree_is_a_caddyfile_that_lowers_to_the_same_program(emit, site):
 
 def test_byte_code_assembles_to_what_was_disassembled(emit, site):
     text = emit("bpf")
-    assert assemble(text).code == lower_site(site).code
+    lowered = lower_site(site)
+    assert lowered.constants
+    assert (assemble(text).code, assemble(text).constants) == (lowered.code, lowered.constants)
     assert assemble(disassemble(assemble(text).code)).code == assemble(text).code
+
+
+def test_byte_code_is_verified_as_it_is_printed(emit, tmp_path, capsys):
+    file = tmp_path / "site.asm"
+    file.write_text(emit("bpf"))
+    assert main(["bpf", "verify", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("sound: ")
 
 
 def test_llvm_reads_its_text(emit):

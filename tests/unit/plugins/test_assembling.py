@@ -44,6 +44,7 @@ def test_the_dispatcher_runs_the_function_of_an_entry():
         ("mov %r0, 0\nexit", 1),
         (".function f\nmov %r0, $absent\nexit", 2),
         ("\n.function f\nmove %r0, 0\nexit", 3),
+        (".function f\nexit\n.constants 00", 3),
         ('.ascii x "\\q"\n.function f\nexit', 1),
     ],
 )

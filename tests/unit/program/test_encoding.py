@@ -112,6 +112,8 @@ def test_any_text_is_assembled_or_refused_with_its_line(text):
         ("call no_such_helper", 1, "unknown helper no_such_helper"),
         ("ldxw %r0, %r1", 1, "not a memory operand: %r1"),
         ("ldxw %r0, [%r1+70000]", 1, "offset 70000 or immediate 0 does not fit"),
+        (".constants 0", 1, "0 is no hex"),
+        (".constant 00", 1, "unknown instruction .constant"),
         ("lock nand [%r1], %r2", 1, "not an atomic operation"),
     ],
 )
