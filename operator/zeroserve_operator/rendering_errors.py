@@ -16,10 +16,9 @@ from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.annotations.variables import escape
 
-_STAGE: Final = "error_pages"
-"""How far a request has come: a variable."""
-_FORWARDED: Final = "forwarded"
-_ANSWERED: Final = "answered"
+_FORWARDED: Final = "forwarded_to_service"
+"""A variable: nothing stands between the request and its Service any more."""
+_NO_ENDPOINT: Final = "no upstreams available"
 _STATUS: Final = "{http.error.status_code}"
 BARE_ERROR: Final = tree.StaticResponse(status=_STATUS)
 """What answers an error that no page stands for."""
@@ -27,20 +26,15 @@ BARE_ERROR: Final = tree.StaticResponse(status=_STATUS)
 
 def mark_forwarded() -> tree.Handler:
     """Return what precedes the Service: an error from there on is its own."""
-    return tree.SetVariables(((_STAGE, _FORWARDED),))
+    return tree.SetVariables(((_FORWARDED, "true"),), (_FORWARDED,))
 
 
 def intercept_errors(pages: ErrorPages) -> tuple[tree.ResponseHandler, ...]:
     """Return what turns answers of the Service into errors (`proxy_intercept_errors`)."""
     if not pages.statuses or not pages.intercepts:
         return ()
-    answered = tree.SetVariables(((_STAGE, _ANSWERED),))
-    raised = tree.RaiseError("{http.reverse_proxy.status_code}")
-    return (
-        tree.ResponseHandler(
-            tree.ResponseMatch(pages.statuses), routes=(tree.Route((answered,)), tree.Route((raised,)))
-        ),
-    )
+    raised = tree.Route((tree.RaiseError("{http.reverse_proxy.status_code}"),))
+    return (tree.ResponseHandler(tree.ResponseMatch(pages.statuses), routes=(raised,)),)
 
 
 def render_error_pages(
@@ -62,8 +56,12 @@ def render_error_pages(
         transport=transport,
         request_headers=tree.HeaderOperations(set=tuple(told.items())),
     )
-    without_endpoints = tree.MatchVars(((_STATUS, ("503",)),)), tree.MatchVars(((_STAGE, (_FORWARDED,)),))
-    routes = [tree.Route((whole,), matchers=(without_endpoints,))]
+    # Whoever was to be asked before may have no endpoint either: such a request is nobody's.
+    untaken = (
+        tree.MatchVars((("{http.error.message}", (_NO_ENDPOINT,)),)),
+        tree.MatchVars(((_FORWARDED, ("true",)),)),
+    )
+    routes = [tree.Route((whole,), matchers=(untaken,))]
     if pages.statuses:
         # A body may have been read, by a Service that does not answer again.
         page = replace(whole, rewrite=tree.Rewrite(method="GET", uri="/"))

@@ -28,6 +28,7 @@ INGRESSES = {
     "gateless": ("web", LISTED | {"auth-url": "http://empty.default.svc/"}),
     "lost": ("web", {"default-backend": "empty", "custom-http-errors": "404"}),
     "limited": ("web", LISTED | {"limit-rpm": "1", "limit-burst-multiplier": "1"}),
+    "retried": ("web", LISTED | {"proxy-next-upstream": "http_503"}),
     "rewritten": ("web", LISTED | {"rewrite-target": "/x"}),
 }
 
@@ -126,6 +127,11 @@ def test_a_listed_answer_is_that_of_the_page_which_is_told_about_it(ask):
         }.items()
     )
     assert page["fields"]["host"] == "shop.example"
+
+
+def test_an_answer_that_further_attempts_did_not_better_is_that_of_the_page(ask):
+    status, page, _ = ask("retried", X_Answer="503")
+    assert (status, page["server"], page["path"]) == (503, "pages", "/?a=b")
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 500, 504])
