@@ -1,8 +1,8 @@
 """`zeroserve bpf`: assemble, disassemble, verify or run one eBPF program, for outsiders to check us.
 
 Programs are text in the syntax of the public conformance suite's `-- asm` sections, or bytes (`.bin`, `.o`
-is not read). `run` prints r0 in hex; a trap is an error. There is no request and there are no tables: a
-helper that takes a row of a table gives -1, as nothing is there.
+is not read). `run` prints r0 in hex; a trap is an error. There is no request and there are no tables: on
+all three executions a helper that routes may call gives -1, and one of plugins alone traps.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Execution(Enum):
 
 
 class NoHelpers:
-    """The reference has no request: any helper call traps."""
+    """What is left of helpers are those of plugins: they trap."""
 
     def call(self, number: int, _arguments: tuple[int, ...], _memory: Memory) -> int:
         """Trap."""
-        raise TrapError(Trap.HELPER, f"helper {number} without a request")
+        raise TrapError(Trap.HELPER, f"helper {number}: only plugins may call it")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "verify":
         print(f"sound: {len(verified.slots)} slots, {len(verified.subprograms)} subprograms")
         return 0
-    verified = verify_source(_replace_row_calls(verified), len(constants), source.lines)
+    verified = verify_source(_replace_route_calls(verified), len(constants), source.lines)
     given = Run(constants, arguments.mem, arguments.fuel)
     return _execute(verified, given, Execution(arguments.on))
 
@@ -134,15 +134,16 @@ def _read_fuel(text: str) -> int:
     return int(text)
 
 
-def _replace_row_calls(program: Verified) -> bytes:
-    """Return the code with `r0 = -1` in place of each call of a helper that takes a table's row."""
+def _replace_route_calls(program: Verified) -> bytes:
+    """Return the code with `r0 = -1` in place of each call of a helper that needs no plugin."""
     code = bytearray(program.code)
     nothing = encode(Binary(Operator.MOV, 64, R0, -1))
     for slot, instruction in enumerate(program.slots):
-        if isinstance(instruction, CallHelper):
-            arguments = abi.BY_NUMBER[instruction.number].arguments
-            if arguments[:1] == (abi.Argument.ROW,):
-                code[slot * len(nothing) : (slot + 1) * len(nothing)] = nothing
+        if (
+            isinstance(instruction, CallHelper)
+            and abi.BY_NUMBER[instruction.number].use is not abi.Use.PLUGIN
+        ):
+            code[slot * len(nothing) : (slot + 1) * len(nothing)] = nothing
     return bytes(code)
 
 

@@ -44,9 +44,17 @@ def test_a_trap_is_an_error(bpf, execution):
     assert "fuel" in said
 
 
+@pytest.mark.parametrize("helper", ["match_path", "fold_path", "limit_request_body"])
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_a_helper_that_takes_a_row_finds_nothing(bpf, execution):
-    assert bpf("run", "mov %r1, 7\ncall match_path\nexit", "--on", execution) == (0, "f" * 16 + "\n", "")
+def test_a_helper_of_routes_finds_nothing(bpf, execution, helper):
+    assert bpf("run", f"mov %r1, 7\ncall {helper}\nexit", "--on", execution) == (0, "f" * 16 + "\n", "")
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_helper_of_plugins_traps(bpf, execution):
+    code, printed, said = bpf("run", "mov %r1, 0\ncall read_time\nexit", "--on", execution)
+    assert (code, printed) == (1, "")
+    assert "only plugins may call it" in said
 
 
 def test_a_refusal_names_instruction_line_and_cure(bpf):
