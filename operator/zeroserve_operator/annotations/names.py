@@ -117,6 +117,8 @@ NEEDLESS = (
     "session-cookie-conditional-samesite-none",
 )
 """How nginx works inside: no answer would be another one with or without them."""
+SNIPPETS = frozenset({"auth-snippet", "configuration-snippet", "server-snippet", "stream-snippet"})
+"""Configuration of nginx that is not read: it may do anything."""
 _SUPPORTED = frozenset(SUPPORTED)
 _RESTRICTIONS = (
     "allowlist-source-range",

@@ -41,6 +41,7 @@ from zeroserve_operator.annotations.mirrors import read_mirror
 from zeroserve_operator.annotations.names import (
     PLUGINS,
     PREFIX,
+    SNIPPETS,
     Effect,
     classify,
     classify_other,
@@ -193,18 +194,19 @@ def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Coll
 
 def _name_unsupported(annotations: Annotations) -> None:
     for name, value in sorted(annotations.values.items()):
+        restricts = "may restrict access" if name in SNIPPETS else "restricts access"
         match classify(name, value):
             case Effect.HONOURED:
                 continue
             case Effect.UNSUPPORTED_RESTRICTION if annotations.honour_restrictions:
                 annotations.close(
                     name,
-                    "restricts access and is not honoured: its routes answer 503",
+                    f"{restricts} and is not honoured: its routes answer 503",
                     Code.ZS0402,
                     find_cure(name),
                 )
             case Effect.UNSUPPORTED_RESTRICTION:
-                message = "restricts access and is not honoured: served open"
+                message = f"{restricts} and is not honoured: served open"
                 annotations.warn(name, message, Code.ZS0402, find_cure(name))
             case Effect.UNSUPPORTED:
                 annotations.warn(name, "is not supported and has no effect", Code.ZS0401, find_cure(name))

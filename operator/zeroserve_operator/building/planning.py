@@ -158,7 +158,9 @@ def _plan_tls(ingress: Ingress, hosts: list[str], findings: list[Diagnostic]) ->
         if entry.secret and not NAME_PATTERN.fullmatch(entry.secret):
             message = f"secretName `{entry.secret}` is no name of a Secret of this namespace"
             code = Code.ZS0308 if "/" in entry.secret else Code.ZS0301
-            findings.append(Diagnostic(code, message, origin=origin.at(f"{entry.field}.secretName")))
+            cure = f"write the name of a Secret of namespace {ingress.meta.key.namespace}"
+            place = origin.at(f"{entry.field}.secretName")
+            findings.append(Diagnostic(code, message, origin=place, help=cure))
         for host in hosts:
             if not entry.hosts or any(covers(pattern.lower(), host) for pattern in entry.hosts):
                 names = tls.setdefault(host, [])
@@ -207,4 +209,5 @@ def conflict(part: HostPart, winner: HostPart, host: str, path: str, place: str)
         else describe_conflict(winner.meta, host, path),
         origin=part.meta.key.origin.at(place),
         severity=Severity.WARNING if same else Severity.ERROR,
+        help="remove one of them" if same else "",
     )
