@@ -13,7 +13,7 @@ from zeroserve_operator.annotations.names import NEEDLESS, PREFIX, suggest
 _BODY: Final = "serve the host by a ZeroserveRoute"
 _COOKIE: Final = "remove it: the cookie has Path=/ and HttpOnly, over TLS also Secure and SameSite=None"
 _SUITES: Final = "remove it: TLS 1.2 and 1.3 are spoken, with ephemeral keys alone"
-_TRACING: Final = "remove it: routes of an Ingress are not traced"
+_TRACING: Final = "remove it: `tracing.endpoint` of the chart names a collector for the spans of all hosts"
 _VERIFY: Final = "remove it: a Service is spoken to over TLS unverified, and is shown no certificate"
 _TRUST: Final = "have the operator trust the proxies before it: --trusted-proxy CIDR"
 _FIREWALL: Final = (
