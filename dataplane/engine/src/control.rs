@@ -134,6 +134,8 @@ pub struct Control {
     reader: FrameReader,
     store: Store,
     staged: Vec<Change>,
+    /// What was to be staged, and could not be.
+    refused: Vec<Refusal>,
     /// Sockets of listeners that are staged: one per worker.
     sockets: HashMap<Box<str>, Vec<OwnedFd>>,
     listening: HashMap<Box<str>, ListenerId>,
@@ -148,6 +150,7 @@ impl Control {
             reader: FrameReader::default(),
             store,
             staged: Vec::new(),
+            refused: Vec::new(),
             sockets: HashMap::new(),
             listening: HashMap::new(),
             workers,
@@ -188,10 +191,15 @@ impl Control {
     fn stage_put(&mut self, put: protocol::Put) -> io::Result<()> {
         let resource = put.resource.ok_or_else(|| io::Error::other("put without resource"))?;
         let kind = resource.r#type();
-        let mut descriptors = match (put.descriptor, kind) {
-            (false, _) => Vec::new(),
-            (true, ResourceType::Listener) => self.reader.take_descriptors(self.workers.len())?,
-            (true, _) => self.reader.take_descriptors(1)?,
+        let wanted = match (put.descriptor, kind) {
+            (false, _) => 0,
+            (true, ResourceType::Listener) => self.workers.len(),
+            (true, _) => 1,
+        };
+        let Some(mut descriptors) = self.reader.take_descriptors(wanted)? else {
+            let reason = frames::NO_DESCRIPTOR.to_owned();
+            self.refused.push(Refusal { kind, name: resource.name, reason });
+            return Ok(());
         };
         let descriptor = if kind == ResourceType::Listener {
             self.sockets.insert(resource.name.as_str().into(), descriptors);
@@ -205,7 +213,8 @@ impl Control {
 
     fn commit(&mut self, commit: &protocol::Commit) -> io::Result<()> {
         let changes = self.staged.len();
-        let (snapshot, refusals) = self.store.commit(&commit.snapshot, std::mem::take(&mut self.staged));
+        let (snapshot, mut refusals) = self.store.commit(&commit.snapshot, std::mem::take(&mut self.staged));
+        refusals.append(&mut self.refused);
         for refusal in &refusals {
             let Refusal { kind, name, reason } = refusal;
             log("control", &format!("refused {} {name}: {reason}", kind.as_str_name()));

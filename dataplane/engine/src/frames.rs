@@ -1,6 +1,7 @@
 //! Length-prefixed frames with descriptors over a Unix stream socket (control.proto).
 //!
-//! Descriptors come with the first byte of the frame that names them, so their order is that of the frames.
+//! Descriptors come with the first byte of the frame that names them, so their order is that of the frames. Those of one
+//! frame stay together: where a process has no room for some, no other frame gets what is left of them.
 
 use crate::protocol::{Frame, frame};
 use bytes::{Buf, BytesMut};
@@ -14,12 +15,16 @@ const FRAME_BYTES_MAX: usize = 32 << 20;
 /// SCM_MAX_FD of the kernel.
 const DESCRIPTORS_MAX: usize = 253;
 const READ_BYTES: usize = 64 << 10;
+/// Why a resource is refused whose descriptor did not get here.
+pub const NO_DESCRIPTOR: &str =
+    "no file descriptor is left for it: raise the limit of open files (ulimit -n, LimitNOFILE=)";
 
 /// Reassembles frames. Descriptors that no frame takes are closed with the reader.
 #[derive(Default)]
 pub struct FrameReader {
     bytes: BytesMut,
-    descriptors: VecDeque<OwnedFd>,
+    /// Of each frame with some: what the kernel could give us.
+    descriptors: VecDeque<Vec<OwnedFd>>,
 }
 
 /// What a read of the socket gave.
@@ -76,12 +81,14 @@ impl FrameReader {
         }
     }
 
-    /// The descriptors of the frame that was read last.
-    pub fn take_descriptors(&mut self, count: usize) -> io::Result<Vec<OwnedFd>> {
-        if self.descriptors.len() < count {
-            return Err(io::Error::other("a frame came without its descriptor"));
+    /// The descriptors of the frame that was read last. None: this process has no room for them (EMFILE).
+    pub fn take_descriptors(&mut self, count: usize) -> io::Result<Option<Vec<OwnedFd>>> {
+        if count == 0 {
+            return Ok(Some(Vec::new()));
         }
-        Ok(self.descriptors.drain(..count).collect())
+        let came = self.descriptors.pop_front();
+        let came = came.ok_or_else(|| io::Error::other("a frame came without its descriptor"))?;
+        Ok((came.len() == count).then_some(came))
     }
 }
 
@@ -120,7 +127,7 @@ const CONTROL_WORDS: usize = 4 + DESCRIPTORS_MAX.div_ceil(2);
 fn receive(
     socket: BorrowedFd<'_>,
     room: &mut [u8],
-    descriptors: &mut VecDeque<OwnedFd>,
+    descriptors: &mut VecDeque<Vec<OwnedFd>>,
 ) -> io::Result<usize> {
     let mut control = [0u64; CONTROL_WORDS];
     let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
@@ -136,15 +143,20 @@ fn receive(
             return Err(io::Error::last_os_error());
         }
         let mut header = libc::CMSG_FIRSTHDR(&message);
+        let mut came = Vec::new();
         while !header.is_null() {
             if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
                 let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
                 let data = libc::CMSG_DATA(header).cast::<i32>();
                 for index in 0..bytes / size_of::<i32>() {
-                    descriptors.push_back(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
+                    came.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
                 }
             }
             header = libc::CMSG_NXTHDR(&message, header);
+        }
+        // One read ends behind the descriptors of one frame (unix(7)); what there is no room for is cut off.
+        if !came.is_empty() || message.msg_flags & libc::MSG_CTRUNC != 0 {
+            descriptors.push_back(came);
         }
         Ok(count as usize)
     }
@@ -207,7 +219,7 @@ mod tests {
                 frame::Frame::Put(put) => {
                     let name = put.resource.unwrap().name;
                     let count = if name == "a" { 1 } else { 2 };
-                    assert_eq!(reader.take_descriptors(count).unwrap().len(), count);
+                    assert_eq!(reader.take_descriptors(count).unwrap().unwrap().len(), count);
                     names.push(name);
                 }
                 frame::Frame::Commit(commit) => names.push(commit.sequence.to_string()),

@@ -60,12 +60,34 @@ struct Agent {
     socket: UnixStream,
     reader: FrameReader,
     staged: Staging,
+    /// What could not be staged.
+    unstaged: Vec<protocol::RefusedResource>,
+}
+
+impl Agent {
+    fn new(socket: UnixStream) -> Self {
+        Self { socket, reader: FrameReader::default(), staged: Staging::default(), unstaged: Vec::new() }
+    }
+
+    fn stage_put(&mut self, put: protocol::Put) -> io::Result<()> {
+        match self.reader.take_descriptors(usize::from(put.descriptor))? {
+            Some(mut descriptors) => self.staged.put(put, descriptors.pop()),
+            None => {
+                let protocol::Resource { r#type, name, .. } = put.resource.unwrap_or_default();
+                let reason = frames::NO_DESCRIPTOR.to_owned();
+                self.unstaged.push(protocol::RefusedResource { r#type, name, reason });
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A commit that the engine has not answered yet.
 struct Pending {
     commit: protocol::Commit,
     staged: Staging,
+    /// What could not be staged.
+    unstaged: Vec<protocol::RefusedResource>,
     refused: Vec<protocol::RefusedResource>,
     attempts: u32,
     sent: bool,
@@ -271,6 +293,7 @@ impl Supervisor {
         let puts = pending.staged.describe().into_iter();
         let refused =
             puts.map(|(r#type, name)| protocol::RefusedResource { r#type, name, reason: reason.clone() });
+        let refused = refused.chain(pending.unstaged);
         let committed = protocol::Committed { sequence: pending.commit.sequence, refused: refused.collect() };
         self.tell(frame::Frame::Committed(committed), &[]);
     }
@@ -315,6 +338,7 @@ impl Supervisor {
         };
         let mut refused = pending.refused;
         refused.extend(committed.refused);
+        refused.extend(pending.unstaged);
         let changes = pending.staged.len();
         self.book.adopt(pending.staged, &refused);
         let committed = protocol::Committed { sequence: committed.sequence, refused };
@@ -365,7 +389,7 @@ impl Supervisor {
         frames::send(socket.as_fd(), frame::Frame::Metrics(region), &[self.metrics.as_fd()])?;
         frames::send(socket.as_fd(), frame::Frame::State(self.state()), &[])?;
         frames::send(socket.as_fd(), frame::Frame::Retained(self.book.describe()), &[])?;
-        self.agent = Some(Agent { socket, reader: FrameReader::default(), staged: Staging::default() });
+        self.agent = Some(Agent::new(socket));
         Ok(())
     }
 
@@ -430,16 +454,14 @@ impl Supervisor {
             let Some(frame) = agent.reader.take()? else { return Ok(()) };
             match frame {
                 frame::Frame::Hello(_) => {}
-                frame::Frame::Put(put) => {
-                    let descriptor =
-                        if put.descriptor { agent.reader.take_descriptors(1)?.pop() } else { None };
-                    agent.staged.put(put, descriptor)?;
-                }
+                frame::Frame::Put(put) => agent.stage_put(put)?,
                 frame::Frame::Remove(remove) => agent.staged.remove(remove),
                 frame::Frame::Commit(commit) => {
                     let staged = std::mem::take(&mut agent.staged);
+                    let unstaged = std::mem::take(&mut agent.unstaged);
+                    let refused = Vec::new();
                     self.pending =
-                        Some(Pending { commit, staged, refused: Vec::new(), attempts: 0, sent: false });
+                        Some(Pending { commit, staged, unstaged, refused, attempts: 0, sent: false });
                     self.send_pending();
                 }
                 frame::Frame::Upgrade(_) => self.ask_for_upgrade(),
