@@ -146,7 +146,7 @@ pub fn local_address(socket: BorrowedFd<'_>) -> SocketAddr {
     raw.get()
 }
 
-/// Sockets a worker may open: below the descriptor limit, so that accept never meets EMFILE.
+/// Sockets a worker may open: below the process' descriptor limit, which workers on epoll share (`DESCRIPTORS_RESERVED`).
 pub fn sockets_max() -> u32 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes into a local.
