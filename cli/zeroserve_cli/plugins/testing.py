@@ -75,6 +75,8 @@ def test(project: Project, module: PluginModule) -> int:
         print(f"{'FAILED' if faults else 'passed'}  {case.file.name}: {case.name}")
         for fault in faults:
             print(f"        {fault}")
+        if faults and outcome.plugin_failure:
+            print(f"        the call of {case.function} failed: {outcome.plugin_failure}")
     print(f"{len(cases) - failed} of {len(cases)} passed")
     return EXIT_FAILED if failed else 0
 

@@ -50,6 +50,7 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
     let host = build_host(&execution)?;
     machine.forget();
     machine.plugins.index = Arc::new(build_plugins(&execution)?);
+    machine.plugins.last_failure = None;
     let fuel =
         if execution.fuel == 0 { abi::FUEL_DEFAULT } else { execution.fuel }.min(i64::MAX as u64) as i64;
     if let Some(message) = &execution.called {
@@ -97,6 +98,8 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
         }
     }
     outcome.steps = exchange.steps.take().unwrap_or_default();
+    outcome.plugin_failure =
+        machine.plugins.last_failure.take().map_or_else(String::new, |failure| failure.to_string());
     if execution.request.is_none() {
         let memory = machine.window().read(abi::CONTEXT, execution.memory.len() as u64);
         outcome.memory = memory.unwrap_or_default().to_vec().into();

@@ -235,6 +235,7 @@ class Outcome(_message.Message):
     VARIABLES_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    PLUGIN_FAILURE_FIELD_NUMBER: _builtins.int
     CALL_NS_FIELD_NUMBER: _builtins.int
     RUN_NS_FIELD_NUMBER: _builtins.int
     trapped: _builtins.bool
@@ -258,6 +259,8 @@ class Outcome(_message.Message):
     request_body_bytes_max: _builtins.int
     error: _builtins.str
     """the input itself could not be used"""
+    plugin_failure: _builtins.str
+    """why the last call of a plugin that failed did"""
     call_ns: _builtins.int
     """of all repeated calls of the program"""
     run_ns: _builtins.int
@@ -292,12 +295,13 @@ class Outcome(_message.Message):
         variables: _abc.Iterable[Global___Field] | None = ...,
         steps: _abc.Iterable[_builtins.int] | None = ...,
         error: _builtins.str = ...,
+        plugin_failure: _builtins.str = ...,
         call_ns: _builtins.int = ...,
         run_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "call_ns", b"call_ns", "cluster", b"cluster", "error", b"error", "fuel_left", b"fuel_left", "memory", b"memory", "method", b"method", "nanoseconds", b"nanoseconds", "request_body_bytes_max", b"request_body_bytes_max", "request_fields", b"request_fields", "response_fields", b"response_fields", "result", b"result", "run_ns", b"run_ns", "status", b"status", "steps", b"steps", "trap", b"trap", "trapped", b"trapped", "uri", b"uri", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "call_ns", b"call_ns", "cluster", b"cluster", "error", b"error", "fuel_left", b"fuel_left", "memory", b"memory", "method", b"method", "nanoseconds", b"nanoseconds", "plugin_failure", b"plugin_failure", "request_body_bytes_max", b"request_body_bytes_max", "request_fields", b"request_fields", "response_fields", b"response_fields", "result", b"result", "run_ns", b"run_ns", "status", b"status", "steps", b"steps", "trap", b"trap", "trapped", b"trapped", "uri", b"uri", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

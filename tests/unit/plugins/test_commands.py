@@ -134,3 +134,21 @@ def test_a_directory_without_a_plugin(tmp_path, capsys):
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/plugin.toml")))
 def test_examples_build(name, tmp_path):
     assert main(["plugin", "build", str(EXAMPLES / name), "-o", str(tmp_path / "plugin.o")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("for (;;) {}", "trapped: fuel"),
+        ("return *(volatile u64 *)(u64)(context->path * 77777);", "trapped: memory at 0x"),
+        ("return 12345;", "returned 0x3039, which is no verdict"),
+        ("return ZS_RESPOND(200);", "is not granted response_write"),
+    ],
+)
+def test_a_failed_case_says_why_its_call_failed(project, capsys, body, why):
+    source = f"ZS_FUNCTION u64 greet(struct zs_context *context) {{ {body} }}\n"
+    (project / "plugin.c").write_text("#include <zeroserve.h>\n" + source)
+    (project / "plugin.toml").write_text('name = "hello"\nlanguage = "c"\nsources = ["plugin.c"]\n')
+    assert main(["plugin", "build", str(project)]) == 0
+    assert main(["plugin", "test", str(project)]) == 1
+    assert f"the call of greet failed: {why}" in capsys.readouterr().out

@@ -73,6 +73,8 @@ pub struct Plugins {
     pub counted: Vec<(u32, PluginCount, u64)>,
     /// Second of the last line about a plugin that is not there.
     pub missing_logged_s: u64,
+    /// Of the last call by a route that failed: for those who test a plugin, whom an answer of 500 tells nothing.
+    pub last_failure: Option<Failure>,
     cages: Vec<(Arc<str>, Box<Cage>)>,
     budgets: std::collections::HashMap<Arc<str>, Budget, ahash::RandomState>,
 }

@@ -2453,6 +2453,8 @@ pub struct Outcome {
     pub steps: ::prost::alloc::vec::Vec<u32>,
     #[prost(string, tag = "16")]
     pub error: ::prost::alloc::string::String,
+    #[prost(string, tag = "18")]
+    pub plugin_failure: ::prost::alloc::string::String,
     #[prost(uint64, tag = "30")]
     pub call_ns: u64,
     #[prost(uint64, tag = "31")]

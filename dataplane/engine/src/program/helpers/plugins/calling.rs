@@ -27,7 +27,7 @@ pub fn call_plugin(vm: &mut Vm, index: u64) -> HelperResult {
     let input = expand_input(vm.exchange(), call);
     vm.exchange().plugins.begin_call();
     let Some(plugin) = vm.plugins().index.find(&call.plugin).cloned() else {
-        note_failure(vm, None, call, &Failure::NoPlugin);
+        note_failure(vm, None, call, Failure::NoPlugin);
         return Ok(FAILED);
     };
     let result = attempt(vm, &plugin, &call.function, input, 0)
@@ -36,7 +36,7 @@ pub fn call_plugin(vm: &mut Vm, index: u64) -> HelperResult {
         Ok(abi::ACTION_SUSPEND) => return Ok(abi::ACTION_SUSPEND),
         Ok(action) => action,
         Err(failure) => {
-            note_failure(vm, Some(&plugin), call, &failure);
+            note_failure(vm, Some(&plugin), call, failure);
             if plugin.fail_open { 0 } else { FAILED }
         }
     };
@@ -145,7 +145,7 @@ fn adopt(plugin: &Plugin, exchange: &mut Exchange) -> Option<()> {
     Some(())
 }
 
-fn note_failure(vm: &mut Vm, plugin: Option<&Plugin>, call: &PluginCall, failure: &Failure) {
+fn note_failure(vm: &mut Vm, plugin: Option<&Plugin>, call: &PluginCall, failure: Failure) {
     vm.plugins().counted.push((plugin.map_or(0, |plugin| plugin.slot), PluginCount::Failures, 1));
     vm.exchange().plugins.end_call();
     let now_s = vm.exchange().now.unix_ms / 1000;
@@ -157,6 +157,7 @@ fn note_failure(vm: &mut Vm, plugin: Option<&Plugin>, call: &PluginCall, failure
         let text = format!("plugin {} {}: {failure}", call.plugin, call.function);
         access_log::log_program(&vm.host().name.clone(), &text);
     }
+    vm.plugins().last_failure = Some(failure);
 }
 
 /// `PLUGIN FUNCTION` of the caller's namespace; its verdict, -1 when it failed, -2 when it waits.
