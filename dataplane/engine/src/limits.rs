@@ -69,8 +69,8 @@ pub const RELAY_PIPE_BYTES: usize = 1 << 20;
 pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 pub const RECEIVE_BUFFERS: u16 = 256;
 /// What the kernel may hand over of one socket in one turn, where it can be told (io_uring of Linux 6.17): what is already
-/// here when a peer is paused has to be kept. A client's, an upstream's where a connection of HTTP/1.1 waits for it (as much
-/// as that may hold), and where a stream of HTTP/2 does, which may hold little.
+/// here when a peer is paused has to be kept. A client's and an upstream's of HTTP/2, an upstream's where a connection of HTTP/1.1
+/// waits for it (as much as that may hold), and where a stream of HTTP/2 does, which may hold little.
 pub const READ_AHEAD_BYTES: u32 = 64 << 10;
 pub const UPSTREAM_READ_AHEAD_BYTES: u32 = 256 << 10;
 pub const STREAM_READ_AHEAD_BYTES: u32 = 16 << 10;

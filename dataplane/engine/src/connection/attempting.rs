@@ -94,7 +94,9 @@ impl Worker {
             return Err(Failure::Exhausted);
         };
         self.metrics.add(Counter::UpstreamConnects, 1);
-        io.set_read_ahead(upstream, self.read_ahead_first(socket));
+        let read_ahead = self.read_ahead_first(socket);
+        // Of HTTP/2 the windows of its streams bound what comes.
+        io.set_read_ahead(upstream, if multiplexes { read_ahead.max(READ_AHEAD_BYTES) } else { read_ahead });
         let generation = self.next_generation();
         if multiplexes {
             self.shared.add(&key, upstream);

@@ -1,6 +1,7 @@
 //! Making a ring: its memory and what it is allowed to do.
 #![allow(unsafe_code)]
 
+use crate::limits::{READ_AHEAD_BYTES, RECEIVE_BUFFER_BYTES};
 use io_uring::types::Fixed;
 use io_uring::{IoUring, opcode, register::Restriction, squeue};
 use std::io;
@@ -58,7 +59,7 @@ impl Receiving {
         let mut found = Self { bounded: false, bundled: false };
         for trial in [Self { bounded: true, bundled: false }, Self { bounded: false, bundled: true }] {
             // SAFETY: the entry names no memory.
-            let pushed = unsafe { ring.submission().push(&trial.entry(0, 0, 1)) };
+            let pushed = unsafe { ring.submission().push(&trial.entry(0, 0, READ_AHEAD_BYTES)) };
             pushed.map_err(io::Error::other)?;
             ring.submit_and_wait(1)?;
             let result = ring.completion().next().map(|completion| completion.result());
@@ -80,7 +81,8 @@ impl Receiving {
         // SAFETY: an entry is a io_uring_sqe, whose u16 `ioprio` is at byte 2 and whose u32 `optlen` at byte 44; the crate
         // has no setters for both together.
         unsafe {
-            if self.bundled {
+            // Of no use to one that ends within a buffer, and dearer.
+            if self.bundled && bytes_max > RECEIVE_BUFFER_BYTES as u32 {
                 *(&raw mut entry).cast::<u16>().add(1) |= BUNDLE;
             }
             if self.bounded {
