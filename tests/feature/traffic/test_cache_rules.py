@@ -105,7 +105,13 @@ CASES = [
     ),
     Case("Expires in the future", answer(Expires="Mon, 01 Jan 2080 00:00:00 GMT"), 1),
     Case("Expires of RFC 850", answer(Expires="Monday, 01-Jan-29 00:00:00 GMT"), 1),
+    Case("Expires of asctime", answer(Expires="Mon Jan  1 00:00:00 2080"), 1),
+    Case("Expires in capitals (4.2)", answer(Expires="MON, 01 JAN 2080 00:00:00 GMT"), 1),
     Case("Expires that is no date has passed", answer(Expires="0"), 2),
+    Case("so has one with two digits of a year", answer(Expires="Mon, 01 Jan 29 00:00:00 GMT"), 2),
+    Case("with one digit of an hour", answer(Expires="Mon, 01 Jan 2080 0:00:00 GMT"), 2),
+    Case("with more spaces", answer(Expires="Mon, 01  Jan  2080 00:00:00 GMT"), 2),
+    Case("with dashes", answer(Expires="Mon, 01-Jan-2080 00:00:00 GMT"), 2),
     Case("max-age goes before Expires", answer(Cache_Control="max-age=60", Expires="0"), 1),
     Case(
         "no-cache is validated each time (5.2.2.4)",

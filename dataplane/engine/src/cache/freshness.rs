@@ -116,7 +116,8 @@ fn lifetime_of(answer: &Received, directives: &Directives, defaults: &Defaults) 
     let told = directives.shared_max_age_s.or(directives.max_age_s).map(seconds).or_else(|| {
         let expires = first(answer.fields, b"expires")?;
         // A date that is none, `0` above all, has passed (RFC 9111 5.3).
-        let until_ms = parse_date(expires).and_then(|date| u64::try_from(date).ok()).map_or(0, seconds);
+        let until_s = parse_date(expires).filter(|_| is_date_to_the_letter(expires));
+        let until_ms = until_s.and_then(|date| u64::try_from(date).ok()).map_or(0, seconds);
         Some(until_ms.saturating_sub(date_ms.unwrap_or(answer.unix_ms)))
     });
     let given = || defaults.times.iter().find(|(status, _)| *status == answer.status).map(|(_, ms)| *ms);
@@ -138,6 +139,28 @@ fn lifetime_of(answer: &Received, directives: &Directives, defaults: &Defaults) 
         never_stale: bound,
     })
 }
+
+/// Whether a date has every sign where RFC 9110 5.6.7 has it, but for case (RFC 9111 4.2): `parse_date` takes more.
+fn is_date_to_the_letter(text: &[u8]) -> bool {
+    let text = match memchr::memchr(b',', text) {
+        // Of RFC 850, whose days have whole names.
+        Some(at) if at > 3 => &text[at - 3..],
+        _ => text,
+    };
+    DATE_FORMS.iter().any(|form| {
+        let fits = |(sign, byte): (&u8, &u8)| match sign {
+            b'a' => byte.is_ascii_alphabetic(),
+            b'0' => byte.is_ascii_digit(),
+            b'_' => byte.is_ascii_digit() || *byte == b' ',
+            sign => sign == byte,
+        };
+        form.len() == text.len() && form.iter().zip(text).all(fits)
+    })
+}
+
+/// `a` is a letter, `0` a digit, `_` a digit or a space; the last is that of asctime.
+const DATE_FORMS: [&[u8]; 3] =
+    [b"aaa, 00 aaa 0000 00:00:00 aaa", b"aaa, 00-aaa-00 00:00:00 aaa", b"aaa aaa _0 00:00:00 0000"];
 
 /// RFC 9111 4.2.3.
 fn initial_age_ms(answer: &Received, date_ms: Option<u64>) -> u64 {

@@ -120,7 +120,7 @@ pub fn parse_date(text: &[u8]) -> Option<i64> {
         _ => return None,
     };
     let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.len() <= 4);
-    let month = MONTHS.into_iter().position(|name| short(name) == month)? as i64 + 1;
+    let month = MONTHS.into_iter().position(|name| short(name).eq_ignore_ascii_case(month))? as i64 + 1;
     let year = match (number(year)?, year.len()) {
         (year, 2) => i64::from(year) + if year >= 69 { 1900 } else { 2000 },
         (year, 4) => i64::from(year),
@@ -256,6 +256,7 @@ mod tests {
             ("Sat, 15 Nov 2053 22:13:21 GMT", Some(2_646_857_601)),
             ("Monday, 02-Jan-06 15:04:05 GMT", Some(1_136_214_245)),
             ("Mon Jan  2 15:04:05 2006", Some(1_136_214_245)),
+            ("Mon, 02 JAN 2006 15:04:05 GMT", Some(1_136_214_245)),
             ("Mon, 02 Jan 2006 15:04:05 CET", None),
             ("Mon, 32 Jan 2006 15:04:05 GMT", None),
             ("", None),
