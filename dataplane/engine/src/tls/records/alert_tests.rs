@@ -180,3 +180,20 @@ fn a_foreign_record_under_keys_of_tls_1_2_is_named_under_them() {
     let found = end(&mut server, &mut client, &record(HEARTBEAT, b"?"), usize::MAX);
     assert!(found.ends_with("UnexpectedMessage"), "{found}");
 }
+
+#[test]
+fn whatever_comes_after_our_close_notify_ends_its_session_and_no_more() {
+    for (kind, body) in [
+        (ALERT, &[0, CLOSE_NOTIFY][..]),
+        (ALERT, &[WARNING, 10]),
+        (HANDSHAKE, &[99, 0, 0, 0]),
+        (HEARTBEAT, b"x"),
+    ] {
+        let (mut server, _, mut forger) = meet(Phase::Data);
+        let (mut wire, mut plain, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        forger.seal(kind, body, &mut wire).unwrap();
+        server.close(&mut out);
+        assert!(server.read(&mut wire, &mut plain, &mut out).is_err(), "{kind} {body:?}");
+        assert!(plain.is_empty(), "{kind} {body:?}");
+    }
+}
