@@ -29,8 +29,9 @@ pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 4 << 10;
 pub const TRAILER_BYTES_MAX: u32 = 8 << 10;
 /// Upstream requests of one exchange, as `handle_response` may ask for another one; no configuration nests so deep.
 pub const PROXY_CALLS_MAX: u8 = 32;
-/// 1xx heads before a final response: 100, 102 and 103 make three; the rest is a flood.
-pub const INTERIM_RESPONSES_MAX: u8 = 8;
+/// 1xx heads before a final response, all together: who works for an hour and says 102 every few seconds (RFC 2518 10.1)
+/// needs less; the rest is a flood.
+pub const INTERIM_BYTES_MAX: usize = 64 << 10;
 
 /// Plaintext kept for a connection that may not go on yet (pipelined requests, a body before its upstream).
 pub const BUFFERED_INPUT_BYTES_MAX: usize = 64 << 10;

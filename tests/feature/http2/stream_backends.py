@@ -33,7 +33,7 @@ WINDOW_BYTES = 65_535
 OK = b"\x88"
 CONTINUE = b"\x08\x03100"
 HINTS = b"\x08\x03103\x00\x04link\x08</style>"
-HINTS_BEFORE, HINTS_TOO_MANY = 2, 20
+HINTS_BEFORE, HINTS_TOO_MANY = 2, 3000
 REFUSED_STREAM, CANCEL = 7, 8
 ACTIONS = (
     *("/hints", "/many", "/echo", "/ok", "/held", "/silent", "/reset"),

@@ -89,7 +89,7 @@ REFUSED = {
     "a body without a head": (data(b"stolen"),),
     "an interim answer that ends": (head(status=b"103", flags=WHOLE),),
     "a body behind an interim answer": (head(status=b"103"), data(b"stolen")),
-    "interim answers without end": (head(status=b"103"),) * 300,
+    "interim answers without end": (head(status=b"103"),) * 3000,
     "a promise": (of_stream(PUSH, b"\0\0\0\2" + literal(b":method", b"GET"), END_HEADERS), *FINE),
     "a stream that nobody opened": (lambda stream: frame(HEADERS, WHOLE, stream + 2, b"\x88"), *FINE),
     "a stream of its own": (lambda _: frame(HEADERS, WHOLE, 2, b"\x88"), *FINE),

@@ -36,7 +36,7 @@ REFUSED = {
     "a switch nobody asked for": head(
         b"Connection: upgrade", b"Upgrade: x", status=b"101 Switching Protocols"
     ),
-    "interim answers without end": head(status=b"103 Early Hints") * 64,
+    "interim answers without end": head(status=b"103 Early Hints") * 4000,
     "a length on an interim answer": head(b"Content-Length: 5", status=b"100 Continue", body=b"hello"),
     "a head bomb": head(*(b"X-%d: y" % number for number in range(300))),
     "a large field": head(b"X: " + b"y" * 131_072),
@@ -89,6 +89,19 @@ def test_a_cut_body_is_never_ended_cleanly(site, answer):
     head_, _, body = received.partition(b"\r\n\r\n")
     assert b"502" in head_.split(b"\r\n")[0] or b"chunked" in head_ or len(body) < 50
     assert ask(site, "/good").endswith(b"fine")
+
+
+@pytest.mark.parametrize("answer", [CUT["a short body"], CUT["chunks that end early"]])
+def test_what_there_is_of_a_cut_answer_goes_to_the_client(site, answer):
+    lay_ready(site, answer)
+    received = ask(site, "/bad")
+    assert statuses(received) == [200] and b"hello" in received
+
+
+def test_a_backend_may_say_that_it_works_as_long_as_it_does(site):
+    """RFC 2518 10.1."""
+    site.recorder.answers["/bad"] = head(status=b"102 Processing") * 100 + head(b"Content-Length: 2", body=b"ok")
+    assert statuses(ask(site, "/bad")) == [102] * 100 + [200]
 
 
 @pytest.mark.parametrize("answer", FOLLOWED.values(), ids=FOLLOWED)

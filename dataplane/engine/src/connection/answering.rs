@@ -253,8 +253,8 @@ impl Worker {
         };
         let Some(exchange) = down.exchange.as_mut() else { return Err(Failure::ClientGone) };
         if answer.is_interim() {
-            up.interim_responses += 1;
-            if up.interim_responses > INTERIM_RESPONSES_MAX {
+            up.interim_bytes += head.len();
+            if up.interim_bytes > INTERIM_BYTES_MAX {
                 return Err(Failure::BadResponse("too many interim responses"));
             }
             self.write_interim(client, &parsed, out);

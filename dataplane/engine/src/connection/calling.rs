@@ -98,8 +98,8 @@ impl Worker {
         let Some(up) = self.upstream(call) else { return Ok(Head::Passed) };
         up.answering = true;
         if answer.status < 200 {
-            up.interim_responses += 1;
-            if up.interim_responses > INTERIM_RESPONSES_MAX {
+            up.interim_bytes += fields.size();
+            if up.interim_bytes > INTERIM_BYTES_MAX {
                 return Err(Failure::BadResponse("too many interim responses"));
             }
             self.send_interim(io, client, answer.status, &spans_of(fields));

@@ -3,7 +3,7 @@
 use super::filing::Serve;
 use super::responding::Origin;
 use super::{Phase, Waiting};
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
 use crate::exchange::texts::USER_VARIABLE;
 use crate::exchange::{self, Refuse, StaticAnswer};
 use crate::http2::hpack::encoder;
@@ -287,9 +287,12 @@ impl Worker {
         let is_over = down.serving.answered || down.serving.stream || down.serving.is_copy;
         if is_over || failure == Failure::ClientGone {
             down.serving.reason = failure.reason();
-            return self.abort(io, socket);
+            return match down.serving.answered && failure.fault() == Fault::Upstream {
+                true => self.cut_answer(io, socket),
+                false => self.abort(io, socket),
+            };
         }
-        if failure.fault() != crate::error::Fault::Client {
+        if failure.fault() != Fault::Client {
             self.metrics.add(Counter::UpstreamErrors, 1);
         }
         let Some(down) = self.downstream(socket) else { return };

@@ -144,7 +144,6 @@ impl Worker {
         if self.is_stream(socket) {
             return self.finish_stream(io, socket);
         }
-        let now_ms = self.now_ms();
         let Some(down) = self.downstream(socket) else { return };
         if down.phase == Phase::Closing {
             return;
@@ -153,6 +152,24 @@ impl Worker {
         if let Some(session) = session.filter(|_| down.phase != Phase::Lingering) {
             session.close(io.out(socket));
         }
+        self.close_silently(io, socket, when);
+    }
+
+    /// An answer that was begun cannot go on: the client gets what there is of it, and its connection ends without
+    /// close_notify. To HTTP/1.0, whose answers may end by their connection's end, nothing more is sent.
+    pub fn cut_answer<I: Io>(&mut self, io: &mut I, socket: SocketId) {
+        let is_framed =
+            self.downstream(socket).is_some_and(|down| down.serving.http_minor > 0 && !down.serving.is_copy);
+        if !is_framed || self.is_stream(socket) {
+            return self.abort(io, socket);
+        }
+        self.end_exchange_badly(socket);
+        self.close_silently(io, socket, Close::AfterFlush);
+    }
+
+    fn close_silently<I: Io>(&mut self, io: &mut I, socket: SocketId, when: Close) {
+        let now_ms = self.now_ms();
+        let Some(down) = self.downstream(socket) else { return };
         down.phase = Phase::Closing;
         (down.window.sent, down.window.sent_since_ms) = (io.sent(socket), now_ms);
         let window_ms = down.paces().1.window_ms;

@@ -13,7 +13,7 @@ use crate::exchange::{Exchange, is_end_to_end};
 use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
 use crate::http1::{request, response};
-use crate::limits::{INTERIM_RESPONSES_MAX, RESPONSE_HEAD_BYTES_MAX};
+use crate::limits::{INTERIM_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX};
 use crate::ring::unix_paths;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
@@ -175,8 +175,10 @@ fn write_request(outbound: &Outbound, host: &str) -> Vec<u8> {
 
 fn read_answer(stream: &mut impl Read, head: bool) -> io::Result<Fetched> {
     let mut input = Vec::new();
-    for _ in 0..=INTERIM_RESPONSES_MAX {
+    let mut interim_bytes = 0;
+    while interim_bytes <= INTERIM_BYTES_MAX {
         let length = read_head(stream, &mut input)?;
+        interim_bytes += length;
         let (mut fetched, body) = parse_head(&input[..length], head)?;
         input.drain(..length);
         if fetched.status >= 200 {

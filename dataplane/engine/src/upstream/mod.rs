@@ -49,7 +49,7 @@ pub struct Upstream {
     pub answering: bool,
     pub input: Vec<u8>,
     pub scanner: HeadScanner,
-    pub interim_responses: u8,
+    pub interim_bytes: usize,
     /// The answer's records, where the upstream speaks FastCGI.
     pub cgi: Option<Box<crate::fastcgi::Response>>,
     pub body: BodyDecoder,
@@ -101,7 +101,7 @@ impl Upstream {
             answering: false,
             input: Vec::new(),
             scanner: HeadScanner::default(),
-            interim_responses: 0,
+            interim_bytes: 0,
             cgi: None,
             body: BodyDecoder::Empty,
             persistent: false,
@@ -136,7 +136,7 @@ impl Upstream {
         self.answering = false;
         self.input.clear();
         self.scanner = HeadScanner::default();
-        self.interim_responses = 0;
+        self.interim_bytes = 0;
         self.body = BodyDecoder::Empty;
         self.persistent = false;
         self.requests += 1;
