@@ -42,6 +42,8 @@ class Recorder:
     strangers: list[bytes] = field(default_factory=list)
     answers: dict[str, bytes] = field(default_factory=dict)
     closing: set[str] = field(default_factory=set)
+    early: set[str] = field(default_factory=set)
+    """Paths that are answered at the end of the head, whatever follows it."""
     cut: list[str] = field(default_factory=list)
     """Paths whose answer nobody took whole."""
 
@@ -58,6 +60,7 @@ class Recorder:
         self.strangers.clear()
         self.answers.clear()
         self.closing.clear()
+        self.early.clear()
         self.cut.clear()
 
     def _begin(self, connection):
@@ -88,7 +91,8 @@ class Recorder:
             self.strangers.append(b"".join(head))
             return None
         fields = tuple(_split_field(one) for one in lines[1:])
-        body = self._read_body(reader, fields)
+        is_early = lines[0].split(b" ")[1].decode() in self.early
+        body = b"" if is_early else self._read_body(reader, fields)
         return None if body is None else Recorded(lines[0].decode(), fields, body)
 
     def _read_body(self, reader, fields):

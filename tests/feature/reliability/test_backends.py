@@ -100,7 +100,8 @@ def test_what_there_is_of_a_cut_answer_goes_to_the_client(site, answer):
 
 def test_a_backend_may_say_that_it_works_as_long_as_it_does(site):
     """RFC 2518 10.1."""
-    site.recorder.answers["/bad"] = head(status=b"102 Processing") * 100 + head(b"Content-Length: 2", body=b"ok")
+    done = head(b"Content-Length: 2", body=b"ok")
+    site.recorder.answers["/bad"] = head(status=b"102 Processing") * 100 + done
     assert statuses(ask(site, "/bad")) == [102] * 100 + [200]
 
 
@@ -125,6 +126,16 @@ def test_a_switch_to_another_protocol_than_was_asked_for_is_502(site, protocol):
     asking = b"Connection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
     received = site.send(b"GET /bad HTTP/1.1\r\nHost: a.example\r\n" + asking)
     assert statuses(received) == [502] and b"stolen" not in received
+
+
+def test_an_answer_that_comes_before_its_requests_end_reaches_the_client(site):
+    """The backend closes without reading the rest: its kernel resets the connection behind the answer."""
+    fields = b"Host: a.example\r\nTransfer-Encoding: chunked\r\n\r\n"
+    payload = b"POST /bad HTTP/1.1\r\n" + fields + b"%x\r\n%b\r\n" % (1 << 16, b"x" * (1 << 16)) * 48
+    lay_ready(site, head(b"Content-Length: 5", b"Connection: close", status=b"413 Too Large", body=b"large"))
+    site.recorder.early.add("/bad")
+    for _ in range(10):
+        assert statuses(site.send(payload, half_close=False)) == [413]
 
 
 def test_an_answer_to_head_has_no_body_whatever_the_backend_sends(site):

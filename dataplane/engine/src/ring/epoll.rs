@@ -309,6 +309,8 @@ impl Epoll {
                     _ => {
                         socket.out.clear();
                         socket.offset = 0;
+                        // An answer may have come before the reset (413 to a body that goes on).
+                        self.read(handler, index, true);
                         return self.ended(handler, index, End::Reset);
                     }
                 },

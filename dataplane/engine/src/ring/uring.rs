@@ -61,6 +61,8 @@ struct Socket {
     closing: bool,
     dirty: bool,
     ended: bool,
+    /// Nobody takes our bytes any more; what came before that is being received.
+    broken: bool,
     notify: bool,
     shutdown: bool,
     /// Under way in a thread of the kernel, which will look for the socket by its place: nobody else may have that yet.
@@ -416,7 +418,8 @@ impl Uring {
             ..=0 if !is_passing => {
                 // Nothing passed yet of a relay that waited for this.
                 self.end_relay(index);
-                self.ended(handler, index, if result == 0 { End::Finished } else { End::Reset });
+                let is_finished = result == 0 && !self.sockets[index as usize].broken;
+                self.ended(handler, index, if is_finished { End::Finished } else { End::Reset });
             }
             _ if socket.relay.is_some() => self.relay_on(handler, index),
             _ if is_passing || socket.wants_data => self.rearm.push(index),
@@ -445,6 +448,11 @@ impl Uring {
                 socket.flying.clear();
                 socket.out.clear();
                 socket.offset = 0;
+                // An answer may have come before the reset (413 to a body that goes on): the receive brings it, then the end.
+                socket.broken = socket.receiving && !socket.ended && socket.relay.is_none();
+                if socket.broken {
+                    return self.try_close(index);
+                }
                 // A receive that already said Finished must not hide that nobody takes our bytes any more.
                 socket.ended = false;
                 self.ended(handler, index, End::Reset);
