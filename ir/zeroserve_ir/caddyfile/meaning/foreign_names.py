@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 _LIKENESS = 0.72
 """How alike two names must be for one to be offered in the place of the other."""
+_FEW = 16
+"""So many names of a kind are told where none of them is like it."""
 
 _PROXY = "write reverse_proxy [MATCHER] HOST:PORT"
 _GATE = (
@@ -119,6 +121,8 @@ _OPTIONS = {
 _MATCHERS = {
     "ip": "write remote_ip RANGE …",
     "maxmind_geolocation": _GATE,
+    "status": "a request has none: in lb_retry_match write expression "
+    "`{http.reverse_proxy.status_code} == 503`, in handle_response and intercept an @NAME of their block",
     "url": "write path or path_regexp",
 }
 
@@ -155,4 +159,6 @@ def find_cure(kind: str, name: str, known: Iterable[str], elsewhere: str) -> str
 
     if close := difflib.get_close_matches(name, sorted({*known} - _OLD), n=1, cutoff=_LIKENESS):
         return f"write {close[0]}"
+    if 0 < len(few := [*known]) <= _FEW:
+        return f"write one of {', '.join(few)}"
     return "check the spelling and the braces above it; plugins of Caddy are not here"

@@ -96,11 +96,11 @@ class Reading:
         """Record a refusal and go on after the block."""
         return Collecting(self.diagnostics)
 
-    def leave_out(self, tokens: Sequence[Token], owner: str) -> None:
+    def leave_out(self, tokens: Sequence[Token], owner: str, cure: str = "remove it") -> None:
         """Record that Caddy reads over arguments at the end of a line, and so is done here."""
         if tokens:
             message = f"{owner}: {' '.join(texts(tokens))} is left out, as in Caddy"
-            self.warn(Code.ZS0102, message, tokens[0], "remove it")
+            self.warn(Code.ZS0102, message, tokens[0], cure)
 
     def warn(self, code: Code, message: str, token: Token, cure: str = "") -> None:
         """Record a finding that withholds nothing."""

@@ -34,7 +34,7 @@ def read_resilience(resilience: Resilience, inner: Segment, tenancy: Tenancy | N
     """Read one line."""
     match inner.name.text:
         case "slow_start":
-            duration = duration_ms(only_argument(inner, "slow_start DURATION"))
+            duration = _time(only_argument(inner, "slow_start DURATION"))
             return replace(resilience, slow_start_ms=duration)
         case "retry_budget":
             share = read_percent(only_argument(inner, "retry_budget PERCENT"))
@@ -66,7 +66,7 @@ def _read_queue(resilience: Resilience, inner: Segment) -> Resilience:
     if len(inner.arguments) not in (1, 2):
         raise wrong_count(inner, "queue NUMBER [DURATION]")
     waiting, *rest = inner.arguments
-    timeout = duration_ms(rest[0]) if rest else QUEUE_TIMEOUT_MS
+    timeout = _time(rest[0]) if rest else QUEUE_TIMEOUT_MS
     return replace(resilience, queue_max=_count(waiting), queue_timeout_ms=timeout)
 
 
@@ -87,7 +87,7 @@ def _read_outliers(inner: Segment) -> OutlierEjection:
     failures, *rest = inner.arguments
     ejection = OutlierEjection(_count(failures))
     if rest:
-        ejection = replace(ejection, duration_ms=duration_ms(rest[0]))
+        ejection = replace(ejection, duration_ms=_time(rest[0]))
     return replace(ejection, share_percent=read_percent(rest[1])) if rest[1:] else ejection
 
 
@@ -97,6 +97,13 @@ def read_percent(token: Token) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 100:
         raise refusal(Code.ZS0103, f"{token.text!r} is no share", token, "write 1% to 100%")
     return int(text)
+
+
+def _time(token: Token) -> int:
+    duration = duration_ms(token)
+    if duration < 0:
+        raise refusal(Code.ZS0103, f"{token.text!r} is no time", token, "write for example 30s")
+    return duration
 
 
 def _count(token: Token) -> int:

@@ -193,7 +193,11 @@ def _read_protocols(segment: Segment, reading: Reading) -> list[str]:
     for token in segment.arguments:
         if token.text not in PROTOCOLS:
             raise refusal(Code.ZS0103, f"unknown protocol {token.text!r}", token, "write tls1.2 or tls1.3")
-    return list(texts(segment.arguments))
+    lowest, *highest = texts(segment.arguments)
+    if highest and lowest > highest[0]:
+        cure = f"write protocols {highest[0]} {lowest}"
+        raise refusal(Code.ZS0103, f"{lowest} is above {highest[0]}", segment.arguments[0], cure)
+    return [lowest, *highest]
 
 
 _CIPHERS = (

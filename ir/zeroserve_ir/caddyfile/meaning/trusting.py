@@ -150,10 +150,16 @@ _read_verifier = read_module({"leaf": _read_leaf}, "verifier", "verifier of clie
 # client_auth
 
 
+_ASKING = "write mode require_and_verify and trust_pool file CERTIFICATE into its block"
+
+
 def read_client_auth(segment: Segment, reading: Reading) -> Json:
     """`client_auth { mode … trust_pool … verifier … }`, and the older lines of single certificates."""
     found: Json = {}
     authorities: list[str] = []
+    reading.leave_out(segment.arguments, "client_auth", _ASKING)
+    if not segment.block and not segment.arguments:
+        reading.warn(Code.ZS0102, "client_auth is empty: no certificate is asked for", segment.name, _ASKING)
     for inner in segment.block or ():
         name = inner.name.text
         if (name.startswith("trusted_ca_cert") and "ca" in found) or (name == "trust_pool" and authorities):
