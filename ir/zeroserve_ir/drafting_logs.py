@@ -46,7 +46,7 @@ _NAMES = ("time_format", "duration_format", "level_format")
 def add_loggers(
     settings: pb.Settings, configuration: tree.Configuration, listener_names: Mapping[str, str]
 ) -> None:
-    """Add all loggers and what each server logs; nothing where no site has a log.
+    """Add all loggers, which tell of errors whoever logs requests, and what each server logs.
 
     `listener_names` are the listeners' by network address.
     """
@@ -56,10 +56,9 @@ def add_loggers(
         names = [listener_names[one] for one in server.listen if one in listener_names]
         if logs is not None and names:
             settings.server_logs.append(_build_server(logs, names))
-    if settings.server_logs:
-        own: Json | None = configuration.options.others.value().get("logging")
-        loggers: Json = {DEFAULT_LOGGER: {}} | (list_loggers(configuration, servers) if own is None else own)
-        settings.loggers.extend(_build_logger(name, loggers[name]) for name in loggers)
+    own: Json | None = configuration.options.others.value().get("logging")
+    loggers: Json = {DEFAULT_LOGGER: {}} | (list_loggers(configuration, servers) if own is None else own)
+    settings.loggers.extend(_build_logger(name, loggers[name]) for name in loggers)
 
 
 def _logs_of(server: Server, configuration: tree.Configuration) -> Json | None:

@@ -20,8 +20,10 @@ def draft(text, tmp_path):
     return settings
 
 
-def test_without_log_nothing_is_logged(tmp_path):
-    assert draft("http://a.test {\n\trespond a\n}\n", tmp_path) == pb.Settings()
+def test_without_log_the_default_logger_tells_of_errors_and_no_server_of_requests(tmp_path):
+    found = draft("http://a.test {\n\trespond a\n}\n", tmp_path)
+    assert [(one.name, one.output) for one in found.loggers] == [("default", pb.LOG_STDERR)]
+    assert not found.server_logs
 
 
 def test_a_bare_log_goes_to_the_default_logger(tmp_path):

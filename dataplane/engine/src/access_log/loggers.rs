@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The logger name of access logs; a site's own follows it.
-const ACCESS: &str = "http.log.access";
+pub const ACCESS: &str = "http.log.access";
 
 /// Where the lines of a logger go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +50,9 @@ pub struct ServerLogs {
 }
 
 impl Loggers {
-    /// None where no server logs.
+    /// None where there are no loggers; servers without logs of their own tell of errors all the same.
     pub fn compile(message: &protocol::Settings) -> Result<Option<Arc<Self>>, String> {
-        if message.server_logs.is_empty() {
+        if message.loggers.is_empty() {
             return Ok(None);
         }
         let loggers = message.loggers.iter().map(Logger::compile).collect::<Result<_, _>>()?;
@@ -62,6 +62,11 @@ impl Loggers {
 
     pub fn server(&self, listener: &str) -> Option<&ServerLogs> {
         self.servers.iter().find(|server| server.listeners.iter().any(|name| **name == *listener))
+    }
+
+    /// Some server logs its requests.
+    pub fn are_requests_logged(&self) -> bool {
+        !self.servers.is_empty()
     }
 
     /// Requests like this one are logged.
@@ -141,11 +146,12 @@ impl ServerLogs {
             || !(self.skips_unmapped || self.skipped_hosts.iter().any(|name| matches_wildcard(host, name)))
     }
 
-    /// Calls with the logger name of each line: those that `log_name` gave, else those of the host as it was sent.
-    pub fn each_name(&self, host: &str, given: Option<&str>, mut call: impl FnMut(&str)) {
+    /// Calls with the logger name of each line, `base` and a name: those that `log_name` gave, else those of the host as it
+    /// was sent.
+    pub fn each_name(&self, base: &str, host: &str, given: Option<&str>, mut call: impl FnMut(&str)) {
         let mut named = |name: &str| match name {
-            "" => call(ACCESS),
-            name => call(&format!("{ACCESS}.{name}")),
+            "" => call(base),
+            name => call(&format!("{base}.{name}")),
         };
         if let Some(given) = given {
             return given.split('\n').for_each(named);
@@ -255,7 +261,7 @@ mod tests {
         });
         let names = |host: &str, given: Option<&str>| {
             let mut names = Vec::new();
-            server.each_name(host, given, |name| names.push(name.to_owned()));
+            server.each_name(ACCESS, host, given, |name| names.push(name.to_owned()));
             names
         };
         assert_eq!(names("a.example", None), ["http.log.access.one"]);

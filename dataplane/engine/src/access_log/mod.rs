@@ -6,6 +6,7 @@
 
 mod constants;
 mod encoding;
+pub mod errors;
 mod filters;
 pub mod loggers;
 mod records;
@@ -16,7 +17,9 @@ use crate::calendar::civil_from_days;
 use crate::exchange::Exchange;
 use crate::exchange::logging::LOG_NAMES_VARIABLE;
 use crate::metrics::{Counter, WorkerMetrics};
-use loggers::{Loggers, Sink};
+use errors::{ERRORS, RequestError};
+use loggers::{ACCESS, Loggers, Sink};
+use records::Record;
 use std::io::Write;
 use std::net::SocketAddr;
 use writing::{Batch, Writers};
@@ -92,13 +95,50 @@ impl AccessLog {
         let record = records::record(exchange, sent, outcome, server.with_credentials);
         let host = String::from_utf8_lossy(strip_port(exchange.authority()));
         let given = exchange.variables.get(LOG_NAMES_VARIABLE).map(String::from_utf8_lossy);
-        server.each_name(&host, given.as_deref(), |name| {
-            for logger in loggers.taking(name, record.level, record.message, record.unix_ms) {
-                let Some(sink) = &logger.sink else { continue };
-                logger.encoder.encode(&record, name, exchange, self.buffer(sink));
-            }
-        });
+        server
+            .each_name(ACCESS, &host, given.as_deref(), |name| self.write(loggers, name, &record, exchange));
         self.flush_full();
+    }
+
+    /// Buffers the lines that the loggers of a Caddyfile want about an error; `log_skip` does not hide it.
+    pub fn record_error(
+        &mut self,
+        loggers: &Loggers,
+        listener: &str,
+        exchange: &Exchange,
+        outcome: &Outcome,
+        error: &RequestError,
+    ) {
+        if self.writers.is_none() {
+            return;
+        }
+        let server = loggers.server(listener);
+        let left;
+        let sent = match &exchange.sent {
+            Some(sent) => sent,
+            None => {
+                left = exchange.find_sent();
+                &left
+            }
+        };
+        let record =
+            error.record(exchange, sent, outcome, server.is_some_and(|server| server.with_credentials));
+        let mut write = |name: &str| self.write(loggers, name, &record, exchange);
+        match server {
+            Some(server) => {
+                let host = String::from_utf8_lossy(strip_port(exchange.authority()));
+                server.each_name(ERRORS, &host, None, write);
+            }
+            None => write(ERRORS),
+        }
+        self.flush_full();
+    }
+
+    fn write(&mut self, loggers: &Loggers, name: &str, record: &Record, exchange: &Exchange) {
+        for logger in loggers.taking(name, record.level, &record.message, record.unix_ms) {
+            let Some(sink) = &logger.sink else { continue };
+            logger.encoder.encode(record, name, exchange, self.buffer(sink));
+        }
     }
 
     /// Buffers the spans of a request for the agent, which exports them.

@@ -39,7 +39,7 @@ pub struct Field<'a> {
 pub struct Record<'a> {
     pub level: Level,
     pub unix_ms: u64,
-    pub message: &'static str,
+    pub message: Cow<'a, str>,
     pub fields: Vec<Field<'a>>,
 }
 
@@ -81,24 +81,24 @@ pub fn record<'a>(
     Record {
         level: if status >= 500 { Level::Error } else { Level::Info },
         unix_ms: exchange.now.unix_ms + outcome.duration_ns / 1_000_000,
-        message: if outcome.unhandled { "NOP" } else { "handled request" },
+        message: if outcome.unhandled { "NOP" } else { "handled request" }.into(),
         fields,
     }
 }
 
-fn field<'a>(key: &'static str, value: Value<'a>) -> Field<'a> {
+pub(super) fn field<'a>(key: &'static str, value: Value<'a>) -> Field<'a> {
     Field { key: key.as_bytes().into(), value }
 }
 
-fn text(value: &[u8]) -> Value<'_> {
+pub(super) fn text(value: &[u8]) -> Value<'_> {
     Value::Text(value.into())
 }
 
-fn owned(value: impl ToString) -> Value<'static> {
+pub(super) fn owned(value: impl ToString) -> Value<'static> {
     Value::Text(value.to_string().into_bytes().into())
 }
 
-fn request<'a>(exchange: &'a Exchange, sent: &'a Sent, credentials: bool) -> Vec<Field<'a>> {
+pub(super) fn request<'a>(exchange: &'a Exchange, sent: &'a Sent, credentials: bool) -> Vec<Field<'a>> {
     let mut fields = vec![
         field("remote_ip", owned(exchange.remote.ip())),
         field("remote_port", owned(exchange.remote.port())),

@@ -3,6 +3,7 @@
 use super::filing::Serve;
 use super::responding::Origin;
 use super::{Phase, Waiting};
+use crate::access_log::errors::RequestError;
 use crate::error::{Failure, Fault};
 use crate::exchange::texts::USER_VARIABLE;
 use crate::exchange::{self, Refuse, StaticAnswer};
@@ -126,9 +127,11 @@ impl Worker {
             Ok(Decision::Empty) => self.answer(io, socket, Answer::Empty),
             Ok(Decision::Pass) => self.pass_answer(io, socket),
             Ok(Decision::Answer) => self.answer(io, socket, Answer::Made),
-            Err(_trap) => {
+            Err(trap) => {
                 self.metrics.add(Counter::ProgramTraps, 1);
                 down.serving.reason = "program trapped";
+                let message = format!("the route's program was stopped: {trap}");
+                down.serving.error = Some(Box::new(RequestError { status: 500, message, first: None }));
                 self.answer(io, socket, Answer::Status(500));
             }
         }
@@ -144,6 +147,10 @@ impl Worker {
             exchange.end_call(false);
         }
         let entry = down.serving.host.as_ref().map_or(0, |host| host.error_entry);
+        if self.snapshot.settings().loggers.is_some() {
+            self.note_error(socket, status, reason);
+        }
+        let Some(down) = self.downstream(socket) else { return };
         if down.serving.in_error_routes {
             // The error that led there counts (Caddy: server.go).
             let first = down.exchange.as_ref().map_or(status, |exchange| exchange.error_status());
@@ -160,6 +167,19 @@ impl Worker {
             exchange.set_status(status);
         }
         self.run_program(io, socket, entry);
+    }
+
+    /// For `http.log.error`, once it is known whether error routes answer it.
+    fn note_error(&mut self, socket: SocketId, status: u16, reason: &str) {
+        let Some(down) = self.downstream(socket) else { return };
+        let message = down.exchange.as_ref().and_then(|exchange| exchange.error_message());
+        let message =
+            message.map_or_else(|| reason.to_owned(), |told| String::from_utf8_lossy(told).into_owned());
+        let first = down.serving.error.take().filter(|_| down.serving.in_error_routes);
+        // Routes that have nothing for an error leave it as it is.
+        let same = first.as_ref().is_some_and(|first| first.status == status && first.message == message);
+        down.serving.error =
+            if same { first } else { Some(Box::new(RequestError { status, message, first })) };
     }
 
     /// A client without the certificate that its host asks for: no program runs, no upstream hears of it, and the

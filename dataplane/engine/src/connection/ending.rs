@@ -73,11 +73,8 @@ impl Worker {
             return self.give_exchange(exchange);
         }
         // The turn's clock is enough for metrics; Caddy's lines and spans tell how long it really took.
-        let now_ns = if exchange.is_logged() || !exchange.spans.is_empty() {
-            read_clock().monotonic_ns
-        } else {
-            now_ns
-        };
+        let is_told = exchange.is_logged() || serving.error.is_some() || !exchange.spans.is_empty();
+        let now_ns = if is_told { read_clock().monotonic_ns } else { now_ns };
         let duration_ns = now_ns.saturating_sub(serving.started_ns);
         let (host, marker) =
             serving.host.as_ref().map_or(("", ""), |host| (host.name.as_ref(), host.marker.as_ref()));
@@ -111,6 +108,12 @@ impl Worker {
         {
             exchange.writing_answer = true;
             self.access_log.record(loggers, &listener.name, &exchange, &outcome);
+        }
+        if let Some(error) = serving.error.take().filter(|error| error.is_told(serving.in_error_routes))
+            && let (Some(loggers), Some(listener)) =
+                (&settings.loggers, self.snapshot.listener(down.peer.listener))
+        {
+            self.access_log.record_error(loggers, &listener.name, &exchange, &outcome, &error);
         }
         (serving.host, serving.place, serving.ticket) = (None, None, None);
         serving.buffered = Vec::new();

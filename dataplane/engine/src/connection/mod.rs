@@ -47,6 +47,7 @@ mod trailing;
 pub mod tunnelling;
 
 use self::intercepting::HeldAnswer;
+use crate::access_log::errors::RequestError;
 use crate::cache::filling::Filling;
 use crate::error::Failure;
 use crate::exchange::filtering::BodyFilters;
@@ -284,6 +285,8 @@ pub struct Serving {
     pub untyped: bool,
     pub upstream_address: Option<SocketAddr>,
     pub reason: &'static str,
+    /// The newest error, and those whose error routes led to it.
+    pub error: Option<Box<RequestError>>,
     /// HTTP/2: bytes of the header block at the front of what is sent next.
     pub head_block: usize,
     /// HTTP/2: what is sent next is the last.
@@ -412,6 +415,7 @@ impl Default for Serving {
             untyped: false,
             upstream_address: None,
             reason: "",
+            error: None,
             head_block: 0,
             answer_ended: false,
             trailers: Vec::new(),

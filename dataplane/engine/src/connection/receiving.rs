@@ -225,6 +225,7 @@ impl Worker {
         let begun = exchange.begin(head, &down.peer, settings, now);
         if begun.is_ok()
             && let Some(loggers) = &settings.loggers
+            && loggers.are_requests_logged()
             && let Some(listener) = self.snapshot.listener(down.peer.listener)
             && loggers.covers(&listener.name, &exchange)
         {

@@ -80,6 +80,11 @@ impl Exchange {
         self.sent = Some(Box::new(sent));
     }
 
+    /// The request as far as it is still known, where `keep_sent` did not keep it.
+    pub(crate) fn find_sent(&self) -> Sent {
+        Sent { authority: self.authority.clone(), fields: self.request.clone(), ..Sent::default() }
+    }
+
     /// This exchange is written to the access log of a Caddyfile.
     pub fn is_logged(&self) -> bool {
         self.sent.is_some()

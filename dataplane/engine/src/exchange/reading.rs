@@ -173,6 +173,11 @@ impl Exchange {
         self.variables.push(ERROR_MESSAGE_VARIABLE.to_vec(), message.into_bytes());
     }
 
+    /// What it is, where something went wrong and said so.
+    pub fn error_message(&self) -> Option<&[u8]> {
+        self.variables.get(ERROR_MESSAGE_VARIABLE).filter(|message| !message.is_empty())
+    }
+
     /// What a suspended operation gave (context RESUME_RESULT).
     pub fn set_resume_result(&mut self, result: u32) {
         self.resume_result = result;
