@@ -49,6 +49,7 @@ counters! {
     UpstreamHedgesLost Counter "upstream_hedges_lost_total" [] "Second attempts whose first one answered after all.";
     UpstreamQueued Counter "upstream_queued_total" [] "Requests that waited for room at their upstreams.";
     UpstreamCopies Counter "upstream_copies_total" [] "Copies of requests sent to mirrors.";
+    UpstreamEjections Counter "upstream_ejections_total" [] "Endpoints left out for a while as outliers.";
     UpstreamErrors Counter "upstream_errors_total" [] "Requests whose upstream failed for good.";
     CacheHits Counter "cache_requests_total" ["result" = "hit"] "Requests that came to the cache, by what it did.";
     CacheStale Counter "cache_requests_total" ["result" = "stale"] "Requests that came to the cache, by what it did.";

@@ -394,8 +394,12 @@ mod tests {
             },
             Field { key: b"duration"[..].into(), value: Value::DurationNs(1_500_000) },
         ];
-        let record =
-            Record { level: Level::Error, unix_ms: 1_700_000_000_120, message: "handled request", fields };
+        let record = Record {
+            level: Level::Error,
+            unix_ms: 1_700_000_000_120,
+            message: "handled request".into(),
+            fields,
+        };
         let mut out = Vec::new();
         Encoder::compile(Some(message)).unwrap().encode(&record, "http.log", &Exchange::new(), &mut out);
         String::from_utf8(out).unwrap()

@@ -91,7 +91,9 @@ impl Worker {
                 let standing = rival.standing.take();
                 down.serving.rival = None;
                 if let (Some(standing), Some(host)) = (standing, down.serving.host.as_ref()) {
-                    host.proxy(down.serving.row).cluster.report(&standing, Attempt::Failed, now_ns);
+                    let cluster = &host.proxy(down.serving.row).cluster;
+                    let ejected = cluster.report(&standing, Attempt::Failed, now_ns);
+                    self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
                 }
                 true
             }

@@ -108,7 +108,8 @@ impl Worker {
         let Some(down) = self.downstream(client) else { return };
         let Some(standing) = down.serving.standing.take() else { return };
         if let Some(host) = down.serving.host.as_ref() {
-            host.proxy(down.serving.row).cluster.report(&standing, attempt, now_ns);
+            let ejected = host.proxy(down.serving.row).cluster.report(&standing, attempt, now_ns);
+            self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
         }
     }
 

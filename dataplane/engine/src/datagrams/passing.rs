@@ -156,7 +156,8 @@ impl Worker {
             session.sent_bytes += batch.total_bytes();
             if let Some(standing) = session.upstream.standing.take() {
                 let answered = Attempt::Answered { status: 101, latency_ns: 0 };
-                session.upstream.cluster.report(&standing, answered, now_ns);
+                let ejected = session.upstream.cluster.report(&standing, answered, now_ns);
+                self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
             }
             self.keep_session(slot);
             self.metrics.add(Counter::UpstreamBytesReceived, batch.total_bytes());
@@ -179,7 +180,8 @@ impl Worker {
         session.broken = true;
         self.metrics.add(Counter::UpstreamConnectFailures, 1);
         if let Some(standing) = session.upstream.standing.take() {
-            session.upstream.cluster.report(&standing, Attempt::Failed, now_ns);
+            let ejected = session.upstream.cluster.report(&standing, Attempt::Failed, now_ns);
+            self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
         }
     }
 
@@ -354,7 +356,8 @@ impl Worker {
                 Err(_) => {
                     self.metrics.add(Counter::UpstreamConnectFailures, 1);
                     if let Some(standing) = picked.standing {
-                        cluster.report(&standing, Attempt::Failed, now.monotonic_ns);
+                        let ejected = cluster.report(&standing, Attempt::Failed, now.monotonic_ns);
+                        self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
                     }
                 }
             }

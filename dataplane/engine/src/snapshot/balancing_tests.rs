@@ -136,7 +136,7 @@ fn peak_ewma_leaves_the_slow_one() {
         let state = cluster.state();
         let slot = &state.slots[usize::from(latency_ms == 5)];
         let attempt = Attempt::Answered { status: 200, latency_ns: latency_ms * 1_000_000 };
-        cluster.report(&slot.standing, attempt, 1_000_000_000);
+        assert!(!cluster.report(&slot.standing, attempt, 1_000_000_000));
     }
     assert_eq!(count(&cluster, 2, 50), [0, 50]);
 }
@@ -147,11 +147,13 @@ fn outliers_are_ejected_up_to_their_share_and_come_back() {
     let message = protocol::Cluster { outliers: Some(outliers), ..Default::default() };
     let cluster = build(&message, &[1; 4]);
     let state = cluster.state();
-    for slot in &state.slots {
-        for _ in 0..3 {
-            cluster.report(&slot.standing, Attempt::Failed, 0);
-        }
-    }
+    let ejected: Vec<_> = state
+        .slots
+        .iter()
+        .flat_map(|slot| [0; 3].map(|now_ns| cluster.report(&slot.standing, Attempt::Failed, now_ns)))
+        .collect();
+    assert_eq!(ejected.iter().filter(|ejected| **ejected).count(), 2);
+    assert!(ejected[2] && ejected[5]);
     assert_eq!(
         state.slots.iter().map(|slot| slot.standing.is_ejected(1)).collect::<Vec<_>>(),
         [true, true, false, false]
@@ -184,7 +186,7 @@ fn unhealthy_statuses_and_slow_answers_count_as_failures() {
     {
         let cluster = build(&message, &[1]);
         let standing = cluster.pick(&Exchange::new(), &[], 1).unwrap().standing.unwrap();
-        cluster.report(&standing, Attempt::Answered { status, latency_ns }, 0);
+        assert!(!cluster.report(&standing, Attempt::Answered { status, latency_ns }, 0));
         assert_eq!(cluster.pick(&Exchange::new(), &[], 1).is_some(), healthy, "{status}");
         assert!(cluster.pick(&Exchange::new(), &[], 1000).is_some());
     }

@@ -230,9 +230,10 @@ impl Cluster {
         })
     }
 
-    /// Learns from an attempt.
-    pub fn report(&self, standing: &Standing, attempt: Attempt, now_ns: u64) {
-        self.state.load().learn(standing, attempt, now_ns);
+    /// Learns from an attempt; whether that made its endpoint an outlier, which is left out for a while.
+    #[must_use]
+    pub fn report(&self, standing: &Standing, attempt: Attempt, now_ns: u64) -> bool {
+        self.state.load().learn(standing, attempt, now_ns)
     }
 }
 
@@ -260,7 +261,7 @@ impl ClusterState {
         self.queue_max > 0 && self.slots.iter().any(is_well)
     }
 
-    fn learn(&self, standing: &Standing, attempt: Attempt, now_ns: u64) {
+    fn learn(&self, standing: &Standing, attempt: Attempt, now_ns: u64) -> bool {
         let now_ms = now_ns / 1_000_000;
         if let Attempt::Answered { status, latency_ns } = attempt {
             standing.observe(latency_ns, now_ns);
@@ -270,19 +271,23 @@ impl ClusterState {
                 standing.count_fail(self.fails, now_ms);
             }
             if status < 500 {
-                return standing.succeed();
+                standing.succeed();
+                return false;
             }
         } else {
             standing.count_fail(self.fails, now_ms);
         }
-        let Some(outliers) = &self.outliers else { return };
-        if standing.fail_in_row() >= outliers.failures.max(1) {
-            let ejected = self.slots.iter().filter(|slot| slot.standing.is_ejected(now_ms)).count();
-            let share = outliers.share_max_percent.clamp(1, 100) as usize;
-            if (ejected + 1) * 100 <= self.slots.len() * share {
-                standing.eject(u64::from(outliers.ejection_ms), now_ms);
-            }
+        let Some(outliers) = &self.outliers else { return false };
+        if standing.fail_in_row() < outliers.failures.max(1) {
+            return false;
         }
+        let ejected = self.slots.iter().filter(|slot| slot.standing.is_ejected(now_ms)).count();
+        let share = outliers.share_max_percent.clamp(1, 100) as usize;
+        let fits = (ejected + 1) * 100 <= self.slots.len() * share;
+        if fits {
+            standing.eject(u64::from(outliers.ejection_ms), now_ms);
+        }
+        fits
     }
 
     /// Addresses in order, for tests and metrics.
