@@ -60,7 +60,6 @@ class Connection:
         self.echoed_last: set[int] = set()
         self.lock = threading.RLock()
         self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
 
     def run(self) -> None:
         with contextlib.suppress(OSError), self.socket, self.socket.makefile("rb") as reader:
@@ -213,7 +212,10 @@ class StreamBackend:
             if plain.selected_alpn_protocol() == "http/1.1":
                 threading.Thread(target=switch, args=(plain,), daemon=True).start()
                 return
-        self.connections.append(Connection(self, plain, len(self.connections)))
+        connection = Connection(self, plain, len(self.connections))
+        # Counted before it notes anything: who waits for its first stream looks again at a note alone.
+        self.connections.append(connection)
+        connection.thread.start()
 
     def note(self) -> None:
         with self.changed:
