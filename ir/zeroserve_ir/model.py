@@ -59,6 +59,20 @@ class BackendProtocol(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceTls:
+    """What is asked of a Service over TLS, and what it is shown; all certificates are DER."""
+
+    authorities: tuple[bytes, ...] = ()
+    """None: any certificate is taken."""
+    name: str = ""
+    """Sent as server name, and asked of the certificate; "" is the request's host."""
+    chain: tuple[bytes, ...] = ()
+    """Shown where the Service asks for one, leaf first."""
+    key: bytes = field(default=b"", repr=False)
+    """PKCS#8."""
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """Deadlines of one route towards its Service, in milliseconds; 0 is the engine's default."""
 
@@ -233,7 +247,9 @@ class ExternalAuth:
     check: ExternalCheck
     service: ServiceReference
     secure: bool
-    """It is asked over TLS, and its certificate is not verified."""
+    """It is asked over TLS."""
+    tls: ServiceTls | None = None
+    """None: its certificate is not verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +280,8 @@ class PathRoute:
     backend: ServiceReference | None
     """None: nothing can serve it, 503."""
     protocol: BackendProtocol = BackendProtocol.HTTP
+    service_tls: ServiceTls | None = None
+    """None: over TLS its certificate is not verified."""
     timeouts: Timeouts = NO_TIMEOUTS
     redirect: HttpsRedirect = HttpsRedirect.WHERE_TLS
     rewrite: str | None = None

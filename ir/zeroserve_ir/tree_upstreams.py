@@ -7,7 +7,7 @@ are milliseconds, sizes bytes. `tree` exports all of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -160,7 +160,7 @@ class UpstreamTls:
     client_key_file: str = ""
     client_certificate_automate: str = ""
     client_certificate_pem: str = ""
-    client_key_pem: str = ""
+    client_key_pem: str = field(default="", repr=False)
     """`tls_client_auth`: read from the files when the site is built."""
     handshake_timeout_ms: int = 0
     renegotiation: str = ""

@@ -14,6 +14,8 @@ from zeroserve_ir import tree
 from zeroserve_ir.caddyfile.meaning.proxying import copying_routes
 from zeroserve_ir.model import ExternalAuth
 
+from zeroserve_operator.rendering_service_tls import render_service_tls
+
 _COOKIE: Final = "{http.reverse_proxy.header.Set-Cookie}"
 _GIVEN: Final = (tree.MatchNot(((tree.MatchVars(((_COOKIE, ("",)),)),),)),)
 _KEPT: Final = "external_auth_cookie"
@@ -58,9 +60,7 @@ def render_external_auth(
     return tree.ReverseProxy(
         upstreams=(upstream,),
         selection=tree.SelectionPolicy(tree.Selection.ROUND_ROBIN),
-        transport=replace(
-            transport, tls=tree.UpstreamTls(insecure_skip_verify=True) if auth.secure else None, versions=()
-        ),
+        transport=replace(transport, tls=render_service_tls(auth.tls) if auth.secure else None, versions=()),
         request_headers=tree.HeaderOperations(set=told),
         rewrite=tree.Rewrite(method=check.method, uri=check.uri),
         response_handlers=tuple(handlers),

@@ -34,6 +34,7 @@ from zeroserve_operator.rendering_errors import (
     render_error_pages,
 )
 from zeroserve_operator.rendering_external_auth import forget_fields, render_external_auth
+from zeroserve_operator.rendering_service_tls import render_service_tls
 
 _PREFLIGHT_TYPE = ("Content-Type", "text/plain charset=UTF-8")
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
@@ -231,7 +232,7 @@ def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReversePr
 
 def _render_transport(route: PathRoute) -> tree.HttpTransport:
     return tree.HttpTransport(
-        tls=tree.UpstreamTls(insecure_skip_verify=True) if route.protocol.secure else None,
+        tls=render_service_tls(route.service_tls) if route.protocol.secure else None,
         versions=route.protocol.versions,
         dial_timeout_ms=route.timeouts.connect_ms,
         response_header_timeout_ms=route.timeouts.read_ms,

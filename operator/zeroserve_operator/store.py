@@ -30,7 +30,7 @@ from zeroserve_operator.resources.secrets import TLS_TYPE, Secret
 from zeroserve_operator.resources.services import EndpointSlice, Service
 from zeroserve_operator.settings import BuildSettings
 
-AUTH_SECRETS = (f"{PREFIX}auth-secret", f"{PREFIX}auth-tls-secret")
+AUTH_SECRETS = (f"{PREFIX}auth-secret", f"{PREFIX}auth-tls-secret", f"{PREFIX}proxy-ssl-secret")
 
 
 class Effect(IntEnum):

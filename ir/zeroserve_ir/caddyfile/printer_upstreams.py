@@ -168,6 +168,8 @@ def print_transport(transport: HttpTransport) -> list[str]:
 
 def _print_tls(tls: UpstreamTls) -> list[str]:
     lines = ["# CA certificates: from the cluster"] if tls.trusted_ca_pem and not tls.trusted_ca_files else []
+    if tls.client_certificate_pem and not tls.client_certificate_file:
+        lines.append("# Certificate for upstreams that ask: from the cluster")
     lines.append("tls")
     lines += ["tls_insecure_skip_verify"] if tls.insecure_skip_verify else []
     client: tuple[str, ...] = (tls.client_certificate_automate,) if tls.client_certificate_automate else ()

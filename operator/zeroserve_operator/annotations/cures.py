@@ -14,7 +14,7 @@ _BODY: Final = "serve the host by a ZeroserveRoute"
 _COOKIE: Final = "remove it: the cookie has Path=/ and HttpOnly, over TLS also Secure and SameSite=None"
 _SUITES: Final = "remove it: TLS 1.2 and 1.3 are spoken, with ephemeral keys alone"
 _TRACING: Final = "remove it: `tracing.endpoint` of the chart names a collector for the spans of all hosts"
-_VERIFY: Final = "remove it: a Service is spoken to over TLS unverified, and is shown no certificate"
+_DEPTH: Final = "remove it: chains of Services are as long as the authority of proxy-ssl-secret lets them be"
 _TRUST: Final = "have the operator trust the proxies before it: --trusted-proxy CIDR"
 _FIREWALL: Final = (
     "remove it, and let a plugin (docs/plugins.md) or what stands before the nodes filter requests"
@@ -54,13 +54,8 @@ CURES: Final = {
     "proxy-http-version": _VERSIONS,
     "proxy-redirect-from": f"{_BODY}: its `header_down Location` replaces parts of addresses",
     "proxy-redirect-to": f"{_BODY}: its `header_down Location` replaces parts of addresses",
-    "proxy-ssl-ciphers": _VERIFY,
-    "proxy-ssl-name": _VERIFY,
-    "proxy-ssl-protocols": _VERIFY,
-    "proxy-ssl-secret": _VERIFY,
-    "proxy-ssl-server-name": _VERIFY,
-    "proxy-ssl-verify": _VERIFY,
-    "proxy-ssl-verify-depth": _VERIFY,
+    "proxy-ssl-ciphers": _SUITES,
+    "proxy-ssl-verify-depth": _DEPTH,
     "relative-redirects": f"{_BODY}: its `redir` may name a path alone",
     "server-snippet": _SNIPPET,
     "service-upstream": _ADDRESSES,

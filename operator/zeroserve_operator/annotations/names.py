@@ -82,6 +82,11 @@ SUPPORTED = (
     "proxy-next-upstream-tries",
     "proxy-read-timeout",
     "proxy-send-timeout",
+    "proxy-ssl-name",
+    "proxy-ssl-protocols",
+    "proxy-ssl-secret",
+    "proxy-ssl-server-name",
+    "proxy-ssl-verify",
     "rewrite-target",
     "satisfy",
     "server-alias",
@@ -133,6 +138,8 @@ _RESTRICTIONS = (
     "denylist-source-range",
     "enable-modsecurity",
     "modsecurity-snippet",
+    "proxy-ssl-secret",
+    "proxy-ssl-verify",
     "satisfy",
     "server-snippet",
     "stream-snippet",
@@ -150,7 +157,7 @@ _RESTRICTING = re.compile(
     r"|(?:^|-)(?:waf|acls?|jwt|oidc|saml|sso|mtls|ldap)(?:$|-)"
 )
 _OFF = frozenset({"", "false", "off", "0", "f", "no"})
-_SWITCHES = re.compile(r"^enable-|^auth-always-set-cookie$|^lua-resty-waf$")
+_SWITCHES = re.compile(r"^enable-|^auth-always-set-cookie$|^lua-resty-waf$|^proxy-ssl-verify$")
 
 _CONTROLLERS = re.compile(
     r"ingress|nginx|haproxy|traefik|konghq|contour|ambassador|apisix|skipper|zalando|openshift|pomerium"

@@ -49,6 +49,7 @@ from zeroserve_operator.annotations.names import (
 )
 from zeroserve_operator.annotations.plugins import read_plugins
 from zeroserve_operator.annotations.redirects import read_redirect, read_root
+from zeroserve_operator.annotations.service_tls import ServiceTlsRequest, read_service_tls
 from zeroserve_operator.annotations.values import Annotations
 from zeroserve_operator.annotations.variables import UnknownVariableError, expand
 from zeroserve_operator.resources.objects import LABEL_PATTERN, NAME_PATTERN, Meta
@@ -101,6 +102,7 @@ class Policy:
     timeouts: Timeouts = NO_TIMEOUTS
     body_bytes_max: int | None = None
     protocol: BackendProtocol = BackendProtocol.HTTP
+    service_tls: ServiceTlsRequest | None = None
     allowed: tuple[tuple[str, ...], ...] = ()
     passwords: PasswordRequest | None = None
     denied: tuple[str, ...] = ()
@@ -130,6 +132,11 @@ class Policy:
         """Whether it keeps anybody out."""
         checked = self.passwords or self.external or self.clients
         return bool(self.allowed or self.denied or checked or self.denial)
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether a Service is asked over TLS."""
+        return self.protocol.secure or (self.external is not None and self.external.secure)
 
 
 NO_POLICY = Policy()
@@ -170,6 +177,7 @@ def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Coll
         aliases=tuple(name.strip() for name in annotations.text("server-alias").split(",") if name.strip()),
         www=annotations.flag("from-to-www-redirect", False),
     )
+    service_tls = read_service_tls(annotations, meta.key.namespace, spoken=policy.speaks_tls)
     if policy.any_suffices and policy.denied:
         message = (
             "is any beside denylist-source-range, which would let in who is denied: its routes answer 503"
@@ -189,7 +197,7 @@ def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Coll
     if fault is not None:
         denial = denial or Denial(f"{fault.code.name}: {fault.message}")
         found = [*found, fault]
-    return replace(policy, plugins=plugins, denial=denial, diagnostics=tuple(found))
+    return replace(policy, service_tls=service_tls, plugins=plugins, denial=denial, diagnostics=tuple(found))
 
 
 def _name_unsupported(annotations: Annotations) -> None:

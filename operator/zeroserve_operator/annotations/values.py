@@ -19,7 +19,9 @@ from zeroserve_operator.annotations.names import PREFIX
 
 # Go's strconv.ParseBool
 TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+OFF = frozenset({"", "off", "no"} | {text.lower() for text in FALSE})
+"""Words for off, in lower case, where ingress-nginx takes no boolean."""
 _SIZE = re.compile(r"(\d{1,15})([bkmg]?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 SECONDS_MAX = (1 << 32) // 1000 - 1
@@ -51,7 +53,7 @@ class Annotations:
         if name not in self.values:
             return default
         value = self.values[name]
-        if value in TRUE or value in _FALSE:
+        if value in TRUE or value in FALSE:
             return value in TRUE
         shown = "true" if default else "false"
         self.warn(name, f'is `{value}`, not "true" or "false"; it counts as {shown}')

@@ -12,7 +12,15 @@ from dataclasses import replace
 
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
-from zeroserve_ir.model import BackendProtocol, Denial, ExternalAuth, PathKind, PathRoute, PathRule
+from zeroserve_ir.model import (
+    BackendProtocol,
+    Denial,
+    ExternalAuth,
+    PathKind,
+    PathRoute,
+    PathRule,
+    ServiceTls,
+)
 from zeroserve_ir.sources import Origin
 
 from zeroserve_operator.annotations.external_auth import ExternalAuthRequest
@@ -23,9 +31,9 @@ _META = frozenset("\\+*?()|[]{}^$")
 _HTTP = (BackendProtocol.HTTP, BackendProtocol.HTTPS)
 
 
-def make_external_auth(request: ExternalAuthRequest) -> ExternalAuth | None:
-    """Return who is asked; None where that is a path of the host."""
-    return ExternalAuth(request.check, request.service, request.secure) if request.service else None
+def make_external_auth(request: ExternalAuthRequest, tls: ServiceTls | None) -> ExternalAuth | None:
+    """Return who is asked, by the TLS of the route; None where that is a path of the host."""
+    return ExternalAuth(request.check, request.service, request.secure, tls) if request.service else None
 
 
 def resolve_external_auth(
@@ -49,7 +57,7 @@ def resolve_external_auth(
         return replace(route, denial=denial, external_pending=False), Diagnostic(
             Code.ZS0404, message, origin=place, help=cure
         )
-    asked = ExternalAuth(request.check, found.backend, found.protocol.secure)
+    asked = ExternalAuth(request.check, found.backend, found.protocol.secure, found.service_tls)
     return replace(route, external=asked, external_pending=False), None
 
 

@@ -32,6 +32,7 @@ from zeroserve_operator.building.paths import (
 )
 from zeroserve_operator.building.planning import HostPart, conflict, describe_conflict
 from zeroserve_operator.building.plugins import FindPlugin, check_calls, resolve_calls
+from zeroserve_operator.building.service_tls import ServiceTlsPolicies
 from zeroserve_operator.building.site_bodies import read_body
 from zeroserve_operator.resources.ingresses import BackendReference, IngressPath, PathType
 from zeroserve_operator.resources.objects import Kind, ObjectKey
@@ -53,8 +54,9 @@ class BuiltHost:
 
 def secrets_of(parts: Sequence[HostPart]) -> list[ObjectKey]:
     """Return the Secrets whose content a host depends on, beside certificates."""
-    requests = [item for part in parts for item in (part.policy.passwords, part.policy.clients) if item]
-    return [ObjectKey(Kind.SECRET, item.namespace, item.secret) for item in requests]
+    policies = [part.policy for part in parts]
+    asked = (item for one in policies for item in (one.passwords, one.clients, one.service_tls))
+    return [ObjectKey(Kind.SECRET, item.namespace, item.secret) for item in asked if item and item.secret]
 
 
 def build_host(
@@ -89,6 +91,7 @@ class _HostBuilding:
         self.canaries = [part for part in given if part not in self.parts]
         self.find_secret = find_secret
         self.clients = ClientPolicies(self.parts, find_secret, self._note_once)
+        self.service_tls = ServiceTlsPolicies(self.parts, find_secret, self._note_once)
         self.settings = settings
         self.find_plugin = find_plugin
         self.findings: list[Diagnostic] = []
@@ -262,17 +265,20 @@ class _HostBuilding:
     def _make_template(self, part: HostPart) -> PathRoute:
         """Return what all routes of a part have in common."""
         policy = part.policy
-        denial, passwords, external = policy.denial, None, None
+        denial, passwords, external, service_tls = policy.denial, None, None, None
+        if denial is None:
+            service_tls, denial = self.service_tls.find(part)
         if policy.clients is not None and denial is None:
             denial = self.clients.take(part, policy.clients)
         if policy.passwords is not None and denial is None:
             passwords, denial = self._read_passwords(part)
         if policy.external is not None and denial is None:
-            external = make_external_auth(policy.external)
+            external = make_external_auth(policy.external, service_tls)
         return PathRoute(
             rule=PathRule(PathKind.PREFIX, "/"),
             backend=None,
             protocol=policy.protocol,
+            service_tls=service_tls,
             timeouts=policy.timeouts,
             redirect=policy.redirect,
             rewrite=policy.rewrite,
@@ -405,7 +411,14 @@ def _find_obstacle(part: HostPart, path: IngressPath, found: tuple[PathRoute, Ho
     # What a canary's own annotations restrict is not asked: the main one's count (ingress-nginx).
     if part.policy.denial or (part.policy.restricts and own != of_main):
         return "it restricts access otherwise than the Ingress of the path"
+    asked = part.policy.service_tls
+    if asked is not None and asked.verifies and part.policy.protocol.secure and not _is_verified(route):
+        return "it has its Service verified, and the Ingress of the path does not"
     return ""
+
+
+def _is_verified(route: PathRoute) -> bool:
+    return route.protocol.secure and route.service_tls is not None and bool(route.service_tls.authorities)
 
 
 def _list_restrictions(policy: Policy) -> tuple[object, ...]:
