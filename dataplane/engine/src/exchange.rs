@@ -198,6 +198,7 @@ mod resting;
 pub mod rewriting;
 pub mod statuses;
 pub mod surroundings;
+mod switching;
 pub mod texts;
 pub mod tracing;
 mod writing;

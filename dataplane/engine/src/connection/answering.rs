@@ -240,7 +240,7 @@ impl Worker {
         };
         let serving = &down.serving;
         let mut space = request::field_space();
-        let asked = response::Asked { head: serving.asks_head, upgrade: serving.upgrade.as_deref() };
+        let asked = response::Asked { head: serving.asks_head, upgrade: serving.switch.as_deref() };
         let answer = response::parse(head, asked, &mut space).map_err(bad)?;
         spans.extend(
             answer.fields.iter().map(|field| HeaderSpan { name: field.name.as_bytes(), value: field.value }),

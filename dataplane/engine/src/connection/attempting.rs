@@ -43,6 +43,8 @@ impl Worker {
             idle_max: state.idle_max,
         };
         exchange.begin_attempt(endpoint.clone(), &state, picked.standing.as_deref(), now_ms * 1_000_000);
+        let asked = serving.upgrade.as_deref();
+        serving.switch = asked.and_then(|asked| exchange.upstream_protocol(host.proxy(*row), asked));
         serving.standing = picked.standing;
         serving.sticky = picked.cookie;
         tried.push(endpoint.key);
@@ -51,7 +53,7 @@ impl Worker {
         let may_share = state.proxy_protocol == 0 && !serving.stream;
         let is_clear = key.name.is_none();
         // Over TLS a WebSocket gets a connection of HTTP/1.1.
-        let may_multiplex = may_share && (is_clear || serving.upgrade.is_none());
+        let may_multiplex = may_share && (is_clear || serving.switch.is_none());
         let multiplexes = may_multiplex
             && if is_clear { state.http2 } else { endpoint.streams_max.load(Ordering::Relaxed) > 0 };
         if multiplexes && let Some((connection, room)) = self.find_shared(&key, reuse) {

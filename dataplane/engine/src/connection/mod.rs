@@ -213,7 +213,10 @@ pub struct Serving {
     /// The client's wish, and later our decision, to keep the connection.
     pub persistent: bool,
     pub expects_continue: bool,
+    /// The protocol that the client asked to switch to.
     pub upgrade: Option<Box<[u8]>>,
+    /// What of it the attempt asks its upstream for.
+    pub switch: Option<Box<[u8]>>,
     pub host: Option<Arc<VirtualHost>>,
     pub row: u32,
     pub in_error_routes: bool,
@@ -369,6 +372,7 @@ impl Default for Serving {
             persistent: false,
             expects_continue: false,
             upgrade: None,
+            switch: None,
             host: None,
             row: 0,
             in_error_routes: false,

@@ -140,7 +140,7 @@ impl Worker {
         let Some(down) = self.downstream(client) else { return };
         let config = down.serving.host.as_ref().and_then(|host| {
             let state = host.proxy(down.serving.row).cluster.state();
-            let upgrades = down.serving.upgrade.is_some();
+            let upgrades = down.serving.switch.is_some();
             state.tls.as_ref().map(|tls| if upgrades { tls.http1.clone() } else { tls.config.clone() })
         });
         self.greet_upstream(io, client, upstream);
@@ -215,8 +215,9 @@ impl Worker {
         let interim = !serving.withholds_body && std::mem::take(&mut serving.expects_continue);
         let (done, fastcgi) = (serving.upload_done(), serving.fastcgi);
         serving.asks_head = exchange.method() == b"HEAD";
+        let mut is_last = false;
         if !serving.fastcgi {
-            exchange.write_upstream_head(call, framing, &mut message);
+            is_last = exchange.write_upstream_head(call, framing, &mut message);
             if let Some(caching) = serving.caching.as_deref() {
                 caching.condition_head(&mut message);
             }
@@ -229,6 +230,7 @@ impl Worker {
         let sent = self.sent(io, upstream);
         if let Some(up) = self.upstream(upstream) {
             up.begin(now_ns, sent);
+            up.exclusive |= is_last && up.stream.is_none();
         }
         if fastcgi {
             self.write_fastcgi_request(client, upstream, &mut message);

@@ -27,7 +27,8 @@ impl Serving {
     pub fn rest(&mut self) {
         self.leave_cache();
         (self.host, self.place, self.ticket, self.standing) = (None, None, None, None);
-        (self.upgrade, self.sticky, self.held, self.file, self.page) = (None, None, None, None, None);
+        (self.upgrade, self.switch, self.sticky) = (None, None, None);
+        (self.held, self.file, self.page) = (None, None, None);
         self.including = None;
         self.filters = Default::default();
         for bytes in [&mut self.buffered, &mut self.trailers, &mut self.trailer_lines] {

@@ -74,7 +74,7 @@ impl Worker {
         let now_ms = self.now_ms();
         let clear = self.cluster_timeout(client, |state| u64::from(state.http2), 0) != 0;
         let websocket = self.wants_websocket(client);
-        let upgrades = self.downstream(client).is_some_and(|down| down.serving.upgrade.is_some());
+        let upgrades = self.downstream(client).is_some_and(|down| down.serving.switch.is_some());
         let Worker { upstreams, shared, .. } = self;
         let Some(Some(up)) = upstreams.get_mut(connection.index()) else { return false };
         if up.session.is_some() && upgrades {

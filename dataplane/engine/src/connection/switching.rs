@@ -19,12 +19,12 @@ const WEBSOCKET: &[u8] = b"websocket";
 const ACCEPT_SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 impl Worker {
-    /// The client asks for a WebSocket, and its exchange is still about that.
+    /// The upstream is asked for a WebSocket.
     pub fn wants_websocket(&mut self, client: SocketId) -> bool {
-        self.downstream(client).and_then(|down| down.serving.upgrade.as_deref()).is_some_and(is_websocket)
+        self.downstream(client).and_then(|down| down.serving.switch.as_deref()).is_some_and(is_websocket)
     }
 
-    /// The client asks for a WebSocket, and the upstream of this stream takes none.
+    /// A WebSocket is asked for, and the upstream of this stream takes none.
     pub fn refuses_websocket(&mut self, client: SocketId, call: SocketId) -> bool {
         let takes = self.stream_of(call).is_some_and(|(multiplex, _)| multiplex.peer.connect_protocol);
         !takes && self.wants_websocket(client)
@@ -37,7 +37,8 @@ impl Worker {
 
     /// A client of HTTP/2 takes an answer of this status for the beginning of its WebSocket (RFC 8441 5).
     pub fn would_seem_to_switch(&mut self, client: SocketId, status: u16) -> bool {
-        self.is_stream(client) && self.accepts_websocket(client, status)
+        let asks = self.downstream(client).is_some_and(|down| down.serving.upgrade.is_some());
+        asks && self.is_stream(client) && (200..300).contains(&status)
     }
 
     /// Writes the upstream's acceptance as a 101, with the field that says so.

@@ -4,6 +4,7 @@ use super::decimals::{push_address, push_decimal};
 use super::fields::Fields;
 use super::kinds::{Kind, is_request_id};
 use super::statuses::{push_date, reason};
+use super::switching::{is_last, push_hop_field, push_switch};
 use super::{Body, Connection, Exchange, Framing, HeaderSpan, ResponseHead};
 use crate::fastcgi::params::UpstreamFields;
 use crate::http2::fields::may_trail;
@@ -30,8 +31,16 @@ impl Exchange {
         }
     }
 
-    /// Appends the HTTP/1.1 request head for the upstream: hop-by-hop fields removed, forwarding fields ours.
-    pub fn write_upstream_head(&mut self, call: &ProxyCall, framing: Framing, out: &mut Vec<u8>) {
+    /// Appends the HTTP/1.1 request head for the upstream: hop-by-hop fields removed, forwarding fields ours; an upgrade is
+    /// what the client asked for. True: the head says that the connection ends with this request.
+    pub fn write_upstream_head(&mut self, call: &ProxyCall, framing: Framing, out: &mut Vec<u8>) -> bool {
+        let protocol = match framing.connection {
+            Connection::Upgrade(asked) => self.protocol_left(asked),
+            _ => None,
+        };
+        let protocol = protocol.as_deref();
+        let mut connection = protocol.map_or(Connection::Default, Connection::Upgrade);
+        let mut is_last = false;
         if call.is_plain() {
             self.write_request_line(out);
             self.push_host(out);
@@ -43,10 +52,12 @@ impl Exchange {
             }
             self.each_forwarding_field(false, |name, value| push_field(name, value, out));
         } else {
-            self.write_changed_request(call, out);
+            is_last = self.write_changed_request(call, protocol, out);
+            connection = Connection::Default;
         }
-        push_framing(framing, out);
+        push_framing(Framing { connection, ..framing }, out);
         out.extend_from_slice(b"\r\n");
+        is_last
     }
 
     fn write_request_line(&self, out: &mut Vec<u8>) {
@@ -148,8 +159,14 @@ impl Exchange {
         self.has_query = kept.has_query;
     }
 
-    /// The slow way, for calls with changes of their own: they hold for this call, not for the exchange.
-    fn write_changed_request(&mut self, call: &ProxyCall, out: &mut Vec<u8>) {
+    /// The slow way, for calls with changes of their own: they hold for this call, not for the exchange. True: as for
+    /// `write_upstream_head`.
+    fn write_changed_request(
+        &mut self,
+        call: &ProxyCall,
+        protocol: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let mut fields = std::mem::take(&mut self.scratch);
         fields.clear();
         match self.upstream.as_ref().filter(|_| self.names_upstream()) {
@@ -161,6 +178,9 @@ impl Exchange {
             if self.goes_up(field.name) && !is_nominated(&nominated, field.name) {
                 fields.push_checked(field.name, field.value);
             }
+        }
+        if let Some(protocol) = protocol {
+            push_switch(protocol, &mut fields);
         }
         let trusted = call.trusts(self.remote.ip());
         self.each_forwarding_field(trusted, |name, value| fields.push_checked(name, value));
@@ -176,12 +196,13 @@ impl Exchange {
         let host = self.scratch.iter().filter(|field| Kind::of(field.name) == Kind::Host).last();
         push_field(b"Host", host.map_or(b"", |field| field.value), out);
         for field in self.scratch.iter() {
-            // An empty `Upgrade` names no protocol: it governs nothing, and Caddy sends what `header_up` made of one.
-            let is_harmless = field.value.is_empty() && field.name.eq_ignore_ascii_case(b"upgrade");
-            if is_harmless || !matches!(Kind::of(field.name), Kind::Hop | Kind::Host) {
-                push_field(field.name, field.value, out);
+            match Kind::of(field.name) {
+                Kind::Host => {}
+                Kind::Hop => push_hop_field(field.name, field.value, protocol.is_some(), out),
+                _ => push_field(field.name, field.value, out),
             }
         }
+        is_last(&self.scratch)
     }
 
     /// Forwarding fields: ours, or those of a trusted peer with ours appended. `call_trusts`: this call does, whatever the

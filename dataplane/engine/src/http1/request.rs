@@ -122,7 +122,7 @@ fn check_request_line(method: &str, target: &str) -> Result<(), Violation> {
 }
 
 /// A protocol that is not HTTP itself: h2c or HTTP/… would put a second request parser behind our back.
-fn is_foreign_protocol(value: &[u8]) -> bool {
+pub fn is_foreign_protocol(value: &[u8]) -> bool {
     let http = |item: &[u8]| {
         let item = item.trim_ascii();
         item.len() >= 4 && item[..4].eq_ignore_ascii_case(b"http")
