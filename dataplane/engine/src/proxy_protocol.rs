@@ -138,40 +138,28 @@ fn v2_addresses(payload: &[u8], width: usize) -> Result<Addresses, Malformed> {
 #[path = "proxy_protocol_tests.rs"]
 mod tests;
 
-/// Appends a header for a connection that we begin: version 2, or 1 (specification 2.1, 2.2).
-pub fn write(binary: bool, source: SocketAddr, destination: SocketAddr, out: &mut Vec<u8>) {
-    let same_family = source.is_ipv4() == destination.is_ipv4();
+/// Appends a header for a connection that we begin: version 2, or 1 (specification 2.1, 2.2). A header is of one family, the
+/// client's: where it dialled one of another (a trusted proxy named it, say), the destination is the unspecified address.
+pub fn write(binary: bool, source: SocketAddr, dialled: SocketAddr, out: &mut Vec<u8>) {
+    let destination = match (source.ip(), dialled.ip()) {
+        (IpAddr::V4(_), IpAddr::V6(_)) => Ipv4Addr::UNSPECIFIED.into(),
+        (IpAddr::V6(_), IpAddr::V4(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        (_, same_family) => same_family,
+    };
     if !binary {
-        let line = match (same_family, source.is_ipv4()) {
-            (false, _) => "PROXY UNKNOWN\r\n".to_owned(),
-            (true, v4) => format!(
-                "PROXY TCP{} {} {} {} {}\r\n",
-                if v4 { 4 } else { 6 },
-                source.ip(),
-                destination.ip(),
-                source.port(),
-                destination.port()
-            ),
-        };
+        let family = if source.is_ipv4() { 4 } else { 6 };
+        let (from, from_port, to_port) = (source.ip(), source.port(), dialled.port());
+        let line = format!("PROXY TCP{family} {from} {destination} {from_port} {to_port}\r\n");
         return out.extend_from_slice(line.as_bytes());
     }
-    out.extend_from_slice(b"\r\n\r\n\0\r\nQUIT\n");
-    match (source.ip(), destination.ip()) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            out.extend_from_slice(&[0x21, 0x11, 0, 12]);
-            out.extend_from_slice(&from.octets());
-            out.extend_from_slice(&to.octets());
-        }
-        (from, to) => {
-            let wide = |address: IpAddr| match address {
-                IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-                IpAddr::V6(address) => address.octets(),
-            };
-            out.extend_from_slice(&[0x21, 0x21, 0, 36]);
-            out.extend_from_slice(&wide(from));
-            out.extend_from_slice(&wide(to));
+    out.extend_from_slice(V2_SIGNATURE);
+    out.extend_from_slice(if source.is_ipv4() { &[0x21, 0x11, 0, 12] } else { &[0x21, 0x21, 0, 36] });
+    for address in [source.ip(), destination] {
+        match address {
+            IpAddr::V4(address) => out.extend_from_slice(&address.octets()),
+            IpAddr::V6(address) => out.extend_from_slice(&address.octets()),
         }
     }
     out.extend_from_slice(&source.port().to_be_bytes());
-    out.extend_from_slice(&destination.port().to_be_bytes());
+    out.extend_from_slice(&dialled.port().to_be_bytes());
 }

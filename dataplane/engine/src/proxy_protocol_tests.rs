@@ -101,7 +101,18 @@ fn what_we_write_reads_back() {
             assert_eq!(whom(&header), Some(format!("{source} {destination}")));
         }
     }
-    let mut header = Vec::new();
-    write(false, "203.0.113.7:5".parse().unwrap(), "[::1]:6".parse().unwrap(), &mut header);
-    assert_eq!(header, b"PROXY UNKNOWN\r\n", "version 1 has no line for two families");
+}
+
+#[test]
+fn a_client_of_another_family_than_it_dialled_is_named_all_the_same() {
+    for (source, dialled, destination) in [
+        ("[2001:db8::7]:5555", "192.0.2.1:443", "[::]:443"),
+        ("203.0.113.7:0", "[2001:db8::1]:443", "0.0.0.0:443"),
+    ] {
+        for binary in [false, true] {
+            let mut header = Vec::new();
+            write(binary, source.parse().unwrap(), dialled.parse().unwrap(), &mut header);
+            assert_eq!(whom(&header), Some(format!("{source} {destination}")));
+        }
+    }
 }

@@ -160,10 +160,10 @@ impl Worker {
     fn greet_upstream<I: Io>(&mut self, io: &mut I, client: SocketId, upstream: SocketId) {
         let version = self.cluster_timeout(client, |state| state.proxy_protocol, 0);
         let Some(exchange) = self.downstream(client).and_then(|down| down.exchange.as_ref()) else { return };
-        let source = exchange.client_address();
+        let (source, dialled) = (exchange.client_address(), exchange.local);
         let Some(up) = self.upstream(upstream).filter(|_| version > 0) else { return };
         up.exclusive = true;
-        proxy_protocol::write(version == 2, source, up.endpoint.address, io.out(upstream));
+        proxy_protocol::write(version == 2, source, dialled, io.out(upstream));
     }
 
     fn begin_upstream_handshake<I: Io>(&mut self, io: &mut I, upstream: SocketId, session: Session) {
