@@ -28,6 +28,8 @@ PROBES_AT_ONCE_MAX = 64
 TARGETS_MAX = 4096
 """Endpoints probed by a node; more are taken for healthy."""
 JITTER = 0.1
+GREETINGS = {0: b"", 1: b"PROXY UNKNOWN\r\n", 2: b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"}
+"""By the version of the PROXY protocol: a header for no client (specification 2.1 UNKNOWN, 2.2 LOCAL)."""
 VERSIONS_KEPT_MAX = 100_000
 """Versions of clusters known to have no health checks."""
 
@@ -140,8 +142,9 @@ class Prober:
                 host, _, text = health.upstream.rpartition(":")
                 name, port = health.upstream, int(text)
             server_name = cluster.tls.server_name or endpoint.name
-            place = Place(host.strip("[]"), port, name, tls, server_name)
-            key = health.SerializeToString(deterministic=True)
+            greeting = GREETINGS[cluster.proxy_protocol]
+            place = Place(host.strip("[]"), port, name, tls, server_name, greeting)
+            key = greeting + health.SerializeToString(deterministic=True)
             key += cluster.tls.SerializeToString(deterministic=True)
             yield Target(cluster.name, address, key, place)
 

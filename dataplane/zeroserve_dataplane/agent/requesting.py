@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import io
-import re
 import ssl
 import urllib.parse
 from dataclasses import dataclass
 
+import re2
 from zeroserve_ir._pb import resources_pb2 as pb
+
+from zeroserve_dataplane.agent.reading_answers import read_answer
 
 ANSWER_BYTES_MAX = 1 << 20
 """Of which the body is searched (Caddy reads without a limit)."""
@@ -36,6 +37,8 @@ class Place:
     """The Host field, with its port."""
     tls: ssl.SSLContext | None = None
     server_name: str = ""
+    greeting: bytes = b""
+    """What a connection begins with, before TLS: the header of an upstream that demands one."""
 
 
 async def probe(health: pb.ActiveHealth, place: Place) -> None:
@@ -54,15 +57,20 @@ async def probe(health: pb.ActiveHealth, place: Place) -> None:
                 await _check_http(health, place)
     except TimeoutError as error:
         raise UnhealthyError("no answer in time") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, EOFError, http.client.HTTPException, ValueError, re2.error) as error:
         raise UnhealthyError(str(error) or type(error).__name__) from error
 
 
 async def _connect(place: Place) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    name = place.server_name or place.host if place.tls is not None else None
-    return await asyncio.open_connection(
-        place.host, place.port, ssl=place.tls, server_hostname=name, limit=ANSWER_BYTES_MAX
-    )
+    reader, writer = await asyncio.open_connection(place.host, place.port, limit=ANSWER_BYTES_MAX)
+    try:
+        writer.write(place.greeting)
+        if place.tls is not None:
+            await writer.start_tls(place.tls, server_hostname=place.server_name or place.host)
+    except BaseException:
+        writer.close()
+        raise
+    return reader, writer
 
 
 async def _check_http(health: pb.ActiveHealth, place: Place) -> None:
@@ -82,28 +90,10 @@ async def _ask(health: pb.ActiveHealth, place: Place, target: str) -> tuple[int,
     reader, writer = await _connect(place)
     try:
         writer.write(encode_request(health, place.name, target))
-        data = await _read_answer(reader, with_body=bool(health.body_regexp))
+        answer = await read_answer(reader, health.method, ANSWER_BYTES_MAX if health.body_regexp else 0)
     finally:
         writer.close()
-    answer = http.client.HTTPResponse(_Bytes(data), method=health.method)  # type: ignore[arg-type]
-    answer.begin()
-    body = b""
-    if health.body_regexp:
-        try:
-            body = answer.read()
-        except http.client.IncompleteRead as error:
-            body = error.partial
-    return answer.status, answer.getheader("Location") or "", body
-
-
-async def _read_answer(reader: asyncio.StreamReader, *, with_body: bool) -> bytes:
-    data = b""
-    while len(data) < ANSWER_BYTES_MAX and (with_body or b"\r\n\r\n" not in data):
-        piece = await reader.read(1 << 16)
-        if not piece:
-            break
-        data += piece
-    return data
+    return answer.status, answer.fields.get("Location", ""), answer.body
 
 
 def encode_request(health: pb.ActiveHealth, name: str, target: str) -> bytes:
@@ -129,15 +119,5 @@ def _judge(health: pb.ActiveHealth, status: int, body: bytes) -> None:
         fits = 200 <= status < 400
     if not fits:
         raise UnhealthyError(f"status {status}")
-    if health.body_regexp and not re.search(health.body_regexp.encode(), body):
+    if health.body_regexp and not re2.search(health.body_regexp.encode(), body):
         raise UnhealthyError("the body does not match")
-
-
-class _Bytes:
-    """What http.client takes for a socket."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, *_: object) -> io.BytesIO:
-        return io.BytesIO(self._data)

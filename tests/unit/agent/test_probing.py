@@ -1,10 +1,14 @@
 """Active health: probes of real servers on this machine, judged as Caddy judges them."""
 
 import asyncio
+import socket
+import ssl
 
 import grpc
 import grpc.aio
 import pytest
+from signing import Authority, key_pem, pem
+from threads import Listener
 from zeroserve_dataplane.agent.probing import Prober, join_address
 from zeroserve_dataplane.agent.requesting import Place, UnhealthyError, encode_request, probe
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -26,6 +30,7 @@ class Backend:
     def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"):
         self.answer = answer
         self.asked = []
+        self.closes = True
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -39,7 +44,8 @@ class Backend:
         head = await reader.readuntil(b"\r\n\r\n")
         self.asked.append(head)
         writer.write(self.answer(head) if callable(self.answer) else self.answer)
-        writer.close()
+        if self.closes:
+            writer.close()
 
     @property
     def place(self):
@@ -62,6 +68,9 @@ def status(code):
         (200, {"status": 204}, False),
         (200, {"body_regexp": "^read"}, True),
         (200, {"body_regexp": "^no"}, False),
+        # RE2's syntax, which Python's own patterns do not have, and its linear time.
+        (200, {"body_regexp": r"^\pL+\z"}, True),
+        (200, {"body_regexp": r"\Q.\E"}, False),
     ],
 )
 def test_an_answer_is_judged_by_status_and_body(code, fields, healthy):
@@ -81,6 +90,40 @@ def test_what_is_no_answer_is_unhealthy(answer):
     async def run():
         async with Backend(answer) as backend:
             await probe(health(), backend.place)
+
+    with pytest.raises(UnhealthyError):
+        asyncio.run(run())
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nrea\r\n2\r\ndy\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        status(200),
+        CHUNKED,
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + status(200),
+        status(200).replace(b"\r\n", b"\n"),
+    ],
+    ids=["length", "chunks", "interim answers", "bare line feeds"],
+)
+def test_a_body_ends_where_it_says_and_not_with_the_connection(answer):
+    async def run():
+        async with Backend(answer) as backend:
+            backend.closes = False
+            await probe(health(body_regexp="^ready$"), backend.place)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "answer", [CHUNKED.replace(b"3;x=y", b"zz"), b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"]
+)
+def test_what_is_cut_off_or_malformed_is_unhealthy(answer):
+    async def run():
+        async with Backend(answer) as backend:
+            await probe(health(body_regexp="ready"), backend.place)
 
     with pytest.raises(UnhealthyError):
         asyncio.run(run())
@@ -183,6 +226,50 @@ def test_an_endpoint_goes_down_after_fails_and_comes_back_after_passes():
 
     down, port = asyncio.run(run())
     assert down == [f"127.0.0.1:{port}"]
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize(
+    ("version", "header"),
+    [(1, b"PROXY UNKNOWN\r\n"), (2, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")],
+    ids=["version 1", "version 2"],
+)
+def test_a_probe_begins_with_a_header_where_requests_do(version, header, secure, server_context):
+    asked = []
+
+    def serve(connection):
+        with connection:
+            asked.append(connection.recv(len(header), socket.MSG_WAITALL))
+            speaking = server_context.wrap_socket(connection, server_side=True) if secure else connection
+            asked.append(speaking.recv(1000).partition(b"\n")[0])
+            speaking.sendall(status(200))
+            speaking.close()
+
+    async def run(port):
+        endpoint = pb.Endpoint(address="127.0.0.1", port=port)
+        cluster = pb.Cluster(name="c", endpoints="e", active_health=health(), proxy_protocol=version)
+        if secure:
+            cluster.tls.insecure_skip_verify = True
+        endpoints = make_resource(pb.Endpoints(name="e", endpoints=[endpoint]))
+        [target] = Prober()._find_targets(cluster, endpoints)
+        await probe(cluster.active_health, target.place)
+
+    listener = Listener(serve)
+    try:
+        asyncio.run(run(listener.port))
+    finally:
+        listener.close()
+    assert asked == [header, b"GET /up HTTP/1.1\r"]
+
+
+@pytest.fixture(scope="module")
+def server_context(tmp_path_factory):
+    authority = Authority("an authority")
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path.write_bytes(pem(authority.certificate) + key_pem(authority.key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
 
 
 def test_what_is_not_watched_any_more_is_not_down():
