@@ -1,16 +1,16 @@
 """Asking an authority about a certificate: OCSP over HTTP (RFC 6960).
 
 In: a Certificate as it came. Out: the response of the responder that it names, and until when it holds. Who
-calls: `stapling`. Rules: only a response that is verified, fresh and good is returned; a
-responder's address is dialled only where upstreams may be.
+calls: `stapling`. Rules: only a response that is verified, fresh and good is returned; a responder's address
+is dialled only where upstreams may be; whatever strangers wrote, the worst is a StapleError, in time.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import http.client
 import ipaddress
-import socket
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,14 +23,35 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from zeroserve_ir._pb import resources_pb2 as pb
 
+from zeroserve_dataplane.agent.naming_places import find_places
+from zeroserve_dataplane.agent.reading_answers import Answer, read_answer
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 RESPONSE_BYTES_MAX = 64 << 10
 TIMEOUT_S = 10.0
+"""For all of one question: a responder that drips bytes holds nobody up for longer."""
 TIME_UNKNOWN = datetime.timedelta(hours=12)
 """How long a response holds that names no end."""
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading a certificate or response of a stranger raises."""
 
 
 class StapleError(Exception):
     """No response that may be stapled; says why."""
+
+
+class RevokedError(StapleError):
+    """The authority says that the certificate is not good (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +70,7 @@ def find_question(message: pb.Certificate) -> Question | None:
     try:
         leaf, issuer = (x509.load_der_x509_certificate(der) for der in message.chain[:2])
         access = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except (ValueError, x509.ExtensionNotFound):
+    except _MALFORMED:
         return None
     for description in access:
         location = description.access_location
@@ -76,14 +97,14 @@ def judge_response(
         )
         if not same:
             raise StapleError("the response is about another certificate")
-        if response.certificate_status is not ocsp.OCSPCertStatus.GOOD:
-            raise StapleError(f"the certificate is {response.certificate_status.name.lower()}")
         begins = response.this_update_utc
         ends = response.next_update_utc or begins + TIME_UNKNOWN
         if not begins - datetime.timedelta(minutes=5) <= now < ends:
             raise StapleError("the response is not of this time")
         _verify(response, question, now)
-    except (ValueError, InvalidSignature, UnsupportedAlgorithm, TypeError) as error:
+        if response.certificate_status is not ocsp.OCSPCertStatus.GOOD:
+            raise RevokedError(f"the certificate is {response.certificate_status.name.lower()}")
+    except _MALFORMED as error:
         raise StapleError(f"the response is not valid: {error}") from error
     return begins + (ends - begins) / 2, ends
 
@@ -117,33 +138,47 @@ def encode_request(question: Question) -> bytes:
     return builder.build().public_bytes(serialization.Encoding.DER)
 
 
-def ask_responder(question: Question, denied: Iterable[str]) -> bytes:
-    """Return what the responder answers. StapleError, OSError."""
+async def ask_responder(question: Question, denied: Iterable[str]) -> bytes:
+    """Return what the responder answers. StapleError."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            answer = await _exchange(question, [ipaddress.ip_network(one) for one in denied])
+    except TimeoutError as error:
+        raise StapleError(f"{question.url!r} does not answer in time") from error
+    except (OSError, EOFError, ValueError, http.client.HTTPException) as error:
+        raise StapleError(f"{question.url!r}: {error}") from error
+    if answer.status != 200 or len(answer.body) > RESPONSE_BYTES_MAX:
+        raise StapleError(f"{question.url!r} answers {answer.status} with {len(answer.body)} bytes")
+    return answer.body
+
+
+async def _exchange(question: Question, denied: list[Network]) -> Answer:
     url = urllib.parse.urlsplit(question.url)
     if url.scheme != "http" or not url.hostname:
-        raise StapleError(f"{question.url} is no responder")
-    networks = [ipaddress.ip_network(one) for one in denied]
+        raise StapleError(f"{question.url!r} is no responder")
     port = url.port or 80
-    address = _find_address(url.hostname, port, networks)
-    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
+    body = encode_request(question)
+    target = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
+    if not f"{url.netloc}{target}".isprintable() or " " in f"{url.netloc}{target}":
+        raise StapleError(f"{question.url!r} is no responder")
+    lines = (
+        f"POST {target} HTTP/1.1",
+        f"Host: {url.netloc.rpartition('@')[2]}",
+        "Content-Type: application/ocsp-request",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    )
+    reader, writer = await asyncio.open_connection(await _find_address(url.hostname, port, denied), port)
     try:
-        path = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
-        headers = {"Host": url.netloc, "Content-Type": "application/ocsp-request"}
-        connection.request("POST", path, encode_request(question), headers)
-        answer = connection.getresponse()
-        body = answer.read(RESPONSE_BYTES_MAX + 1)
-    except http.client.HTTPException as error:
-        raise StapleError(f"{question.url}: {error}") from error
+        writer.write("".join(f"{line}\r\n" for line in (*lines, "")).encode() + body)
+        return await read_answer(reader, "POST", RESPONSE_BYTES_MAX + 1)
     finally:
-        connection.close()
-    if answer.status != 200 or len(body) > RESPONSE_BYTES_MAX:
-        raise StapleError(f"{question.url} answers {answer.status} with {len(body)} bytes")
-    return body
+        writer.close()
 
 
-def _find_address(host: str, port: int, denied: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> str:
+async def _find_address(host: str, port: int, denied: list[Network]) -> str:
     """Return the first address that may be dialled: a certificate may name any, inside ones too."""
-    for *_, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for *_, place in await find_places(host, port):
         address = ipaddress.ip_address(str(place[0]).partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None) or address
         if not any(mapped in network for network in denied if network.version == mapped.version):

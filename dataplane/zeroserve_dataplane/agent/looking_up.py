@@ -6,7 +6,6 @@ are bounded.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +17,8 @@ import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 from zeroserve_ir._pb import resources_pb2 as pb
+
+from zeroserve_dataplane.agent.naming_places import find_places
 
 TIMEOUT_S = 5.0
 ENDPOINTS_PER_SOURCE_MAX = 256
@@ -80,7 +81,7 @@ async def _find_addresses(
         found = [await _query(resolver, name, kind) for kind in kinds]
         return [record.address for records in found for record in records]
     try:
-        entries = await asyncio.get_running_loop().getaddrinfo(name, None, type=1)
+        entries = await find_places(name)
     except (OSError, UnicodeError) as error:
         raise LookupFailedError(str(error)) from error
     literals = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in entries)

@@ -12,20 +12,19 @@ import asyncio
 import ipaddress
 import logging
 import math
-import socket
 from collections.abc import Iterable
 
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
 
 from zeroserve_dataplane.agent.discovering import SourceResolver
+from zeroserve_dataplane.agent.naming_places import LOOKUPS_AT_ONCE_MAX, find_places
 
 logger = logging.getLogger(__name__)
 
 REFRESH_S = 10.0
 """Between two looks at a name: resolvers cache by TTL, failovers by DNS are this slow anyway."""
 TIMEOUT_S = 5.0
-LOOKUPS_AT_ONCE_MAX = 16
 ADDRESSES_PER_NAME_MAX = 64
 WRITTEN = "static:"
 """Begins the names of endpoints that an owner wrote, rather than a Service's."""
@@ -102,9 +101,7 @@ class Resolver:
     async def _look_up_one(self, name: str) -> None:
         try:
             async with self._slots, asyncio.timeout(TIMEOUT_S):
-                found = await asyncio.get_running_loop().getaddrinfo(
-                    name, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-                )
+                found = await find_places(name)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
             logger.warning("upstream %s cannot be resolved: %s", name, error or "timeout")
             self._addresses.setdefault(name, ())

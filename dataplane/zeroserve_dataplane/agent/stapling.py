@@ -34,6 +34,11 @@ class _Staple:
     ends: datetime.datetime | None = None
     rendered: pb.Resource | None = None
 
+    def drop(self) -> bool:
+        """Forget the response; whether there was one."""
+        had, self.rendered, self.ends = self.rendered is not None, None, None
+        return had
+
 
 class Stapler:
     """Responses of all certificates of a node, by the version of their resource."""
@@ -55,20 +60,23 @@ class Stapler:
         if new:
             self._known |= await asyncio.to_thread(_scan, new)
         self._known = {resource.version: self._known[resource.version] for resource in listed}
+        staples = [(resource, staple) for resource in listed if (staple := self._known[resource.version])]
         if settings.ocsp_off:
-            return False
-        due = []
-        for resource in listed:
-            staple = self._known[resource.version]
-            if staple is not None and staple.due <= _now():
-                due.append((resource, staple))
+            dropped = [staple.drop() for _, staple in staples]
+            for _, staple in staples:
+                staple.due = _now()
+            return any(dropped)
         limit = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
 
         async def ask(resource: pb.Resource, staple: _Staple) -> bool:
             async with limit:
-                return await asyncio.to_thread(_renew, resource, staple, settings)
+                return await _renew(resource, staple, settings)
 
-        return any(await asyncio.gather(*(ask(resource, staple) for resource, staple in due)))
+        due = [ask(resource, staple) for resource, staple in staples if staple.due <= _now()]
+        renewed = await asyncio.gather(*due)
+        # Clients refuse a response that is over, and take a certificate without one.
+        over = [staple.drop() for _, staple in staples if staple.ends is not None and staple.ends <= _now()]
+        return any(renewed) or any(over)
 
 
 def _scan(resources: list[pb.Resource]) -> dict[str, _Staple | None]:
@@ -83,7 +91,7 @@ def _scan(resources: list[pb.Resource]) -> dict[str, _Staple | None]:
     return found
 
 
-def _renew(resource: pb.Resource, staple: _Staple, settings: pb.Settings) -> bool:
+async def _renew(resource: pb.Resource, staple: _Staple, settings: pb.Settings) -> bool:
     from zeroserve_dataplane.agent import asking_responders as asking  # noqa: PLC0415
 
     message = pb.Certificate.FromString(resource.payload)
@@ -92,12 +100,12 @@ def _renew(resource: pb.Resource, staple: _Staple, settings: pb.Settings) -> boo
         staple.due = _now() + ANSWERED_ALREADY
         return False
     try:
-        response = asking.ask_responder(question, settings.denied_upstreams)
+        response = await asking.ask_responder(question, settings.denied_upstreams)
         staple.due, staple.ends = asking.judge_response(response, question, _now())
-    except (asking.StapleError, OSError) as error:
+    except asking.StapleError as error:
         logger.warning("no OCSP response for %s: %s", resource.name, error)
         staple.due = _now() + RETRY
-        return False
+        return isinstance(error, asking.RevokedError) and staple.drop()
     message.ocsp = response
     staple.rendered = make_resource(message)
     logger.info("OCSP response for %s until %s", resource.name, staple.ends.isoformat())

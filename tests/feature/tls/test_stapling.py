@@ -3,6 +3,7 @@
 Needs the engine's binary (`make setup`, or ZEROSERVE_ENGINE); without it these tests fail.
 """
 
+import asyncio
 import contextlib
 import datetime
 import http.server
@@ -10,6 +11,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,13 +25,16 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from ports import free_port
 from signing import Authority, key_pem, name_of, pem
 from starting import apart, serving
+from zeroserve_dataplane.agent import asking_responders, stapling
 from zeroserve_dataplane.agent.asking_responders import (
     StapleError,
     ask_responder,
     find_question,
     judge_response,
 )
+from zeroserve_dataplane.agent.stapling import Stapler
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.drafting import make_resource
 
 ZEROSERVE = Path(sys.executable).parent / "zeroserve"
 PATIENCE_S = 60
@@ -115,9 +120,13 @@ def question(authority, responder):
     return found
 
 
+def asked(question, *denied):
+    return asyncio.run(ask_responder(question, denied))
+
+
 def judged(question):
     now = datetime.datetime.now(datetime.UTC)
-    return judge_response(ask_responder(question, ()), question, now)
+    return judge_response(asked(question), question, now)
 
 
 def test_a_good_response_is_taken_and_renewed_when_half_its_time_is_over(question, responder):
@@ -157,6 +166,7 @@ def test_a_stranger_s_response_is_not(question, responder, authority):
         (stranger.certificate, stranger.key),
         certify_responder(stranger, ExtendedKeyUsageOID.OCSP_SIGNING),
         certify_responder(authority, ExtendedKeyUsageOID.SERVER_AUTH),
+        certify_responder(authority, None),
     ):
         responder.signer = signer
         with pytest.raises(StapleError):
@@ -164,7 +174,7 @@ def test_a_stranger_s_response_is_not(question, responder, authority):
 
 
 def test_no_bytes_surprise_the_reader(question):
-    der = bytearray(ask_responder(question, ()))
+    der = bytearray(asked(question))
     now = datetime.datetime.now(datetime.UTC)
     for at in range(0, len(der), 3):
         changed = bytes(der[:at]) + bytes([der[at] ^ 0x15]) + bytes(der[at + 1 :])
@@ -177,8 +187,88 @@ def test_no_bytes_surprise_the_reader(question):
 
 def test_what_may_not_be_dialled_is_not_asked(question, responder):
     with pytest.raises(StapleError, match="no address"):
-        ask_responder(question, ("127.0.0.0/8",))
+        asked(question, "127.0.0.0/8")
     assert responder.asked == 0
+
+
+def resource_of(authority, url, name="c"):
+    certificate, _ = make_certificate(authority, url)
+    chain = [certificate.public_bytes(DER), authority.certificate.public_bytes(DER)]
+    return make_resource(pb.Certificate(name=name, chain=chain))
+
+
+def stapled(stapler, resource):
+    return pb.Certificate.FromString(stapler.render(resource).payload).ocsp != b""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://responder.test:99999/",
+        "http://responder.test:x/",
+        "http://[::1/",
+        f"http://{'a' * 70}.test/",
+        "http://127.0.0.1:9/a b",
+        "http://127.0.0.1:9/\r\nX: y",
+        "http://127.0.0.1:0/",
+        "ldap://responder.test/",
+        "",
+    ],
+)
+def test_a_certificate_that_names_no_responder_harms_only_itself(authority, responder, url):
+    wrong, right = resource_of(authority, url, "wrong"), resource_of(authority, responder.url, "right")
+    stapler = Stapler()
+    assert asyncio.run(stapler.refresh([wrong, right], pb.Settings()))
+    assert stapled(stapler, right) and not stapled(stapler, wrong)
+
+
+def test_a_responder_that_drips_bytes_is_given_up(authority, monkeypatch):
+    monkeypatch.setattr(asking_responders, "TIMEOUT_S", 0.5)
+    left = threading.Event()
+
+    def drip(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not left.wait(0.1):
+                connection.sendall(b"a")
+
+    listener = threads.Listener(drip)
+    certificate, _ = make_certificate(authority, f"http://127.0.0.1:{listener.port}/")
+    chain = [certificate.public_bytes(DER), authority.certificate.public_bytes(DER)]
+    try:
+        with pytest.raises(StapleError, match="in time"):
+            asked(find_question(pb.Certificate(chain=chain)))
+    finally:
+        left.set()
+        listener.close()
+
+
+def test_a_response_that_is_over_is_shown_to_nobody(authority, responder, monkeypatch):
+    resource, stapler = resource_of(authority, responder.url), Stapler()
+    assert asyncio.run(stapler.refresh([resource], pb.Settings()))
+    later = datetime.datetime.now(datetime.UTC) + 4 * HOUR
+    monkeypatch.setattr(stapling, "_now", lambda: later)
+    assert asyncio.run(stapler.refresh([resource], pb.Settings())), "the engine has to hear of it"
+    assert not stapled(stapler, resource)
+    assert not asyncio.run(stapler.refresh([resource], pb.Settings()))
+
+
+@pytest.mark.parametrize("status", [ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN])
+def test_a_certificate_that_is_not_good_any_more_is_not_said_to_be(authority, responder, monkeypatch, status):
+    resource, stapler = resource_of(authority, responder.url), Stapler()
+    assert asyncio.run(stapler.refresh([resource], pb.Settings()))
+    responder.status = status
+    later = datetime.datetime.now(datetime.UTC) + 2 * HOUR
+    monkeypatch.setattr(stapling, "_now", lambda: later)
+    assert asyncio.run(stapler.refresh([resource], pb.Settings()))
+    assert not stapled(stapler, resource)
+
+
+def test_without_stapling_no_response_is_shown(authority, responder):
+    resource, stapler = resource_of(authority, responder.url), Stapler()
+    assert asyncio.run(stapler.refresh([resource], pb.Settings()))
+    assert asyncio.run(stapler.refresh([resource], pb.Settings(ocsp_off=True)))
+    assert not stapled(stapler, resource)
 
 
 def hello(name):

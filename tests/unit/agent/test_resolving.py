@@ -1,6 +1,8 @@
 """Names of upstreams: literals for the engine, shares kept, failures survived."""
 
 import asyncio
+import socket
+import threading
 
 import pytest
 from zeroserve_dataplane.agent.resolving import Resolver
@@ -13,12 +15,12 @@ def resolver(monkeypatch):
     """A resolver whose system knows `names`."""
     names = {"one": ["10.0.0.1"], "two": ["10.0.0.2", "10.0.0.3", "fd00::1"]}
 
-    async def getaddrinfo(self, name, *_, **__):
+    def getaddrinfo(name, *_, **__):
         if name not in names:
             raise OSError(-2, "Name or service not known")
         return [(None, None, None, "", (address, 0)) for address in names[name]]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return names
 
 
@@ -105,3 +107,25 @@ def test_endpoints_hinted_to_other_zones_are_elsewhere(zone, elsewhere):
     resolved = pb.Endpoints.FromString(Resolver(zone).resolve(make_resource(message)).payload)
     assert [one.elsewhere for one in resolved.endpoints] == elsewhere
     assert not any(one.zones for one in resolved.endpoints)
+
+
+def test_names_that_nobody_answers_for_hold_up_no_other_work(monkeypatch):
+    answering = threading.Event()
+
+    def getaddrinfo(name, *_, **__):
+        answering.wait()
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def scenario():
+        subject = Resolver()
+        looking = asyncio.create_task(subject.ensure([endpoints(*(f"silent{n}" for n in range(64)))]))
+        await asyncio.sleep(0)
+        try:
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 60) == "done"
+        finally:
+            answering.set()
+            await looking
+
+    asyncio.run(scenario())

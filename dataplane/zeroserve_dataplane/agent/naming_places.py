@@ -1,0 +1,28 @@
+"""Addresses of a name by the system's resolver (hosts file, DNS), which may take long for one name.
+
+In: names. Out: what getaddrinfo(3) says. Who calls: `resolving`, `looking_up` and `asking_responders`. Rule:
+names that nobody answers for hold threads of their own, and none that the agent's other work waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+LOOKUPS_AT_ONCE_MAX = 16
+"""More wait: a name that times out holds its thread as long as the system's resolver tries."""
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(LOOKUPS_AT_ONCE_MAX, thread_name_prefix="names")
+
+
+async def find_places(name: str, port: int | None = None) -> list[tuple[Any, ...]]:
+    """Return entries whose last is (address, port, …), for TCP. OSError, UnicodeError."""
+    asked = functools.partial(socket.getaddrinfo, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads(), functools.partial(asked, name, port))
