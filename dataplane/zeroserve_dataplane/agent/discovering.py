@@ -16,9 +16,11 @@ from zeroserve_ir._pb import resources_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 6.0
 LOOKUPS_AT_ONCE_MAX = 16
 REFRESH_S_MIN = 1.0
+RETRY_S = 8.0
+"""After a look-up that failed, where the refresh time is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class SourceResolver:
         self.clock = time.monotonic
         self._found: dict[bytes, Found] = {}
         self._asked_at_s: dict[bytes, float] = {}
+        self._failed: set[bytes] = set()
         self._slots = asyncio.Semaphore(LOOKUPS_AT_ONCE_MAX)
 
     @property
@@ -56,12 +59,13 @@ class SourceResolver:
         wanted = {_key(source): source for source in sources}
         self._found = {key: found for key, found in self._found.items() if key in wanted}
         self._asked_at_s = {key: at_s for key, at_s in self._asked_at_s.items() if key in wanted}
+        self._failed &= wanted.keys()
         before = {key: self.find(source) for key, source in wanted.items()}
         now_s = self.clock()
         due = [
             source
             for key, source in wanted.items()
-            if now_s - self._asked_at_s.get(key, -1e9) >= max(source.refresh_ms / 1000, REFRESH_S_MIN)
+            if now_s - self._asked_at_s.get(key, -1e9) >= self._find_pause_s(key, source)
         ]
         await self._look_up(due)
         return any(before[key] != self.find(source) for key, source in wanted.items())
@@ -76,6 +80,10 @@ class SourceResolver:
             return ()
         return found.endpoints
 
+    def _find_pause_s(self, key: bytes, source: pb.UpstreamSource) -> float:
+        pause_s = max(source.refresh_ms / 1000, REFRESH_S_MIN)
+        return min(pause_s, RETRY_S) if key in self._failed else pause_s
+
     async def _look_up(self, sources: Iterable[pb.UpstreamSource]) -> None:
         await asyncio.gather(*(self._look_up_one(source) for source in sources))
 
@@ -89,8 +97,10 @@ class SourceResolver:
             async with self._slots, asyncio.timeout(TIMEOUT_S):
                 endpoints = await ask(source)
         except (LookupFailedError, TimeoutError) as error:
-            logger.warning("upstreams of %s cannot be found: %s", source.name, error or "timeout")
+            logger.warning("upstreams of %s cannot be found: %s", source.name, str(error) or "timeout")
+            self._failed.add(key)
             return
+        self._failed.discard(key)
         self._found[key] = Found(endpoints, self.clock())
 
 

@@ -103,7 +103,7 @@ class Resolver:
             async with self._slots, asyncio.timeout(TIMEOUT_S):
                 found = await find_places(name)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
-            logger.warning("upstream %s cannot be resolved: %s", name, error or "timeout")
+            logger.warning("upstream %s cannot be resolved: %s", name, str(error) or "timeout")
             self._addresses.setdefault(name, ())
             return
         literals = {str(entry[4][0]).partition("%")[0] for entry in found}

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 
-import dns.flags
+import dns.asyncresolver
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
@@ -23,10 +24,11 @@ ZONE = {
 
 
 class Server(asyncio.DatagramProtocol):
-    """Answers from `zone`; SERVFAIL to everything while it is None."""
+    """Answers from `zone`; SERVFAIL to everything while it is None, and to what is in `failing`."""
 
     def __init__(self):
         self.zone = ZONE
+        self.failing = set()
 
     def connection_made(self, transport):
         self.transport = transport
@@ -36,8 +38,10 @@ class Server(asyncio.DatagramProtocol):
         reply = dns.message.make_response(query)
         question = query.question[0]
         kind = dns.rdatatype.to_text(question.rdtype)
-        if self.zone is None:
+        if self.zone is None or (question.name.to_text(), kind) in self.failing:
             reply.set_rcode(dns.rcode.SERVFAIL)
+        elif not any(name == question.name.to_text() for name, _ in self.zone):
+            reply.set_rcode(dns.rcode.NXDOMAIN)
         elif records := self.zone.get((question.name.to_text(), kind)):
             reply.answer.append(dns.rrset.from_text_list(question.name, 60, "IN", kind, records))
         self.transport.sendto(reply.to_wire(), address)
@@ -92,6 +96,71 @@ def test_service_records_name_hosts_and_ports_by_priority():
             return resolver.find(asked)
 
     assert asyncio.run(run()) == (("192.0.2.11", 9001, "a.test"), ("192.0.2.12", 9002, "b.test"))
+
+
+@pytest.mark.parametrize(("failing", "kept"), [("AAAA", "192.0.2.1"), ("A", "2001:db8::1")])
+def test_a_family_of_addresses_that_fails_costs_the_other_nothing(failing, kept):
+    async def run():
+        async with serve_dns() as server:
+            server.failing = {("api.test.", failing)}
+            asked = source(server)
+            resolver = SourceResolver()
+            await resolver.ensure([asked])
+            return resolver.find(asked)
+
+    assert kept in {address for address, _, _ in asyncio.run(run())}
+
+
+@pytest.mark.parametrize("failing", [set(), {("gone.test.", "A")}], ids=["no such name", "no answer"])
+def test_a_service_whose_host_is_gone_costs_the_others_nothing(failing):
+    async def run():
+        async with serve_dns() as server:
+            service = ("_http._tcp.shop.test.", "SRV")
+            server.zone = ZONE | {service: ["1 1 9000 gone.test.", *ZONE[service], "30 1 9003 192.0.2.13."]}
+            server.failing = failing
+            asked = source(server, kind=pb.UpstreamSource.SRV, name="_http._tcp.shop.test", ipv6=False)
+            resolver = SourceResolver()
+            await resolver.ensure([asked])
+            return resolver.find(asked)
+
+    ports = [port for _, port, _ in asyncio.run(run())]
+    assert ports == [9001, 9002, 9003]
+
+
+def test_names_are_searched_for_as_the_system_does(monkeypatch):
+    class Searching(dns.asyncresolver.Resolver):
+        def read_resolv_conf(self, _):
+            self.search = [dns.name.from_text("shop.test.")]
+
+    monkeypatch.setattr(dns.asyncresolver, "Resolver", Searching)
+
+    async def run():
+        async with serve_dns() as server:
+            asked = source(server, kind=pb.UpstreamSource.SRV, name="_http._tcp", ipv6=False)
+            resolver = SourceResolver()
+            await resolver.ensure([asked])
+            return resolver.find(asked)
+
+    assert [port for _, port, _ in asyncio.run(run())] == [9001, 9002]
+
+
+def test_a_source_that_had_no_answer_is_asked_again_before_its_refresh_time():
+    async def run():
+        async with serve_dns() as server:
+            now = [0.0]
+            asked = source(server, ipv6=False)
+            resolver = SourceResolver()
+            resolver.clock = lambda: now[0]
+            server.zone = None
+            await resolver.ensure([asked])
+            server.zone = ZONE
+            now[0] = 10.0
+            assert await resolver.refresh([asked])
+            server.zone = ZONE | {("api.test.", "A"): ["192.0.2.7"]}
+            now[0] = 20.0
+            assert not await resolver.refresh([asked])
+
+    asyncio.run(run())
 
 
 def test_a_failing_lookup_keeps_what_was_found_for_the_grace_period():
