@@ -134,8 +134,8 @@ pub struct Control {
     reader: FrameReader,
     store: Store,
     staged: Vec<Change>,
-    /// What was to be staged, and could not be.
-    refused: Vec<Refusal>,
+    /// There was no room for a descriptor that came with what is staged.
+    lacks_descriptor: bool,
     /// Sockets of listeners that are staged: one per worker.
     sockets: HashMap<Box<str>, Vec<OwnedFd>>,
     listening: HashMap<Box<str>, ListenerId>,
@@ -150,7 +150,7 @@ impl Control {
             reader: FrameReader::default(),
             store,
             staged: Vec::new(),
-            refused: Vec::new(),
+            lacks_descriptor: false,
             sockets: HashMap::new(),
             listening: HashMap::new(),
             workers,
@@ -197,8 +197,8 @@ impl Control {
             (true, _) => 1,
         };
         let Some(mut descriptors) = self.reader.take_descriptors(wanted)? else {
-            let reason = frames::NO_DESCRIPTOR.to_owned();
-            self.refused.push(Refusal { kind, name: resource.name, reason });
+            log("control", &format!("{} {}: {}", kind.as_str_name(), resource.name, frames::NO_DESCRIPTOR));
+            self.lacks_descriptor = true;
             return Ok(());
         };
         let descriptor = if kind == ResourceType::Listener {
@@ -212,9 +212,14 @@ impl Control {
     }
 
     fn commit(&mut self, commit: &protocol::Commit) -> io::Result<()> {
-        let changes = self.staged.len();
-        let (snapshot, mut refusals) = self.store.commit(&commit.snapshot, std::mem::take(&mut self.staged));
-        refusals.append(&mut self.refused);
+        let staged = std::mem::take(&mut self.staged);
+        // What an engine starts with is served as far as it came; a change is taken whole.
+        if std::mem::take(&mut self.lacks_descriptor) && commit.sequence != 0 {
+            self.sockets.clear();
+            return self.answer(protocol::Committed::lacking_descriptors(commit.sequence));
+        }
+        let changes = staged.len();
+        let (snapshot, refusals) = self.store.commit(&commit.snapshot, staged);
         for refusal in &refusals {
             let Refusal { kind, name, reason } = refusal;
             log("control", &format!("refused {} {name}: {reason}", kind.as_str_name()));
@@ -228,12 +233,16 @@ impl Control {
             name: refusal.name,
             reason: refusal.reason,
         });
-        let committed = protocol::Committed { sequence: commit.sequence, refused: refused.collect() };
-        frames::send(self.socket.as_fd(), frame::Frame::Committed(committed), &[])?;
+        let (sequence, refused) = (commit.sequence, refused.collect());
+        self.answer(protocol::Committed { sequence, refused, ..protocol::Committed::default() })?;
         if changes >= memory::GIVE_BACK_AT_CHANGES {
             memory::give_back();
         }
         Ok(())
+    }
+
+    fn answer(&self, committed: protocol::Committed) -> io::Result<()> {
+        frames::send(self.socket.as_fd(), frame::Frame::Committed(committed), &[])
     }
 
     /// Hands the snapshot to every worker and waits until all serve it.

@@ -3,7 +3,7 @@
 //! Descriptors come with the first byte of the frame that names them, so their order is that of the frames. Those of one
 //! frame stay together: where a process has no room for some, no other frame gets what is left of them.
 
-use crate::protocol::{Frame, frame};
+use crate::protocol::{Committed, Frame, frame};
 use bytes::{Buf, BytesMut};
 use prost::Message;
 use std::collections::VecDeque;
@@ -15,9 +15,9 @@ const FRAME_BYTES_MAX: usize = 32 << 20;
 /// SCM_MAX_FD of the kernel.
 const DESCRIPTORS_MAX: usize = 253;
 const READ_BYTES: usize = 64 << 10;
-/// Why a resource is refused whose descriptor did not get here.
+/// Why a change is not taken of which a descriptor did not get here.
 pub const NO_DESCRIPTOR: &str =
-    "no file descriptor is left for it: raise the limit of open files (ulimit -n, LimitNOFILE=)";
+    "no file descriptor is left: raise the limit of open files (ulimit -n, LimitNOFILE=)";
 
 /// Reassembles frames. Descriptors that no frame takes are closed with the reader.
 #[derive(Default)]
@@ -89,6 +89,13 @@ impl FrameReader {
         let came = self.descriptors.pop_front();
         let came = came.ok_or_else(|| io::Error::other("a frame came without its descriptor"))?;
         Ok((came.len() == count).then_some(came))
+    }
+}
+
+impl Committed {
+    /// The answer to a commit of which a descriptor did not get here.
+    pub fn lacking_descriptors(sequence: u64) -> Self {
+        Self { sequence, shortage: NO_DESCRIPTOR.to_owned(), ..Self::default() }
     }
 }
 

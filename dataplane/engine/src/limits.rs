@@ -88,7 +88,7 @@ pub const SOCKETS_PER_WORKER_MAX: u32 = 32 << 10;
 pub const LOADED_CERTIFICATES_MAX: usize = 1024;
 /// Descriptors of the process' limit that each worker's bound of sockets leaves free, for all that is no connection
 /// (control, logs, images, health, relays, files). Sockets of io_uring are no descriptors; those of several workers on epoll
-/// share the limit, so that where it is low accept may meet EMFILE before their bounds.
+/// share the limit, so that where it is low accept may meet EMFILE before their bounds: it rests for a moment then.
 pub const DESCRIPTORS_RESERVED: u64 = 128;
 /// Share of a worker's sockets that clients may take, in percent; upstreams need the others.
 pub const DOWNSTREAM_SOCKETS_PERCENT: u32 = 60;

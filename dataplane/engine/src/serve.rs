@@ -28,6 +28,16 @@ pub enum IoChoice {
     Epoll,
 }
 
+impl IoChoice {
+    pub fn name(self) -> &'static str {
+        match self {
+            IoChoice::Auto => "auto",
+            IoChoice::IoUring => "io_uring",
+            IoChoice::Epoll => "epoll",
+        }
+    }
+}
+
 /// What a worker found when it set up its ring: goes into Hello.
 #[derive(Clone, Debug)]
 pub struct IoReport {

@@ -35,6 +35,7 @@ from zeroserve_dataplane.agent.stapling import Stapler
 from zeroserve_dataplane.enginelink.linking import (
     EngineLink,
     EngineLinkLostError,
+    EngineShortageError,
     SharedCounters,
     StagedPut,
 )
@@ -109,6 +110,8 @@ class Node:
         self._wanted: SnapshotDraft | None = None
         self._refused: dict[ResourceKey, tuple[str, Diagnostic]] = {}
         self._held: dict[ResourceKey, str] = {}
+        self._is_short = False
+        """The engine had no room for the last change."""
         self._link: EngineLink | None = None
         self._linked = asyncio.Event()
         self._working = asyncio.Lock()
@@ -193,10 +196,13 @@ class Node:
         self.prober.watch(_select(served, pb.CLUSTER), find_endpoints)
 
     async def retry_refused(self) -> None:
-        """Offer refused listeners again: a port may be free now. All else is refused for what it holds."""
+        """Offer again what may be taken now: listeners, and what the engine had no room for.
+
+        All else is refused for what it holds.
+        """
         kept = {key: entry for key, entry in self._refused.items() if key[0] != pb.LISTENER}
-        if len(kept) < len(self._refused):
-            self._refused = kept
+        if self._is_short or len(kept) < len(self._refused):
+            self._is_short, self._refused = False, kept
             await self._commit_again()
 
     async def drain(self, timeout_ms: int) -> None:
@@ -264,14 +270,18 @@ class Node:
                 plan = self._planner.plan(draft.resources, self.good.resources, refused_before)
             else:
                 plan = Plan(draft.resources, ())
-            refused = await self._commit(link, plan, draft.version, change)
+            try:
+                refused = await self._commit(link, plan, draft.version, change)
+            except EngineShortageError as error:
+                return self._put_off(draft, error)
             if not refused:
                 await self._purge(link, plan.resources, change)
                 self._whole = whole
                 return self._note_served(draft, plan, change)
             self._note_refused(draft, plan, refused)
             change = None
-        return self._give_up(draft)
+        logger.error("defect: %d commits did not lead to a snapshot that the engine takes", ROUNDS_MAX)
+        return self._refuse(draft, Diagnostic(Code.ZS0702, "the node cannot serve the snapshot"))
 
     async def _purge(self, link: EngineLink, resources: Resources, change: Difference | None) -> None:
         if change is not None:
@@ -392,10 +402,15 @@ class Node:
             self.on_served(served)
         return Outcome(served, plan.refusals)
 
-    def _give_up(self, draft: SnapshotDraft) -> Outcome:
-        """Refuse the whole change: the engine refuses even what it served. A defect of ours."""
-        logger.error("defect: %d commits did not lead to a snapshot that the engine takes", ROUNDS_MAX)
-        why = Diagnostic(Code.ZS0702, "the node cannot serve the snapshot")
+    def _put_off(self, draft: SnapshotDraft, shortage: EngineShortageError) -> Outcome:
+        """Refuse the whole change until `retry_refused`; what was served before is."""
+        self._is_short = True
+        logger.error("the engine took nothing of a change: %s", shortage)
+        reason, _, cure = str(shortage).partition(": ")
+        message = f"nothing of the change is served: {reason}"
+        return self._refuse(draft, Diagnostic(Code.ZS0702, message, help=cure))
+
+    def _refuse(self, draft: SnapshotDraft, why: Diagnostic) -> Outcome:
         good = self.good.resources
         changed = (key for key, item in draft.resources.items() if key not in good or good[key] != item)
         return Outcome(self.good, tuple(Refusal(key, draft.resources[key].version, why) for key in changed))

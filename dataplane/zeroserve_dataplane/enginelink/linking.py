@@ -37,6 +37,10 @@ class EngineLinkLostError(Exception):
     """The connection ended or the other side does not answer; reconnecting may help."""
 
 
+class EngineShortageError(Exception):
+    """The engine or its supervisor ran out of something and took nothing of a commit; later it may."""
+
+
 class EngineRefusedError(Exception):
     """The other side speaks another ABI; only another binary helps."""
 
@@ -110,7 +114,10 @@ class EngineLink:
     async def commit(
         self, puts: Iterable[StagedPut], removes: Iterable[ResourceKey], snapshot: str, *, start: bool
     ) -> control.Committed:
-        """Stage and commit a change; returns when every worker serves it. Raises EngineLinkLostError."""
+        """Stage and commit a change; returns when every worker serves it.
+
+        Raises EngineLinkLostError, and EngineShortageError where all is served as before.
+        """
         self._sequence += 1
         sequence = self._sequence
         answer: asyncio.Future[control.Committed] = asyncio.get_running_loop().create_future()
@@ -119,12 +126,15 @@ class EngineLink:
             commit = control.Commit(sequence=sequence, snapshot=snapshot, start=start)
             await self._send(puts, removes, commit)
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                return await answer
+                committed = await answer
         except TimeoutError as error:
             self._fail(f"commit {sequence} not answered in {COMMIT_TIMEOUT_S:.0f} s")
             raise EngineLinkLostError("commit not answered") from error
         finally:
             del self._waiting[sequence]
+        if committed.shortage:
+            raise EngineShortageError(committed.shortage)
+        return committed
 
     async def drain(self, timeout_ms: int, *, leave: bool) -> None:
         """Ask the engine to stop accepting and finish what runs; with `leave` to exit after that."""

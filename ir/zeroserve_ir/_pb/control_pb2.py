@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from zeroserve_ir._pb import resources_pb2 as zeroserve_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1azeroserve/v1/control.proto\x12\x0czeroserve.v1\x1a\x1czeroserve/v1/resources.proto\"\x86\x05\n\x05\x46rame\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.zeroserve.v1.HelloH\x00\x12 \n\x03put\x18\x02 \x01(\x0b\x32\x11.zeroserve.v1.PutH\x00\x12&\n\x06remove\x18\x03 \x01(\x0b\x32\x14.zeroserve.v1.RemoveH\x00\x12&\n\x06\x63ommit\x18\x04 \x01(\x0b\x32\x14.zeroserve.v1.CommitH\x00\x12,\n\tcommitted\x18\x05 \x01(\x0b\x32\x17.zeroserve.v1.CommittedH\x00\x12$\n\x05\x64rain\x18\x06 \x01(\x0b\x32\x13.zeroserve.v1.DrainH\x00\x12.\n\x07metrics\x18\x07 \x01(\x0b\x32\x1b.zeroserve.v1.MetricsRegionH\x00\x12*\n\x05state\x18\x08 \x01(\x0b\x32\x19.zeroserve.v1.EngineStateH\x00\x12*\n\x08retained\x18\t \x01(\x0b\x32\x16.zeroserve.v1.RetainedH\x00\x12(\n\x07upgrade\x18\n \x01(\x0b\x32\x15.zeroserve.v1.UpgradeH\x00\x12)\n\x05purge\x18\x14 \x01(\x0b\x32\x18.zeroserve.v1.PurgeCacheH\x00\x12&\n\x06purged\x18\x15 \x01(\x0b\x32\x14.zeroserve.v1.PurgedH\x00\x12-\n\x07request\x18\x1e \x01(\x0b\x32\x1a.zeroserve.v1.TokenRequestH\x00\x12)\n\x05grant\x18\x1f \x01(\x0b\x32\x18.zeroserve.v1.TokenGrantH\x00\x12)\n\x05store\x18  \x01(\x0b\x32\x18.zeroserve.v1.TokenStoreH\x00\x42\x07\n\x05\x66rame\"{\n\x05Hello\x12\x0b\n\x03\x61\x62i\x18\x01 \x01(\r\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\n\n\x02io\x18\x04 \x01(\t\x12\x11\n\tio_reason\x18\x05 \x01(\t\x12\x0e\n\x06native\x18\x06 \x01(\x08\x12\x15\n\rnative_reason\x18\x07 \x01(\t\"C\n\x03Put\x12(\n\x08resource\x18\x01 \x01(\x0b\x32\x16.zeroserve.v1.Resource\x12\x12\n\ndescriptor\x18\x02 \x01(\x08\"@\n\x06Remove\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.zeroserve.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\";\n\x06\x43ommit\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x08\"M\n\tCommitted\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12.\n\x07refused\x18\x02 \x03(\x0b\x32\x1d.zeroserve.v1.RefusedResource\"Y\n\x0fRefusedResource\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.zeroserve.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\",\n\nPurgeCache\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\"\x19\n\x06Purged\x12\x0f\n\x07\x61nswers\x18\x01 \x01(\x04\"H\n\x0cTokenRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12&\n\x05needs\x18\x02 \x03(\x0b\x32\x17.zeroserve.v1.TokenNeed\"o\n\tTokenNeed\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\x0c\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x13\n\x0binterval_ns\x18\x03 \x01(\x04\x12\r\n\x05\x62urst\x18\x04 \x01(\r\x12\x0e\n\x06wanted\x18\x05 \x01(\r\x12\x10\n\x08returned\x18\x06 \x01(\r\"U\n\nTokenGrant\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0bunavailable\x18\x02 \x01(\x08\x12\x0f\n\x07granted\x18\x03 \x03(\r\x12\x0f\n\x07wait_us\x18\x04 \x03(\x04\"\'\n\nTokenStore\x12\n\n\x02up\x18\x01 \x01(\x08\x12\r\n\x05nodes\x18\x02 \x01(\r\")\n\x05\x44rain\x12\x12\n\ntimeout_ms\x18\x01 \x01(\r\x12\x0c\n\x04\x65xit\x18\x02 \x01(\x08\"\t\n\x07Upgrade\"\x9d\x01\n\x0b\x45ngineState\x12\x0f\n\x07running\x18\x01 \x01(\x08\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x10\n\x08restarts\x18\x03 \x01(\x04\x12\"\n\x05hello\x18\x04 \x01(\x0b\x32\x13.zeroserve.v1.Hello\x12\x10\n\x08upgrades\x18\x05 \x01(\x04\x12\x17\n\x0fupgrades_failed\x18\x06 \x01(\x04\x12\x0f\n\x07leaving\x18\x07 \x01(\r\"5\n\x08Retained\x12)\n\tresources\x18\x01 \x03(\x0b\x32\x16.zeroserve.v1.Resource\"\\\n\rMetricsRegion\x12\x0f\n\x07workers\x18\x01 \x01(\r\x12\x13\n\x0b\x62lock_bytes\x18\x02 \x01(\r\x12%\n\x07metrics\x18\x03 \x03(\x0b\x32\x14.zeroserve.v1.Metric\"\xe3\x01\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.zeroserve.v1.MetricKind\x12\x30\n\x06labels\x18\x04 \x03(\x0b\x32 .zeroserve.v1.Metric.LabelsEntry\x12\x14\n\x0coffset_bytes\x18\x05 \x01(\r\x12\x0f\n\x07\x62uckets\x18\x06 \x03(\x04\x12\r\n\x05scale\x18\x07 \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*3\n\nMetricKind\x12\x0b\n\x07\x43OUNTER\x10\x00\x12\t\n\x05GAUGE\x10\x01\x12\r\n\tHISTOGRAM\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1azeroserve/v1/control.proto\x12\x0czeroserve.v1\x1a\x1czeroserve/v1/resources.proto\"\x86\x05\n\x05\x46rame\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.zeroserve.v1.HelloH\x00\x12 \n\x03put\x18\x02 \x01(\x0b\x32\x11.zeroserve.v1.PutH\x00\x12&\n\x06remove\x18\x03 \x01(\x0b\x32\x14.zeroserve.v1.RemoveH\x00\x12&\n\x06\x63ommit\x18\x04 \x01(\x0b\x32\x14.zeroserve.v1.CommitH\x00\x12,\n\tcommitted\x18\x05 \x01(\x0b\x32\x17.zeroserve.v1.CommittedH\x00\x12$\n\x05\x64rain\x18\x06 \x01(\x0b\x32\x13.zeroserve.v1.DrainH\x00\x12.\n\x07metrics\x18\x07 \x01(\x0b\x32\x1b.zeroserve.v1.MetricsRegionH\x00\x12*\n\x05state\x18\x08 \x01(\x0b\x32\x19.zeroserve.v1.EngineStateH\x00\x12*\n\x08retained\x18\t \x01(\x0b\x32\x16.zeroserve.v1.RetainedH\x00\x12(\n\x07upgrade\x18\n \x01(\x0b\x32\x15.zeroserve.v1.UpgradeH\x00\x12)\n\x05purge\x18\x14 \x01(\x0b\x32\x18.zeroserve.v1.PurgeCacheH\x00\x12&\n\x06purged\x18\x15 \x01(\x0b\x32\x14.zeroserve.v1.PurgedH\x00\x12-\n\x07request\x18\x1e \x01(\x0b\x32\x1a.zeroserve.v1.TokenRequestH\x00\x12)\n\x05grant\x18\x1f \x01(\x0b\x32\x18.zeroserve.v1.TokenGrantH\x00\x12)\n\x05store\x18  \x01(\x0b\x32\x18.zeroserve.v1.TokenStoreH\x00\x42\x07\n\x05\x66rame\"{\n\x05Hello\x12\x0b\n\x03\x61\x62i\x18\x01 \x01(\r\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\n\n\x02io\x18\x04 \x01(\t\x12\x11\n\tio_reason\x18\x05 \x01(\t\x12\x0e\n\x06native\x18\x06 \x01(\x08\x12\x15\n\rnative_reason\x18\x07 \x01(\t\"C\n\x03Put\x12(\n\x08resource\x18\x01 \x01(\x0b\x32\x16.zeroserve.v1.Resource\x12\x12\n\ndescriptor\x18\x02 \x01(\x08\"@\n\x06Remove\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.zeroserve.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\";\n\x06\x43ommit\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x08\"_\n\tCommitted\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12.\n\x07refused\x18\x02 \x03(\x0b\x32\x1d.zeroserve.v1.RefusedResource\x12\x10\n\x08shortage\x18\x03 \x01(\t\"Y\n\x0fRefusedResource\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.zeroserve.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\",\n\nPurgeCache\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\"\x19\n\x06Purged\x12\x0f\n\x07\x61nswers\x18\x01 \x01(\x04\"H\n\x0cTokenRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12&\n\x05needs\x18\x02 \x03(\x0b\x32\x17.zeroserve.v1.TokenNeed\"o\n\tTokenNeed\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\x0c\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x13\n\x0binterval_ns\x18\x03 \x01(\x04\x12\r\n\x05\x62urst\x18\x04 \x01(\r\x12\x0e\n\x06wanted\x18\x05 \x01(\r\x12\x10\n\x08returned\x18\x06 \x01(\r\"U\n\nTokenGrant\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0bunavailable\x18\x02 \x01(\x08\x12\x0f\n\x07granted\x18\x03 \x03(\r\x12\x0f\n\x07wait_us\x18\x04 \x03(\x04\"\'\n\nTokenStore\x12\n\n\x02up\x18\x01 \x01(\x08\x12\r\n\x05nodes\x18\x02 \x01(\r\")\n\x05\x44rain\x12\x12\n\ntimeout_ms\x18\x01 \x01(\r\x12\x0c\n\x04\x65xit\x18\x02 \x01(\x08\"\t\n\x07Upgrade\"\x9d\x01\n\x0b\x45ngineState\x12\x0f\n\x07running\x18\x01 \x01(\x08\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x10\n\x08restarts\x18\x03 \x01(\x04\x12\"\n\x05hello\x18\x04 \x01(\x0b\x32\x13.zeroserve.v1.Hello\x12\x10\n\x08upgrades\x18\x05 \x01(\x04\x12\x17\n\x0fupgrades_failed\x18\x06 \x01(\x04\x12\x0f\n\x07leaving\x18\x07 \x01(\r\"5\n\x08Retained\x12)\n\tresources\x18\x01 \x03(\x0b\x32\x16.zeroserve.v1.Resource\"\\\n\rMetricsRegion\x12\x0f\n\x07workers\x18\x01 \x01(\r\x12\x13\n\x0b\x62lock_bytes\x18\x02 \x01(\r\x12%\n\x07metrics\x18\x03 \x03(\x0b\x32\x14.zeroserve.v1.Metric\"\xe3\x01\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.zeroserve.v1.MetricKind\x12\x30\n\x06labels\x18\x04 \x03(\x0b\x32 .zeroserve.v1.Metric.LabelsEntry\x12\x14\n\x0coffset_bytes\x18\x05 \x01(\r\x12\x0f\n\x07\x62uckets\x18\x06 \x03(\x04\x12\r\n\x05scale\x18\x07 \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*3\n\nMetricKind\x12\x0b\n\x07\x43OUNTER\x10\x00\x12\t\n\x05GAUGE\x10\x01\x12\r\n\tHISTOGRAM\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METRIC_LABELSENTRY']._loaded_options = None
   _globals['_METRIC_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_METRICKIND']._serialized_start=2195
-  _globals['_METRICKIND']._serialized_end=2246
+  _globals['_METRICKIND']._serialized_start=2213
+  _globals['_METRICKIND']._serialized_end=2264
   _globals['_FRAME']._serialized_start=75
   _globals['_FRAME']._serialized_end=721
   _globals['_HELLO']._serialized_start=723
@@ -47,33 +47,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMMIT']._serialized_start=983
   _globals['_COMMIT']._serialized_end=1042
   _globals['_COMMITTED']._serialized_start=1044
-  _globals['_COMMITTED']._serialized_end=1121
-  _globals['_REFUSEDRESOURCE']._serialized_start=1123
-  _globals['_REFUSEDRESOURCE']._serialized_end=1212
-  _globals['_PURGECACHE']._serialized_start=1214
-  _globals['_PURGECACHE']._serialized_end=1258
-  _globals['_PURGED']._serialized_start=1260
-  _globals['_PURGED']._serialized_end=1285
-  _globals['_TOKENREQUEST']._serialized_start=1287
-  _globals['_TOKENREQUEST']._serialized_end=1359
-  _globals['_TOKENNEED']._serialized_start=1361
-  _globals['_TOKENNEED']._serialized_end=1472
-  _globals['_TOKENGRANT']._serialized_start=1474
-  _globals['_TOKENGRANT']._serialized_end=1559
-  _globals['_TOKENSTORE']._serialized_start=1561
-  _globals['_TOKENSTORE']._serialized_end=1600
-  _globals['_DRAIN']._serialized_start=1602
-  _globals['_DRAIN']._serialized_end=1643
-  _globals['_UPGRADE']._serialized_start=1645
-  _globals['_UPGRADE']._serialized_end=1654
-  _globals['_ENGINESTATE']._serialized_start=1657
-  _globals['_ENGINESTATE']._serialized_end=1814
-  _globals['_RETAINED']._serialized_start=1816
-  _globals['_RETAINED']._serialized_end=1869
-  _globals['_METRICSREGION']._serialized_start=1871
-  _globals['_METRICSREGION']._serialized_end=1963
-  _globals['_METRIC']._serialized_start=1966
-  _globals['_METRIC']._serialized_end=2193
-  _globals['_METRIC_LABELSENTRY']._serialized_start=2148
-  _globals['_METRIC_LABELSENTRY']._serialized_end=2193
+  _globals['_COMMITTED']._serialized_end=1139
+  _globals['_REFUSEDRESOURCE']._serialized_start=1141
+  _globals['_REFUSEDRESOURCE']._serialized_end=1230
+  _globals['_PURGECACHE']._serialized_start=1232
+  _globals['_PURGECACHE']._serialized_end=1276
+  _globals['_PURGED']._serialized_start=1278
+  _globals['_PURGED']._serialized_end=1303
+  _globals['_TOKENREQUEST']._serialized_start=1305
+  _globals['_TOKENREQUEST']._serialized_end=1377
+  _globals['_TOKENNEED']._serialized_start=1379
+  _globals['_TOKENNEED']._serialized_end=1490
+  _globals['_TOKENGRANT']._serialized_start=1492
+  _globals['_TOKENGRANT']._serialized_end=1577
+  _globals['_TOKENSTORE']._serialized_start=1579
+  _globals['_TOKENSTORE']._serialized_end=1618
+  _globals['_DRAIN']._serialized_start=1620
+  _globals['_DRAIN']._serialized_end=1661
+  _globals['_UPGRADE']._serialized_start=1663
+  _globals['_UPGRADE']._serialized_end=1672
+  _globals['_ENGINESTATE']._serialized_start=1675
+  _globals['_ENGINESTATE']._serialized_end=1832
+  _globals['_RETAINED']._serialized_start=1834
+  _globals['_RETAINED']._serialized_end=1887
+  _globals['_METRICSREGION']._serialized_start=1889
+  _globals['_METRICSREGION']._serialized_end=1981
+  _globals['_METRIC']._serialized_start=1984
+  _globals['_METRIC']._serialized_end=2211
+  _globals['_METRIC_LABELSENTRY']._serialized_start=2166
+  _globals['_METRIC_LABELSENTRY']._serialized_end=2211
 # @@protoc_insertion_point(module_scope)

@@ -256,13 +256,17 @@ Global___Commit: _TypeAlias = Commit  # noqa: Y015
 
 @_typing.final
 class Committed(_message.Message):
-    """`refused` were left out, with what refers to them at its former version; all else of the commit is served."""
+    """`refused` were left out, with what refers to them at its former version; all else of the commit is served.
+    `shortage`, where not empty: of what a process ran out, so that nothing of the commit was taken; it may be later.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQUENCE_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    SHORTAGE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
+    shortage: _builtins.str
     @_builtins.property
     def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedResource]: ...
     def __init__(
@@ -270,10 +274,11 @@ class Committed(_message.Message):
         *,
         sequence: _builtins.int = ...,
         refused: _abc.Iterable[Global___RefusedResource] | None = ...,
+        shortage: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused", "sequence", b"sequence", "shortage", b"shortage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,8 @@ class ScriptedSupervisor:
     """(type, name) -> reason, for every new version."""
     refuse_once: dict = field(default_factory=dict)
     """The same, for the next commit alone."""
+    shortage: str = ""
+    """Why no commit is taken."""
     deaf: bool = False
     """Takes frames and answers no commit."""
     purges: list = field(default_factory=list)
@@ -127,6 +129,10 @@ class ScriptedSupervisor:
         return None
 
     def _commit(self, commit, staged):
+        if self.shortage:
+            staged.clear()
+            staged.update(self.held)
+            return control.Committed(sequence=commit.sequence, shortage=self.shortage)
         reasons, self.refuse_once = self.refuse | self.refuse_once, {}
         refused = [key for key in staged if key in reasons and self.held.get(key) != staged[key]]
         for key in refused:

@@ -196,6 +196,33 @@ def test_a_listener_whose_port_was_taken_is_offered_again(supervisor, open_node)
     run(scenario())
 
 
+def test_a_change_that_the_engine_has_no_room_for_changes_nothing_and_is_offered_again(supervisor, open_node):
+    async def scenario():
+        key = (int(pb.CERTIFICATE), "a")
+        async with supervisor, open_node() as node:
+            former = draft_of(LISTENER, GOOD, host_of("shop", GOOD), pb.Certificate(name="a", key=b"1"))
+            await node.apply(former)
+            held, commits = dict(supervisor.held), list(supervisor.commits)
+            supervisor.shortage = "no file descriptor is left: raise the limit"
+            wanted = draft_of(
+                LISTENER, GOOD, pb.Certificate(name="a", key=b"2"), pb.Certificate(name="b", key=b"1")
+            )
+            outcome = await node.apply(wanted)
+            assert outcome.served.version == former.version
+            told = {(one.message, one.help) for one in outcome.diagnostics}
+            assert told == {
+                ("nothing of the change is served: no file descriptor is left", "raise the limit")
+            }
+            assert (supervisor.held, supervisor.commits) == (held, commits)
+            supervisor.shortage = ""
+            await node.retry_refused()
+            assert supervisor.held[key] == wanted.resources[key].version
+            assert SHOP not in supervisor.held
+            assert node.good.version == wanted.version
+
+    run(scenario())
+
+
 def test_a_change_that_is_refused_whole_removes_nothing_for_good(supervisor, open_node):
     async def scenario():
         async with supervisor, open_node() as node:

@@ -2093,6 +2093,8 @@ pub struct Committed {
     pub sequence: u64,
     #[prost(message, repeated, tag = "2")]
     pub refused: ::prost::alloc::vec::Vec<RefusedResource>,
+    #[prost(string, tag = "3")]
+    pub shortage: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RefusedResource {

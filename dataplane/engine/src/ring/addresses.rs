@@ -155,6 +155,18 @@ pub fn sockets_max() -> u32 {
     u32::try_from(free).unwrap_or(u32::MAX).min(SOCKETS_PER_WORKER_MAX)
 }
 
+/// Lets this process and its children open as many descriptors as they may at all: the limit that shells begin with is
+/// for programs that call select(2).
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes into a local.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0 {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: reads a local. Where it fails, the former limit holds.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
+}
+
 /// Reads both clocks.
 pub fn read_clock() -> Clock {
     let read = |clock| {

@@ -9,6 +9,7 @@ mod watching;
 
 use self::listening::Listening;
 use super::addresses::{self, RawAddress};
+use super::resting::AcceptRest;
 use super::{BufferPool, Close, End, FileSent, Handler, Io, SocketId};
 use crate::exchange::Clock;
 use crate::limits::*;
@@ -61,6 +62,7 @@ pub struct Epoll {
     buffer: Vec<u8>,
     listenings: Vec<Listening>,
     accepting: bool,
+    rest: AcceptRest,
     watched: watching::Watched,
     clock: Clock,
     system_calls: u64,
@@ -89,6 +91,7 @@ impl Epoll {
             buffer: vec![0; RECEIVE_BUFFER_BYTES],
             listenings: Vec::new(),
             accepting: true,
+            rest: AcceptRest::default(),
             watched: watching::Watched::default(),
             clock: addresses::read_clock(),
             system_calls: 0,
@@ -103,8 +106,11 @@ impl Epoll {
         let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_PER_TURN];
         let mut wait_ms = Some(0);
         while !self.stopped {
-            let count = self.wait(&mut events, wait_ms)?;
+            let count = self.wait(&mut events, self.rest.bound(wait_ms))?;
             self.clock = addresses::read_clock();
+            if self.rest.ends(self.clock) {
+                self.poll_listeners();
+            }
             for index in std::mem::take(&mut self.again) {
                 self.read(handler, index, true);
             }
@@ -452,7 +458,7 @@ impl Io for Epoll {
     fn set_accepting(&mut self, accepting: bool) {
         if self.accepting != accepting {
             self.accepting = accepting;
-            (0..self.listenings.len()).for_each(|listener| self.poll_listener(listener));
+            self.poll_listeners();
         }
     }
 

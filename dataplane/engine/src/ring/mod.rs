@@ -12,6 +12,7 @@ pub mod epoll;
 #[cfg(test)]
 mod relay_tests;
 pub mod relaying;
+mod resting;
 mod sendfile;
 #[cfg(test)]
 pub mod sim;

@@ -16,6 +16,7 @@ mod tests;
 
 use self::buffers::ReceiveBuffers;
 use super::addresses::{self, RawAddress};
+use super::resting::AcceptRest;
 use super::{BufferPool, Close, End, FileSent, Handler, Io, SocketId};
 use crate::exchange::Clock;
 use crate::limits::*;
@@ -111,6 +112,7 @@ pub struct Uring {
     #[allow(clippy::vec_box)]
     acceptors: Vec<Box<Acceptor>>,
     accepting: bool,
+    rest: AcceptRest,
     /// Accepts are cancelled for good.
     leaving: bool,
     wake: RawFd,
@@ -155,6 +157,7 @@ impl Uring {
             listenings: Vec::new(),
             acceptors: Vec::new(),
             accepting: true,
+            rest: AcceptRest::default(),
             leaving: false,
             wake: wake.as_raw_fd(),
             watched: HashMap::new(),
@@ -176,8 +179,9 @@ impl Uring {
     pub fn run<H: Handler<Self>>(&mut self, handler: &mut H) -> io::Result<()> {
         let mut wait_ms = Some(0);
         while !self.stopped {
-            self.enter(wait_ms)?;
+            self.enter(self.rest.bound(wait_ms))?;
             self.clock = addresses::read_clock();
+            self.rest.ends(self.clock);
             for _ in 0..EVENTS_PER_TURN {
                 let Some(completion) = self.ring.completion().next() else { break };
                 self.complete(handler, completion.user_data(), completion.result(), completion.flags());
@@ -229,11 +233,6 @@ impl Uring {
         }
     }
 
-    fn arm_wake(&mut self) {
-        let entry = opcode::PollAdd::new(Fd(self.wake), libc::POLLIN as u32).multi(true).build();
-        self.push(entry.user_data(user_data(WAKE, 0, 0)));
-    }
-
     fn arm_receive(&mut self, index: u32, poll_first: bool) {
         let socket = &mut self.sockets[index as usize];
         if socket.receiving || socket.closing || socket.ended || socket.relay.is_some() {
@@ -257,7 +256,7 @@ impl Uring {
                 self.arm_receive(index, false);
             }
         }
-        if self.accepting {
+        if self.accepting && !self.rest.is_on() {
             (0..self.acceptors.len()).for_each(|index| self.arm_accept(index, 0));
         }
     }

@@ -19,6 +19,7 @@ use crate::access_log::log;
 use crate::frames::{self, Fill, FrameReader};
 use crate::metrics::{self, Lot, Region};
 use crate::protocol::{self, frame};
+use crate::ring::addresses;
 use crate::serve::IoChoice;
 use crate::{memory, program};
 use engine::Engine;
@@ -60,22 +61,20 @@ struct Agent {
     socket: UnixStream,
     reader: FrameReader,
     staged: Staging,
-    /// What could not be staged.
-    unstaged: Vec<protocol::RefusedResource>,
+    /// There was no room for a descriptor that came with what is staged.
+    lacks_descriptor: bool,
 }
 
 impl Agent {
     fn new(socket: UnixStream) -> Self {
-        Self { socket, reader: FrameReader::default(), staged: Staging::default(), unstaged: Vec::new() }
+        Self { socket, reader: FrameReader::default(), staged: Staging::default(), lacks_descriptor: false }
     }
 
     fn stage_put(&mut self, put: protocol::Put) -> io::Result<()> {
         match self.reader.take_descriptors(usize::from(put.descriptor))? {
             Some(mut descriptors) => self.staged.put(put, descriptors.pop()),
             None => {
-                let protocol::Resource { r#type, name, .. } = put.resource.unwrap_or_default();
-                let reason = frames::NO_DESCRIPTOR.to_owned();
-                self.unstaged.push(protocol::RefusedResource { r#type, name, reason });
+                self.lacks_descriptor = true;
                 Ok(())
             }
         }
@@ -86,8 +85,6 @@ impl Agent {
 struct Pending {
     commit: protocol::Commit,
     staged: Staging,
-    /// What could not be staged.
-    unstaged: Vec<protocol::RefusedResource>,
     refused: Vec<protocol::RefusedResource>,
     attempts: u32,
     sent: bool,
@@ -115,6 +112,7 @@ struct Supervisor {
 
 /// Runs until told to stop. Ok: the engine has drained.
 pub fn run(options: Options) -> io::Result<()> {
+    addresses::raise_descriptor_limit();
     let signals = Signals::block()?;
     if options.exit_with_parent {
         signals::follow_parent()?;
@@ -289,12 +287,13 @@ impl Supervisor {
 
     fn refuse_commit(&mut self) {
         let Some(pending) = self.pending.take() else { return };
+        self.book.reject(&pending.staged);
         let reason = "the engine ended while it took the change".to_owned();
         let puts = pending.staged.describe().into_iter();
         let refused =
             puts.map(|(r#type, name)| protocol::RefusedResource { r#type, name, reason: reason.clone() });
-        let refused = refused.chain(pending.unstaged);
-        let committed = protocol::Committed { sequence: pending.commit.sequence, refused: refused.collect() };
+        let (sequence, refused) = (pending.commit.sequence, refused.collect());
+        let committed = protocol::Committed { sequence, refused, ..protocol::Committed::default() };
         self.tell(frame::Frame::Committed(committed), &[]);
     }
 
@@ -331,17 +330,18 @@ impl Supervisor {
         }
     }
 
-    fn finish_commit(&mut self, committed: protocol::Committed) {
+    fn finish_commit(&mut self, mut committed: protocol::Committed) {
         let Some(pending) = self.pending.take_if(|pending| pending.commit.sequence == committed.sequence)
         else {
             return;
         };
-        let mut refused = pending.refused;
-        refused.extend(committed.refused);
-        refused.extend(pending.unstaged);
         let changes = pending.staged.len();
-        self.book.adopt(pending.staged, &refused);
-        let committed = protocol::Committed { sequence: committed.sequence, refused };
+        if committed.shortage.is_empty() {
+            committed.refused.splice(..0, pending.refused);
+            self.book.adopt(pending.staged, &committed.refused);
+        } else {
+            self.book.reject(&pending.staged);
+        }
         self.tell(frame::Frame::Committed(committed), &[]);
         if changes >= memory::GIVE_BACK_AT_CHANGES {
             memory::give_back();
@@ -458,10 +458,13 @@ impl Supervisor {
                 frame::Frame::Remove(remove) => agent.staged.remove(remove),
                 frame::Frame::Commit(commit) => {
                     let staged = std::mem::take(&mut agent.staged);
-                    let unstaged = std::mem::take(&mut agent.unstaged);
-                    let refused = Vec::new();
+                    if std::mem::take(&mut agent.lacks_descriptor) {
+                        let committed = protocol::Committed::lacking_descriptors(commit.sequence);
+                        self.tell(frame::Frame::Committed(committed), &[]);
+                        continue;
+                    }
                     self.pending =
-                        Some(Pending { commit, staged, unstaged, refused, attempts: 0, sent: false });
+                        Some(Pending { commit, staged, refused: Vec::new(), attempts: 0, sent: false });
                     self.send_pending();
                 }
                 frame::Frame::Upgrade(_) => self.ask_for_upgrade(),
@@ -480,16 +483,6 @@ impl Supervisor {
             }
         }
         Ok(())
-    }
-}
-
-impl IoChoice {
-    pub fn name(self) -> &'static str {
-        match self {
-            IoChoice::Auto => "auto",
-            IoChoice::IoUring => "io_uring",
-            IoChoice::Epoll => "epoll",
-        }
     }
 }
 

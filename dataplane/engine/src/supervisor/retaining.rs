@@ -175,6 +175,17 @@ impl Book {
         self.compact();
     }
 
+    /// The engine took nothing of the changes: ports that were bound for them are free again.
+    pub fn reject(&mut self, staging: &Staging) {
+        for change in &staging.changes {
+            if let Change::Put { key, listener: true, .. } = change
+                && !self.places.contains_key(key)
+            {
+                self.sockets.remove(key);
+            }
+        }
+    }
+
     /// Moves what is wanted out of chunks that mostly are not.
     fn compact(&mut self) {
         for chunk in self.log.wasteful() {
@@ -319,6 +330,38 @@ mod tests {
         let refused = protocol::RefusedResource { r#type: CLUSTER, name: "b".into(), reason: "bad".into() };
         book.adopt(stage(&[("a", "2"), ("b", "2"), ("d", "2")], &["c"]), &[refused]);
         assert_eq!(fed(&book), pairs(&[("a", "2"), ("b", "1"), ("d", "2")]));
+    }
+
+    #[test]
+    fn a_port_that_was_bound_for_changes_that_were_not_taken_is_free_again() {
+        let path = std::env::temp_dir().join(format!("zeroserve-reject-{}", std::process::id()));
+        let listener = protocol::Listener {
+            name: "l".into(),
+            unix_path: path.to_str().unwrap().into(),
+            ..protocol::Listener::default()
+        };
+        let resource = protocol::Resource {
+            r#type: ResourceType::Listener as i32,
+            name: "l".into(),
+            payload: listener.encode_to_vec().into(),
+            ..protocol::Resource::default()
+        };
+        let mut staging = Staging::default();
+        staging.put(protocol::Put { resource: Some(resource), descriptor: false }, None).unwrap();
+        let (ours, engine) = UnixStream::pair().unwrap();
+        let mut book = Book::default();
+        let forward = |book: &mut Book, staging: &Staging| {
+            assert_eq!(book.forward(staging, &protocol::Commit::default(), 1, ours.as_fd()).unwrap(), []);
+        };
+        forward(&mut book, &staging);
+        assert_eq!(book.sockets.len(), 1);
+        book.reject(&staging);
+        assert_eq!(book.sockets.len(), 0);
+        forward(&mut book, &staging);
+        book.adopt(staging, &[]);
+        assert_eq!(book.sockets.len(), 1);
+        drop(engine);
+        let _ = std::fs::remove_file(path);
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Epoll {
         let raw = descriptor.as_raw_fd();
         self.listenings.push(Listening { key, descriptor: Some(descriptor), local, reads_local: false });
         let data = LISTENER << 56 | (self.listenings.len() - 1) as u64;
-        let events = if self.accepting { libc::EPOLLIN } else { 0 };
+        let events = if self.accepting && !self.rest.is_on() { libc::EPOLLIN } else { 0 };
         let _ = self.control(libc::EPOLL_CTL_ADD, raw, events, data);
     }
 
@@ -41,6 +41,10 @@ impl Epoll {
                 libc::accept4(descriptor.as_raw_fd(), pointer, length, flags)
             };
             if raw < 0 {
+                let error = io::Error::last_os_error().raw_os_error().unwrap_or_default();
+                if self.rest.begin(error, self.clock) {
+                    self.poll_listeners();
+                }
                 return;
             }
             // SAFETY: just accepted, owned by nobody else.

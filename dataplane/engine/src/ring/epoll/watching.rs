@@ -12,10 +12,14 @@ pub(super) struct Watched {
 }
 
 impl Epoll {
+    pub(super) fn poll_listeners(&self) {
+        (0..self.listenings.len()).for_each(|listener| self.poll_listener(listener));
+    }
+
     pub(super) fn poll_listener(&self, listener: usize) {
         let listening = &self.listenings[listener];
         if let Some(descriptor) = &listening.descriptor {
-            let events = if self.accepting { libc::EPOLLIN } else { 0 };
+            let events = if self.accepting && !self.rest.is_on() { libc::EPOLLIN } else { 0 };
             let data = LISTENER << 56 | listener as u64;
             let _ = self.control(libc::EPOLL_CTL_MOD, descriptor.as_raw_fd(), events, data);
         }

@@ -49,7 +49,8 @@ impl Uring {
             if self.leaving && result == -libc::ECANCELED {
                 self.arm_accept(index, ACCEPT_DONTWAIT);
             }
-            // Re-armed at the end of the turn; EMFILE and ENOMEM thus retry once per turn, not in a loop.
+            // Re-armed at the end of the turn, or after a rest.
+            self.rest.begin(-result, self.clock);
             return;
         }
         let (key, mut local) = (self.listenings[listener].key, self.listenings[listener].local);

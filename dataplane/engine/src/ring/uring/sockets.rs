@@ -208,6 +208,11 @@ impl Io for Uring {
 }
 
 impl Uring {
+    pub(super) fn arm_wake(&mut self) {
+        let entry = opcode::PollAdd::new(Fd(self.wake), libc::POLLIN as u32).multi(true).build();
+        self.push(entry.user_data(user_data(WAKE, 0, 0)));
+    }
+
     /// One poll at a time: the next one finds what the handler left.
     fn arm_watch(&mut self, key: u32) {
         if let Some((generation, descriptor)) = self.watched.get(&key).copied() {
