@@ -107,6 +107,7 @@ def ask_to_switch(port, backend, target, *fields):
         echoed = False
         if status == 101:
             connection.sendall(SAID)
-            echoed = connection.recv(len(SAID), socket.MSG_WAITALL) == SAID
+            with connection.makefile("rb") as reader:
+                echoed = reader.read(len(SAID)) == SAID
     upstream = tuple(field for one in backend.heads for field in shown_fields(one))
     return Switched(upstream, status, shown_fields(head), echoed)

@@ -1,11 +1,13 @@
 """Directives that change `Connection` and `Upgrade`: what goes up, and what clients get, as with Caddy."""
 
 import contextlib
+import json
+import time
 
 import pytest
 from ports import free_port
 from starting import side_by_side
-from switching import SwitchingBackend, ask_to_switch
+from switching import SAID, SwitchingBackend, ask_to_switch
 
 TAKES_AWAY = (
     "header_up -Upgrade",
@@ -48,21 +50,36 @@ OTHER = (
     "request_header Upgrade h2c",
 )
 WHOLE = "request_header Upgrade websocket\n\trequest_header Connection Upgrade"
+SEEN = {
+    "all answers": '{\n\t\thandle_response {\n\t\t\trespond "handled {rp.status_code}" 299\n\t\t}\n\t}',
+    "its status": "{\n\t\t@switch status 1xx\n\t\thandle_response @switch {\n\t\t\terror 410\n\t\t}\n\t}",
+}
+PASSED = {
+    "another status": "{\n\t\t@other status 2xx\n\t\thandle_response @other {\n\t\t\terror 410\n\t\t}\n\t}",
+    "copied": "{\n\t\thandle_response {\n\t\t\theader X-Seen 1\n\t\t\tcopy_response\n\t\t}\n\t}",
+}
+PROXIES = [*SEEN.values(), *PASSED.values()]
 CHANGES = (*TAKES_AWAY, *KEEPS, *MADE_UP, *OTHER, WHOLE)
 ASKING = {
     "a WebSocket": ("Connection: keep-alive, Upgrade", "Upgrade: websocket", "X-B: 1"),
     "another protocol": ("Connection: upgrade", "Upgrade: Echo/1", "X-B: 1"),
 }
 REFUSED_LENGTH = "content-length: 0"
+PATIENCE_S = 60
 
 
 def write_site():
     """One area of the site for each change."""
     parts = ["{", "\tadmin off", "\tauto_https off", "}", "http://a.example:{$PORT} {", "\tbind 127.0.0.1"]
+    parts.append("\tlog {\n\t\toutput file {$FOLDER}/access.log\n\t}")
     for number, change in enumerate(CHANGES):
         up, first = (change, "") if change.startswith("header_up") else ("", change)
         proxy = f"reverse_proxy 127.0.0.1:{{$BACKEND}} {{\n\t\t{up}\n\t}}"
         parts.append(f"\thandle /{number} {{\n\t{first}\n\t{proxy}\n\t}}")
+    for number, proxy in enumerate(PROXIES):
+        parts.append(f"\thandle /proxy{number} {{\n\treverse_proxy 127.0.0.1:{{$BACKEND}} {proxy}\n\t}}")
+    replaced = "{\n\t\t@switch status 101\n\t\treplace_status @switch 250\n\t}"
+    parts.append(f"\thandle /replaced {{\n\treverse_proxy 127.0.0.1:{{$BACKEND}} {replaced}\n\t}}")
     return "\n".join([*parts, "}", ""])
 
 
@@ -77,12 +94,17 @@ def backend():
 
 
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory, backend):
-    def make_values(_):
-        return {"PORT": free_port(), "BACKEND": backend.port}
+def served(tmp_path_factory, backend):
+    def make_values(folder):
+        return {"PORT": free_port(), "BACKEND": backend.port, "FOLDER": folder}
 
     with side_by_side(tmp_path_factory, write_site(), make_values, ["PORT"]) as found:
-        yield [values["PORT"] for values in found]
+        yield found
+
+
+@pytest.fixture
+def ports(served):
+    return [values["PORT"] for values in served]
 
 
 @pytest.mark.parametrize("asking", ASKING)
@@ -142,3 +164,41 @@ def test_a_connection_that_is_said_to_close_is_not_used_again(ports, backend):
     for _ in range(2):
         assert ask_to_switch(ports[1], backend, change, "X-Answer: ignore").status == 200
     assert backend.connections == before + 2
+
+
+@pytest.mark.parametrize("proxy", [*SEEN, *PASSED])
+def test_handle_response_sees_a_switch_before_the_client_does(ports, backend, proxy):
+    area = f"/proxy{[*SEEN, *PASSED].index(proxy)}"
+    caddys, own = (ask_to_switch(port, backend, area, *ASKING["a WebSocket"]) for port in ports)
+    assert own == caddys
+    assert (own.status == 101, own.echoed) == (proxy in PASSED, proxy in PASSED)
+
+
+def test_a_switch_has_no_other_status(ports, backend):
+    """A difference: stock Caddy leaves its client waiting."""
+    own = ask_to_switch(ports[1], backend, "/replaced", *ASKING["a WebSocket"])
+    assert (own.status, own.fields) == (502, (REFUSED_LENGTH,))
+
+
+def wait_for_line(path, target):
+    """Return the access log's line of a target, once it is written."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        for line in lines:
+            if line.endswith("\n") and json.loads(line)["request"]["uri"] == target:
+                return json.loads(line)
+        time.sleep(0.05)
+    raise AssertionError(f"no line of {target} in {path}")
+
+
+def test_a_tunnel_is_a_line_when_it_is_over(served, backend):
+    told = []
+    for values in served:
+        target = area_of("header_up X-Other a") + "?logged"
+        ask_to_switch(values["PORT"], backend, target, *ASKING["a WebSocket"])
+        line = wait_for_line(values["FOLDER"] / "access.log", target)
+        line["resp_headers"].pop("Server", None)
+        told.append({key: line[key] for key in ("msg", "status", "bytes_read", "size", "resp_headers")})
+    assert told[1] == told[0]
+    assert (told[1]["status"], told[1]["bytes_read"]) == (101, len(SAID))

@@ -39,6 +39,8 @@ enum Head {
     Waits,
     /// The program sees it first.
     Held,
+    /// The program sees the switch first, which is read again after it.
+    SwitchHeld,
     /// What is kept is sent instead.
     Instead,
 }
@@ -211,6 +213,7 @@ impl Worker {
                 Head::Switched => return Ok(Step::Switched(at + length)),
                 Head::Instead => return Ok(Step::Instead(at + length)),
                 Head::Held => return Ok(Step::Held(at + length)),
+                Head::SwitchHeld => return Ok(Step::Held(at)),
                 Head::Waits if at == 0 => return Ok(Step::Incomplete),
                 Head::Waits => {
                     keep_input(self, upstream, &bytes[at..]);
@@ -300,23 +303,27 @@ impl Worker {
                 }
             },
         };
+        let was_seen = down.serving.held.take().is_some();
         let Regard { is_seen, is_judged } = match switches {
-            true => Regard::default(),
+            true if was_seen => Regard::default(),
+            true => down.serving.regard_switch(exchange, &parsed),
             false => down.serving.regard_answer(exchange, &parsed, body),
         };
         if is_seen {
             up.phase = upstream::Phase::Held;
         }
-        let latency_ns = now_ns - up.requested_ns;
-        metrics.observe(Histogram::UpstreamResponse, latency_ns);
-        if is_judged && self.is_unwanted_answer(client, answer.status, latency_ns) {
-            self.scratch.give_spans(spans);
-            return Err(Failure::UnwantedAnswer(answer.status));
+        if !was_seen {
+            let latency_ns = now_ns - up.requested_ns;
+            metrics.observe(Histogram::UpstreamResponse, latency_ns);
+            if is_judged && self.is_unwanted_answer(client, answer.status, latency_ns) {
+                self.scratch.give_spans(spans);
+                return Err(Failure::UnwantedAnswer(answer.status));
+            }
+            self.note_answer(client, answer.status, latency_ns);
         }
-        self.note_answer(client, answer.status, latency_ns);
         if is_seen {
             self.scratch.give_spans(spans);
-            return Ok(Head::Held);
+            return Ok(if switches { Head::SwitchHeld } else { Head::Held });
         }
         if !switches && self.would_seem_to_switch(client, answer.status) {
             self.scratch.give_spans(spans);

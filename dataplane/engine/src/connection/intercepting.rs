@@ -21,6 +21,8 @@ use crate::worker::Worker;
 enum Source {
     /// The upstream that is held.
     Upstream(Body),
+    /// The upstream that is held, which has agreed to switch protocols: its 101 is the first of its input.
+    Switch,
     Content(Vec<u8>),
     /// Whoever began the answer; only where the program decides at once.
     Caller(Body),
@@ -56,20 +58,25 @@ impl Serving {
             exchange.keep_upstream_answer(head);
         }
         if regard.is_seen {
-            self.held = Some(Box::new(HeldAnswer::upstream(head, body)));
+            self.held = Some(Box::new(HeldAnswer::upstream(head, Source::Upstream(body))));
         }
         regard
+    }
+
+    /// As `regard_answer`, for a 101: `handle_response` sees it, `intercept` does not (Caddy: reverseProxy, intercept.go).
+    pub fn regard_switch(&mut self, exchange: &mut Exchange, head: &ResponseHead) -> Regard {
+        let is_seen = self.host.as_ref().is_some_and(|host| host.proxy(self.row).response_entry != 0);
+        if is_seen {
+            exchange.keep_upstream_answer(head);
+            self.held = Some(Box::new(HeldAnswer::upstream(head, Source::Switch)));
+        }
+        Regard { is_seen, is_judged: false }
     }
 }
 
 impl HeldAnswer {
-    fn upstream(head: &ResponseHead, body: Body) -> Self {
-        Self {
-            source: Source::Upstream(body),
-            status: head.status,
-            reason: head.reason.into(),
-            is_own: false,
-        }
+    fn upstream(head: &ResponseHead, source: Source) -> Self {
+        Self { source, status: head.status, reason: head.reason.into(), is_own: false }
     }
 
     fn own(source: Source, status: u16) -> Self {
@@ -214,6 +221,9 @@ impl Worker {
             return;
         };
         exchange.release();
+        if matches!(held.source, Source::Switch) {
+            return self.go_on_switching(io, client);
+        }
         if let Some(entry) = exchange.pass_wrappers(held.status) {
             held.is_own = true;
             exchange.hold_own_answer(held.status);
@@ -230,10 +240,11 @@ impl Worker {
                 });
                 self.finish_exchange(io, client);
             }
+            Source::Switch => {}
             Source::Upstream(body) => {
                 let head = Origin::Taken { status, reason: &reason, body };
                 self.send_written(io, client, |worker, out| worker.write_answer_head(client, head, out));
-                self.resume_answer(io, client);
+                self.resume_answer(io, client, upstream::Phase::Body);
             }
             Source::File(sending, body) => {
                 self.send_file_answer(io, client, Origin::Taken { status, reason: &reason, body }, *sending);
@@ -246,13 +257,22 @@ impl Worker {
         }
     }
 
-    /// The upstream's body follows its head.
-    fn resume_answer<I: Io>(&mut self, io: &mut I, client: SocketId) {
+    /// The routes let the upstream's 101 pass, which is read again and finds itself held. It has no other status.
+    fn go_on_switching<I: Io>(&mut self, io: &mut I, client: SocketId) {
+        let held = self.downstream(client).and_then(|down| down.serving.held.as_deref());
+        if held.is_some_and(|held| held.status != 101) {
+            return self.answer_error(io, client, 502, "a switch of protocols has no other status");
+        }
+        self.resume_answer(io, client, upstream::Phase::Head);
+    }
+
+    /// The upstream's body follows its head, or what was held is read from its beginning.
+    fn resume_answer<I: Io>(&mut self, io: &mut I, client: SocketId, phase: upstream::Phase) {
         let Some(down) = self.downstream(client) else { return };
         down.serving.waiting = Waiting::Answer;
         let Some(upstream) = down.serving.upstream else { return };
         let Some(up) = self.upstream(upstream) else { return };
-        up.phase = upstream::Phase::Body;
+        up.phase = phase;
         let ended = up.ended.take();
         if std::mem::take(&mut up.paused) {
             self.resume(io, upstream);
@@ -270,6 +290,9 @@ impl Worker {
         down.serving.filling = None;
         if let Some(exchange) = down.exchange.as_mut() {
             exchange.release();
+        }
+        if matches!(held.source, Source::Switch) {
+            return self.release_upstream(io, client);
         }
         let (Source::Upstream(_), Some(upstream)) = (held.source, down.serving.upstream) else { return };
         let Some(up) = self.upstream(upstream) else { return };

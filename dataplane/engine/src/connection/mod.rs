@@ -213,9 +213,8 @@ pub struct Serving {
     /// The client's wish, and later our decision, to keep the connection.
     pub persistent: bool,
     pub expects_continue: bool,
-    /// The protocol that the client asked to switch to.
+    /// The protocol that the client asked to switch to, and what of it the attempt asks its upstream for.
     pub upgrade: Option<Box<[u8]>>,
-    /// What of it the attempt asks its upstream for.
     pub switch: Option<Box<[u8]>>,
     pub host: Option<Arc<VirtualHost>>,
     pub row: u32,
@@ -234,9 +233,8 @@ pub struct Serving {
     pub last_failure: Option<Failure>,
     /// Where the outcome of the attempt is reported.
     pub standing: Option<Arc<Standing>>,
-    /// The first attempt, while a second one is under way.
+    /// The first attempt, while a second one is under way, and second attempts so far.
     pub rival: Option<Box<hedging::Rival>>,
-    /// Second attempts so far.
     pub hedges: u8,
     /// `Set-Cookie` of the endpoint chosen.
     pub sticky: Option<Box<[u8]>>,

@@ -374,7 +374,7 @@ impl Worker {
         }
         let deadline_ms = self.tunnel_deadline_ms(socket);
         self.set_downstream_deadline(socket, deadline_ms);
-        if let Some(down) = self.downstream(socket).filter(|down| down.serving.stream) {
+        if let Some(down) = self.downstream(socket) {
             let before = down.serving.body_bytes;
             down.serving.body_bytes += bytes.len() as u64;
             self.offer_relay(io, socket, (socket, upstream), before..before + bytes.len() as u64);

@@ -128,6 +128,7 @@ impl Worker {
                     exchange.answer_length = length_of(body, ahead);
                     let framing = filter_and_frame(serving, exchange, body, switches);
                     exchange.write_answer_head(head.status, head.reason, framing, out);
+                    exchange.note_switch(switches);
                 } else {
                     let framing = frame(serving, body, switches);
                     exchange.write_unchanged_head(head, framing, out);

@@ -31,6 +31,13 @@ impl Exchange {
         protocols.next().filter(|protocol| connects && !protocol.is_empty()).map(Box::from)
     }
 
+    /// Adds to an answer's fields, for its log line, what its connection's part said.
+    pub fn note_switch(&mut self, protocol: Option<&[u8]>) {
+        if let Some(protocol) = protocol.filter(|_| self.http_minor != HTTP_2) {
+            push_switch(protocol, &mut self.scratch);
+        }
+    }
+
     /// What `request_header` left of the upgrade that the client asked for. A client of HTTP/2 asked without such fields.
     pub(super) fn protocol_left(&self, asked: &[u8]) -> Option<Vec<u8>> {
         if self.http_minor == HTTP_2 {

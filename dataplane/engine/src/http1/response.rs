@@ -5,7 +5,7 @@
 use super::Violation;
 use super::body::BodyDecoder;
 use super::chunked::ChunkDecoder;
-use super::fields::Framing;
+use super::fields::{Framing, has_token};
 use super::request::{Field, FieldSpace};
 
 /// What the answered request allows.
@@ -69,7 +69,7 @@ pub fn parse<'h, 'b>(
     framing.check(minor)?;
     let declares_body = framing.chunked || framing.length.is_some_and(|length| length > 0);
     let is_asked =
-        matches!((asked.upgrade, upgrade), (Some(asked), Some(given)) if asked.eq_ignore_ascii_case(given));
+        matches!((asked.upgrade, upgrade), (Some(asked), Some(given)) if is_choice_of(asked, given));
     if status == 101 && !(is_asked && framing.connection_upgrade) {
         return Err(Violation::bad("switching protocols was not asked for"));
     }
@@ -95,4 +95,9 @@ pub fn parse<'h, 'b>(
         persistent: framing.persistent(minor) && body != BodyDecoder::UntilClose && !doubtful,
         upgrade,
     })
+}
+
+/// True where all of the protocols that are switched to are among those that were asked for (RFC 9110 7.8).
+fn is_choice_of(asked: &[u8], given: &[u8]) -> bool {
+    given.split(|byte| *byte == b',').all(|protocol| has_token(asked, protocol.trim_ascii()))
 }

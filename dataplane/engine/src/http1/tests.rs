@@ -145,6 +145,7 @@ fn every_response_has_one_framing_or_is_refused() {
     let plain = Asked::default();
     let head = Asked { head: true, upgrade: None };
     let upgrade = Asked { head: false, upgrade: Some(b"x") };
+    let choice = Asked { upgrade: Some(b"w, x"), ..Asked::default() };
     let cases: &[(&str, Asked<'_>, Option<&str>)] = &[
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", plain, Some("200 5 keep")),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", plain, Some("200 empty keep")),
@@ -164,6 +165,9 @@ fn every_response_has_one_framing_or_is_refused() {
         ("HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", upgrade, Some("101 empty keep")),
         ("HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", plain, None),
         ("HTTP/1.1 101 S\r\nUpgrade: X\r\nConnection: upgrade\r\n\r\n", upgrade, Some("101 empty keep")),
+        ("HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", choice, Some("101 empty keep")),
+        ("HTTP/1.1 101 S\r\nUpgrade: w, x\r\nConnection: upgrade\r\n\r\n", choice, Some("101 empty keep")),
+        ("HTTP/1.1 101 S\r\nUpgrade: x, y\r\nConnection: upgrade\r\n\r\n", choice, None),
         ("HTTP/1.1 101 S\r\nConnection: upgrade\r\n\r\n", upgrade, None),
         ("HTTP/1.1 101 S\r\nUpgrade: y\r\nConnection: upgrade\r\n\r\n", upgrade, None),
         ("HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n", plain, None),
