@@ -90,8 +90,8 @@ def test_a_restarted_agent_serves_the_last_good_snapshot_without_an_operator(sup
         await server.stop()
         held, supervisor.held = supervisor.held, {}
         async with supervisor, open_agent(free_port()) as agent:
-            await until(lambda: supervisor.held == held)
-            assert agent.node.state.ready
+            await until(lambda: agent.node.state.ready)
+            assert supervisor.held == held
             assert not agent.subscriber.state.connected
 
     run(scenario())
