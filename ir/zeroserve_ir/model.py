@@ -192,6 +192,45 @@ class Canary:
     backend: ServiceReference
 
 
+@dataclass(frozen=True, slots=True)
+class FieldEdit:
+    """A header field that is set in the place of any of its name; values are texts of the tree."""
+
+    name: str
+    """With `*` at its end, where it is removed: all that begin so."""
+    value: str = ""
+    """"" removes it."""
+    is_sparse: bool = False
+    """The value may be empty, which removes it, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedField:
+    """A header field of answers that stands beside others of its name."""
+
+    name: str
+    value: str
+    always: bool = False
+    """In answers of any status, not only where nginx adds fields."""
+    is_sparse: bool = False
+    """The value may be empty, and is left out then."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEdits:
+    """Changes of header fields, beyond those of other parts of a route."""
+
+    answered: tuple[FieldEdit, ...] = ()
+    """Of all answers."""
+    added: tuple[AddedField, ...] = ()
+    hidden: tuple[str, ...] = ()
+    """Not passed on of a Service's answers."""
+    taken: tuple[FieldEdit, ...] = ()
+    """Of requests, before a Service is chosen."""
+    sent: tuple[FieldEdit, ...] = ()
+    """Of requests to the Service."""
+
+
 class HttpsRedirect(Enum):
     """Whether plain HTTP is answered by a redirect to HTTPS."""
 
@@ -309,6 +348,7 @@ class PathRoute:
     canary: Canary | None = None
     error_pages: ErrorPages | None = None
     logged: bool = True
+    header_edits: HeaderEdits | None = None
     cross_origin: CrossOrigin | None = None
     plugins: tuple[TreeHandler, ...] = ()
     """Calls of plugins' hooks, before all else."""

@@ -14,13 +14,12 @@ from zeroserve_ir import tree
 from zeroserve_ir.caddyfile.meaning.proxying import copying_routes
 from zeroserve_ir.model import ExternalAuth
 
+from zeroserve_operator.rendering_header_edits import ADDED_STATUSES
 from zeroserve_operator.rendering_service_tls import render_service_tls
 
 _COOKIE: Final = "{http.reverse_proxy.header.Set-Cookie}"
 _GIVEN: Final = (tree.MatchNot(((tree.MatchVars(((_COOKIE, ("",)),)),),)),)
 _KEPT: Final = "external_auth_cookie"
-_COOKIE_STATUSES: Final = (200, 201, 204, 206, 301, 302, 303, 304, 307, 308)
-"""nginx sets fields in these answers alone (add_header without `always`)."""
 _FIELDS: Final = (
     ("X-Forwarded-Method", "{http.request.method}"),
     ("X-Forwarded-Uri", "{http.request.orig_uri}"),
@@ -74,7 +73,7 @@ def forget_fields(auth: ExternalAuth) -> tree.Handler:
 
 def _keep_cookie(always: bool) -> Iterator[tree.Route]:
     """Set the answer's cookie for the client; what follows has answers of its own."""
-    require = None if always else tree.ResponseMatch(_COOKIE_STATUSES)
+    require = None if always else tree.ResponseMatch(ADDED_STATUSES)
     operations = tree.HeaderOperations(add=(("Set-Cookie", f"{{http.vars.{_KEPT}}}"),))
     yield tree.Route((tree.SetVariables(((_KEPT, _COOKIE),)),), matchers=(_GIVEN,))
     yield tree.Route((tree.Headers(response=operations, deferred=True, require=require),), matchers=(_GIVEN,))

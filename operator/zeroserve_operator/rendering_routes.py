@@ -29,11 +29,13 @@ from zeroserve_ir.tree_traffic import LimitBandwidth, LimitConcurrency
 from zeroserve_operator.annotations.variables import escape
 from zeroserve_operator.rendering_clients import render_check
 from zeroserve_operator.rendering_errors import (
+    BARE_ERROR,
     intercept_errors,
     mark_forwarded,
     render_error_pages,
 )
 from zeroserve_operator.rendering_external_auth import forget_fields, render_external_auth
+from zeroserve_operator.rendering_header_edits import edit_answers, edit_proxied, edit_requests
 from zeroserve_operator.rendering_service_tls import render_service_tls
 
 _PREFLIGHT_TYPE = ("Content-Type", "text/plain charset=UTF-8")
@@ -54,6 +56,8 @@ def render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
     if route.root:
         location = f"{{http.request.scheme}}://{{http.request.hostport}}{route.root}"
         steps.append(tree.Route((_redirect(302, location),), matchers=((tree.MatchPathExact("/"),),)))
+    if route.header_edits is not None:
+        steps += edit_answers(route.header_edits)
     if route.cross_origin is not None:
         steps += _render_cross_origin(route.cross_origin)
     if route.moved is not None:
@@ -73,6 +77,8 @@ def render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
         filters.append(tree.RequestBody(route.body_bytes_max))
     if route.rewrite is not None:
         filters.append(_render_rewrite(route.rule, route.rewrite))
+    if route.header_edits is not None and (edits := tuple(edit_requests(route.header_edits))):
+        filters.append(tree.Subroute(edits))
     if route.error_pages is not None:
         filters.append(mark_forwarded())
     filters.append(_render_choice(route))
@@ -83,11 +89,15 @@ def render_handlers(route: PathRoute) -> tuple[tree.Handler, ...]:
 
 def render_errors(route: PathRoute) -> tree.Handler | None:
     """Render what answers a route's errors; None where only their statuses do."""
-    pages = route.error_pages
-    if pages is None or route.backend is None or route.denial is not None or route.moved is not None:
+    if route.backend is None or route.denial is not None or route.moved is not None:
         return None
-    transport = replace(_render_transport(route), tls=None, versions=())
-    return render_error_pages(pages, route.backend, make_upstream(pages.service), transport)
+    answer: tree.Handler | None = None
+    if route.error_pages is not None:
+        transport = replace(_render_transport(route), tls=None, versions=())
+        service = make_upstream(route.error_pages.service)
+        answer = render_error_pages(route.error_pages, route.backend, service, transport)
+    edits = tuple(edit_answers(route.header_edits, errors=True)) if route.header_edits else ()
+    return tree.Subroute((*edits, tree.Route((answer or BARE_ERROR,)))) if edits else answer
 
 
 def _render_restrictions(route: PathRoute) -> Iterator[tree.Route]:
@@ -217,7 +227,7 @@ def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReversePr
     forwarding = route.forwarding
     mirrors = (tree.Mirror(make_upstream(forwarding.mirror)),) if forwarding.mirror else ()
     fields = {"Host": forwarding.host, "X-Forwarded-Prefix": forwarding.prefix if route.rewrite else ""}
-    return tree.ReverseProxy(
+    proxy = tree.ReverseProxy(
         upstreams=(make_upstream(service),),
         selection=forwarding.selection,
         transport=_render_transport(route),
@@ -228,6 +238,7 @@ def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReversePr
         resilience=tree.Resilience(mirrors=mirrors) if mirrors else tree.NO_RESILIENCE,
         response_handlers=intercept_errors(route.error_pages) if route.error_pages else (),
     )
+    return edit_proxied(route.header_edits, proxy) if route.header_edits is not None else proxy
 
 
 def _render_transport(route: PathRoute) -> tree.HttpTransport:

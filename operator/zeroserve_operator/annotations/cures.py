@@ -20,7 +20,8 @@ _FIREWALL: Final = (
     "remove it, and let a plugin (docs/plugins.md) or what stands before the nodes filter requests"
 )
 _SNIPPET: Final = (
-    f"it is nginx's own configuration: {_BODY}, whose Caddyfile has header, redir, rewrite and matchers"
+    f"it is nginx's own configuration: {_BODY}, whose Caddyfile has header, redir, rewrite and matchers;"
+    " directives that only set header fields are read in configuration-snippet"
 )
 _ASKED: Final = "remove it: the Service that auth-url names is asked with all of the client's fields"
 _RATE: Final = f"write {PREFIX}limit-rps or limit-rpm: requests of a client in a second or minute"
@@ -35,7 +36,6 @@ CURES: Final = {
     "affinity-mode": "remove it: a client keeps its endpoint while that is there",
     "auth-proxy-set-headers": _ASKED,
     "auth-snippet": _ASKED,
-    "configuration-snippet": _SNIPPET,
     "connection-proxy-header": "remove it: connections to Services are kept open, and upgrades pass",
     "custom-headers": f"{_BODY}: its `header` sets fields of answers",
     "enable-global-auth": "remove it: there is no authentication but that of the Ingress itself",

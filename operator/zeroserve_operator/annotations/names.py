@@ -47,6 +47,7 @@ SUPPORTED = (
     "canary-by-header-value",
     "canary-weight",
     "canary-weight-total",
+    "configuration-snippet",
     "cors-allow-credentials",
     "cors-allow-headers",
     "cors-allow-methods",
@@ -122,7 +123,7 @@ NEEDLESS = (
     "session-cookie-conditional-samesite-none",
 )
 """How nginx works inside: no answer would be another one with or without them."""
-SNIPPETS = frozenset({"auth-snippet", "configuration-snippet", "server-snippet", "stream-snippet"})
+SNIPPETS = frozenset({"auth-snippet", "server-snippet", "stream-snippet"})
 """Configuration of nginx that is not read: it may do anything."""
 _SUPPORTED = frozenset(SUPPORTED)
 _RESTRICTIONS = (

@@ -23,6 +23,7 @@ from zeroserve_ir.model import (
     Denial,
     ErrorPages,
     Forwarding,
+    HeaderEdits,
     HttpsRedirect,
     Redirect,
     Timeouts,
@@ -36,6 +37,7 @@ from zeroserve_operator.annotations.client_certificates import ClientRequest, re
 from zeroserve_operator.annotations.cures import find_cure
 from zeroserve_operator.annotations.error_pages import read_error_pages
 from zeroserve_operator.annotations.external_auth import ExternalAuthRequest, read_external_auth
+from zeroserve_operator.annotations.header_edits import read_header_edits
 from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.mirrors import read_mirror
 from zeroserve_operator.annotations.names import (
@@ -115,6 +117,7 @@ class Policy:
     forwarding: Forwarding = ROUND_ROBIN
     error_pages: ErrorPages | None = None
     logged: bool = True
+    header_edits: HeaderEdits | None = None
     cross_origin: CrossOrigin | None = None
     passthrough: bool = False
     canary: CanaryRule | None = None
@@ -177,6 +180,8 @@ def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Coll
         aliases=tuple(name.strip() for name in annotations.text("server-alias").split(",") if name.strip()),
         www=annotations.flag("from-to-www-redirect", False),
     )
+    grpc = policy.protocol in (BackendProtocol.GRPC, BackendProtocol.GRPCS)
+    header_edits = read_header_edits(annotations, meta, grpc=grpc)
     service_tls = read_service_tls(annotations, meta.key.namespace, spoken=policy.speaks_tls)
     if policy.any_suffices and policy.denied:
         message = (
@@ -197,7 +202,14 @@ def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Coll
     if fault is not None:
         denial = denial or Denial(f"{fault.code.name}: {fault.message}")
         found = [*found, fault]
-    return replace(policy, service_tls=service_tls, plugins=plugins, denial=denial, diagnostics=tuple(found))
+    return replace(
+        policy,
+        header_edits=header_edits,
+        service_tls=service_tls,
+        plugins=plugins,
+        denial=denial,
+        diagnostics=tuple(found),
+    )
 
 
 def _name_unsupported(annotations: Annotations) -> None:

@@ -38,14 +38,16 @@ class UnknownVariableError(Exception):
 
 
 def escape(text: str) -> str:
-    """Return text in which nothing is a placeholder."""
-    return text.replace("\\", "\\\\").replace("{", "\\{").replace("}", "\\}")
+    """Return text in which nothing is a placeholder; a backslash means something before a brace alone."""
+    return text.replace("{", "\\{").replace("}", "\\}")
 
 
 def expand(text: str, known: Mapping[str, str] | None = None) -> str:
     """Return a text of the tree; `known` stand for plain text. Raises `UnknownVariableError`."""
     found, end = "", 0
     for match in _VARIABLE.finditer(text):
+        if text[: match.start()].endswith("\\"):
+            raise UnknownVariableError(f"a backslash before {match[0]}")
         found += escape(text[end : match.start()])
         found += _stand_in(match[1], known or {})
         end = match.end()

@@ -296,6 +296,7 @@ class _HostBuilding:
             forwarding=policy.forwarding,
             error_pages=policy.error_pages,
             logged=policy.logged,
+            header_edits=policy.header_edits,
             cross_origin=policy.cross_origin,
             plugins=self._attach_plugins(part),
             denial=denial,

@@ -255,7 +255,7 @@ def test_an_unknown_variable_is_an_error(text):
 
 
 def test_escaped_text_has_no_placeholder():
-    assert escape("{host}\\") == "\\{host\\}\\\\"
+    assert escape("\\d{host}") == "\\d\\{host\\}"
 
 
 @pytest.mark.parametrize(
