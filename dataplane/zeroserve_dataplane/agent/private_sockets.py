@@ -30,12 +30,7 @@ async def start_private_server(path: Path, serve: Serve, *, limit: int = READ_LI
         with contextlib.suppress(asyncio.CancelledError):
             await serve(reader, writer)
 
-    path.unlink(missing_ok=True)
-    before = os.umask(0o177)
-    try:
-        return await asyncio.start_unix_server(serve_same_user, path, limit=limit)
-    finally:
-        os.umask(before)
+    return await asyncio.start_unix_server(serve_same_user, sock=listen_privately(path), limit=limit)
 
 
 def listen_privately(path: Path) -> socket.socket:
