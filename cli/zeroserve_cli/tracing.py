@@ -34,9 +34,8 @@ def add_tracing_arguments(parser: argparse.ArgumentParser, default: TracedHosts 
 
 def read_tracing(arguments: argparse.Namespace) -> TracingSettings:
     """Return whose spans are exported; exits where the sampler is none."""
-    sampler, share = arguments.trace_sampler, arguments.trace_sampler_arg
     try:
-        read_sampling(sampler, share)
+        sampling = read_sampling(arguments.trace_sampler, arguments.trace_sampler_arg)
     except ValueError as error:
         raise SystemExit(f"zeroserve: --trace-sampler, --trace-sampler-arg: {error}") from error
-    return TracingSettings(TracedHosts(arguments.trace), sampler, share)
+    return TracingSettings(TracedHosts(arguments.trace), sampling)

@@ -331,7 +331,8 @@ class _Drafting:
     def _read_sampling(self) -> pb.TraceSampling | None:
         sampler, argument = (self.environment.get(name, "") for name in (SAMPLER_VARIABLE, ARGUMENT_VARIABLE))
         try:
-            return read_sampling(sampler, argument)
+            sampling = read_sampling(sampler, argument)
+            return sampling.to_message() if sampling else None
         except ValueError as error:
             message = f"the environment's {SAMPLER_VARIABLE} and {ARGUMENT_VARIABLE}: {error}"
             finding = Diagnostic(

@@ -1,13 +1,14 @@
 """Which traces are sampled, in OpenTelemetry's words.
 
-In: a sampler's name and its argument, as OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG have them. Out: the
-message for the engine. Who calls: `drafting_sites` and `zeroserve operator`.
+In: a sampler's name and its argument, as OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG have them. Out: what
+nodes are told. Who calls: `drafting_sites`, `zeroserve operator` and `zeroserve dev`.
 Source: OpenTelemetry Specification, "General SDK Configuration".
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum
 
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -29,7 +30,19 @@ class Sampler(Enum):
     PARENT_RATIO = "parentbased_traceidratio"
 
 
-def read_sampling(sampler: str, argument: str = "") -> pb.TraceSampling | None:
+@dataclass(frozen=True, slots=True)
+class TraceSampling:
+    """What a sampler does."""
+
+    share_in_million: int
+    ignores_parent: bool
+
+    def to_message(self) -> pb.TraceSampling:
+        """Return it for the engine."""
+        return pb.TraceSampling(share_in_million=self.share_in_million, ignores_parent=self.ignores_parent)
+
+
+def read_sampling(sampler: str, argument: str = "") -> TraceSampling | None:
     """Return what a sampler does; None where none is named: as `parentbased_always_on`. ValueError."""
     if not (name := sampler.strip().lower()):
         return None
@@ -42,7 +55,7 @@ def read_sampling(sampler: str, argument: str = "") -> pb.TraceSampling | None:
             share = 0
         case Sampler.RATIO | Sampler.PARENT_RATIO if argument.strip():
             share = _read_share(argument.strip())
-    return pb.TraceSampling(share_in_million=share, ignores_parent=not name.startswith("parentbased_"))
+    return TraceSampling(share, ignores_parent=not name.startswith("parentbased_"))
 
 
 def _read_share(text: str) -> int:

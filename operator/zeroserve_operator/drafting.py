@@ -19,7 +19,6 @@ from zeroserve_ir.drafting_explained import lower_explained, make_explained_host
 from zeroserve_ir.model import EndpointAddress
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
-from zeroserve_ir.sampling import read_sampling
 
 from zeroserve_operator.building.endpoints import DENIED_ADDRESSES
 from zeroserve_operator.rendering_clients import build_policy
@@ -67,6 +66,7 @@ def draft_settings(
 ) -> list[pb.Resource]:
     """Return the Settings and the Listeners."""
     denied = () if settings.local else DENIED_ADDRESSES + settings.endpoint_addresses_denied
+    sampling = settings.tracing.sampling
     message = pb.Settings(
         trusted_proxies=settings.trusted_proxies,
         default_certificate=default_certificate,
@@ -78,7 +78,7 @@ def draft_settings(
         ticket_keys=ticket_keys,
         explain_key=settings.explain_key,
         exports_spans=settings.tracing.hosts is not TracedHosts.NONE,
-        trace_sampling=read_sampling(settings.tracing.sampler, settings.tracing.sampler_argument),
+        trace_sampling=sampling.to_message() if sampling else None,
     )
     listeners = (
         pb.Listener(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from zeroserve_ir.sampling import TraceSampling
 from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.artifacts.registries import RegistryPolicy
@@ -69,9 +70,8 @@ class TracingSettings:
     """Spans of the nodes."""
 
     hosts: TracedHosts = TracedHosts.NONE
-    sampler: str = ""
-    """A name of `zeroserve_ir.sampling.Sampler`, with its argument; "" is `parentbased_always_on`."""
-    sampler_argument: str = ""
+    sampling: TraceSampling | None = None
+    """None: as `parentbased_always_on`."""
 
 
 NO_TRACING = TracingSettings()

@@ -12,6 +12,7 @@ from span_collectors import Collector, read_attributes
 from starting import ZEROSERVE, apart, started
 from zeroserve_dataplane.agent.embedding import find_engine
 from zeroserve_dataplane.last_good import LastGood
+from zeroserve_ir.sampling import read_sampling
 from zeroserve_operator.pipeline import DEV_SETTINGS, Pipeline
 from zeroserve_operator.settings import ListenerSettings, TracedHosts, TracingSettings
 
@@ -132,7 +133,7 @@ def test_nodes_send_spans_of_all_hosts_or_of_those_that_ask(tmp_path, collector)
 
 def test_a_sampler_decides_what_is_sent_and_told_to_upstreams(tmp_path, collector):
     (port,) = free_ports(1)
-    tracing = TracingSettings(TracedHosts.ALL, "parentbased_traceidratio", "0")
+    tracing = TracingSettings(TracedHosts.ALL, read_sampling("parentbased_traceidratio", "0"))
     with engine(tmp_path), agent(tmp_path, port, collector, tracing):
         assert ask(port, "plain.test").endswith("-00")
         assert ask(port, "plain.test", PARENT).endswith("-01")
