@@ -11,7 +11,7 @@ PYTHON ?= python3
 ENGINE := dataplane/engine
 ENGINE_SOURCES := $(shell find $(ENGINE)/src -name '*.rs' 2>/dev/null) $(ENGINE)/Cargo.toml $(ENGINE)/Cargo.lock $(ENGINE)/pyproject.toml
 RUNNING_SOURCES := cli operator dataplane/zeroserve_dataplane ir
-PYTHON_SOURCES := $(RUNNING_SOURCES) tests tools bench images
+PYTHON_SOURCES := $(RUNNING_SOURCES) $(ENGINE)/python tests tools bench images
 E2E ?= 1
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 

@@ -11,7 +11,7 @@ NAME = "zeroserve-engine"
 
 
 def find_binary() -> Path:
-    """Return the path of `zeroserve-engine`: ZEROSERVE_ENGINE, else beside this Python, else the user's scripts.
+    """Return where `zeroserve-engine` is: ZEROSERVE_ENGINE, else beside this Python, else the user's scripts.
 
     Raises FileNotFoundError naming every place that was tried.
     """
