@@ -102,18 +102,18 @@ impl Worker {
         if settings.exports_spans && !exchange.spans.is_empty() {
             self.access_log.spans(&exchange, &outcome);
         }
-        if exchange.is_logged()
+        let error = serving.error.take().filter(|error| error.is_told(serving.in_error_routes));
+        if (exchange.is_logged() || error.is_some())
             && let (Some(loggers), Some(listener)) =
                 (&settings.loggers, self.snapshot.listener(down.peer.listener))
         {
-            exchange.writing_answer = true;
-            self.access_log.record(loggers, &listener.name, &exchange, &outcome);
-        }
-        if let Some(error) = serving.error.take().filter(|error| error.is_told(serving.in_error_routes))
-            && let (Some(loggers), Some(listener)) =
-                (&settings.loggers, self.snapshot.listener(down.peer.listener))
-        {
-            self.access_log.record_error(loggers, &listener.name, &exchange, &outcome, &error);
+            if exchange.is_logged() {
+                exchange.writing_answer = true;
+                self.access_log.record(loggers, &listener.name, &exchange, &outcome);
+            }
+            if let Some(error) = error {
+                self.access_log.record_error(loggers, &listener.name, &exchange, &outcome, &error);
+            }
         }
         (serving.host, serving.place, serving.ticket) = (None, None, None);
         serving.buffered = Vec::new();
