@@ -8,6 +8,7 @@
 use crate::metrics::Counter;
 use crate::ring::{Io, SocketId};
 use crate::snapshot::{Attempt, EndpointRef, Standing};
+use crate::upstream;
 use crate::worker::Worker;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -84,16 +85,16 @@ impl Worker {
     /// Whether a request whose attempt ended there goes on with its other one.
     pub fn outlives(&mut self, client: SocketId, upstream: SocketId) -> bool {
         let now_ns = self.now().monotonic_ns;
-        let Some(down) = self.downstream(client) else { return false };
+        let Worker { downstreams, metrics, .. } = self;
+        let Some(Some(down)) = downstreams.get_mut(client.index()) else { return false };
         match &mut down.serving.rival {
             None => false,
             Some(rival) if rival.upstream == upstream => {
                 let standing = rival.standing.take();
                 down.serving.rival = None;
-                if let (Some(standing), Some(host)) = (standing, down.serving.host.as_ref()) {
+                if let Some(host) = down.serving.host.as_ref() {
                     let cluster = &host.proxy(down.serving.row).cluster;
-                    let ejected = cluster.report(&standing, Attempt::Failed, now_ns);
-                    self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
+                    upstream::report(metrics, cluster, standing, Attempt::Failed, now_ns);
                 }
                 true
             }

@@ -105,11 +105,11 @@ impl Worker {
     /// Tells the cluster how an attempt ended.
     pub fn report_attempt(&mut self, client: SocketId, attempt: Attempt) {
         let now_ns = self.now().monotonic_ns;
-        let Some(down) = self.downstream(client) else { return };
-        let Some(standing) = down.serving.standing.take() else { return };
+        let Worker { downstreams, metrics, .. } = self;
+        let Some(Some(down)) = downstreams.get_mut(client.index()) else { return };
+        let standing = down.serving.standing.take();
         if let Some(host) = down.serving.host.as_ref() {
-            let ejected = host.proxy(down.serving.row).cluster.report(&standing, attempt, now_ns);
-            self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
+            upstream::report(metrics, &host.proxy(down.serving.row).cluster, standing, attempt, now_ns);
         }
     }
 

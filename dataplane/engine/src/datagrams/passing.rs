@@ -12,6 +12,7 @@ use crate::protocol::{Stream, Transport};
 use crate::ring::{Io, datagrams, unix_paths};
 use crate::snapshot::{Attempt, Cluster, EndpointKey, VirtualHost};
 use crate::timers::Entry;
+use crate::upstream;
 use crate::worker::Worker;
 use std::io::ErrorKind;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -154,11 +155,9 @@ impl Worker {
                 }
             };
             session.sent_bytes += batch.total_bytes();
-            if let Some(standing) = session.upstream.standing.take() {
-                let answered = Attempt::Answered { status: 101, latency_ns: 0 };
-                let ejected = session.upstream.cluster.report(&standing, answered, now_ns);
-                self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
-            }
+            let (standing, answered) =
+                (session.upstream.standing.take(), Attempt::Answered { status: 101, latency_ns: 0 });
+            upstream::report(&self.metrics, &session.upstream.cluster, standing, answered, now_ns);
             self.keep_session(slot);
             self.metrics.add(Counter::UpstreamBytesReceived, batch.total_bytes());
             self.metrics.add(Counter::DownstreamBytesSent, batch.total_bytes());
@@ -179,10 +178,8 @@ impl Worker {
         let Some((_, session)) = self.datagrams.table.get(slot) else { return };
         session.broken = true;
         self.metrics.add(Counter::UpstreamConnectFailures, 1);
-        if let Some(standing) = session.upstream.standing.take() {
-            let ejected = session.upstream.cluster.report(&standing, Attempt::Failed, now_ns);
-            self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
-        }
+        let standing = session.upstream.standing.take();
+        upstream::report(&self.metrics, &session.upstream.cluster, standing, Attempt::Failed, now_ns);
     }
 
     /// The session lasts from now on.
@@ -355,10 +352,8 @@ impl Worker {
                 }
                 Err(_) => {
                     self.metrics.add(Counter::UpstreamConnectFailures, 1);
-                    if let Some(standing) = picked.standing {
-                        let ejected = cluster.report(&standing, Attempt::Failed, now.monotonic_ns);
-                        self.metrics.add(Counter::UpstreamEjections, u64::from(ejected));
-                    }
+                    let (standing, now_ns) = (picked.standing, now.monotonic_ns);
+                    upstream::report(&self.metrics, cluster, standing, Attempt::Failed, now_ns);
                 }
             }
         }

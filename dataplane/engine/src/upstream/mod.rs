@@ -11,11 +11,26 @@ use crate::connection::streams::StreamLink;
 use crate::http1::body::BodyDecoder;
 use crate::http1::head::HeadScanner;
 use crate::http2::Multiplex;
+use crate::metrics::{Counter, WorkerMetrics};
 use crate::ring::{End, SocketId};
-use crate::snapshot::EndpointRef;
+use crate::snapshot::{Attempt, Cluster, EndpointRef, Standing};
 use crate::tls::Session;
 use pool::PoolKey;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Tells a cluster how an attempt at an endpoint ended, where that is watched, and counts what it ejects.
+pub fn report(
+    metrics: &WorkerMetrics,
+    cluster: &Cluster,
+    standing: Option<Arc<Standing>>,
+    attempt: Attempt,
+    now_ns: u64,
+) {
+    if let Some(standing) = standing {
+        metrics.add(Counter::UpstreamEjections, u64::from(cluster.report(&standing, attempt, now_ns)));
+    }
+}
 
 /// Where an upstream connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
