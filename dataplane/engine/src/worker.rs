@@ -257,6 +257,7 @@ impl Worker {
         match message {
             WorkerMessage::Snapshot(snapshot, acknowledgement) => {
                 self.machine.plugins.index = snapshot.plugins().clone();
+                self.machine.set_sampling(snapshot.settings().trace_sampling);
                 self.snapshot = snapshot;
                 for listener in self.snapshot.listeners() {
                     io.read_local(listener.id.0, listener.reads_local);

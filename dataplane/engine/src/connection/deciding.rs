@@ -38,7 +38,6 @@ impl Worker {
         }
         let settings_max = self.snapshot.settings().request_body_bytes_max;
         down.serving.body_bytes_max = lift_at_zero(settings_max);
-        exchange.sampling = self.snapshot.settings().trace_sampling;
         let Some(host) = self.snapshot.find(down.peer.listener, exchange.host()) else {
             let answer = if self.snapshot.settings().as_caddy { Answer::Empty } else { Answer::Status(404) };
             return self.answer(io, socket, answer);

@@ -8,7 +8,7 @@ use super::filtering::{AnswerLength, FilterChoice};
 use super::kinds::Kind;
 use super::logging::{LogValue, Sent};
 use super::randomness::fill_random_hex;
-use super::tracing::{Sampling, Span};
+use super::tracing::Span;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::cache::WantedCache;
 use crate::limits;
@@ -108,7 +108,6 @@ pub struct Exchange {
     pub(crate) log_rows: Vec<(Arc<Tables>, u32)>,
     /// Spans of `tracing`, the outermost handler's first.
     pub(crate) spans: Vec<Span>,
-    pub(crate) sampling: Sampling,
     /// The request as it came, where it is logged as Caddy does.
     pub(crate) sent: Option<Box<Sent>>,
     /// The request's UUID was asked for: Caddy logs it then.
@@ -197,7 +196,6 @@ impl Exchange {
             log_values: Vec::new(),
             log_rows: Vec::new(),
             spans: Vec::new(),
-            sampling: Sampling::default(),
             sent: None,
             shows_uuid: Cell::new(false),
             steps: None,

@@ -69,14 +69,14 @@ const SPANS_MAX: usize = 32;
 
 impl Exchange {
     /// Goes on with the client's W3C trace, or begins one: a span of our own towards the upstream.
-    pub(crate) fn trace(&mut self, row: &TraceRow) {
+    pub(crate) fn trace(&mut self, row: &TraceRow, sampling: Sampling) {
         let parent = self.request.get(b"traceparent").and_then(parse_traceparent);
         let flags = parent.as_ref().map(|parent| parent.flags);
         let (trace, parent) = match parent {
             Some(parent) => (parent.trace, Some(parent.span)),
             None => (format!("{:016x}{:016x}", random() | 1, random()).into_bytes(), None),
         };
-        let is_sampled = self.sampling.samples(&trace, flags);
+        let is_sampled = sampling.samples(&trace, flags);
         let id = format!("{:016x}", random() | 1).into_bytes();
         let mut header = b"00-".to_vec();
         header.extend_from_slice(&trace);
@@ -194,7 +194,7 @@ mod tests {
     fn a_trace_goes_on_with_a_span_of_its_own() {
         let mut exchange = Exchange::new();
         exchange.request.set(b"Traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
-        exchange.trace(&row());
+        exchange.trace(&row(), Sampling::default());
         let sent = exchange.request.get(b"traceparent").unwrap().to_vec();
         assert!(sent.starts_with(b"00-4bf92f3577b34da6a3ce929d0e0e4736-") && sent.ends_with(b"-00"));
         assert_ne!(&sent[36..52], b"00f067aa0ba902b7");
@@ -202,11 +202,11 @@ mod tests {
         let span = &exchange.spans[0];
         assert_eq!(span.parent.as_deref(), Some(&b"00f067aa0ba902b7"[..]));
         assert!(!span.is_sampled);
-        exchange.trace(&row());
+        exchange.trace(&row(), Sampling::default());
         let (outer, inner) = (&exchange.spans[0], &exchange.spans[1]);
         assert_eq!(inner.parent.as_ref(), Some(&outer.id));
         let mut fresh = Exchange::new();
-        fresh.trace(&row());
+        fresh.trace(&row(), Sampling::default());
         assert!(fresh.request.get(b"traceparent").unwrap().ends_with(b"-01"));
         assert!(fresh.spans[0].parent.is_none() && fresh.spans[0].is_sampled);
     }

@@ -11,7 +11,7 @@ use std::io;
 
 pub(super) struct Cage {
     pub window: Box<Window>,
-    vm: Box<Vm>,
+    pub vm: Box<Vm>,
     recovery: Box<Recovery>,
 }
 

@@ -7,6 +7,7 @@ use super::plugins::{Call, Plugins};
 use super::trap;
 use super::window::Window;
 use crate::exchange::Exchange;
+use crate::exchange::tracing::Sampling;
 use crate::limits::WRITTEN_TEXT_BYTES_MAX;
 use crate::plugins::{Plugin, make_input};
 use crate::snapshot::VirtualHost;
@@ -105,6 +106,11 @@ impl Machine {
     pub fn new() -> io::Result<Self> {
         trap::install()?;
         Ok(Self { cage: Cage::new()?, last_host: None, plugins: Box::default() })
+    }
+
+    /// Which traces are sampled from now on.
+    pub fn set_sampling(&mut self, sampling: Sampling) {
+        self.cage.vm.sampling = sampling;
     }
 
     /// Runs at `entry` (0: the request). The exchange keeps what the program changed.

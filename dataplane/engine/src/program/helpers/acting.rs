@@ -204,7 +204,8 @@ pub fn limit_bandwidth(vm: &mut Vm, index: u64) -> HelperResult {
 
 pub fn trace_request(vm: &mut Vm, index: u64) -> HelperResult {
     let trace = row(&vm.tables().traces, index)?;
-    vm.exchange().trace(trace);
+    let sampling = vm.sampling;
+    vm.exchange().trace(trace, sampling);
     Ok(0)
 }
 

@@ -14,6 +14,7 @@ use super::abi;
 use super::plugins::{Call, Plugins};
 use super::window::Window;
 use crate::exchange::Exchange;
+use crate::exchange::tracing::Sampling;
 use crate::snapshot::{Tables, VirtualHost};
 use std::ptr;
 
@@ -50,6 +51,8 @@ pub struct Vm {
     call: Option<Box<Call>>,
     refused: Option<(u32, &'static str)>,
     folded: FoldedPath,
+    /// Of the traces that `tracing` begins or goes on with, in all runs.
+    pub sampling: Sampling,
 }
 
 const _: () = assert!(std::mem::offset_of!(Vm, fuel) == abi::VM_FUEL_OFFSET as usize);
@@ -77,6 +80,7 @@ impl Vm {
             call: None,
             refused: None,
             folded: FoldedPath::default(),
+            sampling: Sampling::default(),
         }
     }
 
