@@ -83,8 +83,9 @@ impl Stage {
 /// One seed's play: the remote ends.
 pub trait Play {
     fn stage(&mut self) -> &mut Stage;
-    /// What the remote ends do now. True: they have more to do before time goes on.
-    fn act(&mut self) -> bool;
+    /// What clients do now, and then backends. True: they have more to do before time goes on.
+    fn play_clients(&mut self) -> bool;
+    fn play_backends(&mut self) -> bool;
     /// Nobody waits for anything: the worker may drain.
     fn is_done(&self) -> bool;
     /// Until the remote ends do something that time alone brings.
@@ -131,7 +132,7 @@ fn play(mut run: impl Play) -> usize {
     for turn in 0.. {
         assert!(turn < TURNS_MAX, "livelock");
         run.stage().swap();
-        let acted = run.act();
+        let acted = run.play_clients() | run.play_backends();
         let Stage { sim, worker, .. } = run.stage();
         let (happened, wait_ms) = sim.turn(worker);
         if sim.stopped {

@@ -73,84 +73,6 @@ impl Play for Run {
         &mut self.stage
     }
 
-    fn act(&mut self) -> bool {
-        self.play_clients() | self.play_backends()
-    }
-
-    fn is_done(&self) -> bool {
-        self.clients.iter().all(|client| client.gone || self.has_enough(client))
-    }
-
-    fn check(self) -> usize {
-        let mut whole = 0;
-        for client in &self.clients {
-            let mut rest = &client.received[..];
-            for request in &client.requests {
-                let arrivals = self.arrivals.get(&request.id).copied().unwrap_or(0);
-                assert!(request.repeatable || arrivals <= 1, "request {} came {arrivals} times", request.id);
-                while let Some((_, _, used)) =
-                    parse(rest).filter(|(head, ..)| head.starts_with("HTTP/1.1 103 "))
-                {
-                    rest = &rest[used..];
-                }
-                let Some((head, body, used)) = parse(rest) else {
-                    assert!(self.stage.faulty, "request {} was not answered", request.id);
-                    break;
-                };
-                rest = &rest[used..];
-                let status: u16 = head[9..12].parse().unwrap();
-                if status == 200 {
-                    let expected = [format!("answer {} ", request.id).as_bytes(), &request.body].concat();
-                    assert!(body == expected, "request {}: {:?}", request.id, String::from_utf8_lossy(&body));
-                    whole += 1;
-                } else {
-                    assert!(
-                        self.stage.faulty && [502, 503, 504, 408].contains(&status),
-                        "request {}: {status}",
-                        request.id
-                    );
-                }
-            }
-            // An early hint may be all that came before the connection ended.
-            let answered = parse(rest).is_none_or(|(head, ..)| head.starts_with("HTTP/1.1 103 "));
-            assert!(answered, "an answer too many: {:?}", String::from_utf8_lossy(rest));
-        }
-        whole
-    }
-}
-
-impl Run {
-    fn new(seed: u64, snapshots: [Arc<Snapshot>; 2]) -> Run {
-        let keys = [fixture::PLAIN, fixture::TLS].map(|name| fixture::listener_key(&snapshots[0], name));
-        let mut stage = Stage::new(seed, 0x5eed, snapshots);
-        [1, 2, MIRROR]
-            .into_iter()
-            .for_each(|number| stage.sim.reach(endpoint(number), Reachability::Accepts));
-        if stage.faulty {
-            let states = [Reachability::Accepts, Reachability::Refuses, Reachability::Silent];
-            stage.sim.reach(endpoint(1), states[stage.random.below(3)]);
-        }
-        stage.run_out_of_sockets(15);
-        let mut next = 0;
-        let mut clients = Vec::new();
-        for number in 0..1 + stage.random.below(4) {
-            let from = SocketAddr::from(([198, 51, 100, number as u8], 5000));
-            // Their bytes differ from run to run: what fails without TLS fails again.
-            let tls = (seed % 4 == 1 && stage.random.chance(50)).then(TlsClient::new);
-            let remote = stage.sim.dial(keys[usize::from(tls.is_some())], from);
-            let (requests, unsent) = make_requests(&mut stage.random, &mut next);
-            let (received, stalled, gone) = (Vec::new(), false, false);
-            clients.push(Client { remote, tls, requests, unsent, received, stalled, gone });
-        }
-        Run { stage, clients, backends: HashMap::new(), arrivals: HashMap::new() }
-    }
-
-    /// Without faults a drain comes after the answers: it ends connections with requests that wait for their turn.
-    fn has_enough(&self, client: &Client) -> bool {
-        let is_answered = count_answers(&client.received) >= client.requests.len();
-        client.unsent.is_empty() && (self.stage.faulty || is_answered)
-    }
-
     fn play_clients(&mut self) -> bool {
         let mut acted = false;
         for client in &mut self.clients {
@@ -243,6 +165,80 @@ impl Run {
             self.answer(remote, id, &body);
         }
         acted
+    }
+
+    fn is_done(&self) -> bool {
+        self.clients.iter().all(|client| client.gone || self.has_enough(client))
+    }
+
+    fn check(self) -> usize {
+        let mut whole = 0;
+        for client in &self.clients {
+            let mut rest = &client.received[..];
+            for request in &client.requests {
+                let arrivals = self.arrivals.get(&request.id).copied().unwrap_or(0);
+                assert!(request.repeatable || arrivals <= 1, "request {} came {arrivals} times", request.id);
+                while let Some((_, _, used)) =
+                    parse(rest).filter(|(head, ..)| head.starts_with("HTTP/1.1 103 "))
+                {
+                    rest = &rest[used..];
+                }
+                let Some((head, body, used)) = parse(rest) else {
+                    assert!(self.stage.faulty, "request {} was not answered", request.id);
+                    break;
+                };
+                rest = &rest[used..];
+                let status: u16 = head[9..12].parse().unwrap();
+                if status == 200 {
+                    let expected = [format!("answer {} ", request.id).as_bytes(), &request.body].concat();
+                    assert!(body == expected, "request {}: {:?}", request.id, String::from_utf8_lossy(&body));
+                    whole += 1;
+                } else {
+                    assert!(
+                        self.stage.faulty && [502, 503, 504, 408].contains(&status),
+                        "request {}: {status}",
+                        request.id
+                    );
+                }
+            }
+            // An early hint may be all that came before the connection ended.
+            let answered = parse(rest).is_none_or(|(head, ..)| head.starts_with("HTTP/1.1 103 "));
+            assert!(answered, "an answer too many: {:?}", String::from_utf8_lossy(rest));
+        }
+        whole
+    }
+}
+
+impl Run {
+    fn new(seed: u64, snapshots: [Arc<Snapshot>; 2]) -> Run {
+        let keys = [fixture::PLAIN, fixture::TLS].map(|name| fixture::listener_key(&snapshots[0], name));
+        let mut stage = Stage::new(seed, 0x5eed, snapshots);
+        [1, 2, MIRROR]
+            .into_iter()
+            .for_each(|number| stage.sim.reach(endpoint(number), Reachability::Accepts));
+        if stage.faulty {
+            let states = [Reachability::Accepts, Reachability::Refuses, Reachability::Silent];
+            stage.sim.reach(endpoint(1), states[stage.random.below(3)]);
+        }
+        stage.run_out_of_sockets(15);
+        let mut next = 0;
+        let mut clients = Vec::new();
+        for number in 0..1 + stage.random.below(4) {
+            let from = SocketAddr::from(([198, 51, 100, number as u8], 5000));
+            // Their bytes differ from run to run: what fails without TLS fails again.
+            let tls = (seed % 4 == 1 && stage.random.chance(50)).then(TlsClient::new);
+            let remote = stage.sim.dial(keys[usize::from(tls.is_some())], from);
+            let (requests, unsent) = make_requests(&mut stage.random, &mut next);
+            let (received, stalled, gone) = (Vec::new(), false, false);
+            clients.push(Client { remote, tls, requests, unsent, received, stalled, gone });
+        }
+        Run { stage, clients, backends: HashMap::new(), arrivals: HashMap::new() }
+    }
+
+    /// Without faults a drain comes after the answers: it ends connections with requests that wait for their turn.
+    fn has_enough(&self, client: &Client) -> bool {
+        let is_answered = count_answers(&client.received) >= client.requests.len();
+        client.unsent.is_empty() && (self.stage.faulty || is_answered)
     }
 
     fn answer(&mut self, remote: Remote, id: usize, body: &[u8]) {

@@ -92,12 +92,60 @@ impl Play for Run {
         &mut self.stage
     }
 
-    fn act(&mut self) -> bool {
-        let now_ms = self.stage.sim.now_ms();
+    fn play_clients(&mut self) -> bool {
+        let (mut acted, now_ms) = (false, self.stage.sim.now_ms());
+        let address = self.listener.local_addr().unwrap();
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            while let Some((owner, number, from)) = take(&client.socket) {
+                assert_eq!(from, address, "from another address than the client asked");
+                assert_eq!(owner, index as u32, "client {index} got an answer to client {owner}");
+                assert!(number < client.sent, "an answer to what was never sent");
+                (client.answers, acted) = (client.answers + 1, true);
+            }
+            if client.left == 0 || now_ms < client.next_ms {
+                continue;
+            }
+            acted = true;
+            if self.stage.random.chance(50) {
+                let bytes = [(index as u32).to_le_bytes(), client.sent.to_le_bytes()].concat();
+                client.socket.send_to(&bytes, address).unwrap();
+                (client.sent, client.left) = (client.sent + 1, client.left - 1);
+                client.next_ms = now_ms + PAUSES_MS[self.stage.random.below(PAUSES_MS.len())];
+            }
+        }
+        acted
+    }
+
+    fn play_backends(&mut self) -> bool {
+        let (mut acted, now_ms) = (false, self.stage.sim.now_ms());
         if self.swaps && !self.stage.awaits_swap() {
             self.swapped_ms.get_or_insert(now_ms);
         }
-        self.play_servers(now_ms) | self.play_clients(now_ms)
+        for server in 0..self.servers.len() {
+            while let Some((owner, number, from)) = take(&self.servers[server]) {
+                acted = true;
+                *self.arrived.entry((owner, number)).or_default() += 1;
+                self.owners.insert(from, owner);
+                self.check_place(server, owner, from, now_ms);
+                let answers = [0, 1, 1, 3][self.stage.random.below(4)];
+                for _ in 0..answers {
+                    let due_ms = now_ms + [0, 0, 40, 20_000][self.stage.random.below(4)];
+                    self.answers.push(Answer { server, to: from, client: owner, number, due_ms });
+                }
+            }
+        }
+        let (due, later) =
+            std::mem::take(&mut self.answers).into_iter().partition(|one| one.due_ms <= now_ms);
+        self.answers = later;
+        for answer in due {
+            acted = true;
+            if self.owners.get(&answer.to) == Some(&answer.client) {
+                let bytes = [answer.client.to_le_bytes(), answer.number.to_le_bytes()].concat();
+                // Where the session is gone, nobody is there.
+                let _ = self.servers[answer.server].send_to(&bytes, answer.to);
+            }
+        }
+        acted
     }
 
     fn is_done(&self) -> bool {
@@ -148,59 +196,6 @@ impl Run {
         let (answers, owners, arrived) = (Vec::new(), HashMap::new(), HashMap::new());
         let swapped_ms = None;
         Run { stage, listener, servers, clients, answers, owners, arrived, swaps, swapped_ms, drains_early }
-    }
-
-    fn play_clients(&mut self, now_ms: u64) -> bool {
-        let mut acted = false;
-        let address = self.listener.local_addr().unwrap();
-        for (index, client) in self.clients.iter_mut().enumerate() {
-            while let Some((owner, number, from)) = take(&client.socket) {
-                assert_eq!(from, address, "from another address than the client asked");
-                assert_eq!(owner, index as u32, "client {index} got an answer to client {owner}");
-                assert!(number < client.sent, "an answer to what was never sent");
-                (client.answers, acted) = (client.answers + 1, true);
-            }
-            if client.left == 0 || now_ms < client.next_ms {
-                continue;
-            }
-            acted = true;
-            if self.stage.random.chance(50) {
-                let bytes = [(index as u32).to_le_bytes(), client.sent.to_le_bytes()].concat();
-                client.socket.send_to(&bytes, address).unwrap();
-                (client.sent, client.left) = (client.sent + 1, client.left - 1);
-                client.next_ms = now_ms + PAUSES_MS[self.stage.random.below(PAUSES_MS.len())];
-            }
-        }
-        acted
-    }
-
-    fn play_servers(&mut self, now_ms: u64) -> bool {
-        let mut acted = false;
-        for server in 0..self.servers.len() {
-            while let Some((owner, number, from)) = take(&self.servers[server]) {
-                acted = true;
-                *self.arrived.entry((owner, number)).or_default() += 1;
-                self.owners.insert(from, owner);
-                self.check_place(server, owner, from, now_ms);
-                let answers = [0, 1, 1, 3][self.stage.random.below(4)];
-                for _ in 0..answers {
-                    let due_ms = now_ms + [0, 0, 40, 20_000][self.stage.random.below(4)];
-                    self.answers.push(Answer { server, to: from, client: owner, number, due_ms });
-                }
-            }
-        }
-        let (due, later) =
-            std::mem::take(&mut self.answers).into_iter().partition(|one| one.due_ms <= now_ms);
-        self.answers = later;
-        for answer in due {
-            acted = true;
-            if self.owners.get(&answer.to) == Some(&answer.client) {
-                let bytes = [answer.client.to_le_bytes(), answer.number.to_le_bytes()].concat();
-                // Where the session is gone, nobody is there.
-                let _ = self.servers[answer.server].send_to(&bytes, answer.to);
-            }
-        }
-        acted
     }
 
     /// A datagram arrived at the server where its client's session is, by the socket that this one has.

@@ -154,63 +154,6 @@ impl Play for Run {
         &mut self.stage
     }
 
-    fn act(&mut self) -> bool {
-        self.play_clients() | self.play_backends()
-    }
-
-    fn is_done(&self) -> bool {
-        self.clients.iter().all(Client::is_done)
-    }
-
-    fn check(self) -> usize {
-        let mut whole = 0;
-        for request in self.clients.iter().flat_map(|client| client.opened.values()) {
-            let arrivals = self.arrivals.get(&request.id).copied().unwrap_or(0);
-            assert!(request.repeatable || arrivals <= 1, "request {} came {arrivals} times", request.id);
-            let expected = [format!("answer {} ", request.id).as_bytes(), &request.body].concat();
-            if request.status == 200 {
-                assert!(expected.starts_with(&request.answer), "request {} got another answer", request.id);
-            }
-            if request.cancelled || (self.stage.faulty && !request.ended) {
-                continue;
-            }
-            assert!(request.ended && !request.lost, "request {} was not answered", request.id);
-            if request.status == 200 {
-                assert!(request.answer == expected, "request {} got a cut-off answer", request.id);
-                whole += 1;
-            } else {
-                let is_fault = self.stage.faulty && [502, 503, 504].contains(&request.status);
-                let told = (request.host, request.body.len(), arrivals);
-                assert!(is_fault, "request {} {told:?}: {}", request.id, request.status);
-            }
-        }
-        whole
-    }
-}
-
-impl Run {
-    fn new(seed: u64, snapshots: [Arc<Snapshot>; 2]) -> Run {
-        let key = fixture::listener_key(&snapshots[0], fixture::PLAIN);
-        let mut stage = Stage::new(seed, 0x4832, snapshots);
-        [1, 2, 4, 5].into_iter().for_each(|number| stage.sim.reach(endpoint(number), Reachability::Accepts));
-        if stage.faulty && stage.random.chance(40) {
-            stage.sim.reach(endpoint([1, 4][stage.random.below(2)]), Reachability::Refuses);
-        }
-        stage.run_out_of_sockets(20);
-        let mut next = 0;
-        let clients = (0..1 + stage.random.below(3))
-            .map(|number| Client {
-                remote: stage.sim.dial(key, SocketAddr::from(([198, 51, 100, number as u8], 5000))),
-                peer: Peer::new(Role::Client),
-                unopened: make_requests(&mut stage.random, &mut next),
-                opened: BTreeMap::new(),
-                stalled: false,
-                gone: false,
-            })
-            .collect();
-        Run { stage, clients, backends: BTreeMap::new(), arrivals: HashMap::new() }
-    }
-
     fn play_clients(&mut self) -> bool {
         let mut acted = false;
         for client in &mut self.clients {
@@ -287,6 +230,59 @@ impl Run {
             };
         }
         acted
+    }
+
+    fn is_done(&self) -> bool {
+        self.clients.iter().all(Client::is_done)
+    }
+
+    fn check(self) -> usize {
+        let mut whole = 0;
+        for request in self.clients.iter().flat_map(|client| client.opened.values()) {
+            let arrivals = self.arrivals.get(&request.id).copied().unwrap_or(0);
+            assert!(request.repeatable || arrivals <= 1, "request {} came {arrivals} times", request.id);
+            let expected = [format!("answer {} ", request.id).as_bytes(), &request.body].concat();
+            if request.status == 200 {
+                assert!(expected.starts_with(&request.answer), "request {} got another answer", request.id);
+            }
+            if request.cancelled || (self.stage.faulty && !request.ended) {
+                continue;
+            }
+            assert!(request.ended && !request.lost, "request {} was not answered", request.id);
+            if request.status == 200 {
+                assert!(request.answer == expected, "request {} got a cut-off answer", request.id);
+                whole += 1;
+            } else {
+                let is_fault = self.stage.faulty && [502, 503, 504].contains(&request.status);
+                let told = (request.host, request.body.len(), arrivals);
+                assert!(is_fault, "request {} {told:?}: {}", request.id, request.status);
+            }
+        }
+        whole
+    }
+}
+
+impl Run {
+    fn new(seed: u64, snapshots: [Arc<Snapshot>; 2]) -> Run {
+        let key = fixture::listener_key(&snapshots[0], fixture::PLAIN);
+        let mut stage = Stage::new(seed, 0x4832, snapshots);
+        [1, 2, 4, 5].into_iter().for_each(|number| stage.sim.reach(endpoint(number), Reachability::Accepts));
+        if stage.faulty && stage.random.chance(40) {
+            stage.sim.reach(endpoint([1, 4][stage.random.below(2)]), Reachability::Refuses);
+        }
+        stage.run_out_of_sockets(20);
+        let mut next = 0;
+        let clients = (0..1 + stage.random.below(3))
+            .map(|number| Client {
+                remote: stage.sim.dial(key, SocketAddr::from(([198, 51, 100, number as u8], 5000))),
+                peer: Peer::new(Role::Client),
+                unopened: make_requests(&mut stage.random, &mut next),
+                opened: BTreeMap::new(),
+                stalled: false,
+                gone: false,
+            })
+            .collect();
+        Run { stage, clients, backends: BTreeMap::new(), arrivals: HashMap::new() }
     }
 
     fn play_http1(&mut self, remote: Remote, received: &[u8]) -> bool {

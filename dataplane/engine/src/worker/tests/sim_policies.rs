@@ -72,44 +72,6 @@ impl Play for Run {
         &mut self.stage
     }
 
-    fn act(&mut self) -> bool {
-        self.play_clients() | self.play_backends()
-    }
-
-    fn is_done(&self) -> bool {
-        self.clients.iter().all(|client| {
-            client.connections.len() == CONNECTIONS_MAX && client.connections.iter().all(|one| one.over)
-        })
-    }
-
-    fn check(self) -> usize {
-        self.clients.iter().map(|client| client.served).sum()
-    }
-}
-
-impl Run {
-    fn new(seed: u64, [open, closed]: [Arc<Snapshot>; 2]) -> Run {
-        let closes = seed.is_multiple_of(2);
-        let key = fixture::listener_key(&open, TLS);
-        let snapshots = if closes { [open, closed] } else { [closed, open] };
-        let mut stage = Stage::new(seed, 0x9011, snapshots);
-        stage.sim.reach(endpoint(1), Reachability::Accepts);
-        let clients = (0..1 + stage.random.below(3))
-            .map(|number| {
-                let certified = stage.random.chance(50);
-                Client {
-                    from: SocketAddr::from(([198, 51, 100, number as u8], 5000)),
-                    remembered: Remembered::new(certified),
-                    certified,
-                    connections: Vec::new(),
-                    served: 0,
-                }
-            })
-            .collect();
-        let awaited = stage.awaits_swap();
-        Run { stage, key, closes, awaited, clients, backends: HashMap::new() }
-    }
-
     fn play_clients(&mut self) -> bool {
         let changed = self.awaited && !self.stage.awaits_swap();
         let Stage { sim, random, faulty, .. } = &mut self.stage;
@@ -188,6 +150,40 @@ impl Run {
             }
         }
         acted
+    }
+
+    fn is_done(&self) -> bool {
+        self.clients.iter().all(|client| {
+            client.connections.len() == CONNECTIONS_MAX && client.connections.iter().all(|one| one.over)
+        })
+    }
+
+    fn check(self) -> usize {
+        self.clients.iter().map(|client| client.served).sum()
+    }
+}
+
+impl Run {
+    fn new(seed: u64, [open, closed]: [Arc<Snapshot>; 2]) -> Run {
+        let closes = seed.is_multiple_of(2);
+        let key = fixture::listener_key(&open, TLS);
+        let snapshots = if closes { [open, closed] } else { [closed, open] };
+        let mut stage = Stage::new(seed, 0x9011, snapshots);
+        stage.sim.reach(endpoint(1), Reachability::Accepts);
+        let clients = (0..1 + stage.random.below(3))
+            .map(|number| {
+                let certified = stage.random.chance(50);
+                Client {
+                    from: SocketAddr::from(([198, 51, 100, number as u8], 5000)),
+                    remembered: Remembered::new(certified),
+                    certified,
+                    connections: Vec::new(),
+                    served: 0,
+                }
+            })
+            .collect();
+        let awaited = stage.awaits_swap();
+        Run { stage, key, closes, awaited, clients, backends: HashMap::new() }
     }
 }
 

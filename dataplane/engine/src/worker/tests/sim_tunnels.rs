@@ -106,8 +106,29 @@ impl Play for Run {
         &mut self.stage
     }
 
-    fn act(&mut self) -> bool {
-        self.play_clients() | self.play_backends()
+    fn play_clients(&mut self) -> bool {
+        let Run { stage, clients, .. } = self;
+        clients.iter_mut().fold(false, |acted, client| client.side.act(stage, client.remote) | acted)
+    }
+
+    fn play_backends(&mut self) -> bool {
+        let Run { stage, asked, backends, .. } = self;
+        while let Some((remote, _)) = stage.sim.take_connected() {
+            asked.insert(remote, Vec::new());
+        }
+        asked.retain(|remote, head| {
+            head.extend(stage.sim.take_received(*remote));
+            let Some(end) = memchr::memmem::find(head, b"\r\n\r\n") else { return true };
+            let line = String::from_utf8(head[..end].to_vec()).unwrap();
+            let number: usize = line.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+            let unsent = [SWITCH, &make_bytes(number, b'a')].concat();
+            let side = Side { unsent, received: head[end + 4..].to_vec(), ..Side::default() };
+            let former = backends.insert(number, (*remote, side));
+            // What was not answered is asked again.
+            assert!(former.is_none_or(|(_, side)| side.gone), "an upgrade was asked for twice");
+            false
+        });
+        backends.values_mut().fold(false, |acted, (remote, side)| side.act(stage, *remote) | acted)
     }
 
     fn is_done(&self) -> bool {
@@ -158,31 +179,6 @@ impl Run {
             clients.push(Client { number, remote, side: Side { tls, unsent, ..Side::default() } });
         }
         Run { stage, clients, backends: BTreeMap::new(), asked: BTreeMap::new() }
-    }
-
-    fn play_clients(&mut self) -> bool {
-        let Run { stage, clients, .. } = self;
-        clients.iter_mut().fold(false, |acted, client| client.side.act(stage, client.remote) | acted)
-    }
-
-    fn play_backends(&mut self) -> bool {
-        let Run { stage, asked, backends, .. } = self;
-        while let Some((remote, _)) = stage.sim.take_connected() {
-            asked.insert(remote, Vec::new());
-        }
-        asked.retain(|remote, head| {
-            head.extend(stage.sim.take_received(*remote));
-            let Some(end) = memchr::memmem::find(head, b"\r\n\r\n") else { return true };
-            let line = String::from_utf8(head[..end].to_vec()).unwrap();
-            let number: usize = line.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
-            let unsent = [SWITCH, &make_bytes(number, b'a')].concat();
-            let side = Side { unsent, received: head[end + 4..].to_vec(), ..Side::default() };
-            let former = backends.insert(number, (*remote, side));
-            // What was not answered is asked again.
-            assert!(former.is_none_or(|(_, side)| side.gone), "an upgrade was asked for twice");
-            false
-        });
-        backends.values_mut().fold(false, |acted, (remote, side)| side.act(stage, *remote) | acted)
     }
 }
 
