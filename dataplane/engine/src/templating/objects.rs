@@ -98,6 +98,11 @@ impl Evaluation<'_> {
             ("RespHeader", _) => object(Object::Answer),
             ("RemoteIP", _) => exchange.remote.ip().to_string().into(),
             ("ClientIP", _) => exchange.client.to_string().into(),
+            // Go's net.SplitHostPort wants a port behind brackets.
+            ("Host", _) if exchange.authority.ends_with(b"]") => {
+                let address = String::from_utf8_lossy(&exchange.authority);
+                return Failure::new(format!("address {address}: missing port in address"));
+            }
             ("Host", _) => exchange.shown_host().into(),
             ("Cookie", [Value::Text(cookie)]) => {
                 exchange.cookie(cookie.as_bytes()).unwrap_or_default().into()
