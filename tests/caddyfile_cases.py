@@ -6,6 +6,9 @@
 from pathlib import Path
 
 import pytest
+from zeroserve_ir.caddyfile.adapting import adapt_configuration
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.diagnostics import Severity
 
 HERE = Path(__file__).parent / "differential" / "caddyfile"
 
@@ -31,6 +34,13 @@ def write_directive(lines):
 def write_option(lines):
     """Return two sites under the lines as options."""
     return "{\n" + "".join(f"\t{line}\n" for line in lines) + "}\n:8080 {\n\trespond x\n}\nb.example\n"
+
+
+def adapt_here(text):
+    """Return what ours adapts a text to; None where it refuses."""
+    configuration, findings = read_configuration(text, environment={})
+    refused = any(one.severity is Severity.ERROR for one in findings)
+    return None if refused else adapt_configuration(configuration)
 
 
 WRITERS = {"every_directive": write_directive, "every_option": write_option}

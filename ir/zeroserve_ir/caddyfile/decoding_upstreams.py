@@ -13,6 +13,7 @@ from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
 from zeroserve_ir.tree_fastcgi import FastCgi
 from zeroserve_ir.tree_templates import Templates
 from zeroserve_ir.tree_upstreams import (
+    NO_KEEPALIVE_MS,
     NO_RESILIENCE,
     ActiveHealth,
     HttpTransport,
@@ -176,11 +177,11 @@ _TLS = {
 def decode_transport(found: Json) -> HttpTransport:
     """Decode `transport http`; of `transport fastcgi`, the timeouts."""
     if found.get("protocol") == "fastcgi":
-        return HttpTransport(keepalive_ms=-1, **_take(found, _FASTCGI_TIMEOUTS))
+        return HttpTransport(keepalive_ms=NO_KEEPALIVE_MS, **_take(found, _FASTCGI_TIMEOUTS))
     keepalive = found.get("keep_alive", {})
     arguments = _take(found, _TRANSPORT) | _take(keepalive, _KEEPALIVE)
     if keepalive.get("enabled") is False:
-        arguments["keepalive_ms"] = -1
+        arguments["keepalive_ms"] = NO_KEEPALIVE_MS
     proxy = found.get("network_proxy", {})
     return HttpTransport(
         tls=_decode_tls(found["tls"]) if "tls" in found else None,

@@ -19,6 +19,7 @@ from zeroserve_ir.tree import (
     UpstreamSource,
     UpstreamTls,
 )
+from zeroserve_ir.tree_upstreams import NO_KEEPALIVE_MS
 
 Json = dict[str, Any]
 
@@ -181,15 +182,16 @@ def encode_transport(transport: HttpTransport) -> Json:
 
 
 def _encode_keepalive(transport: HttpTransport) -> Json:
+    is_off = transport.keepalive_ms == NO_KEEPALIVE_MS
     encoded = prune(
         {
-            "idle_timeout": nanoseconds(max(transport.keepalive_ms, 0)),
+            "idle_timeout": nanoseconds(0 if is_off else transport.keepalive_ms),
             "probe_interval": nanoseconds(transport.keepalive_interval_ms),
             "max_idle_conns": transport.idle_connections_max,
             "max_idle_conns_per_host": transport.idle_connections_per_host_max,
         }
     )
-    return encoded | ({"enabled": False} if transport.keepalive_ms < 0 else {})
+    return encoded | ({"enabled": False} if is_off else {})
 
 
 def _encode_tls(tls: UpstreamTls) -> Json:

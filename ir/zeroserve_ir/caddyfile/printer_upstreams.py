@@ -16,6 +16,7 @@ from zeroserve_ir.tree import (
     UpstreamSource,
     UpstreamTls,
 )
+from zeroserve_ir.tree_upstreams import NO_KEEPALIVE_MS
 
 
 def print_duration(milliseconds: int) -> str:
@@ -131,6 +132,7 @@ def print_transport(transport: HttpTransport) -> list[str]:
     """Return the block of `transport http`; nothing for the default."""
     if transport == HttpTransport():
         return []
+    is_off = transport.keepalive_ms == NO_KEEPALIVE_MS
     lines = _print_tls(transport.tls) if transport.tls is not None else []
     lines += _durations(
         {
@@ -140,11 +142,11 @@ def print_transport(transport: HttpTransport) -> list[str]:
             "expect_continue_timeout": transport.expect_continue_timeout_ms,
             "read_timeout": transport.read_timeout_ms,
             "write_timeout": transport.write_timeout_ms,
-            "keepalive": max(transport.keepalive_ms, 0),
+            "keepalive": 0 if is_off else transport.keepalive_ms,
             "keepalive_interval": transport.keepalive_interval_ms,
         }
     )
-    lines += ["keepalive off"] if transport.keepalive_ms < 0 else []
+    lines += ["keepalive off"] if is_off else []
     numbers = {
         "keepalive_idle_conns": transport.idle_connections_max,
         "keepalive_idle_conns_per_host": transport.idle_connections_per_host_max,

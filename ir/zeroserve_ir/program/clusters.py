@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
-from zeroserve_ir.program.fitting import I64_MAX, fit
+from zeroserve_ir.program.fitting import I64_MAX, U32_MAX, fit
 from zeroserve_ir.program.texts import parse_text
 from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree import (
@@ -32,6 +32,7 @@ from zeroserve_ir.tree import (
     UpstreamSource,
     UpstreamTls,
 )
+from zeroserve_ir.tree_upstreams import NO_KEEPALIVE_MS
 
 _BALANCING = {
     Selection.RANDOM: pb.RANDOM,
@@ -141,7 +142,7 @@ def build_cluster(proxy: ReverseProxy, span: Span = NOWHERE) -> pb.Cluster:
         response_head_timeout_ms=fit(transport.response_header_timeout_ms),
         read_timeout_ms=fit(transport.read_timeout_ms),
         write_timeout_ms=fit(transport.write_timeout_ms),
-        keepalive_timeout_ms=fit(transport.keepalive_ms) if transport.keepalive_ms >= 0 else KEEPALIVE_OFF_MS,
+        keepalive_timeout_ms=_keepalive_ms(transport.keepalive_ms),
         retries=fit(proxy.retries),
         try_duration_ms=fit(proxy.try_duration_ms),
         try_interval_ms=fit(proxy.try_interval_ms) or (TRY_INTERVAL_MS if proxy.try_duration_ms > 0 else 0),
@@ -179,6 +180,12 @@ def build_cluster(proxy: ReverseProxy, span: Span = NOWHERE) -> pb.Cluster:
         digest = hashlib.sha256(cluster.SerializeToString(deterministic=True)).hexdigest()
         cluster.name = f"{readable}#{digest[:12]}"
     return cluster
+
+
+def _keepalive_ms(written_ms: int) -> int:
+    if written_ms == NO_KEEPALIVE_MS:
+        return KEEPALIVE_OFF_MS
+    return fit(written_ms) if written_ms >= 0 else U32_MAX
 
 
 def _refuse_unsupported(proxy: ReverseProxy, span: Span) -> None:

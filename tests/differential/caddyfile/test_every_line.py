@@ -9,11 +9,8 @@ and in docs/compatibility.md.
 import json
 from pathlib import Path
 
-from caddyfile_cases import WRITERS, each_case
-from zeroserve_ir.caddyfile.adapting import adapt_configuration
+from caddyfile_cases import WRITERS, adapt_here, each_case
 from zeroserve_ir.caddyfile.meaning.profiles import ROWS, Kind
-from zeroserve_ir.caddyfile.meaning.sites import read_configuration
-from zeroserve_ir.diagnostics import Severity
 
 HERE = Path(__file__).parent
 COMPATIBILITY = Path(__file__).resolve().parents[3] / "docs" / "compatibility.md"
@@ -56,13 +53,6 @@ def list_changes(lines):
             changed.append([f"{head} {{", f"{indent}}}"])
         for new in changed:
             yield new[0].strip(), (*lines[:at], *new, *lines[at + 1 :])
-
-
-def adapt_here(text):
-    """Return what ours adapts a text to; None where it refuses."""
-    configuration, findings = read_configuration(text, environment={})
-    refused = any(one.severity is Severity.ERROR for one in findings)
-    return None if refused else adapt_configuration(configuration)
 
 
 def judge(caddy, changed, text):

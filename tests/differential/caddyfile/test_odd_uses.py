@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from asking import Answer, exchange, read_answer
+from caddyfile_cases import adapt_here
 from ports import free_port, free_ports
 from starting import STOCK_CADDY, apart, ours, started
-from zeroserve_ir.caddyfile.adapting import adapt_configuration
 from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.diagnostics import Severity
@@ -67,13 +67,6 @@ def test_odd_uses(place, caddy_adapts):
             text = PLACES[place].format(use.replace("¶", "\n"))
             wrong += [f"{use}: {finding}" for finding in judge(use, caddy_adapts(text), adapt_here(text))]
     assert wrong == []
-
-
-def adapt_here(text):
-    """Return what ours adapts a text to; None where it refuses."""
-    configuration, findings = read_configuration(text, environment={})
-    refused = any(one.severity is Severity.ERROR for one in findings)
-    return None if refused else adapt_configuration(configuration)
 
 
 def judge(use, theirs, ours):

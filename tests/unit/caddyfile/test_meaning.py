@@ -48,6 +48,12 @@ MISTAKES = [
 ]
 
 
+def test_a_size_behind_request_body_is_left_out_with_the_line_to_write():
+    (found,) = findings(":80 {\n\trequest_body 5MB\n}\n")
+    assert (found.code, found.severity) == (Code.ZS0102, Severity.WARNING)
+    assert (found.span.line, found.help) == (2, "write max_size 5MB in its block")
+
+
 @pytest.mark.parametrize(("line", "code"), MISTAKES)
 def test_a_mistake_has_its_code_its_line_and_a_cure(line, code):
     found = [one for one in findings(f"example.com {{\n\t{line}\n}}\n") if one.severity is Severity.ERROR]

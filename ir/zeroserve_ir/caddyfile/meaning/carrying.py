@@ -7,6 +7,7 @@ In: the segment without its matcher. Out: carried values of the tree; whoever ru
 from __future__ import annotations
 
 from zeroserve_ir.caddyfile.encoding import encode_operations
+from zeroserve_ir.caddyfile.lexer import Token
 from zeroserve_ir.caddyfile.meaning.authorities import read_acme_server
 from zeroserve_ir.caddyfile.meaning.blocks import Field, read_fields, read_flag, read_size
 from zeroserve_ir.caddyfile.meaning.headers import OperationsBuilder
@@ -15,6 +16,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     duration_ns,
     integer,
     no_more_arguments,
+    refusal,
     refuse_block,
     take_block,
     texts,
@@ -22,6 +24,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
 )
 from zeroserve_ir.caddyfile.printer_surface import written_form
 from zeroserve_ir.caddyfile.syntax import Segment
+from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import Invoke, SetVariables
 from zeroserve_ir.tree_carried import Carried, CarriedHandler, Json
 
@@ -76,12 +79,18 @@ def read_timeouts(segment: Segment, reading: Reading) -> CarriedHandler:
             refuse_block(inner)
             if len(inner.arguments) not in (1, 2):
                 raise wrong_count(inner, f"{name} DURATION [BYTES_A_SECOND]")
-            found[name] = duration_ns(inner.arguments[0])
+            found[name] = _read_hours(inner.arguments[0])
             if len(inner.arguments) == 2:
                 found[_RATED[name]] = integer(inner.arguments[1])
         else:
             read_fields((inner,), _TIMEOUTS, "timeouts", reading, found)
     return _carry("timeouts", {name: value for name, value in found.items() if value}, segment)
+
+
+def _read_hours(token: Token) -> int:
+    if "d" in token.text:
+        raise refusal(Code.ZS0103, f"{token.text!r} is not a duration", token, "write hours, such as 24h")
+    return duration_ns(token)
 
 
 _RATED = {"read_timeout": "read_min_rate", "write_timeout": "write_min_rate"}

@@ -132,7 +132,9 @@ def _read_megabytes(segment: Segment, reading: Reading) -> int:
 
 
 def _read_days(segment: Segment, reading: Reading) -> int:
-    return ceil(read_duration(segment, reading) / (86400 * 10**9))
+    if (duration := read_duration(segment, reading)) < 0:
+        raise refusal(Code.ZS0103, f"{segment.name.text} is negative", only(segment), "write 0 for no end")
+    return ceil(duration / (86400 * 10**9))
 
 
 def _read_compression(segment: Segment, _: Reading) -> str:

@@ -24,6 +24,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
     duration_ms,
     integer,
     no_arguments,
+    number_or_duration_ms,
     only_argument,
     refusal,
     refuse_block,
@@ -246,7 +247,11 @@ def _once(builder: _Builder, inner: Segment) -> None:
 
 def _read_flush(inner: Segment) -> int:
     token = only_argument(inner, "flush_interval DURATION, or -1 to flush at once")
-    return -1 if token.text.startswith("-") else duration_ms(token)
+    return max(number_or_duration_ms(token), -1)
+
+
+def _read_stream_duration(inner: Segment) -> int:
+    return number_or_duration_ms(only_argument(inner, f"{inner.name.text} DURATION"))
 
 
 def _read_buffers(proxy: ReverseProxy, inner: Segment) -> ReverseProxy:
@@ -259,12 +264,6 @@ def _read_buffers(proxy: ReverseProxy, inner: Segment) -> ReverseProxy:
             return replace(proxy, response_buffers_bytes=size)
         case _:
             return replace(proxy, stream_buffer_bytes=size)
-
-
-def _read_stream_duration(inner: Segment) -> int:
-    """Return milliseconds; a bare number is nanoseconds (Go's time.Duration)."""
-    token = only_argument(inner, f"{inner.name.text} DURATION")
-    return int(token.text) // 10**6 if token.text.isdecimal() else duration_ms(token)
 
 
 def _finish_transport(builder: _Builder, segment: Segment) -> HttpTransport:

@@ -189,9 +189,9 @@ def take_value(segment: Segment, reading: Reading) -> Segment:
     return without_empty_block(take_arguments(segment, 1, reading))
 
 
-def take_block(segment: Segment, reading: Reading) -> tuple[Segment, ...]:
+def take_block(segment: Segment, reading: Reading, cure: str = "remove it") -> tuple[Segment, ...]:
     """Return the lines of a block; where a word stands before it, Caddy reads over the word and the block."""
-    reading.leave_out(segment.arguments, segment.name.text)
+    reading.leave_out(segment.arguments, segment.name.text, cure)
     return () if segment.arguments else segment.block or ()
 
 
@@ -203,8 +203,18 @@ _NANOSECONDS = {
 
 
 def duration_ms(token: Token) -> int:
-    """Return a duration in milliseconds."""
-    return round(duration_ns(token) / 10**6)
+    """Return a duration in milliseconds: one at least, as 0 says something else; 0 for none."""
+    return _milliseconds(duration_ns(token))
+
+
+def number_or_duration_ms(token: Token) -> int:
+    """Return milliseconds where Caddy takes a number of nanoseconds too (strconv.Atoi)."""
+    is_number = re.fullmatch(r"[+-]?[0-9]{1,18}", token.text)
+    return _milliseconds(int(token.text)) if is_number else duration_ms(token)
+
+
+def _milliseconds(nanoseconds: int) -> int:
+    return round(nanoseconds / 10**6) or (nanoseconds > 0) - (nanoseconds < 0)
 
 
 def duration_ns(token: Token) -> int:

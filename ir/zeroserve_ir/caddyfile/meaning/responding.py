@@ -250,7 +250,8 @@ def read_root(segment: Segment, _: Reading) -> SetVariables:
 def read_request_body(segment: Segment, reading: Reading) -> RequestBody:
     """`request_body { max_size <size> ; set <text> }`."""
     size, content = 0, ""
-    for inner in take_block(segment, reading):
+    size_text = segment.arguments[0].text if segment.arguments else ""
+    for inner in take_block(segment, reading, f"write max_size {size_text} in its block"):
         check(reading, Kind.SUBDIRECTIVE, inner.name.text, inner.name, "request_body")
         if inner.name.text == "set":
             content = only_argument(inner, "set TEXT").text

@@ -26,6 +26,7 @@ from zeroserve_ir.caddyfile.meaning.reading import (
 from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.tree import HttpTransport, TrustPool, UpstreamTls
+from zeroserve_ir.tree_upstreams import NO_KEEPALIVE_MS
 
 _DURATIONS = {
     "dial_timeout": "dial_timeout_ms",
@@ -65,7 +66,8 @@ def read_transport_line(transport: HttpTransport, inner: Segment, reading: Readi
     match name:
         case "keepalive":
             token = only_argument(inner, "keepalive DURATION, or keepalive off")
-            return replace(transport, keepalive_ms=-1 if token.text == "off" else duration_ms(token))
+            kept_ms = NO_KEEPALIVE_MS if token.text == "off" else duration_ms(token)
+            return replace(transport, keepalive_ms=kept_ms)
         case "versions":
             return replace(transport, versions=_read_versions(inner))
         case "compression":

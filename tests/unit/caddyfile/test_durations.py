@@ -1,0 +1,39 @@
+"""Durations of upstreams: the tree has milliseconds, and what is shorter than one is no zero."""
+
+import pytest
+from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.program.fitting import U32_MAX
+from zeroserve_ir.program.lowering import lower_site
+
+
+def read_proxy(lines):
+    text = f":80 {{\nreverse_proxy a:1 {{\n{lines}\n}}\n}}\n"
+    configuration, findings = read_configuration(text, environment={})
+    assert findings == ()
+    return configuration.sites[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "milliseconds"),
+    [
+        ("flush_interval 5", "flush_interval_ms", 1),
+        ("flush_interval 5000000", "flush_interval_ms", 5),
+        ("flush_interval 5s", "flush_interval_ms", 5000),
+        ("flush_interval -5", "flush_interval_ms", -1),
+        ("flush_interval -2s", "flush_interval_ms", -1),
+        ("stream_timeout 2000000", "stream_timeout_ms", 2),
+        ("stream_close_delay +1", "stream_close_delay_ms", 1),
+        ("lb_try_duration 5us", "try_duration_ms", 1),
+        ("lb_try_duration 0", "try_duration_ms", 0),
+        ("lb_try_duration 1499us", "try_duration_ms", 1),
+    ],
+)
+def test_a_duration_is_whole_milliseconds_and_one_at_least(line, field, milliseconds):
+    proxy = read_proxy(line).routes[0].handlers[0]
+    assert getattr(proxy, field) == milliseconds
+
+
+@pytest.mark.parametrize(("written", "milliseconds"), [("off", 1), ("2s", 2000), ("-1s", U32_MAX), ("0", 0)])
+def test_idle_connections_are_kept_for_ever_by_a_negative_time_and_not_at_all_by_off(written, milliseconds):
+    site = read_proxy(f"transport http {{\nkeepalive {written}\n}}")
+    assert lower_site(site).clusters[0].keepalive_timeout_ms == milliseconds
