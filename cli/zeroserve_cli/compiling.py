@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from enum import Enum
 
 from zeroserve_dataplane.jit.inspecting import print_llvm, print_machine_code, verify_source
@@ -11,7 +12,7 @@ from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
 from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.judging import find_unsupported
 from zeroserve_ir.caddyfile.loading import load_configuration
-from zeroserve_ir.caddyfile.printer import print_site
+from zeroserve_ir.caddyfile.printer import print_configuration
 from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.program.disassembling import disassemble, format_constants
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
@@ -47,22 +48,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the stage of each site; fails where the Caddyfile has an error."""
+    """Print the stage of each site, `ir` behind the global options; fails where there is an error."""
     read = load_configuration(arguments.config, os.environ)
     findings = (*read.diagnostics, *find_unsupported(read.configuration))
     print_diagnostics(findings, read.texts)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in findings):
         return EXIT_FAILED
-    for site in expand_named_routes(read.configuration).sites:
-        if not arguments.site or any(address.host == arguments.site for address in site.addresses):
-            print(_emit(site, arguments))
+    configuration = expand_named_routes(read.configuration)
+    chosen = tuple(site for site in configuration.sites if _is_chosen(site, arguments.site))
+    stage = Stage(arguments.emit)
+    if stage is Stage.IR:
+        print(print_configuration(replace(configuration, sites=chosen)), end="")
+        return 0
+    for site in chosen:
+        print(_emit(site, stage, arguments))
     return 0
 
 
-def _emit(site: Site, arguments: argparse.Namespace) -> str:
-    stage = Stage(arguments.emit)
-    if stage is Stage.IR:
-        return print_site(site)
+def _is_chosen(site: Site, host: str) -> bool:
+    return not host or any(address.host == host for address in site.addresses)
+
+
+def _emit(site: Site, stage: Stage, arguments: argparse.Namespace) -> str:
     lowered = lower_site(site)
     title = ", ".join(f"{address.scheme.value}://{address.host}:{address.port}" for address in site.addresses)
     if stage is Stage.BPF:

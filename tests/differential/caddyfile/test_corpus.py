@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from zeroserve_ir.caddyfile.adapting import adapt_configuration
 from zeroserve_ir.caddyfile.decoding import decode_configuration, encode_configuration
+from zeroserve_ir.caddyfile.invoking import expand_named_routes
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.caddyfile.printer import print_configuration
 from zeroserve_ir.diagnostics import Severity
 
 pytestmark = pytest.mark.corpora
@@ -66,6 +68,15 @@ def test_its_json_is_decoded_without_loss(case):
     adapted, findings = decode_configuration(expected, case.name)
     assert findings == []
     assert encode_configuration(adapted) == json.loads(expected)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in ADAPTED if case.stem not in PLUGINS], ids=lambda case: case.stem
+)
+def test_what_is_printed_of_it_reads_back(case, folder):
+    configuration, _ = read_configuration(split(case)[0], environment={})
+    printed = print_configuration(expand_named_routes(configuration))
+    assert errors_of(read_configuration(printed, environment={})[1]) == []
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.stem)

@@ -60,6 +60,19 @@ def test_route_tree_is_a_caddyfile_that_lowers_to_the_same_program(emit, site):
     assert (again.code, again.constants, again.tables) == (before.code, before.constants, before.tables)
 
 
+def test_route_tree_is_behind_the_global_options(tmp_path, capsys):
+    config = tmp_path / "Caddyfile"
+    config.write_text(
+        "{\n\thttp_port 8081\n\tgrace_period 5s\n}\nhttp://a.example, http://b.example {\n}\nc.example {\n}\n"
+    )
+    assert main(["compile", "--config", str(config), "--emit", "ir", "--site", "b.example"]) == 0
+    again, findings = read_configuration(capsys.readouterr().out)
+    written, _ = read_configuration(config.read_text())
+    assert not findings
+    assert (again.options, len(again.sites)) == (written.options, 1)
+    assert again.sites[0].addresses == written.sites[0].addresses
+
+
 def test_byte_code_assembles_to_what_was_disassembled(emit, site):
     text = emit("bpf")
     lowered = lower_site(site)
