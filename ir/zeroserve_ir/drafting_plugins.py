@@ -18,7 +18,7 @@ from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import make_resource
 from zeroserve_ir.plugins.assembling import assemble_module
-from zeroserve_ir.plugins.attaching import expand_attachment, list_hooks
+from zeroserve_ir.plugins.attaching import expand_attachment, list_callable, list_hooks
 from zeroserve_ir.plugins.faults import PluginError
 from zeroserve_ir.plugins.granting import (
     CAPABILITIES,
@@ -31,7 +31,7 @@ from zeroserve_ir.plugins.granting import (
     name_capabilities,
 )
 from zeroserve_ir.plugins.loading import load
-from zeroserve_ir.plugins.modules import PluginFunction, PluginModule
+from zeroserve_ir.plugins.modules import Hook, PluginFunction, PluginModule
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembly import AssemblyTextError
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
@@ -67,8 +67,9 @@ def draft_plugins(
 ) -> dict[str, DraftedPlugin]:
     """Return the plugins of the global option by name; each that cannot be built is a finding."""
     drafted: dict[str, DraftedPlugin] = {}
+    spans = dict(options.plugin_spans)
     for name, entry in list_plugins(options).items():
-        made = _draft(name, entry, read_file, warn, options.others.span)
+        made = _draft(name, entry, read_file, warn, spans.get(name, options.others.span))
         if isinstance(made, Diagnostic):
             warn(made)
         else:
@@ -160,10 +161,17 @@ def resolve_plugin(
         cure = "declare them (ZS_REQUEST, ZS_RESPONSE), or call a function by zeroserve_call"
         warn(Diagnostic(Code.ZS0103, message, span, help=cure))
     elif known is not None and isinstance(handler, tree.CallPlugin):
-        names = sorted(function.name for function in functions)
-        if handler.function not in names:
+        hook = next((one.hook for one in functions if one.name == handler.function), None)
+        if hook is None:
             message = f"plugin {handler.plugin} exports no function {handler.function}"
-            warn(Diagnostic(Code.ZS0103, message, span, help=f"call one of {', '.join(names)}"))
+            names = ", ".join(list_callable(functions)) or f"nothing: write zeroserve_plugin {handler.plugin}"
+            warn(Diagnostic(Code.ZS0103, message, span, help=f"call {names}"))
+        elif hook is not Hook.FUNCTION:
+            message = (
+                f"{handler.function} of plugin {handler.plugin} is a {hook.value} hook, which no route calls"
+            )
+            cure = f"write zeroserve_plugin {handler.plugin}, which runs its hooks"
+            warn(Diagnostic(Code.ZS0103, message, span, help=cure))
     may_proxy = abi.Capability.PROXY in read_capabilities(entry)
     upstreams = list_upstreams(entry) if may_proxy else ()
     if isinstance(handler, tree.AttachPlugin):

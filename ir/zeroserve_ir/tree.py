@@ -475,6 +475,8 @@ class Options:
     loggers: tuple[Logger, ...] = ()
     others: Carried = NOTHING_CARRIED
     """Options that are adapted and not acted upon: an object by name, in the shapes of Caddy's JSON."""
+    plugin_spans: tuple[tuple[str, Span], ...] = field(default=(), compare=False)
+    """Where the entries of the option `plugins` stand, by name."""
 
 
 DEFAULT_OPTIONS = Options()

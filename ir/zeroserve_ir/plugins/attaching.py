@@ -44,6 +44,11 @@ def list_hooks(functions: Iterable[PluginFunction]) -> tuple[PluginFunction, ...
     return tuple(function for function in functions if function.hook is not Hook.FUNCTION)
 
 
+def list_callable(functions: Iterable[PluginFunction]) -> tuple[str, ...]:
+    """Return the names that `zeroserve_call` takes, sorted."""
+    return tuple(sorted(function.name for function in functions if function.hook is Hook.FUNCTION))
+
+
 def expand_attachment(
     attached: tree.AttachPlugin,
     plugin: str,

@@ -18,7 +18,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
 from zeroserve_ir.drafting import make_resource
-from zeroserve_ir.plugins.attaching import expand_attachment, list_hooks, replace_calls
+from zeroserve_ir.plugins.attaching import expand_attachment, list_callable, list_hooks, replace_calls
 from zeroserve_ir.plugins.faults import PluginError
 from zeroserve_ir.plugins.granting import (
     NO_CAPABILITY,
@@ -29,7 +29,7 @@ from zeroserve_ir.plugins.granting import (
     find_needs,
     name_capabilities,
 )
-from zeroserve_ir.plugins.modules import PluginFunction, PluginModule
+from zeroserve_ir.plugins.modules import Hook, PluginFunction, PluginModule
 from zeroserve_ir.plugins.reading import read_confined
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, name_endpoints
@@ -198,10 +198,8 @@ def _judge(call: Call, namespace: str, find: FindPlugin) -> tuple[Code, str, str
             "the plugin cannot be served",
             f"see the status of ZeroservePlugin {plugin.name}",
         )
-    if not _offers(plugin, call):
-        known = ", ".join(function.name for function in _list_functions(plugin))
-        what = "such function" if isinstance(call, tree.CallPlugin) else "request or response hook"
-        return Code.ZS0309, f"the plugin has no {what}", f"it has {known}"
+    if lack := _judge_function(plugin, call):
+        return Code.ZS0309, *lack
     if found := judge_config(plugin.view.config_schema, call.config):
         return Code.ZS0311, found, f"see spec.configSchema of ZeroservePlugin {plugin.name}"
     return None
@@ -237,12 +235,26 @@ def _print(call: Call) -> str:
     return f"zeroserve_call {call.plugin} {call.function}"
 
 
-def _offers(plugin: BuiltPlugin, call: Call) -> bool:
-    """Whether a plugin has the function that is called, or any hook where it is attached."""
+def _judge_function(plugin: BuiltPlugin, call: Call) -> tuple[str, str] | None:
+    """Return message and cure where a plugin has no such function, or no hooks where it is attached."""
     functions = _list_functions(plugin)
     if isinstance(call, tree.AttachPlugin):
-        return bool(list_hooks(functions))
-    return any(function.name == call.function for function in functions)
+        known = ", ".join(function.name for function in functions)
+        return (
+            None
+            if list_hooks(functions)
+            else ("the plugin has no request or response hook", f"it has {known}")
+        )
+    hook = next((one.hook for one in functions if one.name == call.function), None)
+    if hook is None:
+        return (
+            "the plugin has no such function",
+            f"it has {', '.join(list_callable(functions)) or 'hooks alone'}",
+        )
+    if hook is not Hook.FUNCTION:
+        cure = f"write zeroserve_plugin {call.plugin}, which runs its hooks"
+        return f"this is a {hook.value} hook, which no route calls", cure
+    return None
 
 
 def _find(named: str, namespace: str, find: FindPlugin) -> BuiltPlugin | None:

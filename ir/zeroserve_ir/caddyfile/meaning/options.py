@@ -97,6 +97,9 @@ def _read_option(options: Options, others: Json, segment: Segment, reading: Read
         case _:
             value: Any = CARRIED_OPTIONS[name](segment, reading)
             others[name] = [*others.get(name, ()), value] if name in _APPENDING else value
+            if name == "plugins":
+                spans = ((inner.name.text, inner.span) for inner in segment.block or ())
+                options = replace(options, plugin_spans=tuple(spans))
             return options
 
 

@@ -314,6 +314,14 @@ def test_functions_that_are_not_offered_are_not_called(file):
     assert resolve(route(function="sign"), "shop", make_plugin(file)) == ("shop/mark/refused", ["ZS0309"])
 
 
+def test_hooks_are_not_called_by_routes(file):
+    call, find = route(function="gate"), finder(make_plugin(file))
+    (found,) = check_calls(call, "shop", Origin("", "", ""), find)
+    assert found.message == "zeroserve_call mark gate: this is a request hook, which no route calls"
+    assert found.help == "write zeroserve_plugin mark, which runs its hooks"
+    assert [each.plugin for each in find_calls(resolve_calls(call, "shop", find))] == ["shop/mark/refused"]
+
+
 def test_a_configuration_that_its_schema_refuses_is_not_called(file):
     schema = {
         "type": "object",
