@@ -111,6 +111,15 @@ impl Failure {
         }
     }
 
+    /// As `message`, where the answer had begun.
+    pub fn cut_message(self) -> String {
+        match self {
+            Failure::UpstreamClosed => "unexpected EOF".to_owned(),
+            Failure::UpstreamTimeout => "i/o timeout".to_owned(),
+            other => other.message(None),
+        }
+    }
+
     /// One lower-case phrase for the access log.
     pub fn reason(self) -> &'static str {
         match self {

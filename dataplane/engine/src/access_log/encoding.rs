@@ -109,7 +109,11 @@ impl Encoder {
                 wrapped.encode(&record, logger, exchange, out);
             }
             Self::Journald(wrapped) => {
-                out.extend_from_slice(if record.level == Level::Error { b"<3>" } else { b"<6>" });
+                out.extend_from_slice(match record.level {
+                    Level::Info => b"<6>",
+                    Level::Warn => b"<4>",
+                    Level::Error => b"<3>",
+                });
                 wrapped.encode(record, logger, exchange, out);
             }
         }
@@ -216,10 +220,13 @@ impl Style {
     fn level_name(&self, level: Level) -> &'static str {
         match (self.level, level) {
             (LevelFormat::Upper, Level::Info) => "INFO",
+            (LevelFormat::Upper, Level::Warn) => "WARN",
             (LevelFormat::Upper, Level::Error) => "ERROR",
             (LevelFormat::Color, Level::Info) => "\x1b[34mINFO\x1b[0m",
+            (LevelFormat::Color, Level::Warn) => "\x1b[33mWARN\x1b[0m",
             (LevelFormat::Color, Level::Error) => "\x1b[31mERROR\x1b[0m",
             (_, Level::Info) => "info",
+            (_, Level::Warn) => "warn",
             (_, Level::Error) => "error",
         }
     }

@@ -1,12 +1,16 @@
-//! Errors of requests as lines of `http.log.error`, where no error route answered them (Caddy: caddyhttp/server.go ServeHTTP).
+//! Errors of requests as lines of `http.log.error`, where no error route answered them (Caddy: caddyhttp/server.go ServeHTTP),
+//! and answers that their upstream left incomplete (Caddy: reverseproxy.go, finalizeResponse).
 
 use super::Outcome;
-use super::records::{Level, Record, Value, field, owned, request, text};
+use super::records::{Level, Record, Value, field, owned, request, request_of, text};
 use crate::exchange::Exchange;
+use crate::exchange::fields::Fields;
 use crate::exchange::logging::Sent;
 
 /// The logger name of such lines; a site's own follows it.
 pub const ERRORS: &str = "http.log.error";
+/// The logger name of what `reverse_proxy` tells.
+pub const PROXY: &str = "http.handlers.reverse_proxy";
 
 /// What went wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,5 +56,38 @@ impl RequestError {
         };
         let unix_ms = exchange.now.unix_ms + outcome.duration_ns / 1_000_000;
         Record { level: Level::Error, unix_ms, message: message.into(), fields }
+    }
+}
+
+/// An answer that was begun and cannot go on; the request is as it went up.
+pub struct IncompleteAnswer {
+    /// Host and port.
+    pub upstream: String,
+    /// Until the answer began.
+    pub latency_ns: u64,
+    pub method: Vec<u8>,
+    pub host: Vec<u8>,
+    pub uri: Vec<u8>,
+    pub fields: Fields,
+    pub chunked: bool,
+    pub error: String,
+}
+
+impl IncompleteAnswer {
+    pub(super) fn record<'a>(
+        &'a self,
+        exchange: &'a Exchange,
+        unix_ms: u64,
+        credentials: bool,
+    ) -> Record<'a> {
+        let line = (&self.method[..], &self.host[..], &self.uri[..]);
+        let sent = request_of(exchange, line, &self.fields, self.chunked, credentials);
+        let fields = vec![
+            field("upstream", text(self.upstream.as_bytes())),
+            field("duration", Value::DurationNs(self.latency_ns)),
+            field("request", Value::Object(sent)),
+            field("error", text(self.error.as_bytes())),
+        ];
+        Record { level: Level::Warn, unix_ms, message: "aborting with incomplete response".into(), fields }
     }
 }

@@ -192,7 +192,7 @@ struct Sampler {
     interval_ms: u64,
     first: u64,
     thereafter: u64,
-    counts: [Count; 4],
+    counts: [Count; 6],
 }
 
 #[derive(Debug, Default)]
@@ -213,7 +213,7 @@ impl Sampler {
     }
 
     fn takes(&self, level: Level, message: &str, unix_ms: u64) -> bool {
-        let index = usize::from(level == Level::Error) * 2 + usize::from(message == "NOP");
+        let index = level as usize * 2 + usize::from(message == "NOP");
         let count = &self.counts[index];
         if count.reset_ms.load(Ordering::Relaxed) <= unix_ms {
             count.lines.store(0, Ordering::Relaxed);

@@ -17,7 +17,7 @@ use crate::calendar::civil_from_days;
 use crate::exchange::Exchange;
 use crate::exchange::logging::LOG_NAMES_VARIABLE;
 use crate::metrics::{Counter, WorkerMetrics};
-use errors::{ERRORS, RequestError};
+use errors::{ERRORS, IncompleteAnswer, PROXY, RequestError};
 use loggers::{ACCESS, Loggers, Sink};
 use records::Record;
 use std::io::Write;
@@ -131,6 +131,23 @@ impl AccessLog {
             }
             None => write(ERRORS),
         }
+        self.flush_full();
+    }
+
+    /// Buffers the lines that the loggers of a Caddyfile want about an answer that its upstream left incomplete.
+    pub fn record_incomplete(
+        &mut self,
+        loggers: &Loggers,
+        listener: &str,
+        exchange: &Exchange,
+        unix_ms: u64,
+        answer: &IncompleteAnswer,
+    ) {
+        if self.writers.is_none() {
+            return;
+        }
+        let credentials = loggers.server(listener).is_some_and(|server| server.with_credentials);
+        self.write(loggers, PROXY, &answer.record(exchange, unix_ms, credentials), exchange);
         self.flush_full();
     }
 

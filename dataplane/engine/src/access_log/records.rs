@@ -10,6 +10,7 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Info = 0,
+    Warn = 1,
     Error = 2,
 }
 
@@ -99,17 +100,29 @@ pub(super) fn owned(value: impl ToString) -> Value<'static> {
 }
 
 pub(super) fn request<'a>(exchange: &'a Exchange, sent: &'a Sent, credentials: bool) -> Vec<Field<'a>> {
+    let (method, uri) = (&exchange.original_method, &exchange.target);
+    request_of(exchange, (method, &sent.authority, uri), &sent.fields, sent.chunked, credentials)
+}
+
+/// The request as it was at some stage: method, host and URI, fields, and whether its body is in chunks.
+pub(super) fn request_of<'a>(
+    exchange: &'a Exchange,
+    (method, host, uri): (&'a [u8], &'a [u8], &'a [u8]),
+    sent: &'a Fields,
+    chunked: bool,
+    credentials: bool,
+) -> Vec<Field<'a>> {
     let mut fields = vec![
         field("remote_ip", owned(exchange.remote.ip())),
         field("remote_port", owned(exchange.remote.port())),
         field("client_ip", owned(exchange.client)),
         field("proto", text(exchange.protocol().as_bytes())),
-        field("method", text(&exchange.original_method)),
-        field("host", text(&sent.authority)),
-        field("uri", text(&exchange.target)),
-        field("headers", Value::Object(headers(&sent.fields, credentials))),
+        field("method", text(method)),
+        field("host", text(host)),
+        field("uri", text(uri)),
+        field("headers", Value::Object(headers(sent, credentials))),
     ];
-    if sent.chunked && exchange.http_minor != HTTP_2 {
+    if chunked && exchange.http_minor != HTTP_2 {
         fields.push(field("transfer_encoding", Value::Texts(vec![b"chunked"[..].into()])));
     }
     if let Some(tls) = &exchange.tls {

@@ -306,10 +306,11 @@ impl Worker {
         let is_over = down.serving.answered || down.serving.stream || down.serving.is_copy;
         if is_over || failure == Failure::ClientGone {
             down.serving.reason = failure.reason();
-            return match down.serving.answered && failure.fault() == Fault::Upstream {
-                true => self.cut_answer(io, socket),
-                false => self.abort(io, socket),
-            };
+            if !down.serving.answered || failure.fault() != Fault::Upstream {
+                return self.abort(io, socket);
+            }
+            self.log_incomplete(socket, failure);
+            return self.cut_answer(io, socket);
         }
         if failure.fault() != Fault::Client {
             self.metrics.add(Counter::UpstreamErrors, 1);

@@ -2,6 +2,7 @@
 
 use super::{Phase, Waiting};
 use crate::access_log::Outcome;
+use crate::access_log::errors::IncompleteAnswer;
 use crate::error::Failure;
 use crate::http2::Code;
 use crate::limits::*;
@@ -119,6 +120,32 @@ impl Worker {
         serving.buffered = Vec::new();
         self.metrics.request(serving.status, duration_ns);
         self.give_exchange(exchange);
+    }
+
+    /// The upstream failed in the middle of its answer: a line of the proxy's, where a Caddyfile has loggers.
+    pub fn log_incomplete(&mut self, socket: SocketId, failure: Failure) {
+        let unix_ms = self.now().unix_ms;
+        let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };
+        let serving = &down.serving;
+        let settings = self.snapshot.settings();
+        let (Some(host), Some(exchange)) = (serving.host.as_ref(), down.exchange.as_mut()) else { return };
+        let (Some(loggers), Some(listener)) =
+            (&settings.loggers, self.snapshot.listener(down.peer.listener).filter(|_| !serving.is_copy))
+        else {
+            return;
+        };
+        let (method, authority, uri, fields) = exchange.find_upstream_request(host.proxy(serving.row));
+        let answer = IncompleteAnswer {
+            upstream: exchange.upstream.as_ref().map(|endpoint| endpoint.hostport()).unwrap_or_default(),
+            latency_ns: exchange.latency_ns(),
+            method,
+            host: authority,
+            uri,
+            fields,
+            chunked: serving.chunked,
+            error: format!("reading: {}", failure.cut_message()),
+        };
+        self.access_log.record_incomplete(loggers, &listener.name, exchange, unix_ms, &answer);
     }
 
     /// An exchange that ends without a complete answer is logged all the same.

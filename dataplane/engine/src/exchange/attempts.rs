@@ -124,6 +124,11 @@ impl Exchange {
         self.attempts.latency_ns = Some(latency_ns);
     }
 
+    /// From the request to its answer's head; 0 where none came.
+    pub fn latency_ns(&self) -> u64 {
+        self.attempts.latency_ns.unwrap_or_default()
+    }
+
     /// The proxy call at hand, if any, is over. `answered`: by an answer, not by an error.
     pub fn end_call(&mut self, answered: bool) {
         if self.attempts.made == 0 {

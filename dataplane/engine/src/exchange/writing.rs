@@ -131,6 +131,22 @@ impl Exchange {
         UpstreamFields { fields: std::mem::take(&mut self.scratch), kept }
     }
 
+    /// Method, host, target and fields as a call sends them, for the log.
+    pub fn find_upstream_request(&mut self, call: &ProxyCall) -> (Vec<u8>, Vec<u8>, Vec<u8>, Fields) {
+        let mut taken = self.take_upstream_fields(call);
+        let mut uri = Vec::new();
+        self.write_uri(&mut uri);
+        let own = self.upstream.as_ref().filter(|_| self.names_upstream());
+        let host = taken.fields.get(b"host").map(<[u8]>::to_vec);
+        let host =
+            host.unwrap_or_else(|| own.map_or(self.authority.clone(), |own| own.hostport().into_bytes()));
+        let method = self.method.clone();
+        let mut fields = std::mem::take(&mut taken.fields);
+        fields.remove(b"host");
+        self.restore_request(taken);
+        (method, host, uri, fields)
+    }
+
     /// Undoes the call's rewrite.
     pub fn restore_request(&mut self, taken: UpstreamFields) {
         self.restore_target(taken.kept);
