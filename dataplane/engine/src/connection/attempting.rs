@@ -43,8 +43,8 @@ impl Worker {
             idle_max: state.idle_max,
         };
         exchange.begin_attempt(endpoint.clone(), &state, picked.standing.as_deref(), now_ms * 1_000_000);
-        let asked = serving.upgrade.as_deref();
-        serving.switch = asked.and_then(|asked| exchange.upstream_protocol(host.proxy(*row), asked));
+        let asked = serving.upgrade.as_ref();
+        serving.switch = asked.and_then(|_| exchange.upstream_protocol(host.proxy(*row)));
         serving.standing = picked.standing;
         serving.sticky = picked.cookie;
         tried.push(endpoint.key);

@@ -209,8 +209,11 @@ impl Worker {
         let (mut spans, mut cookies) = (self.scratch.take_spans(), Vec::new());
         request.each_field(fields, &mut cookies, |name, value| spans.push(HeaderSpan { name, value }));
         if websocket {
-            // RFC 8441 has none, HTTP/1.1 backends want one; their answer to it is not passed on.
+            // Routes and HTTP/1.1 backends know an upgrade by its fields. RFC 8441 has no key, backends want one; their
+            // answer to it is not passed on.
             spans.retain(|span| span.name != b"sec-websocket-key");
+            spans.push(HeaderSpan { name: b"Connection", value: b"Upgrade" });
+            spans.push(HeaderSpan { name: b"Upgrade", value: b"websocket" });
             spans.push(HeaderSpan { name: b"Sec-WebSocket-Key", value: key.as_bytes() });
         }
         let head = RequestHead {

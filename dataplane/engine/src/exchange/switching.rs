@@ -16,9 +16,9 @@ use crate::snapshot::ProxyCall;
 const OPTIONS: [&[u8]; 3] = [b"close", b"keep-alive", b"upgrade"];
 
 impl Exchange {
-    /// The protocol that a call asks its upstream for. `asked`: what the client asked for.
-    pub fn upstream_protocol(&mut self, call: &ProxyCall, asked: &[u8]) -> Option<Box<[u8]>> {
-        let protocol = self.protocol_left(asked)?;
+    /// The protocol that a call asks its upstream for, where the client asked for one.
+    pub fn upstream_protocol(&mut self, call: &ProxyCall) -> Option<Box<[u8]>> {
+        let protocol = self.protocol_left()?;
         if call.request_changes().is_empty() {
             return Some(protocol.into());
         }
@@ -38,11 +38,8 @@ impl Exchange {
         }
     }
 
-    /// What `request_header` left of the upgrade that the client asked for. A client of HTTP/2 asked without such fields.
-    pub(super) fn protocol_left(&self, asked: &[u8]) -> Option<Vec<u8>> {
-        if self.http_minor == HTTP_2 {
-            return Some(asked.to_vec());
-        }
+    /// What `request_header` left of the upgrade that the client asked for.
+    pub(super) fn protocol_left(&self) -> Option<Vec<u8>> {
         let connects = self.request.all(b"connection").any(|value| has_token(value, b"upgrade"));
         let protocol = self.request.get(b"upgrade").filter(|value| connects && !value.is_empty())?;
         may_ask(protocol).then(|| protocol.to_ascii_lowercase())

@@ -35,7 +35,7 @@ impl Exchange {
     /// what the client asked for. True: the head says that the connection ends with this request.
     pub fn write_upstream_head(&mut self, call: &ProxyCall, framing: Framing, out: &mut Vec<u8>) -> bool {
         let protocol = match framing.connection {
-            Connection::Upgrade(asked) => self.protocol_left(asked),
+            Connection::Upgrade(_) => self.protocol_left(),
             _ => None,
         };
         let protocol = protocol.as_deref();
