@@ -19,10 +19,6 @@ _TRUST: Final = "have the operator trust the proxies before it: --trusted-proxy 
 _FIREWALL: Final = (
     "remove it, and let a plugin (docs/plugins.md) or what stands before the nodes filter requests"
 )
-_SNIPPET: Final = (
-    f"it is nginx's own configuration: {_BODY}, whose Caddyfile has header, redir, rewrite and matchers;"
-    " directives that only set header fields are read in configuration-snippet"
-)
 _ASKED: Final = "remove it: the Service that auth-url names is asked with all of the client's fields"
 _RATE: Final = f"write {PREFIX}limit-rps or limit-rpm: requests of a client in a second or minute"
 _HEALTH: Final = "remove it: Pods that are not ready get no requests (readinessProbe)"
@@ -57,7 +53,6 @@ CURES: Final = {
     "proxy-ssl-ciphers": _SUITES,
     "proxy-ssl-verify-depth": _DEPTH,
     "relative-redirects": f"{_BODY}: its `redir` may name a path alone",
-    "server-snippet": _SNIPPET,
     "service-upstream": _ADDRESSES,
     "session-cookie-change-on-failure": "remove it: where an endpoint is gone, the cookie names another one",
     "session-cookie-domain": _COOKIE,

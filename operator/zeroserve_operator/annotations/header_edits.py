@@ -1,4 +1,5 @@
-"""Header fields that an Ingress sets by directives of nginx (`configuration-snippet`).
+"""Header fields that an Ingress sets by directives of nginx (`server-snippet`,
+`configuration-snippet`).
 
 In: the annotations of an Ingress. Out: `HeaderEdits`, or none. Rule: a snippet that does anything but set or
 remove header fields closes, and so does one whose directives mean something else here. Sources:
@@ -21,7 +22,7 @@ from zeroserve_operator.annotations.values import TRUE, Annotations
 from zeroserve_operator.annotations.variables import UnknownVariableError, expand
 from zeroserve_operator.resources.objects import Meta
 
-SNIPPET: Final = "configuration-snippet"
+SERVER_SNIPPET, SNIPPET = "server-snippet", "configuration-snippet"
 EDITS_MAX: Final = 128
 """Fields of one snippet, of all kinds."""
 VALUE_LENGTH_MAX, VARIABLES_MAX = 4096, 16
@@ -92,21 +93,23 @@ _CURE: Final = (
 
 
 def read_header_edits(annotations: Annotations, meta: Meta, *, grpc: bool) -> HeaderEdits | None:
-    """Read the snippet of an Ingress, whose Services are spoken to by gRPC or not."""
+    """Read the snippets of an Ingress, whose Services are spoken to by gRPC or not."""
     reading = _Reading({"namespace": meta.key.namespace, "ingress_name": meta.key.name}, grpc)
-    try:
-        for directive in read_directives(annotations.values.get(SNIPPET, "")):
-            reading.take(directive)
-        reading.check(annotations)
-    except SnippetError as error:
-        if annotations.honour_restrictions:
-            message = f"may restrict access and is not honoured: {error}: its routes answer 503"
-            annotations.close(SNIPPET, message, Code.ZS0402, _CURE)
-        else:
-            message = f"may restrict access and is not honoured: {error}: served open"
-            annotations.warn(SNIPPET, message, Code.ZS0402, _CURE)
-        return None
-    return reading.finish()
+    given = [name for name in (SERVER_SNIPPET, SNIPPET) if annotations.has(name)]
+    for name in given:
+        try:
+            reading.begin(name)
+            for directive in read_directives(annotations.values[name]):
+                reading.take(directive)
+            reading.end()
+            reading.check(annotations)
+        except SnippetError as error:
+            problem = f"may restrict access and is not honoured: {error}"
+            if not annotations.honour_restrictions:
+                annotations.warn(name, f"{problem}: served open", Code.ZS0402, _CURE)
+                return None
+            annotations.close(name, f"{problem}: its routes answer 503", Code.ZS0402, _CURE)
+    return reading.finish() if given else None
 
 
 @dataclass(slots=True)
@@ -121,6 +124,19 @@ class _Reading:
     sent: dict[str, FieldEdit] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
     """Fields of requests that values have."""
+    of_server: bool = False
+    inherited: tuple[list[AddedField], list[str]] = field(default_factory=lambda: ([], []))
+
+    def begin(self, name: str) -> None:
+        """Begin a snippet; the server's comes first."""
+        self.of_server = name == SERVER_SNIPPET
+        self.inherited = self.added, self.hidden
+        self.added, self.hidden = [], []
+
+    def end(self) -> None:
+        """Take from the server what a location has none of; `more_*` of both hold, the location's at last."""
+        added, hidden = self.inherited
+        self.added, self.hidden = self.added or added, self.hidden or hidden
 
     def take(self, directive: Directive) -> None:
         self.line = directive.line
@@ -212,6 +228,8 @@ class _Reading:
             return
         if folded in self.sent:
             raise self._refuse(f"{name} is set twice")
+        if self.of_server:
+            raise self._refuse("proxy_set_header means nothing in a server-snippet")
         self._put(self.sent, self._check_name(name, _MANAGED), value)
 
     def _put(self, kind: dict[str, FieldEdit], name: str, value: str) -> None:

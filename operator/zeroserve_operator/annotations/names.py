@@ -91,6 +91,7 @@ SUPPORTED = (
     "rewrite-target",
     "satisfy",
     "server-alias",
+    "server-snippet",
     "session-cookie-expires",
     "session-cookie-max-age",
     "session-cookie-name",
@@ -123,7 +124,7 @@ NEEDLESS = (
     "session-cookie-conditional-samesite-none",
 )
 """How nginx works inside: no answer would be another one with or without them."""
-SNIPPETS = frozenset({"auth-snippet", "server-snippet", "stream-snippet"})
+SNIPPETS = frozenset({"auth-snippet", "stream-snippet"})
 """Configuration of nginx that is not read: it may do anything."""
 _SUPPORTED = frozenset(SUPPORTED)
 _RESTRICTIONS = (

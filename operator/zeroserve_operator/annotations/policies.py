@@ -37,7 +37,7 @@ from zeroserve_operator.annotations.client_certificates import ClientRequest, re
 from zeroserve_operator.annotations.cures import find_cure
 from zeroserve_operator.annotations.error_pages import read_error_pages
 from zeroserve_operator.annotations.external_auth import ExternalAuthRequest, read_external_auth
-from zeroserve_operator.annotations.header_edits import read_header_edits
+from zeroserve_operator.annotations.header_edits import SERVER_SNIPPET, read_header_edits
 from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.mirrors import read_mirror
 from zeroserve_operator.annotations.names import (
@@ -118,6 +118,8 @@ class Policy:
     error_pages: ErrorPages | None = None
     logged: bool = True
     header_edits: HeaderEdits | None = None
+    edits_server: bool = False
+    """They were meant for all paths of its hosts."""
     cross_origin: CrossOrigin | None = None
     passthrough: bool = False
     canary: CanaryRule | None = None
@@ -205,6 +207,7 @@ def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Coll
     return replace(
         policy,
         header_edits=header_edits,
+        edits_server=header_edits is not None and annotations.has(SERVER_SNIPPET),
         service_tls=service_tls,
         plugins=plugins,
         denial=denial,

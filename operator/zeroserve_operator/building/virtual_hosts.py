@@ -19,6 +19,7 @@ from zeroserve_ir.sources import Origin
 from zeroserve_ir.tree import ServiceReference
 
 from zeroserve_operator.annotations.accounts import read_accounts
+from zeroserve_operator.annotations.header_edits import SERVER_SNIPPET
 from zeroserve_operator.annotations.names import PLUGINS, PREFIX
 from zeroserve_operator.annotations.policies import Policy
 from zeroserve_operator.building.clients import ClientPolicies, FindSecret, make_check
@@ -113,6 +114,7 @@ class _HostBuilding:
             template = self._make_template(part)
             for path in part.paths:
                 self._add_path(part, path, template)
+        self._tell_server_edits()
         self._add_defaults()
         self._resolve_external_auth()
         for part in self.canaries:
@@ -226,6 +228,15 @@ class _HostBuilding:
         self.routes[rule.kind, rule.path] = (replace(route, canary=Canary(part.policy.canary, backend)), main)
         self.canary_users.append((backend, part.meta.key.origin.at(path.field)))
         self.canary_parts[part.meta.key] = part
+
+    def _tell_server_edits(self) -> None:
+        for part in self.parts if len(self.parts) > 1 else ():
+            if part.policy.edits_server:
+                key = f"metadata.annotations[{PREFIX}{SERVER_SNIPPET}]"
+                host = self.host or "any host"
+                message = f"{PREFIX}{SERVER_SNIPPET} holds for the paths of its own Ingress on {host}"
+                cure = "write it into the other Ingresses of the host, too"
+                self._warn(Code.ZS0401, message, part.meta.key.origin.at(key), cure)
 
     def _tell_yielding(self) -> None:
         for part in self.yielding:

@@ -15,7 +15,7 @@ from ports import free_ports
 from starting import ZEROSERVE, apart, started
 from threads import served
 
-SNIPPET = "configuration-snippet"
+SNIPPET, SERVER_SNIPPET = "configuration-snippet", "server-snippet"
 CASES = {
     # name: (snippet, status asked of the Service, request fields, fields of the answer, fields that it got)
     "set": ('more_set_headers "X-Kept: a" "X-New:b c";', 200, {}, {"X-Kept": ["a"], "X-New": ["b c"]}, {}),
@@ -96,6 +96,35 @@ CASES = {
         {"x-a": "two"},
     ),
 }
+SERVER_CASES = {
+    # name: (server's snippet, location's snippet, fields of the answer, fields that the Service got)
+    "inherited": (
+        'add_header X-New a;\nmore_clear_headers X-Kept;\nmore_set_input_headers "X-A: b";',
+        "",
+        {"X-New": ["a"]},
+        {"x-a": "b"},
+    ),
+    "added-anew": (
+        "add_header X-New a;\nadd_header X-Kept a;",
+        "add_header X-New b;",
+        {"X-Kept": ["service"], "X-New": ["b"]},
+        {},
+    ),
+    "set-again": (
+        'more_set_headers "X-New: a";',
+        'more_set_headers "X-New: b";',
+        {"X-Kept": ["service"], "X-New": ["b"]},
+        {},
+    ),
+    "set-besides": (
+        'more_set_headers "X-New: a";',
+        'more_set_headers "X-Kept: b";',
+        {"X-Kept": ["b"], "X-New": ["a"]},
+        {},
+    ),
+    "hidden": ("proxy_hide_header X-Kept;", "add_header X-New b;", {"X-New": ["b"]}, {}),
+    "hidden-anew": ("proxy_hide_header X-Kept;", "proxy_hide_header X-Other;", {"X-Kept": ["service"]}, {}),
+}
 WEBSOCKET = 'proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection "upgrade";'
 GOT = queue.SimpleQueue()
 
@@ -143,6 +172,8 @@ def port(tmp_path_factory):
         "gone": {SNIPPET: "add_header X-New a always;"},
         "closed": {SNIPPET: "add_header X-New a;\nreturn 403;"},
     }
+    for name, case in SERVER_CASES.items():
+        snippets[name] = {SERVER_SNIPPET: case[0]} | ({SNIPPET: case[1]} if case[1] else {})
     with served(ThreadingHTTPServer(("127.0.0.1", 0), Telling)) as service:
         objects = []
         for name, annotations in snippets.items():
@@ -163,6 +194,14 @@ def test_fields_are_as_nginx_sets_them(port, name):
     _, status, fields, answered, got = CASES[name]
     answer, seen = ask(port, name, f"/{status}?a=b", fields), GOT.get(timeout=60)
     assert answer == (status, answered)
+    assert seen == got
+
+
+@pytest.mark.parametrize("name", SERVER_CASES)
+def test_what_is_set_for_a_server_is_inherited_as_nginx_inherits_it(port, name):
+    _, _, answered, got = SERVER_CASES[name]
+    answer, seen = ask(port, name, "/200?a=b", {}), GOT.get(timeout=60)
+    assert answer == (200, answered)
     assert seen == got
 
 

@@ -23,7 +23,7 @@ def test_a_name_of_ingress_nginx_is_never_taken_for_another_one(name):
         ("health-check-path", "readinessProbe"),
         ("secure-backends", "backend-protocol"),
         ("session-cookie-samesite", "SameSite=None"),
-        ("server-snippet", "ZeroserveRoute"),
+        ("custom-headers", "ZeroserveRoute"),
         ("use-forwarded-headers", "--trusted-proxy"),
         ("proxy-buffering", "the same without it"),
         ("of-no-controller", "no annotation of this name"),

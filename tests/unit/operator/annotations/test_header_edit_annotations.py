@@ -163,6 +163,31 @@ def test_what_is_sent_is_set_after_the_password_was_asked_for(build, ingress):
     assert [type(handler) for handler in route.handlers] == [tree.BasicAuth, tree.Subroute, tree.ReverseProxy]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["deny all;", "location /x {\n}", "proxy_set_header X-A b;", "return 403;", "add_header X-A ${b};"],
+)
+def test_a_snippet_for_a_server_that_does_anything_else_closes_too(build, ingress, text):
+    loaded = build(ingress(annotations={"server-snippet": text.replace("\n", " ")}))
+    assert not proxies(loaded)
+    (found,) = [item for item in loaded.diagnostics if item.code.name == "ZS0402"]
+    assert "server-snippet" in found.message and "line 1: " in found.message
+
+
+def test_each_snippet_that_closes_is_named(build, ingress):
+    annotations = {"server-snippet": "deny all;", "configuration-snippet": "allow all;"}
+    named = [item.message for item in build(ingress(annotations=annotations)).diagnostics]
+    assert [text.split()[0].rpartition("/")[2] for text in named] == list(annotations)
+
+
+def test_a_snippet_for_a_server_says_whose_paths_it_holds_for(build, ingress):
+    one = ingress(annotations={"server-snippet": "add_header X-A b;"})
+    other = ingress("other", paths=(("/other", "Prefix"),))
+    assert {item.code.name for item in build(one).diagnostics} == {"ZS0302"}
+    (found,) = [item for item in build(f"{one}---\n{other}").diagnostics if item.code.name == "ZS0401"]
+    assert "paths of its own Ingress on shop.example" in found.message
+
+
 def test_braces_of_a_value_are_no_placeholders(build, ingress):
     loaded = build(write(ingress, "proxy_set_header X-A '{env.HOME}$host';"))
     (proxy,) = proxies(loaded)
