@@ -143,17 +143,20 @@ class Prober:
                 name, port = health.upstream, int(text)
             server_name = cluster.tls.server_name or endpoint.name
             greeting = GREETINGS[cluster.proxy_protocol]
-            place = Place(host.strip("[]"), port, name, tls, server_name, greeting)
-            key = greeting + health.SerializeToString(deterministic=True)
+            place = Place(host.strip("[]"), port, name, tls, server_name, cluster.http2, greeting)
+            key = bytes([cluster.http2]) + greeting + health.SerializeToString(deterministic=True)
             key += cluster.tls.SerializeToString(deterministic=True)
             yield Target(cluster.name, address, key, place)
 
     def _find_context(self, cluster: pb.Cluster, port: int) -> ssl.SSLContext | None:
         if not cluster.HasField("tls") or port in cluster.plain_ports:
             return None
-        key = cluster.tls.SerializeToString(deterministic=True)
+        http2 = cluster.tls.http2 or cluster.active_health.protocol == pb.ActiveHealth.GRPC
+        key = bytes([http2]) + cluster.tls.SerializeToString(deterministic=True)
         if key not in self._contexts:
             self._contexts[key] = make_context(cluster.tls)
+            if http2:
+                self._contexts[key].set_alpn_protocols(["h2", "http/1.1"])
         return self._contexts[key]
 
     async def _probe_forever(self, target: Target, health: pb.ActiveHealth) -> None:
