@@ -24,9 +24,12 @@ from zeroserve_dataplane.agent.requesting import Place, UnhealthyError, probe
 
 logger = logging.getLogger(__name__)
 
-PROBES_AT_ONCE_MAX = 64
+PROBES_AT_ONCE_MAX = 256
+TENANT_PROBES_AT_ONCE_MAX = 64
+TENANT_PAUSE_S = 0.005
+"""Between the beginnings of two probes for one namespace."""
 TARGETS_MAX = 4096
-"""Endpoints probed by a node; more are taken for healthy."""
+"""Endpoints probed by a node; more are taken for healthy, those of who has most first."""
 JITTER = 0.1
 GREETINGS = {0: b"", 1: b"PROXY UNKNOWN\r\n", 2: b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"}
 """By the version of the PROXY protocol: a header for no client (specification 2.1 UNKNOWN, 2.2 LOCAL)."""
@@ -43,6 +46,8 @@ class Target:
     """`address:port` as the engine writes it."""
     health: bytes
     place: Place = field(compare=False)
+    tenant: str = field(default="", compare=False)
+    """Namespace of the Service; "" of endpoints that an owner wrote."""
 
 
 @dataclass(slots=True)
@@ -55,6 +60,21 @@ class Record:
     down: bool = False
 
 
+class _Tenant:
+    """What the probes of one namespace share: silent or countless endpoints of one hold up no other's."""
+
+    def __init__(self) -> None:
+        self.slots = asyncio.Semaphore(TENANT_PROBES_AT_ONCE_MAX)
+        self._next_s = 0.0
+
+    async def wait_turn(self) -> None:
+        """Return when the next probe may begin."""
+        now_s = asyncio.get_running_loop().time()
+        begin_s = max(now_s, self._next_s)
+        self._next_s = begin_s + TENANT_PAUSE_S
+        await asyncio.sleep(begin_s - now_s)
+
+
 class Prober:
     """Probes targets; `changed` is set when an endpoint went down or came back."""
 
@@ -62,6 +82,7 @@ class Prober:
         self.changed = asyncio.Event()
         self._records: dict[Target, Record] = {}
         self._slots = asyncio.Semaphore(PROBES_AT_ONCE_MAX)
+        self._tenants: dict[str, _Tenant] = {}
         self._contexts: dict[bytes, ssl.SSLContext] = {}
         self._down: dict[str, set[str]] = {}
         self._without: set[str] = set()
@@ -83,10 +104,12 @@ class Prober:
                 wanted[target] = cluster.active_health
         if len(wanted) > TARGETS_MAX:
             logger.warning("%d endpoints have health checks, %d are probed", len(wanted), TARGETS_MAX)
-            wanted = dict(list(wanted.items())[:TARGETS_MAX])
+            wanted = {target: wanted[target] for target in _share(wanted)}
         for target in self._records.keys() - wanted.keys():
             self._records.pop(target).task.cancel()
             self._mark(target, down=False)
+        tenants = {target.tenant for target in wanted}
+        self._tenants = {name: self._tenants.get(name) or _Tenant() for name in tenants}
         for target, health in wanted.items():
             if target not in self._records:
                 self._records[target] = Record(asyncio.create_task(self._probe_forever(target, health)))
@@ -146,7 +169,7 @@ class Prober:
             place = Place(host.strip("[]"), port, name, tls, server_name, cluster.http2, greeting)
             key = bytes([cluster.http2]) + greeting + health.SerializeToString(deterministic=True)
             key += cluster.tls.SerializeToString(deterministic=True)
-            yield Target(cluster.name, address, key, place)
+            yield Target(cluster.name, address, key, place, _tenant_of(cluster))
 
     def _find_context(self, cluster: pb.Cluster, port: int) -> ssl.SSLContext | None:
         if not cluster.HasField("tls") or port in cluster.plain_ports:
@@ -160,10 +183,13 @@ class Prober:
         return self._contexts[key]
 
     async def _probe_forever(self, target: Target, health: pb.ActiveHealth) -> None:
+        tenant = self._tenants[target.tenant]
         while True:
             try:
-                async with self._slots:
-                    await probe(health, target.place)
+                async with tenant.slots:
+                    await tenant.wait_turn()
+                    async with self._slots:
+                        await probe(health, target.place)
                 reason = ""
             except UnhealthyError as error:
                 reason = str(error)
@@ -184,6 +210,22 @@ class Prober:
             state = f"unhealthy: {reason}" if down else "healthy again"
             logger.warning("endpoint %s of %s is %s", target.address, target.cluster, state)
             self.changed.set()
+
+
+def _tenant_of(cluster: pb.Cluster) -> str:
+    """Return the namespace of `namespace/service:port`; "" for other names of endpoints."""
+    name, separator, _ = cluster.endpoints.partition("/")
+    return name if separator and ":" not in name else ""
+
+
+def _share(targets: Iterable[Target]) -> list[Target]:
+    """Return as many targets as are probed, in turns of the namespaces."""
+    counts: dict[str, int] = {}
+    turns = []
+    for target in targets:
+        counts[target.tenant] = counts.get(target.tenant, 0) + 1
+        turns.append((counts[target.tenant], target))
+    return [target for _, target in sorted(turns, key=lambda turn: turn[0])[:TARGETS_MAX]]
 
 
 def join_address(address: str, port: int) -> str:

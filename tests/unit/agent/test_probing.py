@@ -9,7 +9,13 @@ import grpc.aio
 import pytest
 from signing import Authority, key_pem, pem
 from threads import Listener
-from zeroserve_dataplane.agent.probing import Prober, join_address
+from zeroserve_dataplane.agent import probing
+from zeroserve_dataplane.agent.probing import (
+    TENANT_PAUSE_S,
+    TENANT_PROBES_AT_ONCE_MAX,
+    Prober,
+    join_address,
+)
 from zeroserve_dataplane.agent.requesting import Place, UnhealthyError, encode_request, probe
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
@@ -270,6 +276,52 @@ def server_context(tmp_path_factory):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     return context
+
+
+def cluster_of(namespace, ports, **fields):
+    name = f"{namespace}/web:80"
+    found = pb.Endpoints(name=name, endpoints=[pb.Endpoint(address="127.0.0.1", port=one) for one in ports])
+    cluster = pb.Cluster(name=name, endpoints=name, active_health=health(**fields))
+    return make_resource(cluster), make_resource(found)
+
+
+def test_silent_endpoints_of_one_namespace_hold_up_no_other():
+    silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 * TENANT_PROBES_AT_ONCE_MAX)]
+
+    async def run():
+        async with Backend() as backend:
+            endless, silent_endpoints = cluster_of("a", [one.getsockname()[1] for one in silent])
+            watched, endpoints = cluster_of("b", [backend.port])
+            found = {"a/web:80": silent_endpoints, "b/web:80": endpoints}
+            prober = Prober()
+            prober.watch([endless], found.get)
+            for _ in range(TENANT_PROBES_AT_ONCE_MAX):
+                await asyncio.sleep(TENANT_PAUSE_S)
+            prober.watch([endless, watched], found.get)
+            backend.answer = status(500)
+            await asyncio.wait_for(prober.changed.wait(), 60)
+            prober.close()
+
+    try:
+        asyncio.run(run())
+    finally:
+        for one in silent:
+            one.close()
+
+
+def test_the_namespace_with_most_endpoints_goes_without_probes_first(monkeypatch):
+    monkeypatch.setattr(probing, "TARGETS_MAX", 4)
+
+    async def run():
+        many, many_endpoints = cluster_of("a", range(1, 10))
+        few, few_endpoints = cluster_of("b", (1, 2))
+        prober = Prober()
+        prober.watch([many, few], {"a/web:80": many_endpoints, "b/web:80": few_endpoints}.get)
+        probed = [target.tenant for target in prober._records]
+        prober.close()
+        return probed
+
+    assert sorted(asyncio.run(run())) == ["a", "a", "b", "b"]
 
 
 def test_what_is_not_watched_any_more_is_not_down():
