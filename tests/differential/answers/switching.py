@@ -96,17 +96,20 @@ def shown_fields(head):
     return tuple(sorted(f"{name}: {value}" for name, value in map(split_line, lines)))
 
 
-def ask_to_switch(port, backend, target, *fields):
-    """Send one request, and where it is answered by 101 some bytes; the backend is asked by nobody else."""
+def ask_to_switch(port, backend, target, *fields, early=False):
+    """Send one request, and where it is answered by 101 some bytes; the backend is asked by nobody else.
+
+    `early`: they are sent behind the request.
+    """
     backend.heads.clear()
     lines = [f"GET {target} HTTP/1.1", "Host: a.example", *fields, "", ""]
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
-        connection.sendall("\r\n".join(lines).encode())
+        connection.sendall("\r\n".join(lines).encode() + (SAID if early else b""))
         head = read_head(connection)
         status = int(head.split(" ")[1]) if head else 0
         echoed = False
         if status == 101:
-            connection.sendall(SAID)
+            connection.sendall(b"" if early else SAID)
             with connection.makefile("rb") as reader:
                 echoed = reader.read(len(SAID)) == SAID
     upstream = tuple(field for one in backend.heads for field in shown_fields(one))

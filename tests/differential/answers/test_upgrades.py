@@ -174,6 +174,13 @@ def test_handle_response_sees_a_switch_before_the_client_does(ports, backend, pr
     assert (own.status == 101, own.echoed) == (proxy in PASSED, proxy in PASSED)
 
 
+@pytest.mark.parametrize("area", [area_of("header_up X-Other a"), f"/proxy{len(PROXIES) - 1}"])
+def test_what_a_client_sends_too_early_goes_up_behind_the_switch(ports, backend, area):
+    caddys, own = (ask_to_switch(port, backend, area, *ASKING["a WebSocket"], early=True) for port in ports)
+    assert own == caddys
+    assert (own.status, own.echoed) == (101, True)
+
+
 def test_a_switch_has_no_other_status(ports, backend):
     """A difference: stock Caddy leaves its client waiting."""
     own = ask_to_switch(ports[1], backend, "/replaced", *ASKING["a WebSocket"])

@@ -303,7 +303,7 @@ impl Worker {
                 }
             },
         };
-        let was_seen = down.serving.held.take().is_some();
+        let was_seen = switches && down.serving.held.take().is_some();
         let Regard { is_seen, is_judged } = match switches {
             true if was_seen => Regard::default(),
             true => down.serving.regard_switch(exchange, &parsed),
