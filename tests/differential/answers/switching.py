@@ -1,5 +1,6 @@
 """A backend that is asked to switch protocols, and clients that ask for it; what either says is kept."""
 
+import itertools
 import socket
 import threading
 from dataclasses import dataclass
@@ -35,12 +36,13 @@ class Switched:
 class SwitchingBackend:
     """Switches to the protocol that is asked for, or to WebSockets, and sends back what follows.
 
-    `X-Answer: ignore` is answered 200.
+    `X-Answer: ignore` is answered 200. `askers` has the number of the connection of each request so far.
     """
 
     def __init__(self):
         self.heads = []
-        self.connections = 0
+        self.askers = []
+        self._numbers = itertools.count()
         self.listener = Listener(self._begin)
         self.port = self.listener.port
 
@@ -48,15 +50,16 @@ class SwitchingBackend:
         self.listener.close()
 
     def _begin(self, connection):
-        self.connections += 1
-        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        number = next(self._numbers)
+        threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
-    def _serve(self, connection):
+    def _serve(self, connection, number):
         with connection:
             connection.settimeout(PATIENCE_S)
             try:
                 while head := read_head(connection):
                     self.heads.append(head)
+                    self.askers.append(number)
                     if not self._answer(connection, head):
                         return
             except OSError:
