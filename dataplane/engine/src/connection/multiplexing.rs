@@ -209,8 +209,7 @@ impl Worker {
         let (mut spans, mut cookies) = (self.scratch.take_spans(), Vec::new());
         request.each_field(fields, &mut cookies, |name, value| spans.push(HeaderSpan { name, value }));
         if websocket {
-            // Routes and HTTP/1.1 backends know an upgrade by its fields. RFC 8441 has no key, backends want one; their
-            // answer to it is not passed on.
+            // Routes and backends know an upgrade by its fields, which RFC 8441 has not; the answer to the key stays here.
             spans.retain(|span| span.name != b"sec-websocket-key");
             spans.push(HeaderSpan { name: b"Connection", value: b"Upgrade" });
             spans.push(HeaderSpan { name: b"Upgrade", value: b"websocket" });
