@@ -13,7 +13,7 @@ from typing import Final
 
 from zeroserve_ir.plugins.modules import Hook, PluginFunction, PluginModule
 from zeroserve_ir.program import abi
-from zeroserve_ir.program.assembly import AssemblyTextError, assemble
+from zeroserve_ir.program.assembly import AssemblyTextError, assemble, refuse_byte_order_mark
 
 _FUNCTION: Final = re.compile(r"\.function\s+([A-Za-z_]\w*)\s*\Z")
 _TEXT: Final = re.compile(r'\.ascii\s+([A-Za-z_]\w*)\s+(".*")\s*\Z')
@@ -27,6 +27,7 @@ def assemble_module(text: str) -> PluginModule:
     places: dict[str, tuple[int, int]] = {}
     data = bytearray()
     lines: list[str] = []
+    refuse_byte_order_mark(text)
     for number, line in enumerate(text.split("\n"), 1):
         written = line.strip()
         if found := _FUNCTION.match(written):

@@ -72,6 +72,7 @@ def assemble(text: str) -> Assembly:
     assembler = Assembler()
     lines: list[tuple[int, int]] = []
     constants = bytearray()
+    refuse_byte_order_mark(text)
     for number, line in enumerate(text.split("\n"), 1):
         rest = re.split(r"[#;]", line, maxsplit=1)[0].strip()
         try:
@@ -86,6 +87,12 @@ def assemble(text: str) -> Assembly:
         except AssemblyError as error:
             raise AssemblyTextError(number, str(error)) from error
     return Assembly(_finish(assembler, lines), tuple(lines), bytes(constants))
+
+
+def refuse_byte_order_mark(text: str) -> None:
+    """Raise AssemblyTextError where a text begins with what some editors put before UTF-8."""
+    if text.startswith("\N{BYTE ORDER MARK}"):
+        raise AssemblyTextError(1, "begins with a byte order mark: save the file as UTF-8 without one")
 
 
 def _read_hex(text: str) -> bytes:
@@ -110,7 +117,10 @@ def _write_line(assembler: Assembler, line: str) -> None:
         found = form.pattern.fullmatch(mnemonic)
         if found is not None:
             if len(operands) != form.operands:
-                raise AssemblyError(f"{mnemonic} takes {form.operands} operands, not {len(operands)}")
+                message = f"{mnemonic} takes {form.operands} operands, not {len(operands)}"
+                has_gap = any(len(one.split()) > 1 for one in operands)
+                cure = ": write commas between them" if has_gap and len(operands) < form.operands else ""
+                raise AssemblyError(message + cure)
             form.write(assembler, found, operands)
             return
     raise AssemblyError(f"unknown instruction {mnemonic}")

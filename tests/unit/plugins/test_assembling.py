@@ -46,6 +46,8 @@ def test_the_dispatcher_runs_the_function_of_an_entry():
         ("\n.function f\nmove %r0, 0\nexit", 3),
         (".function f\nexit\n.constants 00", 3),
         ('.ascii x "\\q"\n.function f\nexit', 1),
+        ("\ufeff.function f\nexit", 1),
+        (".function f\nmov %r0 0\nexit", 2),
     ],
 )
 def test_faults_name_their_line(text, line):
