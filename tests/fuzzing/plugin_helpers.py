@@ -335,6 +335,9 @@ class PluginHelpers(Computing):
     def read_request_body(self, _offset):
         return LATER
 
+    def count_request_body(self, _):
+        return LATER
+
     def read_response_status(self, _):
         return 0
 

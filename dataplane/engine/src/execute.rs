@@ -6,7 +6,7 @@ use crate::exchange::{
     Body, Clock, Connection, Exchange, Framing, HeaderSpan, ListenerId, Peer, RequestHead, StaticAnswer,
     TlsInfo,
 };
-use crate::plugins::memory::{Fetched, Wanted};
+use crate::plugins::memory::{Fetched, ReadAhead, Wanted};
 use crate::plugins::{Plugin, PluginIndex, values};
 use crate::program::abi;
 use crate::program::image::{self, Image};
@@ -229,8 +229,8 @@ fn give_wanted<'a>(
 ) {
     match exchange.plugins.wanted.take() {
         Some(Wanted::Body(limit)) => {
-            let read = body[..body.len().min(limit as usize)].to_vec();
-            exchange.plugins.body = Some((limit, read));
+            let bytes = body[..body.len().min(limit as usize)].to_vec();
+            exchange.plugins.body = Some(ReadAhead { limit, bytes, whole_bytes: Some(body.len() as u64) });
         }
         _ => {
             let mut fetched = Fetched::default();

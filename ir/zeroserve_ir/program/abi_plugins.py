@@ -1,4 +1,4 @@
-"""The plugins' part of the ABI: helpers 68 to 120, what a function returns, the numbers that helpers take.
+"""The plugins' part of the ABI: helpers 68 to 117, what a function returns, the numbers that helpers take.
 
 A plugin's function is the subprogram that its program's dispatcher calls for entry N (r2) >= 1. It finds
 its input as document 0 (`read_json`), the request by the helpers here, and returns a `Verdict`. Its heap
@@ -176,6 +176,10 @@ _REQUEST = (
     _helper(84, "read_cookie", (_R, _L, _W, _L), 64, "copies the value of a cookie: its length, or -1"),
     _helper(85, "read_request_body", (_S, _W, _L), 64,
             "copies the body from an offset on: bytes in all (at most the plugin's limit is read), or -2",
+            Capability.REQUEST_BODY),
+    _helper(117, "count_request_body", (_S,), 8,
+            "length of the whole body, above what `read_request_body` gives of a cut one: -1 if nobody told"
+            " it, or -2; takes 0",
             Capability.REQUEST_BODY),
 )
 _ANSWER = (

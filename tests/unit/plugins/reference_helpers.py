@@ -152,6 +152,9 @@ class Helpers:
     def read_request_body(self, offset, out):
         return out, self.request.body[offset:]
 
+    def count_request_body(self, _):
+        return len(self.request.body)
+
     def read_cookie(self, name, out):
         pairs = (each.strip().partition("=") for each in (self.request.get("cookie") or "").split(";"))
         return out, next((value.encode() for key, _, value in pairs if key == name.decode()), None)

@@ -166,3 +166,5 @@ static unsigned long long (*const zs_find_upstream)(const void *, unsigned long 
 static unsigned long long (*const zs_count_metric)(unsigned long long, unsigned long long) = (void *)115;
 /* copies a secret that the plugin is granted: its length, or -1; needs secrets */
 static unsigned long long (*const zs_read_secret)(const void *, unsigned long long, void *, unsigned long long) = (void *)116;
+/* length of the whole body, above what `read_request_body` gives of a cut one: -1 if nobody told it, or -2; takes 0; needs request_body */
+static unsigned long long (*const zs_count_request_body)(unsigned long long) = (void *)117;

@@ -493,3 +493,10 @@ pub inline fn read_secret(bytes: []const u8, room: []u8) u64 {
     const helper: Helper = @ptrFromInt(116);
     return helper(bytes.ptr, bytes.len, room.ptr, room.len);
 }
+
+/// Length of the whole body, above what `read_request_body` gives of a cut one: -1 if nobody told it, or -2; takes 0; needs request_body.
+pub inline fn count_request_body(number: u64) u64 {
+    const Helper = *align(1) const fn (u64) callconv(.c) u64;
+    const helper: Helper = @ptrFromInt(117);
+    return helper(number);
+}

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::http1::body::BodyDecoder;
 use crate::limits::BUFFERED_INPUT_BYTES_MAX;
 use crate::plugins::fetching::{Job, Route};
-use crate::plugins::memory::{Fetched, Outbound, Wanted};
+use crate::plugins::memory::{Fetched, Outbound, ReadAhead, Wanted};
 use crate::ring::{Io, SocketId};
 use crate::worker::Worker;
 
@@ -36,7 +36,8 @@ impl Worker {
         serving.waiting = Waiting::PluginBody(peek);
         // Once the body goes up, or went, there is nothing left to look at.
         if serving.request_done() || serving.body_bytes > 0 || serving.held.is_some() {
-            return self.show_body(io, socket, peek, Vec::new());
+            let whole_bytes = serving.request_done().then_some(serving.body_bytes);
+            return self.show_body(io, socket, peek, (Vec::new(), whole_bytes));
         }
         if std::mem::take(&mut serving.expects_continue) && !self.is_stream(socket) {
             self.send_downstream(io, socket, b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -53,17 +54,14 @@ impl Worker {
     ) -> Option<usize> {
         let down = self.downstream(socket)?;
         let ended = down.stream.as_deref().is_some_and(|link| link.ended);
-        match read_ahead(down.serving.body, bytes, peek.limit) {
+        match read_ahead(down.serving.body, bytes, peek.limit, ended) {
             Err(failure) => {
                 self.fail(io, socket, failure);
                 Some(bytes.len())
             }
-            Ok((body, done)) => {
-                let full = bytes.len() >= BUFFERED_INPUT_BYTES_MAX || body.len() as u64 >= peek.limit;
-                if !(done || full || ended) {
-                    return None;
-                }
-                self.show_body(io, socket, peek, body);
+            Ok(Read { is_enough, .. }) if !is_enough && bytes.len() < BUFFERED_INPUT_BYTES_MAX => None,
+            Ok(Read { bytes, whole_bytes, .. }) => {
+                self.show_body(io, socket, peek, (bytes, whole_bytes));
                 Some(0)
             }
         }
@@ -74,14 +72,20 @@ impl Worker {
         let Some(down) = self.downstream(socket) else { return };
         let Waiting::PluginBody(peek) = down.serving.waiting else { return };
         down.serving.body = BodyDecoder::Empty;
-        self.show_body(io, socket, peek, Vec::new());
+        self.show_body(io, socket, peek, (Vec::new(), Some(0)));
     }
 
-    fn show_body<I: Io>(&mut self, io: &mut I, socket: SocketId, peek: Peek, body: Vec<u8>) {
+    fn show_body<I: Io>(
+        &mut self,
+        io: &mut I,
+        socket: SocketId,
+        peek: Peek,
+        (bytes, whole_bytes): (Vec<u8>, Option<u64>),
+    ) {
         let Some(down) = self.downstream(socket) else { return };
         down.serving.waiting = Waiting::Decision;
         if let Some(exchange) = down.exchange.as_deref_mut() {
-            exchange.plugins.body = Some((peek.limit, body));
+            exchange.plugins.body = Some(ReadAhead { limit: peek.limit, bytes, whole_bytes });
         }
         self.run_program(io, socket, peek.entry);
     }
@@ -130,14 +134,60 @@ impl Worker {
     }
 }
 
-/// Decodes a copy: at most `limit` bytes of the body, and whether that is all of it.
-fn read_ahead(mut body: BodyDecoder, bytes: &[u8], limit: u64) -> Result<(Vec<u8>, bool), Failure> {
+/// The beginning of a body, as far as it came.
+struct Read {
+    bytes: Vec<u8>,
+    whole_bytes: Option<u64>,
+    /// What comes next would change neither.
+    is_enough: bool,
+}
+
+/// Decodes a copy: at most `limit` bytes, and one more to know whether that is all where nobody said how long it is.
+fn read_ahead(mut body: BodyDecoder, bytes: &[u8], limit: u64, ended: bool) -> Result<Read, Failure> {
+    let told = if let BodyDecoder::Length(length) = body { Some(length) } else { None };
     let (mut read, mut at) = (Vec::new(), 0);
-    while at < bytes.len() && !body.is_done() && (read.len() as u64) < limit {
+    while at < bytes.len() && !body.is_done() && read.len() as u64 <= limit {
         let piece = body.next(&bytes[at..]).map_err(|rule| Failure::BadRequest(rule.status, rule.rule))?;
         read.extend_from_slice(piece.body(&bytes[at..]));
         at += piece.consumed;
     }
+    let is_whole = body.is_done() || (ended && at == bytes.len());
+    let length = read.len() as u64;
     read.truncate(limit as usize);
-    Ok((read, body.is_done()))
+    Ok(Read {
+        bytes: read,
+        whole_bytes: if is_whole { Some(length) } else { told },
+        is_enough: is_whole || length > limit || (told.is_some() && length == limit),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::chunked::ChunkDecoder;
+
+    #[test]
+    fn a_body_is_enough_once_it_is_known_whether_it_is_cut() {
+        let length = BodyDecoder::Length;
+        let chunked = || BodyDecoder::Chunked(ChunkDecoder::default());
+        for (body, bytes, ended, read, whole_bytes, is_enough) in [
+            (BodyDecoder::Empty, "", false, "", Some(0), true),
+            (length(3), "ab", false, "ab", Some(3), false),
+            (length(3), "abc", false, "abc", Some(3), true),
+            (length(4), "abcd", false, "abcd", Some(4), true),
+            (length(9), "abcd", false, "abcd", Some(9), true),
+            (length(9), "abcdefghi", false, "abcd", Some(9), true),
+            (chunked(), "4\r\nabcd\r\n", false, "abcd", None, false),
+            (chunked(), "4\r\nabcd\r\n0\r\n\r\n", false, "abcd", Some(4), true),
+            (chunked(), "4\r\nabcd\r\n1\r\ne", false, "abcd", None, true),
+            (BodyDecoder::UntilClose, "abcd", false, "abcd", None, false),
+            (BodyDecoder::UntilClose, "abcd", true, "abcd", Some(4), true),
+            (BodyDecoder::UntilClose, "abcde", false, "abcd", None, true),
+            (BodyDecoder::UntilClose, "abcde", true, "abcd", Some(5), true),
+        ] {
+            let found = read_ahead(body, bytes.as_bytes(), 4, ended).unwrap();
+            let found = (&found.bytes[..], found.whole_bytes, found.is_enough);
+            assert_eq!(found, (read.as_bytes(), whole_bytes, is_enough), "{body:?} {bytes} {ended}");
+        }
+    }
 }

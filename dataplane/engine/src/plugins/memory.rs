@@ -18,12 +18,22 @@ pub struct Memory {
     /// Status and body of the answer that a plugin made; its fields are in `Exchange::answer`.
     pub made_status: u16,
     pub made_body: Vec<u8>,
-    /// Up to so many first bytes of the request's body, once they were asked for and are here.
-    pub body: Option<(u64, Vec<u8>)>,
+    /// The beginning of the request's body, once it was asked for and is here.
+    pub body: Option<ReadAhead>,
     pub fetches: Vec<Arc<Fetched>>,
     /// How many of `fetches` the call under way has asked for again.
     pub replayed: usize,
     pub wanted: Option<Wanted>,
+}
+
+/// The beginning of a request's body.
+#[derive(Clone, Debug)]
+pub struct ReadAhead {
+    /// So many bytes were asked for, at most.
+    pub limit: u64,
+    pub bytes: Vec<u8>,
+    /// Of the whole body; None: it is longer than `limit`, and nobody said how long.
+    pub whole_bytes: Option<u64>,
 }
 
 /// What a suspended call waits for.
@@ -75,7 +85,7 @@ impl Memory {
 
     /// Bytes that a copy copies.
     pub fn measure(&self) -> usize {
-        self.made_body.len() + self.body.as_ref().map_or(0, |(_, body)| body.len())
+        self.made_body.len() + self.body.as_ref().map_or(0, |ahead| ahead.bytes.len())
     }
 
     /// A route calls a function anew, or for the second time after a suspend.

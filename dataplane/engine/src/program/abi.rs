@@ -224,6 +224,8 @@ pub const HELPER_READ_QUERY: u32 = 83;
 pub const HELPER_READ_COOKIE: u32 = 84;
 /// copies the body from an offset on: bytes in all (at most the plugin's limit is read), or -2.
 pub const HELPER_READ_REQUEST_BODY: u32 = 85;
+/// length of the whole body, above what `read_request_body` gives of a cut one: -1 if nobody told it, or -2; takes 0.
+pub const HELPER_COUNT_REQUEST_BODY: u32 = 117;
 /// status of the answer at hand, 0 where there is none; takes 0.
 pub const HELPER_READ_RESPONSE_STATUS: u32 = 86;
 /// copies the first value of a field of the answer: its length, or -1.
@@ -970,6 +972,17 @@ pub const HELPERS: &[HelperRow] = &[
         lengths: 4,
         fuel: 64,
         bytes_per_fuel: 16,
+        for_routes: false,
+        for_plugins: true,
+        capability: 4,
+    },
+    HelperRow {
+        number: 117,
+        name: "count_request_body",
+        arguments: 1,
+        lengths: 0,
+        fuel: 8,
+        bytes_per_fuel: 0,
         for_routes: false,
         for_plugins: true,
         capability: 4,

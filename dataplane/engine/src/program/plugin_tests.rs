@@ -5,7 +5,7 @@ use super::image::{Image, seal};
 use super::run::{Decision, Machine, Operation};
 use super::tests::{CALL, EXIT, MOV, exchange, host, instruction, message};
 use crate::metrics::PluginCount;
-use crate::plugins::memory::{Fetched, REQUEST_FUEL_MAX, Wanted};
+use crate::plugins::memory::{Fetched, REQUEST_FUEL_MAX, ReadAhead, Wanted};
 use crate::plugins::{Plugin, PluginIndex};
 use crate::protocol;
 use crate::snapshot::{Cluster, ClusterState, VirtualHost};
@@ -288,7 +288,7 @@ fn a_call_that_waits_is_made_again_with_what_it_waited_for_and_nothing_changed()
     assert_eq!(outcome.result, abi::ACTION_SUSPEND);
     assert!(matches!(exchange.plugins.wanted, Some(Wanted::Body(10))));
     assert_eq!(exchange.method(), b"GET", "what a waiting call changed is undone");
-    exchange.plugins.body = Some((10, b"hello".to_vec()));
+    exchange.plugins.body = Some(ReadAhead { limit: 10, bytes: b"hello".to_vec(), whole_bytes: Some(5) });
     let outcome = machine.execute(&host, &mut exchange, 0, 1 << 20).unwrap();
     assert_eq!((outcome.result, exchange.method()), (0, &b"PUT"[..]));
 }

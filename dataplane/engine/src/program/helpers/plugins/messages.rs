@@ -9,7 +9,7 @@ use crate::exchange::queries;
 use crate::exchange::rewriting::Rewrite;
 use crate::exchange::texts::Text;
 use crate::limits::METHOD_BYTES_MAX;
-use crate::plugins::memory::Wanted;
+use crate::plugins::memory::{Memory, ReadAhead, Wanted};
 use std::io::Write;
 
 pub fn read_request(vm: &mut Vm, part: u64, room: Range) -> HelperResult {
@@ -143,15 +143,27 @@ pub fn read_cookie(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
 /// Bytes in all of what is read of the body; -2 where it has to be read first.
 pub fn read_request_body(vm: &mut Vm, offset: u64, room: Range) -> HelperResult {
     let limit = vm.call()?.plugin.body_bytes_max;
-    let memory = &mut vm.exchange().plugins;
-    let Some((_, body)) = memory.body.as_ref().filter(|(read, _)| *read >= limit) else {
-        memory.wanted = Some(Wanted::Body(limit));
-        return give(vm, b"", room).map(|_| PENDING);
-    };
-    let body = &body[..body.len().min(limit as usize)];
+    let Some(ahead) = find_ahead(vm, limit) else { return give(vm, b"", room).map(|_| PENDING) };
+    let body = &ahead.bytes[..ahead.bytes.len().min(limit as usize)];
     let (part, length) = (part(body, offset, room), body.len());
     give(vm, &part, room)?;
     Ok(length as u64)
+}
+
+/// Bytes of the whole body; -1 where nobody knows, -2 where it has to be read first.
+pub fn count_request_body(vm: &mut Vm) -> HelperResult {
+    let limit = vm.call()?.plugin.body_bytes_max;
+    Ok(find_ahead(vm, limit).map_or(PENDING, |ahead| ahead.whole_bytes.unwrap_or(NONE)))
+}
+
+/// None: so much of the body has to be read first, which is wanted from now on.
+fn find_ahead(vm: &mut Vm, limit: u64) -> Option<&ReadAhead> {
+    let Memory { body, wanted, .. } = &mut vm.exchange().plugins;
+    let found = body.as_ref().filter(|ahead| ahead.limit >= limit);
+    if found.is_none() {
+        *wanted = Some(Wanted::Body(limit));
+    }
+    found
 }
 
 pub fn read_response_status(vm: &mut Vm) -> HelperResult {

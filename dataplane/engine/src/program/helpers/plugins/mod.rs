@@ -57,6 +57,7 @@ pub fn dispatch<const NUMBER: u32>(vm: &mut Vm, [r1, r2, r3, r4, r5]: [u64; 5]) 
         abi::HELPER_READ_QUERY => messages::read_query(vm, (r1, r2), (r3, r4)),
         abi::HELPER_READ_COOKIE => messages::read_cookie(vm, (r1, r2), (r3, r4)),
         abi::HELPER_READ_REQUEST_BODY => messages::read_request_body(vm, r1, (r2, r3)),
+        abi::HELPER_COUNT_REQUEST_BODY => messages::count_request_body(vm),
         abi::HELPER_READ_RESPONSE_STATUS => messages::read_response_status(vm),
         abi::HELPER_READ_RESPONSE_HEADER => messages::read_response_header(vm, (r1, r2), (r3, r4)),
         abi::HELPER_ADD_RESPONSE_HEADER => messages::add_response_header(vm, (r1, r2), (r3, r4)),
