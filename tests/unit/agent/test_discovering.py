@@ -127,6 +127,22 @@ def test_a_service_whose_host_is_gone_costs_the_others_nothing(failing):
     assert ports == [9001, 9002, 9003]
 
 
+def test_a_resolver_may_be_named_and_one_that_is_nowhere_costs_the_others_nothing():
+    async def run():
+        async with serve_dns() as server:
+            asked = source(server)
+            asked.resolvers[:] = [f"localhost:{server.port}", "192.0.2.1:99999", "no resolver"]
+            resolver = SourceResolver()
+            await resolver.ensure([asked])
+            nowhere = source(server)
+            nowhere.resolvers[:] = ["192.0.2.1:99999"]
+            await resolver.ensure([nowhere])
+            return resolver.find(asked), resolver.find(nowhere)
+
+    found, nothing = asyncio.run(run())
+    assert len(found) == 3 and nothing == ()
+
+
 def test_names_are_searched_for_as_the_system_does(monkeypatch):
     class Searching(dns.asyncresolver.Resolver):
         def read_resolv_conf(self, _):
