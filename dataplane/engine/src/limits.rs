@@ -167,9 +167,9 @@ pub const UPSTREAM_WRITE_TIMEOUT_MS: u64 = 60_000;
 /// Below the 60 s to 75 s after which common servers close, so that we close first.
 pub const UPSTREAM_IDLE_TIMEOUT_MS: u64 = 50_000;
 
-/// PROXY v1 line (specification 2.1: 107 bytes with CRLF) and v2 payload (addresses and TLVs).
+/// PROXY v1 line (specification 2.1: 107 bytes with CRLF) and v2 payload (addresses and TLVs, which may hold a certificate).
 pub const PROXY_V1_BYTES_MAX: usize = 107;
-pub const PROXY_V2_PAYLOAD_BYTES_MAX: usize = 2048;
+pub const PROXY_V2_PAYLOAD_BYTES_MAX: usize = 4096;
 
 /// TLS handshake flight from a peer: certificate chains of clients and backends stay far below.
 pub const TLS_BUFFERED_BYTES_MAX: usize = 128 << 10;

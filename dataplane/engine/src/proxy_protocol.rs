@@ -110,10 +110,11 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let payload = &bytes[V2_HEAD_BYTES..length];
     let addresses = match (command, family) {
         (0, _) => None,
-        (_, 0x11) => Some(v2_addresses(payload, 4)?),
-        (_, 0x21) => Some(v2_addresses(payload, 16)?),
+        // Streams, and datagrams: a proxy in front that speaks HTTP/3 says which its client sent.
+        (_, 0x11 | 0x12) => Some(v2_addresses(payload, 4)?),
+        (_, 0x21 | 0x22) => Some(v2_addresses(payload, 16)?),
         // UNSPEC and families without a client address: as LOCAL.
-        (_, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => None,
+        (_, 0x00 | 0x31 | 0x32) => None,
         _ => return Err(Malformed("v2 family is unknown")),
     };
     Ok(Some(Header { length, addresses }))

@@ -101,6 +101,8 @@ PAYLOADS = {
     "a header of version 2": V2 + REQUEST,
     "a header of version 1 for IPv6": b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n" + REQUEST,
     "a header without addresses": b"PROXY UNKNOWN\r\n" + REQUEST,
+    "a header for a client of HTTP/3": V2[:13] + b"\x12" + V2[14:] + REQUEST,
+    "a header with a certificate": V2[:14] + b"\x0f\xcc" + V2[16:] + b"\x04\x0f\xbd" + bytes(0xFBD) + REQUEST,
     "a header of the proxy itself": V2[:12] + b"\x20\0\0\0" + REQUEST,
     "a malformed header": b"PROXY TCP4 192.0.2.1\r\n" + REQUEST,
     "a method that begins as a header does": REQUEST.replace(b"GET", b"PATCH"),
