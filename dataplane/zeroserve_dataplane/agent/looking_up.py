@@ -20,7 +20,7 @@ import dns.rdatatype
 import dns.resolver
 from zeroserve_ir._pb import resources_pb2 as pb
 
-from zeroserve_dataplane.agent.naming_places import find_places
+from zeroserve_dataplane.agent.naming_places import find_places, is_somewhere
 
 TIMEOUT_S = 2.4
 """Of one question with its second attempt: SRV records and then their targets fit into a look-up."""
@@ -47,6 +47,7 @@ async def ask(source: pb.UpstreamSource) -> tuple[tuple[str, int, str], ...]:
         (address, port, name)
         for (name, port), addresses in zip(targets, await _gather_some(lookups), strict=True)
         for address in sorted(addresses)
+        if is_somewhere(address)
     ]
     if not found:
         raise LookupFailedError("no address")

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 LOOKUPS_AT_ONCE_MAX = 16
 """More wait: a name that times out holds its thread as long as the system's resolver tries."""
+
+DISCARDED = ipaddress.ip_network("100::/64")
+"""Nobody is there (RFC 6666), and the engine refuses endpoints of it: they stand for Unix sockets there."""
 
 
 @functools.cache
@@ -26,3 +30,8 @@ async def find_places(name: str, port: int | None = None) -> list[tuple[Any, ...
     asked = functools.partial(socket.getaddrinfo, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_threads(), functools.partial(asked, name, port))
+
+
+def is_somewhere(literal: str) -> bool:
+    """Say whether an address of an answer may be an endpoint's; who answers may be a stranger."""
+    return ipaddress.ip_address(literal) not in DISCARDED

@@ -18,7 +18,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
 
 from zeroserve_dataplane.agent.discovering import SourceResolver
-from zeroserve_dataplane.agent.naming_places import LOOKUPS_AT_ONCE_MAX, find_places
+from zeroserve_dataplane.agent.naming_places import LOOKUPS_AT_ONCE_MAX, find_places, is_somewhere
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Resolver:
             return
         literals = {str(entry[4][0]).partition("%")[0] for entry in found}
         # IPv4 first: many servers on localhost listen there alone.
-        ordered = sorted(literals, key=lambda literal: (":" in literal, literal))
+        ordered = sorted(filter(is_somewhere, literals), key=lambda literal: (":" in literal, literal))
         self._addresses[name] = tuple(ordered[:ADDRESSES_PER_NAME_MAX])
 
 

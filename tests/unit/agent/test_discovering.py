@@ -143,6 +143,18 @@ def test_a_resolver_may_be_named_and_one_that_is_nowhere_costs_the_others_nothin
     assert len(found) == 3 and nothing == ()
 
 
+def test_an_address_where_nobody_is_costs_the_others_nothing():
+    async def run():
+        async with serve_dns() as server:
+            server.zone = ZONE | {("api.test.", "AAAA"): ["100::1", "2001:db8::1"]}
+            asked = source(server)
+            resolver = SourceResolver()
+            await resolver.ensure([asked])
+            return {address for address, _, _ in resolver.find(asked)}
+
+    assert asyncio.run(run()) == {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
+
+
 def test_names_are_searched_for_as_the_system_does(monkeypatch):
     class Searching(dns.asyncresolver.Resolver):
         def read_resolv_conf(self, _):

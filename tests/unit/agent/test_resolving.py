@@ -13,7 +13,7 @@ from zeroserve_ir.drafting import make_resource
 @pytest.fixture
 def resolver(monkeypatch):
     """A resolver whose system knows `names`."""
-    names = {"one": ["10.0.0.1"], "two": ["10.0.0.2", "10.0.0.3", "fd00::1"]}
+    names = {"one": ["10.0.0.1", "100::1"], "two": ["10.0.0.2", "10.0.0.3", "fd00::1"]}
 
     def getaddrinfo(name, *_, **__):
         if name not in names:
