@@ -101,7 +101,7 @@ def measure(matcher: str, routes: int, paths: Sequence[str], options: argparse.N
         entry=made.entry,
         code_bytes=len(made.text),
         constants_bytes=len(lowered.constants),
-        faultless=verified.is_faultless,
+        exposure=resources_pb2.Exposure.Value(verified.exposure.name),
     )
     reports = []
     for path in paths:

@@ -176,7 +176,7 @@ def _execution(case, code, entry, target):
         target=target,
         entry=entry,
         constants_bytes=len(case.constants),
-        faultless=case.program.is_faultless,
+        exposure=case.program.exposure.name,
     )
     if case.call is not None:
         return describe_execution(case, code, image)

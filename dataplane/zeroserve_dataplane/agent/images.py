@@ -159,7 +159,7 @@ class ImageStore:
 
 def _make_native(program: pb.Program, made: Compiled) -> ProgramImage:
     image = _describe(program, made.text, made.digest, made.target.value)
-    image.entry, image.faultless = made.entry, made.faultless
+    image.entry, image.exposure = made.entry, pb.Exposure.Value(made.exposure.name)
     return ProgramImage(make_resource(image), made.text, made.tier)
 
 

@@ -22,14 +22,15 @@ from zeroserve_ir.program import abi
 
 import zeroserve_dataplane
 from zeroserve_dataplane.jit.messages import Job, Made
+from zeroserve_dataplane.verifier import Exposure
 
 CACHE_BYTES_MAX: Final = 256 << 20
 """About 50,000 images of ordinary route programs in both tiers."""
 EVICT_TO: Final = 0.8
 """Share of the bound that is left after an eviction, so that evictions are rare."""
 
-_MAGIC: Final = b"zsimage2"
-_HEAD: Final = struct.Struct("<8sI?32s")
+_MAGIC: Final = b"zsimage3"
+_HEAD: Final = struct.Struct("<8sIB32s")
 _SUFFIX: Final = ".image"
 
 
@@ -121,15 +122,21 @@ def find_compiler_digest() -> str:
 
 
 def _encode(made: Made) -> bytes:
-    body = _HEAD.pack(_MAGIC, made.entry, made.faultless, hashlib.sha256(made.text).digest())
-    return body + made.text
+    return (
+        _HEAD.pack(_MAGIC, made.entry, made.exposure, _digest(made.entry, made.exposure, made.text))
+        + made.text
+    )
 
 
 def _decode(content: bytes) -> Made | None:
     if len(content) <= _HEAD.size:
         return None
-    magic, entry, faultless, digest = _HEAD.unpack_from(content)
+    magic, entry, exposure, digest = _HEAD.unpack_from(content)
     text = content[_HEAD.size :]
-    if magic != _MAGIC or hashlib.sha256(text).digest() != digest or entry >= len(text):
+    if magic != _MAGIC or _digest(entry, exposure, text) != digest or entry >= len(text):
         return None
-    return Made(text, entry, faultless)
+    return Made(text, entry, Exposure(exposure))
+
+
+def _digest(entry: int, exposure: int, text: bytes) -> bytes:
+    return hashlib.sha256(b"%d %d " % (entry, exposure) + text).digest()

@@ -19,7 +19,7 @@ from zeroserve_dataplane.jit.messages import Failed, Job, Made
 from zeroserve_dataplane.jit.starting import WorkerProcess
 from zeroserve_dataplane.jit.targets import Target, Tier
 from zeroserve_dataplane.jit.workers import JOB_TIMEOUT_S, JOBS_MAX, WorkerError, Workers
-from zeroserve_dataplane.verifier import Refused, verify
+from zeroserve_dataplane.verifier import Exposure, Refused, verify
 
 ATTEMPTS: Final = 2
 """A job whose worker dies is tried once more: the worker may have been killed for reasons of its own."""
@@ -38,7 +38,7 @@ class Compiled:
     tier: Tier
     text: bytes
     entry: int
-    faultless: bool
+    exposure: Exposure
     from_cache: bool
 
     @property
@@ -150,7 +150,7 @@ class Compiler:
 
 
 def _compiled(job: Job, made: Made, *, from_cache: bool) -> Compiled:
-    return Compiled(job.target, job.tier, made.text, made.entry, made.faultless, from_cache)
+    return Compiled(job.target, job.tier, made.text, made.entry, made.exposure, from_cache)
 
 
 def _judge_defect(job: Job, reason: str) -> Outcome:

@@ -109,7 +109,7 @@ def run_on_engine(
         entry=entry,
         code_bytes=len(code),
         constants_bytes=program.constants_bytes,
-        faultless=program.is_faultless,
+        exposure=resources_pb2.Exposure.Value(program.exposure.name),
     )
     execution = execution_pb2.Execution(
         image=image, code=code, constants=run.constants, memory=run.memory, fuel=run.fuel

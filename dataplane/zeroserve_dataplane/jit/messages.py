@@ -16,7 +16,7 @@ from typing import Any, Final
 from zeroserve_ir.program import abi
 
 from zeroserve_dataplane.jit.targets import Target, Tier
-from zeroserve_dataplane.verifier import Refusal, Refused, Rule
+from zeroserve_dataplane.verifier import Exposure, Refusal, Refused, Rule
 
 LENGTH: Final = struct.Struct("<I")
 FRAME_BYTES_MAX: Final = 16 << 20
@@ -46,11 +46,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Native code: `.text`, the byte offset of `run` in it, and whether no access of it can fault."""
+    """Native code: `.text`, the byte offset of `run` in it, and what it can touch."""
 
     text: bytes
     entry: int
-    faultless: bool
+    exposure: Exposure
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ def encode_reply(reply: Reply) -> bytes:
     match reply:
         case Ready(confined):
             return _frame({"ready": confined})
-        case Made(text, entry, faultless):
-            return _frame({"text": _encode_bytes(text), "entry": entry, "faultless": faultless})
+        case Made(text, entry, exposure):
+            return _frame({"text": _encode_bytes(text), "entry": entry, "exposure": exposure.value})
         case Refused(refusals):
             return _frame({"refusals": [[each.rule.name, each.slot, each.found] for each in refusals]})
         case Failed(reason):
@@ -105,7 +105,7 @@ def decode_reply(content: bytes) -> Reply:
             text, entry = base64.b64decode(fields["text"], validate=True), int(fields["entry"])
             if not 0 <= entry < len(text):
                 raise ProtocolError(f"entry {entry} of {len(text)} bytes")
-            return Made(text, entry, fields["faultless"] is True)
+            return Made(text, entry, Exposure(fields["exposure"]))
         if "failed" in fields:
             return Failed(str(fields["failed"]))
         return Refused(tuple(_decode_refusal(each) for each in fields["refusals"]))

@@ -52,7 +52,7 @@ def handle(job: Job) -> Reply:
         made = emit(translate(verified), job.target, job.tier)
     except EmissionError as error:
         return Failed(str(error))
-    return Made(made.text, made.entry, verified.is_faultless)
+    return Made(made.text, made.entry, verified.exposure)
 
 
 def _warm() -> None:

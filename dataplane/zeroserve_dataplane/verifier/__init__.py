@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 from zeroserve_ir.program.encoding import scan
-from zeroserve_ir.program.isa import Atomic, Malformed, Store
+from zeroserve_ir.program.isa import Atomic, Branch, CallHelper, CallLocal, Jump, Malformed, Store
 
 from zeroserve_dataplane.verifier.accesses import Access, CagedAccess
 from zeroserve_dataplane.verifier.analysing import analyse
@@ -28,7 +29,15 @@ from zeroserve_dataplane.verifier.flow import (
 from zeroserve_dataplane.verifier.refusals import Refusal, Rule, diagnose
 from zeroserve_dataplane.verifier.structure import check_sizes, check_structure
 
-__all__ = ["Refusal", "Refused", "Rule", "Verified", "diagnose", "verify"]
+__all__ = ["Exposure", "Refusal", "Refused", "Rule", "Verified", "diagnose", "verify"]
+
+
+class Exposure(IntEnum):
+    """What a program can touch: names and numbers of Exposure in resources.proto."""
+
+    CAGED = 0
+    FAULTLESS = 1
+    DETACHED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +54,24 @@ class Verified:
     """Starts of the blocks that control can reach."""
 
     @property
-    def is_faultless(self) -> bool:
-        """Whether it reads exact places and bounded constants alone: then no access of it can fault.
+    def exposure(self) -> Exposure:
+        """FAULTLESS where it reads exact places and bounded constants alone: then no access of it can fault.
 
-        Stack and heap become writable by a fault, so a program that writes is none.
+        Stack and heap become writable by a fault, so a program that writes is CAGED. DETACHED are those
+        besides that call nothing and never go backwards, so that they spend no fuel either.
         """
-        caged = any(isinstance(access, CagedAccess) for access in self.accesses.values())
-        return not caged and not any(isinstance(slot, Store | Atomic) for slot in self.slots)
+        if any(isinstance(access, CagedAccess) for access in self.accesses.values()):
+            return Exposure.CAGED
+        exposure = Exposure.DETACHED
+        for slot in self.slots:
+            match slot:
+                case Store() | Atomic():
+                    return Exposure.CAGED
+                case CallHelper() | CallLocal():
+                    exposure = Exposure.FAULTLESS
+                case Jump() | Branch() if slot.distance < 0:
+                    exposure = Exposure.FAULTLESS
+        return exposure
 
 
 @dataclass(frozen=True, slots=True)

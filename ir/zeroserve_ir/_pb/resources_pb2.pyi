@@ -197,6 +197,30 @@ COOKIE: Balancing.ValueType  # 11
 PEAK_EWMA: Balancing.ValueType  # 12
 Global___Balancing: _TypeAlias = Balancing  # noqa: Y015
 
+class _Exposure:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExposureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exposure.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAGED: _Exposure.ValueType  # 0
+    """an access may fault, and is recovered then"""
+    FAULTLESS: _Exposure.ValueType  # 1
+    """no access can fault, so it runs without recovery"""
+    DETACHED: _Exposure.ValueType  # 2
+    """no helper is called and no fuel is spent: it gets no VM block"""
+
+class Exposure(_Exposure, metaclass=_ExposureEnumTypeWrapper):
+    """What the verifier has proven that a program can touch; each includes the one before. Old engines read a boolean."""
+
+CAGED: Exposure.ValueType  # 0
+"""an access may fault, and is recovered then"""
+FAULTLESS: Exposure.ValueType  # 1
+"""no access can fault, so it runs without recovery"""
+DETACHED: Exposure.ValueType  # 2
+"""no helper is called and no fuel is spent: it gets no VM block"""
+Global___Exposure: _TypeAlias = Exposure  # noqa: Y015
+
 class _Stream:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1931,7 +1955,7 @@ class Image(_message.Message):
     CODE_DIGEST_FIELD_NUMBER: _builtins.int
     CONSTANTS_BYTES_FIELD_NUMBER: _builtins.int
     HELPER_MAX_FIELD_NUMBER: _builtins.int
-    FAULTLESS_FIELD_NUMBER: _builtins.int
+    EXPOSURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     abi: _builtins.int
     target: _builtins.str
@@ -1945,8 +1969,7 @@ class Image(_message.Message):
     constants_bytes: _builtins.int
     helper_max: _builtins.int
     """the highest number of a helper that the code calls"""
-    faultless: _builtins.bool
-    """proven: no access of it can fault, so it runs without recovery"""
+    exposure: Global___Exposure.ValueType
     def __init__(
         self,
         *,
@@ -1958,11 +1981,11 @@ class Image(_message.Message):
         code_digest: _builtins.bytes = ...,
         constants_bytes: _builtins.int = ...,
         helper_max: _builtins.int = ...,
-        faultless: _builtins.bool = ...,
+        exposure: Global___Exposure.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abi", b"abi", "code_bytes", b"code_bytes", "code_digest", b"code_digest", "constants_bytes", b"constants_bytes", "entry", b"entry", "faultless", b"faultless", "helper_max", b"helper_max", "name", b"name", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abi", b"abi", "code_bytes", b"code_bytes", "code_digest", b"code_digest", "constants_bytes", b"constants_bytes", "entry", b"entry", "exposure", b"exposure", "helper_max", b"helper_max", "name", b"name", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,7 +16,7 @@ from zeroserve_dataplane.interpreter import Trap
 from zeroserve_dataplane.jit import translating
 from zeroserve_dataplane.jit.targets import Tier, find_host_target
 from zeroserve_dataplane.marking import mark_loads
-from zeroserve_dataplane.verifier import Verified, verify
+from zeroserve_dataplane.verifier import Exposure, Verified, verify
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembly import assemble
 from zeroserve_ir.program.encoding import encode
@@ -64,13 +64,14 @@ CANARY = range(1_000_000_000, 1_000_000_128)
 """Seeds of the batch in which one program is made wrong."""
 
 
-def find_program(tier, trap):
-    """Return a seed of the batch and its program, one that nobody changed and that ends so."""
+def find_program(tier, trap, *, pays=False):
+    """Return a seed of the batch and its program: nobody changed it, it ends so, and spends fuel if it `pays`."""
     for seed in CANARY[differential.PLUGIN_EVERY :: differential.MUTATED_EVERY]:
         case = differential.generate_case(seed)
         if differential.find_tier(seed) is tier and case is not None:
             reference = interpret(case)
-            if reference.comparable and reference.outcome.trap is trap:
+            paid = case.fuel - reference.outcome.fuel
+            if reference.comparable and reference.outcome.trap is trap and (paid or not pays):
                 return seed, case.program
     raise AssertionError("the canary's batch has no such program")
 
@@ -104,10 +105,13 @@ def test_canary_one_program_of_a_batch_that_is_interpreted_wrongly_is_named(monk
     assert list(differential.run_seeds(CANARY).differences) == [f"seed {seed} on interpreter"]
 
 
-def test_canary_one_program_of_a_batch_that_ends_the_engine_is_named(monkeypatch):
-    """Nothing recovers what was proven to be faultless."""
-    seed, program = find_program(Tier.FAST, Trap.MEMORY)
-    monkeypatch.setattr(Verified, "is_faultless", property(lambda one: one.code == program.code))
+@pytest.mark.parametrize(("trap", "held"), [(Trap.MEMORY, Exposure.FAULTLESS), (None, Exposure.DETACHED)])
+def test_canary_one_program_of_a_batch_that_ends_the_engine_is_named(monkeypatch, trap, held):
+    """Nothing recovers what was proven to be faultless, and there is no block for what is detached."""
+    seed, program = find_program(Tier.FAST, trap, pays=held is Exposure.DETACHED)
+    monkeypatch.setattr(
+        Verified, "exposure", property(lambda one: held if one.code == program.code else Exposure.CAGED)
+    )
     (found,) = differential.run_seeds(CANARY).differences.items()
     assert found[0] == f"seed {seed} on fast"
     assert found[1][0].startswith(cases.DEATH)

@@ -11,7 +11,7 @@ from zeroserve_dataplane.jit.compiling import Compiled, Compiler, Defective
 from zeroserve_dataplane.jit.messages import Failed, Job, Made, ProtocolError, decode_length, decode_reply
 from zeroserve_dataplane.jit.targets import Target, Tier
 from zeroserve_dataplane.jit.workers import Workers
-from zeroserve_dataplane.verifier import Refused, Rule
+from zeroserve_dataplane.verifier import Exposure, Refused, Rule
 from zeroserve_ir.program.assembly import assemble
 
 
@@ -76,24 +76,32 @@ def test_cache_outlives_the_compiler_and_tells_programs_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "faultless"),
+    ("text", "exposure"),
     [
-        ("ldxdw %r0, [%r1+256]\nexit", True),
-        ("lddw %r1, constants+0\nldxdw %r0, [%r1]\nexit", True),
-        ("mov %r1, 0\ncall match_path\nexit", True),
-        ("ldxdw %r2, [%r1+256]\nldxdw %r0, [%r2]\nexit", False),
-        ("mov %r0, 0\nstxdw [%r10-8], %r0\nexit", False),
-        ("mov %r0, 0\nstxdw [%r1+256], %r0\nexit", False),
+        ("ldxdw %r0, [%r1+256]\nexit", Exposure.DETACHED),
+        ("lddw %r1, constants+0\nldxdw %r0, [%r1]\nexit", Exposure.DETACHED),
+        ("mov %r0, 0\njeq %r2, 0, done\nmov %r0, 1\ndone:\nexit", Exposure.DETACHED),
+        ("mov %r1, 0\ncall match_path\nexit", Exposure.FAULTLESS),
+        ("mov %r0, 9\nagain:\nsub %r0, 1\njne %r0, 0, again\nexit", Exposure.FAULTLESS),
+        ("mov %r0, 9\nagain:\nja again\nexit", Exposure.FAULTLESS),
+        ("call local one\nexit\none:\nmov %r0, 1\nexit", Exposure.FAULTLESS),
+        ("ldxdw %r2, [%r1+256]\nldxdw %r0, [%r2]\nexit", Exposure.CAGED),
+        ("mov %r0, 0\nstxdw [%r10-8], %r0\nexit", Exposure.CAGED),
+        ("mov %r0, 0\nstxdw [%r1+256], %r0\nexit", Exposure.CAGED),
+        ("mov %r1, 0\ncall match_path\nstxdw [%r10-8], %r0\nexit", Exposure.CAGED),
     ],
-    ids=["context", "constants", "helper", "caged", "stack", "write"],
+    ids=[
+        *("context", "constants", "forwards", "helper", "loop", "jump-back", "subprogram"),
+        *("caged", "stack", "write", "helper-and-write"),
+    ],
 )
-def test_only_code_that_reads_exact_places_alone_runs_without_recovery(tmp_path, text, faultless):
+def test_an_image_tells_what_its_program_can_touch(tmp_path, text, exposure):
     async def work(compiler):
         made = await compiler.compile(assemble(text).code, 8, Target.X86_64)
         cached = await compiler.compile(assemble(text).code, 8, Target.X86_64)
-        return made.faultless, cached.faultless, cached.from_cache
+        return made.exposure, cached.exposure, cached.from_cache
 
-    assert run(work, tmp_path) == (faultless, faultless, True)
+    assert run(work, tmp_path) == (exposure, exposure, True)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +113,9 @@ def test_only_code_that_reads_exact_places_alone_runs_without_recovery(tmp_path,
         lambda content: b"x" + content[1:],
         lambda content: content[:-1] + bytes([content[-1] ^ 1]),
         lambda content: content[:8] + b"\xff\xff\xff\xff" + content[12:],
+        lambda content: content[:12] + bytes([content[12] ^ 1]) + content[13:],
     ],
-    ids=["cut", "cut-in-head", "empty", "other-magic", "flipped-bit", "entry-beyond-end"],
+    ids=["cut", "cut-in-head", "empty", "other-magic", "flipped-bit", "entry-beyond-end", "other-exposure"],
 )
 def test_damaged_image_is_ignored_removed_and_made_again(tmp_path, damage):
     async def work(compiler):
@@ -125,7 +134,7 @@ def test_cache_stays_within_its_bound_and_keeps_what_was_used_last(tmp_path):
     cache = Cache(tmp_path, bytes_max=10_000)
     jobs = [Job(code_of(number), 0, Target.X86_64, Tier.FAST) for number in range(12)]
     for number, job in enumerate(jobs):
-        cache.store(job, Made(bytes([number]) * 1000, 0, faultless=False))
+        cache.store(job, Made(bytes([number]) * 1000, 0, Exposure.CAGED))
         os.utime(tmp_path / f"{make_key(job)}.image", (number, number))
         cache.load(jobs[0])
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 10_000
@@ -138,7 +147,7 @@ def test_cache_that_cannot_be_written_is_no_failure(tmp_path):
     cache = Cache(tmp_path / "cache")
     (tmp_path / "cache").rmdir()
     job = Job(code_of(1), 0, Target.X86_64, Tier.FAST)
-    cache.store(job, Made(b"x", 0, faultless=False))
+    cache.store(job, Made(b"x", 0, Exposure.CAGED))
     assert cache.load(job) is None
 
 

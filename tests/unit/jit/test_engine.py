@@ -92,7 +92,7 @@ class Case:
             target=name,
             entry=entry,
             constants_bytes=len(self.constants),
-            faultless=self.program.is_faultless,
+            exposure=self.program.exposure.name,
         )
         return execution_pb2.Execution(
             image=image, code=code, constants=self.constants, memory=self.memory, fuel=self.fuel

@@ -8,6 +8,7 @@ from zeroserve_dataplane.interpreter import Interpreter, Memory
 from zeroserve_dataplane.jit.emitting import emit
 from zeroserve_dataplane.jit.targets import Target, Tier, find_host_target
 from zeroserve_dataplane.jit.translating import translate
+from zeroserve_dataplane.verifier import Exposure
 from zeroserve_ir.program import abi
 
 _SPEC = importlib.util.spec_from_file_location("vectors", Path(__file__).with_name("vectors.py"))
@@ -49,6 +50,21 @@ def test_native_code_agrees_with_the_interpreter(vector, tier, native, execution
         assert got["memory"] == execution.digest_memory(memory.read)
     if vector.trap != "memory":
         assert got["fuel"] == outcome.fuel
+
+
+def test_only_the_translation_of_a_detached_program_never_names_the_vm_block():
+    """The engine gives it none."""
+    programs = [found.verify() for found in map(vectors.Vector, vectors.PATHS)]
+    named = {
+        exposure: {_names_block(one) for one in programs if one.exposure is exposure} for exposure in Exposure
+    }
+    assert named[Exposure.DETACHED] == {False}
+    assert named[Exposure.FAULTLESS] == {True}
+
+
+def _names_block(program):
+    lines = translate(program).splitlines()
+    return any("%vm" in line for line in lines if not line.startswith("define "))
 
 
 @pytest.mark.parametrize("target", list(Target))

@@ -2,12 +2,14 @@
 
 use super::abi;
 use super::helpers::{Run, Vm};
-use super::image::{Image, ImageCode};
+use super::image::{DetachedCode, Image, ImageCode};
 use super::run::{Outcome, Trap};
 use super::trap::{self, Recovery};
 use super::window::Window;
 use crate::exchange::Exchange;
+use crate::protocol::Exposure;
 use std::io;
+use std::ptr;
 
 pub(super) struct Cage {
     pub window: Box<Window>,
@@ -40,6 +42,14 @@ impl Cage {
         window.write_path(exchange.matched_path());
     }
 
+    /// Runs code that is proven to be detached: nobody needs to know whose run it is, nor to ask afterwards how it ended.
+    #[inline(always)]
+    pub fn call_detached(&mut self, code: &DetachedCode, constants: &[u8], entry: u32) -> u64 {
+        // SAFETY: the image was checked when it was loaded and is held by the caller for the call; the store has checked
+        // that the constants are as long as verified. The code neither faults nor reads the VM block, as was proven.
+        unsafe { trap::call(self.window.base(), ptr::null_mut(), constants.as_ptr(), entry, code.entry()) }
+    }
+
     /// Runs an image with the context as it is in the window. `constants` are as long as it was verified to read.
     ///
     /// Inlined, so that `run` lies in registers: written by halves and read whole, it cost more than all the rest.
@@ -55,12 +65,12 @@ impl Cage {
                 // is laid out as the ABI says; the store has checked that the constants are as long as verified. Only
                 // what the verifier has proven to touch mapped bytes alone runs without recovery.
                 unsafe {
-                    if mapping.is_faultless() {
-                        Ok(trap::call(window.base(), block, constants, entry, mapping.entry()))
-                    } else {
+                    if mapping.exposure() == Exposure::Caged {
                         recovery
                             .enter(window, block, constants, entry, mapping.entry(), mapping.range())
                             .map_err(|address| Trap::Memory { address })
+                    } else {
+                        Ok(trap::call(window.base(), block, constants, entry, mapping.entry()))
                     }
                 }
             }

@@ -5,7 +5,7 @@
 
 use super::abi;
 use super::interpreter::Code;
-use crate::protocol;
+use crate::protocol::{self, Exposure};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -38,7 +38,17 @@ pub(super) struct Mapping {
     start: NonNull<u8>,
     length: usize,
     entry: usize,
-    faultless: bool,
+    exposure: Exposure,
+}
+
+/// The entry of a mapping whose code neither faults nor touches the VM block.
+pub(super) struct DetachedCode<'a>(&'a Mapping);
+
+impl DetachedCode<'_> {
+    #[inline(always)]
+    pub fn entry(&self) -> *const u8 {
+        self.0.entry()
+    }
 }
 
 // SAFETY: the pages are never written; they may be read and executed by any thread.
@@ -78,6 +88,16 @@ impl Image {
     /// For a closed host: it has nothing to run.
     pub fn nothing() -> Self {
         Self { name: "".into(), constants_bytes: 0, code: ImageCode::Nothing }
+    }
+
+    #[inline(always)]
+    pub(super) fn detached(&self) -> Option<DetachedCode<'_>> {
+        match &self.code {
+            ImageCode::Native(mapping) if mapping.exposure == Exposure::Detached => {
+                Some(DetachedCode(mapping))
+            }
+            _ => None,
+        }
     }
 
     pub fn is_native(&self) -> bool {
@@ -126,7 +146,7 @@ fn load_byte_code(message: &protocol::Image, descriptor: OwnedFd, length: usize)
 fn load_native(message: &protocol::Image, descriptor: &OwnedFd, length: usize) -> Result<Mapping, String> {
     let mut mapping = Mapping::new(descriptor, length, message.entry as usize)
         .map_err(|error| format!("executable mapping: {error}"))?;
-    mapping.faultless = message.faultless;
+    mapping.exposure = message.exposure();
     check_digest(message, mapping.bytes())?;
     Ok(mapping)
 }
@@ -143,7 +163,7 @@ impl Mapping {
         }
         let start = NonNull::new(address.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         synchronise_caches(start.as_ptr(), length);
-        Ok(Self { start, length, entry, faultless: false })
+        Ok(Self { start, length, entry, exposure: Exposure::Caged })
     }
 
     fn bytes(&self) -> &[u8] {
@@ -157,9 +177,9 @@ impl Mapping {
         (start, start + self.length)
     }
 
-    /// The agent's verifier has proven that the code reads mapped bytes alone and writes none.
-    pub fn is_faultless(&self) -> bool {
-        self.faultless
+    /// What the agent's verifier has proven that the code can touch.
+    pub fn exposure(&self) -> Exposure {
+        self.exposure
     }
 
     pub fn entry(&self) -> *const u8 {

@@ -215,7 +215,24 @@ impl Machine {
     }
 
     /// Runs with the context as it is in the window.
+    #[inline]
     pub(crate) fn execute_prepared(
+        &mut self,
+        host: &VirtualHost,
+        exchange: &mut Exchange,
+        entry: u32,
+        fuel: i64,
+    ) -> Result<Outcome, Trap> {
+        if let Some(code) = host.image.detached() {
+            let result = self.cage.call_detached(&code, &host.constants, entry);
+            return Ok(Outcome { result, fuel_left: fuel });
+        }
+        self.execute_attached(host, exchange, entry, fuel)
+    }
+
+    /// Apart, so that a detached program's call keeps no registers for it.
+    #[inline(never)]
+    fn execute_attached(
         &mut self,
         host: &VirtualHost,
         exchange: &mut Exchange,

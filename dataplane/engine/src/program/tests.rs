@@ -2,9 +2,9 @@
 
 use super::abi;
 use super::image::{Image, SEALS, TARGET, seal, seal_with};
-use super::run::{Decision, Machine, Operation, Trap};
+use super::run::{Decision, Machine, Operation, Outcome, Trap};
 use crate::exchange::{Clock, Exchange, HeaderSpan, ListenerId, Peer, RequestHead};
-use crate::protocol;
+use crate::protocol::{self, Exposure};
 use crate::snapshot::{Cluster, ClusterState, Compiler, Constants, Settings, VirtualHost};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -365,6 +365,24 @@ fn native_code_calls_helpers_through_the_vm_block() {
     // 1 * 404 where the path fits, 0 (no status: 500) where it does not.
     for (path, status) in [("/api/x", 404), ("/Api/", 404), ("/apix", 500)] {
         assert_eq!(machine.run(&host, &mut exchange(path), 0), Ok(Decision::Error(status)), "{path}");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn only_detached_native_code_gets_no_vm_block() {
+    // mov rax, rsi; ret
+    let code = [0x48, 0x89, 0xf0, 0xc3];
+    let run = |exposure: Exposure| {
+        let message = protocol::Image { exposure: exposure.into(), ..message(&code, TARGET) };
+        let image = Arc::new(Image::load(&message, seal(&code).unwrap()).unwrap());
+        let host = VirtualHost { image, ..native(&code) };
+        Machine::new().unwrap().execute(&host, &mut exchange("/"), 0, 7).unwrap()
+    };
+    assert_eq!(run(Exposure::Detached), Outcome { result: 0, fuel_left: 7 });
+    for exposure in [Exposure::Caged, Exposure::Faultless] {
+        let outcome = run(exposure);
+        assert!(outcome.result != 0 && outcome.fuel_left == 7, "{exposure:?}: {outcome:?}");
     }
 }
 

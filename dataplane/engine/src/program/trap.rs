@@ -61,7 +61,8 @@ impl Recovery {
 /// Runs native code that cannot fault: there is nothing to recover from, so nothing is saved or noted.
 ///
 /// # Safety
-/// As `Recovery::enter`; besides, every access of the code is a read of bytes that are mapped for it.
+/// As `Recovery::enter`; besides, every access of the code is a read of bytes that are mapped for it. `vm` may be null
+/// for code that neither calls a helper nor spends fuel.
 #[inline(always)]
 pub unsafe fn call(window: *mut u8, vm: *mut u8, constants: *const u8, entry: u32, code: *const u8) -> u64 {
     type Code = unsafe extern "C" fn(*mut u8, *mut u8, *const u8, u64) -> u64;

@@ -712,8 +712,8 @@ pub struct Image {
     pub constants_bytes: u32,
     #[prost(uint32, tag = "8")]
     pub helper_max: u32,
-    #[prost(bool, tag = "9")]
-    pub faultless: bool,
+    #[prost(enumeration = "Exposure", tag = "9")]
+    pub exposure: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VirtualHost {
@@ -1714,6 +1714,35 @@ impl Balancing {
             "HEADER_HASH" => Some(Self::HeaderHash),
             "COOKIE" => Some(Self::Cookie),
             "PEAK_EWMA" => Some(Self::PeakEwma),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Exposure {
+    Caged = 0,
+    Faultless = 1,
+    Detached = 2,
+}
+impl Exposure {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Caged => "CAGED",
+            Self::Faultless => "FAULTLESS",
+            Self::Detached => "DETACHED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CAGED" => Some(Self::Caged),
+            "FAULTLESS" => Some(Self::Faultless),
+            "DETACHED" => Some(Self::Detached),
             _ => None,
         }
     }
