@@ -174,7 +174,7 @@ fn build_host(execution: &Execution) -> Result<VirtualHost, String> {
     let tables: Tables = Compiler::default().compile(tables, &find)?;
     Ok(VirtualHost {
         name: "execution".into(),
-        hosts: Box::new([]),
+        names: Default::default(),
         listeners: Arc::new([]),
         image: Arc::new(image),
         constants: execution.constants.as_ref().into(),

@@ -31,6 +31,7 @@ pub mod parallelism;
 pub mod passwords;
 pub mod patterns;
 pub mod plugins;
+pub mod prefetch;
 pub mod program;
 pub mod proxy_protocol;
 pub mod rates;

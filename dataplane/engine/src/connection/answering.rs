@@ -52,7 +52,13 @@ impl Worker {
         if up.phase == upstream::Phase::Closing {
             return;
         }
-        if up.session.is_none() {
+        let (plain, client) = (up.session.is_none(), up.client);
+        if let Some(host) =
+            client.and_then(|client| self.downstream(client)).and_then(|down| down.serving.host.as_ref())
+        {
+            host.prefetch_for_answer();
+        }
+        if plain {
             return self.upstream_plain(io, upstream, data);
         }
         let mut plain = std::mem::take(&mut self.scratch.plain);

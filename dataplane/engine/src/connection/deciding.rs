@@ -42,7 +42,7 @@ impl Worker {
             let answer = if self.snapshot.settings().as_caddy { Answer::Empty } else { Answer::Status(404) };
             return self.answer(io, socket, answer);
         };
-        host.warm();
+        host.prefetch_tables();
         down.serving.host = Some(Arc::clone(host));
         if host.stream != Stream::NoStream {
             return self.refuse(io, socket, Refuse { status: 421, reason: "the host is a stream" });

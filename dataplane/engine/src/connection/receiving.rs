@@ -218,6 +218,9 @@ impl Worker {
         head: &RequestHead,
         serving: Serving,
     ) {
+        if let Some(field) = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(b"host")) {
+            self.snapshot.foresee(field.value);
+        }
         let mut exchange = self.take_exchange();
         let (now, now_ms, sent) = (self.now(), self.now_ms(), self.sent(io, socket));
         let Some(Some(down)) = self.downstreams.get_mut(socket.index()) else { return };

@@ -36,7 +36,7 @@ pub(super) fn host(code: &[u8], target: &str, tables: &protocol::Tables) -> Virt
     let find = |name: &str| Some(Cluster::new(name, ClusterState::unconfigured()));
     VirtualHost {
         name: "test".into(),
-        hosts: Box::new([]),
+        names: Default::default(),
         listeners: Arc::new([]),
         image: Arc::new(image),
         constants: Constants::from_slice(b"constants of this host"),

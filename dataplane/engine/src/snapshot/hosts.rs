@@ -1,11 +1,12 @@
 //! Virtual hosts and the snapshot that finds them.
 
+use super::host_index::HostIndex;
 use super::listening::Listener;
 use super::settings::Settings;
-use super::sharded::{Few, Sharded};
 use super::tables::{ProxyCall, ResponseRow, Tables};
 use crate::exchange::{ListenerId, TlsInfo};
 use crate::plugins::PluginIndex;
+use crate::prefetch::prefetch;
 use crate::program::image::Image;
 use crate::protocol::Stream;
 use crate::tls::ja4;
@@ -16,6 +17,11 @@ use std::sync::Arc;
 
 /// Beside their host: those of five routes or so are read without waiting for memory once more.
 pub type Constants = SmallVec<[u8; 128]>;
+/// A name beside its host: nearly every one is this short.
+type Name = SmallVec<[u8; 32]>;
+/// How much of a host each request looks at, from its beginning on, and how much comes from memory at a time.
+const LOOKED_AT_BYTES: usize = 192;
+const LINE_BYTES: usize = 64;
 
 /// A host name's routes: code of a shape, the constants and tables of this host.
 ///
@@ -33,14 +39,14 @@ pub struct VirtualHost {
     pub strict_sni_host: bool,
     /// The program chooses the proxy call of a stream.
     pub judges_streams: bool,
+    /// Lower case: exact, ".suffix" of a wildcard, "" for any.
+    pub names: SmallVec<[Name; 1]>,
     /// None: the engine's own policy.
     pub tls: Option<Arc<TlsPolicy>>,
     pub deny: Option<Box<str>>,
     /// As the program addresses them from CONSTANTS on.
     pub constants: Constants,
     pub name: Arc<str>,
-    /// Lower case: exact, "*.suffix", "" for any.
-    pub hosts: Box<[Box<str>]>,
     /// Version of this host's configuration, for the access log.
     pub marker: Box<str>,
 }
@@ -55,9 +61,23 @@ impl VirtualHost {
         &self.tables.responses[row as usize]
     }
 
-    /// Begins to read what the program is about to: among many hosts these lines are in no cache, and wait side by side.
-    pub fn warm(&self) {
-        std::hint::black_box((self.constants.first().copied(), self.tables.proxies.len()));
+    /// What requests look at begins to come: among many hosts it is in no cache.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        let start = std::ptr::from_ref(self).cast::<u8>();
+        (0..LOOKED_AT_BYTES).step_by(LINE_BYTES).for_each(|offset| prefetch(start.wrapping_add(offset)));
+    }
+
+    /// Its tables, too, now that it is here itself.
+    #[inline(always)]
+    pub fn prefetch_tables(&self) {
+        prefetch(Arc::as_ptr(&self.tables).cast());
+    }
+
+    /// What an answer looks at, while the answer is still being read.
+    #[inline(always)]
+    pub fn prefetch_for_answer(&self) {
+        prefetch(std::ptr::from_ref(self).cast());
     }
 
     /// A handshake must know this host before it begins.
@@ -80,36 +100,6 @@ impl VirtualHost {
     /// Fail closed: answer 503 with this reason, whatever the program.
     pub fn deny(&self) -> Option<&str> {
         self.deny.as_deref()
-    }
-}
-
-/// Hosts by name: wildcards under ".suffix", the catch-all under "".
-#[derive(Clone, Default)]
-pub(super) struct HostIndex(Sharded<Few<Arc<VirtualHost>>>);
-
-impl HostIndex {
-    pub fn insert(&mut self, host: &Arc<VirtualHost>) {
-        for name in &host.hosts {
-            let list = self.0.entry(super::certificates::index_key(name));
-            let at = list.partition_point(|other| other.name < host.name);
-            list.insert(at, host.clone());
-            list.shrink_to_fit();
-        }
-    }
-
-    pub fn remove(&mut self, host: &VirtualHost) {
-        for name in &host.hosts {
-            let key = super::certificates::index_key(name);
-            let list = self.0.entry(key);
-            list.retain(|other| other.name != host.name);
-            if list.is_empty() {
-                self.0.remove(key);
-            }
-        }
-    }
-
-    fn find(&self, key: &[u8], listener: ListenerId) -> Option<&Arc<VirtualHost>> {
-        self.0.get(key)?.iter().find(|host| host.listeners.contains(&listener))
     }
 }
 
@@ -153,6 +143,12 @@ impl Snapshot {
             }
         }
         self.hosts.find(b"", listener)
+    }
+
+    /// The host that a request seems to be for begins to come from memory; what the name is worth is found out later.
+    pub fn foresee(&self, authority: &[u8]) {
+        let end = memchr::memchr(b':', authority).unwrap_or(authority.len());
+        self.hosts.prefetch(&authority[..end]);
     }
 
     /// Hot: certificates are always what was committed last, so one for the process' life is enough.

@@ -10,6 +10,7 @@ mod dialling;
 mod encodings;
 mod files;
 mod gateways;
+mod host_index;
 mod hosts;
 mod interning;
 mod listening;

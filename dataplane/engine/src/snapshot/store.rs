@@ -1,11 +1,13 @@
 //! The control thread's book of everything committed: takes changes, gives the next snapshot. A resource that cannot
 //! be used is refused and what refers to it keeps its former version; all else of the commit holds.
 
+use super::certificates::index_key;
 use super::certificates::{CertificateIndex, LoadedCertificate};
 use super::clusters::{Cluster, EndpointRegistry};
 use super::compiling::Compiler;
 use super::dialling::parse_endpoint;
-use super::hosts::{Constants, HostIndex, Snapshot, VirtualHost};
+use super::host_index::HostIndex;
+use super::hosts::{Constants, Snapshot, VirtualHost};
 use super::listening::Listener;
 use super::plugins::PluginBook;
 use super::settings::Settings;
@@ -439,7 +441,7 @@ impl Store {
         let listeners = self.listener_sets.entry(ids.clone()).or_insert_with(|| ids.into()).clone();
         self.adopt_host(Arc::new(VirtualHost {
             name: name.into(),
-            hosts: message.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
+            names: message.hosts.iter().map(|host| index_key(&host.to_ascii_lowercase()).into()).collect(),
             listeners,
             image,
             constants: Constants::from_slice(&message.constants),

@@ -145,6 +145,44 @@ fn a_host_moves_from_its_former_names_and_is_gone_when_removed() {
 }
 
 #[test]
+fn each_of_many_hosts_is_found_by_all_its_names_until_it_is_removed() {
+    let names = |number: usize| {
+        let alias =
+            format!("{}{number}.alias-longer-than-what-lies-beside-its-host.test", "x".repeat(number % 40));
+        [format!("host-{number}.example.test"), alias, format!("*.of-{number}.test")]
+    };
+    let asked = |number| names(number).map(|name| name.replace('*', "any"));
+    let put =
+        |number| put_host(&format!("h{number}"), &names(number).each_ref().map(String::as_str), &["http"]);
+    let mut store = Store::default();
+    let changes = [put_listener("http"), put_image("p")].into_iter().chain((0..2_000).map(put)).collect();
+    let (all, refused) = store.commit("1", changes);
+    assert_eq!(refused, []);
+    let gone = |number: &usize| number % 3 == 0;
+    let remove = |number| Change::Remove { kind: ResourceType::VirtualHost, name: format!("h{number}") };
+    let (some, _) = store.commit("2", (0..2_000).filter(gone).map(remove).collect());
+    for number in 0..2_000 {
+        let name = format!("h{number}");
+        for host in asked(number) {
+            assert_eq!(found(&all, "http", &host), Some(&*name), "{host}");
+            assert_eq!(found(&some, "http", &host), (!gone(&number)).then_some(&*name), "{host}");
+        }
+    }
+}
+
+#[test]
+fn of_hosts_with_one_name_the_first_is_found_and_then_the_next() {
+    let mut store = Store::default();
+    let hosts = ["c", "a", "b"].map(|name| put_host(name, &["a.test", "a.test"], &["http"]));
+    store.commit("1", [put_listener("http"), put_image("p")].into_iter().chain(hosts).collect());
+    for (version, expected) in [("2", Some("b")), ("3", Some("c")), ("4", None)] {
+        let first = found(&store.commit("1", vec![]).0, "http", "a.test").unwrap().to_owned();
+        let remove = Change::Remove { kind: ResourceType::VirtualHost, name: first };
+        assert_eq!(found(&store.commit(version, vec![remove]).0, "http", "a.test"), expected);
+    }
+}
+
+#[test]
 fn endpoints_change_under_a_cluster_without_its_hosts_noticing() {
     let mut store = Store::default();
     let mut host =
