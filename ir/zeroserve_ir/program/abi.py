@@ -6,6 +6,7 @@ A change of meaning raises `ABI_VERSION`; a new helper with a new number does no
 number that it calls, and an engine that is older refuses it.
 
 Native entry: `i64 run(window: *mut u8, vm: *mut Vm, constants: *const u8, entry: u64)`, C calling convention.
+`vm` is null for a program that neither calls anything nor goes backwards.
 `Vm` begins with `fuel: i64` at byte 0 and the helpers' addresses from byte 16 on, by number. Helpers are
 `extern "C" fn(vm, r1, r2, r3, r4, r5) -> u64`; arguments that the table does not name are 0. A helper
 subtracts its fuel first, and does nothing when the rest is negative; one that must trap sets fuel to
