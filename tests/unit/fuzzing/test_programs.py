@@ -65,7 +65,7 @@ CANARY = range(1_000_000_000, 1_000_000_128)
 
 
 def find_program(tier, trap, *, pays=False):
-    """Return a seed of the batch and its program: nobody changed it, it ends so, and spends fuel if it `pays`."""
+    """Return a seed of the batch and its program: not a changed one, ends so, spends fuel if it `pays`."""
     for seed in CANARY[differential.PLUGIN_EVERY :: differential.MUTATED_EVERY]:
         case = differential.generate_case(seed)
         if differential.find_tier(seed) is tier and case is not None:
