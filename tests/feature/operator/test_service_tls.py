@@ -23,6 +23,8 @@ INGRESSES = {
     "misnamed": VERIFIED | {"proxy-ssl-name": "other.internal"},
     "distrusted": VERIFIED | {"proxy-ssl-secret": "default/others"},
     "unverified": SHOWN | {"proxy-ssl-name": "other.internal"},
+    "own": VERIFIED | {"proxy-ssl-secret": "default/own"},
+    "own-misnamed": VERIFIED | {"proxy-ssl-secret": "default/own", "proxy-ssl-name": "other.internal"},
     "secretless": VERIFIED | {"proxy-ssl-secret": "default/missing"},
     "anonymous": {"backend-protocol": "HTTPS"},
     "asking": {"auth-url": "https://verified.default.svc.cluster.local:80/"}
@@ -70,6 +72,17 @@ class Secure(ThreadingHTTPServer):
         pass
 
 
+def make_context(path, certificate, key, clients):
+    """Return the TLS of a server that asks for a certificate of `clients`."""
+    path.write_bytes(pem(certificate) + key_pem(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    context.load_verify_locations(cadata=pem(clients.certificate).decode())
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.sni_callback = lambda connection, name, _: setattr(connection, "asked_name", name)
+    return context
+
+
 def write_secret(name, **data):
     encoded = {key.replace("_", "."): base64.b64encode(one).decode() for key, one in data.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": encoded}
@@ -81,23 +94,24 @@ def port(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service-tls")
     ours, others = Authority("ours"), Authority("others")
     server, client = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    leaf = ours.sign(name_of("service"), server, [x509.DNSName("api.internal")])
-    (folder / "server.pem").write_bytes(pem(leaf) + key_pem(server))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem")
-    context.load_verify_locations(cadata=pem(ours.certificate).decode())
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.sni_callback = lambda connection, name, _: setattr(connection, "asked_name", name)
+    names = [x509.DNSName("api.internal")]
+    context = make_context(folder / "server.pem", ours.sign(name_of("service"), server, names), server, ours)
+    itself = Authority("itself")
+    own = itself.sign(itself.name, itself.key, names, authority=True)
+    alone = make_context(folder / "own.pem", own, itself.key, ours)
     pair = {"tls_crt": pem(ours.sign(name_of("node"), client)), "tls_key": key_pem(client)}
     objects = [
         write_secret("ours", ca_crt=pem(ours.certificate), **pair),
         write_secret("others", ca_crt=pem(others.certificate)),
+        write_secret("own", ca_crt=pem(own)),
     ]
-    with served(Secure(context)) as service, served(ThreadingHTTPServer(("127.0.0.1", 0), Telling)) as plain:
+    servers = (Secure(context), Secure(alone), ThreadingHTTPServer(("127.0.0.1", 0), Telling))
+    with served(servers[0]) as service, served(servers[1]) as lonely, served(servers[2]) as plain:
         for name, annotations in INGRESSES.items():
+            tls = lonely if name.startswith("own") else service
             secure = annotations["backend-protocol"] == "HTTPS"
             objects.append(write_ingress(name, name, annotations))
-            objects += write_service(name, (service if secure else plain).server_port)
+            objects += write_service(name, (tls if secure else plain).server_port)
         (folder / "manifests").mkdir()
         (folder / "manifests" / "all.yaml").write_text(yaml.safe_dump_all(objects))
         http_port, https_port = free_ports(2)
@@ -123,6 +137,7 @@ def ask(port, name):
         ("verified", "api.internal", "CN=node"),
         ("unverified", "other.internal", "CN=node"),
         ("anonymous", "anonymous.example", ""),
+        ("own", "api.internal", ""),
         ("asking", "", ""),
     ],
 )
@@ -131,7 +146,7 @@ def test_a_service_is_shown_who_asks_and_for_whom(port, name, asked, client):
     assert (status, json.loads(body)) == (200, {"name": asked, "client": client})
 
 
-@pytest.mark.parametrize("name", ["misnamed", "distrusted", "mistaking"])
+@pytest.mark.parametrize("name", ["misnamed", "distrusted", "mistaking", "own-misnamed"])
 def test_a_service_that_is_not_the_one_meant_gets_no_request(port, name):
     assert ask(port, name)[0] in (500, 502)
 

@@ -4,12 +4,15 @@ use super::clusters::UpstreamTls;
 use crate::protocol;
 use crate::tls::suites::with_strict_records;
 use prost::Message;
-use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -77,7 +80,8 @@ fn build_config(message: &protocol::UpstreamTls) -> Result<ClientConfig, String>
                 .add(CertificateDer::from(der.to_vec()))
                 .map_err(|error| format!("trusted CA certificate: {error}"))?;
         }
-        show_certificate(builder.with_root_certificates(roots), message)?
+        let verifier = Arc::new(TrustedCertificates::new(roots, &message.trusted_ca)?);
+        show_certificate(builder.dangerous().with_custom_certificate_verifier(verifier), message)?
     };
     config.alpn_protocols = match message.http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -98,6 +102,72 @@ fn show_certificate(
     let key = PrivateKeyDer::try_from(message.client_key.to_vec())
         .map_err(|error| format!("client key: {error}"))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| format!("client certificate: {error}"))
+}
+
+/// Chains to trusted authorities; an authority's own certificate too, which a server may show in person.
+#[derive(Debug)]
+struct TrustedCertificates {
+    chains: Arc<WebPkiServerVerifier>,
+    /// DER.
+    trusted: Box<[Box<[u8]>]>,
+}
+
+impl TrustedCertificates {
+    fn new(roots: RootCertStore, trusted: &[prost::bytes::Bytes]) -> Result<Self, String> {
+        let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+        let chains = builder.build().map_err(|error| format!("trusted CA certificates: {error}"))?;
+        Ok(Self { chains, trusted: trusted.iter().map(|der| der[..].into()).collect() })
+    }
+
+    fn is_trusted_itself(&self, leaf: &CertificateDer<'_>) -> bool {
+        self.trusted.iter().any(|der| **der == **leaf)
+    }
+}
+
+impl ServerCertVerifier for TrustedCertificates {
+    /// As Go and OpenSSL do it: of a certificate that is itself trusted, no chain is asked, but its time and name.
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.chains.verify_server_cert(leaf, intermediates, name, ocsp, now) {
+            // Its time is judged before that it is an authority's.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(fault)))
+                if fault.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)
+                    && self.is_trusted_itself(leaf) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            judged => judged,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 /// `insecure_skip_verify`: the peer still proves that it has the key of the certificate it shows.
@@ -136,5 +206,37 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+    fn authority(last_year: i32) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["api.test".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(last_year, 1, 1);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    fn accepts(trusted: &CertificateDer<'_>, shown: &CertificateDer<'_>, name: &str) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone().into_owned()).unwrap();
+        let der = prost::bytes::Bytes::copy_from_slice(trusted);
+        let verifier = TrustedCertificates::new(roots, &[der]).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        verifier.verify_server_cert(shown, &[], &name, &[], UnixTime::now()).is_ok()
+    }
+
+    #[test]
+    fn an_authority_that_is_trusted_may_be_the_server_itself() {
+        let (own, other, over) = (authority(4000), authority(4000), authority(2002));
+        assert!(accepts(&own, &own, "api.test"));
+        assert!(!accepts(&own, &own, "other.test"));
+        assert!(!accepts(&own, &other, "api.test"));
+        assert!(!accepts(&over, &over, "api.test"));
     }
 }
