@@ -158,7 +158,7 @@ fn each_of_many_hosts_is_found_by_all_its_names_until_it_is_removed() {
     let changes = [put_listener("http"), put_image("p")].into_iter().chain((0..2_000).map(put)).collect();
     let (all, refused) = store.commit("1", changes);
     assert_eq!(refused, []);
-    let gone = |number: &usize| number % 3 == 0;
+    let gone = |number: &usize| number.is_multiple_of(3);
     let remove = |number| Change::Remove { kind: ResourceType::VirtualHost, name: format!("h{number}") };
     let (some, _) = store.commit("2", (0..2_000).filter(gone).map(remove).collect());
     for number in 0..2_000 {
