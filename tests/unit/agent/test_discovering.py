@@ -9,6 +9,7 @@ import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
+from zeroserve_dataplane.agent import discovering, looking_up
 from zeroserve_dataplane.agent.discovering import SourceResolver
 from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -21,6 +22,14 @@ ZONE = {
     ("a.test.", "A"): ["192.0.2.11"],
     ("b.test.", "A"): ["192.0.2.12"],
 }
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """No answer is late on a machine that stands still."""
+    monkeypatch.setattr(looking_up, "TIMEOUT_S", 60.0)
+    monkeypatch.setattr(looking_up, "ATTEMPT_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(discovering, "TIMEOUT_S", 120.0)
 
 
 class Server(asyncio.DatagramProtocol):
