@@ -19,10 +19,11 @@ class Node:
         self.process = process
 
     def ask(self, path, method="GET", body=None, **headers):
-        """Return status, fields and body of an answer."""
+        """Return status, fields and body of an answer; it may come before the request is whole."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, fields)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body, fields)
         answer = connection.getresponse()
         content = answer.read().decode()
         connection.close()
