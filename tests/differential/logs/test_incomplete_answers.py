@@ -19,6 +19,9 @@ SITE = """{
 	auto_https off
 }
 http://127.0.0.1:{$PORT} {
+	log {
+		output file {$FOLDER}/access.log
+	}
 	handle_path /rewritten/* {
 		reverse_proxy {$BACKEND} {
 			rewrite /chunks{uri}
@@ -35,7 +38,7 @@ http://127.0.0.1:{$PORT} {
 	}
 }
 """
-CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+CHUNKS = b"HTTP/1.1 200 OK\r\nX-Up: 1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
 WHOLE = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"
 SETTINGS, INTERNAL_ERROR = b"\0\0\0\4\0\0\0\0\0", b"\0\0\0\2"
@@ -48,6 +51,7 @@ FRAMES = (
 RESET_STREAM = b"\0\0\4\3\0\0\0\0\1" + INTERNAL_ERROR
 UNTOLD = {"Via", "User-Agent", "Accept-Encoding", "X-Forwarded-Host"}
 """Fields of the request to the upstream that Caddy alone adds, or that name the server's port."""
+UNLOGGED = {"Via", "Server", "Date"}
 REQUESTS = {
     "/chunks": "reading: unexpected EOF",
     "/length": "reading: unexpected EOF",
@@ -150,3 +154,25 @@ def test_each_is_a_line_as_caddys(served):
         told.append(list_lines(values, len(REQUESTS)))
     assert told[1] == told[0]
     assert len(told[1]) == len(REQUESTS)
+
+
+def find_fields(values, target):
+    """Return the fields of an answer by the access log's line, once that is written."""
+    deadline = time.monotonic() + PATIENCE_S
+    path = values["FOLDER"] / "access.log"
+    while time.monotonic() < deadline:
+        text = path.read_text() if path.exists() else ""
+        found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("}\n")]
+        for line in found:
+            if line["request"]["uri"] == target:
+                return {name: value for name, value in line["resp_headers"].items() if name not in UNLOGGED}
+        time.sleep(0.05)
+    raise AssertionError(f"no line of {target}")
+
+
+def test_the_access_log_has_all_fields_of_an_answer_that_was_cut(served):
+    told = []
+    for values in served:
+        assert not ask(values["PORT"], "/chunks?logged")
+        told.append(find_fields(values, "/chunks?logged"))
+    assert told[1] == told[0] == {"X-Up": ["1"]}

@@ -18,6 +18,19 @@ SITE = """:{port} {{
 			respond "seen {{rp.status_code}}"
 		}}
 	}}
+	@refused path /echo/refused
+	reverse_proxy @refused h2c://127.0.0.1:{backend} {{
+		@switch status 101
+		handle_response @switch {{
+			respond "refused" 403
+		}}
+	}}
+	@copied path /echo/copied
+	reverse_proxy @copied h2c://127.0.0.1:{backend} {{
+		handle_response {{
+			copy_response
+		}}
+	}}
 	reverse_proxy {upstream}
 }}
 https://localhost:{tls} {{

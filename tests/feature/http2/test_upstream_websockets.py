@@ -11,9 +11,9 @@ from stream_sites import TIMEOUT_S, served
 # RFC 6455 1.3.
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 REQUEST = (
-    "GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
-).encode()
+)
 LONG = bytes(300_000)
 
 
@@ -30,13 +30,13 @@ def site(running):
 
 
 @contextlib.contextmanager
-def asking(site):
+def asking(site, path="/echo", early=b""):
     """A client that sent its request; its socket and reader."""
     with (
         contextlib.closing(socket.create_connection(("127.0.0.1", site.port), TIMEOUT_S)) as client,
         client.makefile("rb") as reader,
     ):
-        client.sendall(REQUEST)
+        client.sendall(REQUEST.replace("{path}", path).encode() + early)
         yield client, reader
 
 
@@ -84,6 +84,26 @@ def test_it_shares_its_connection_with_requests(site):
         read_head(reader)
         assert site.get("/ok") == (200, b"ok")
         assert [connection.opened for connection in site.backend.connections] == [3]
+
+
+def test_routes_of_handle_response_see_it_as_a_switch_and_may_refuse_it(site):
+    with asking(site, "/echo/refused", b"one") as (_, reader):
+        assert read_head(reader).startswith(b"HTTP/1.1 403 ")
+    site.backend.wait(lambda backend: backend.counts() == [0])
+    (connection,) = site.backend.connections
+    assert list(connection.resets.values()) == [CANCEL]
+    assert site.get("/ok") == (200, b"ok")
+
+
+def test_what_routes_of_handle_response_let_pass_is_a_switch(site):
+    with asking(site, "/echo/copied", b"one") as (client, reader):
+        head = read_head(reader)
+        assert head.startswith(b"HTTP/1.1 101 ") and b"Sec-WebSocket-Accept: " + ACCEPT in head
+        assert reader.read(3) == b"one"
+        client.sendall(LONG)
+        assert reader.read(len(LONG)) == LONG
+        client.shutdown(socket.SHUT_WR)
+        assert reader.read() == b""
 
 
 def test_a_client_that_leaves_resets_its_stream_alone(site):

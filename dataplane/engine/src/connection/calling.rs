@@ -107,7 +107,11 @@ impl Worker {
         }
         if !end && self.accepts_websocket(client, answer.status) {
             self.observe_answer(client, call, answer.status);
-            self.send_acceptance(io, client, &spans_of(fields));
+            let spans = spans_of(fields);
+            if self.holds_acceptance(client, call, &spans) {
+                return Ok(Head::Held);
+            }
+            self.send_acceptance(io, client, &spans);
             return Ok(Head::Switched);
         }
         if let Some(up) = self.upstream(call) {

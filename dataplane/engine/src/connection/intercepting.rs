@@ -257,13 +257,16 @@ impl Worker {
         }
     }
 
-    /// The routes let the upstream's 101 pass, which is read again and finds itself held. It has no other status.
+    /// The routes let the upstream's 101 pass. That of HTTP/1.1 is read again and finds itself held. It has no other status.
     fn go_on_switching<I: Io>(&mut self, io: &mut I, client: SocketId) {
         let held = self.downstream(client).and_then(|down| down.serving.held.as_deref());
         if held.is_some_and(|held| held.status != 101) {
             return self.answer_error(io, client, 502, "a switch of protocols has no other status");
         }
-        self.resume_answer(io, client, upstream::Phase::Head);
+        match self.downstream(client).and_then(|down| down.serving.upstream) {
+            Some(call) if self.is_stream(call) => self.send_held_acceptance(io, client, call),
+            _ => self.resume_answer(io, client, upstream::Phase::Head),
+        }
     }
 
     /// The upstream's body follows its head, or what was held is read from its beginning.

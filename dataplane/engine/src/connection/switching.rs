@@ -3,6 +3,7 @@
 //! Rule: only an upstream whose SETTINGS allow it is asked, so such a request waits for them. Over TLS a WebSocket gets a
 //! connection of HTTP/1.1 instead, as in Go's client: nobody knows before the handshake what the upstream takes.
 
+use super::Waiting;
 use super::responding::Origin;
 use crate::error::Failure;
 use crate::exchange::{Body, HTTP_2, HeaderSpan, ResponseHead};
@@ -39,6 +40,41 @@ impl Worker {
     pub fn would_seem_to_switch(&mut self, client: SocketId, status: u16) -> bool {
         let asks = self.downstream(client).is_some_and(|down| down.serving.upgrade.is_some());
         asks && self.is_stream(client) && (200..300).contains(&status)
+    }
+
+    /// The upstream's acceptance waits until the program has seen it as a 101. False: its route does not want to.
+    pub fn holds_acceptance(&mut self, client: SocketId, call: SocketId, fields: &[HeaderSpan<'_>]) -> bool {
+        let head = ResponseHead { status: 101, reason: b"", http_minor: HTTP_2, headers: fields };
+        let Some(down) = self.downstream(client) else { return false };
+        let Some(exchange) = down.exchange.as_mut() else { return false };
+        let is_seen = down.serving.regard_switch(exchange, &head).is_seen;
+        if is_seen && let Some(up) = self.upstream(call) {
+            up.phase = Phase::Held;
+        }
+        is_seen
+    }
+
+    /// The routes let the acceptance that was held pass.
+    pub fn send_held_acceptance<I: Io>(&mut self, io: &mut I, client: SocketId, call: SocketId) {
+        let Some(down) = self.downstream(client) else { return };
+        down.serving.held = None;
+        down.serving.waiting = Waiting::Answer;
+        let Some(exchange) = down.exchange.as_deref_mut() else { return };
+        let fields = std::mem::take(&mut exchange.upstream_fields);
+        let spans: Vec<_> =
+            fields.iter().map(|field| HeaderSpan { name: field.name, value: field.value }).collect();
+        self.send_acceptance(io, client, &spans);
+        let Some(up) = self.upstream(call) else { return };
+        let (rest, ended) = (std::mem::take(&mut up.input), up.ended.take());
+        up.phase = Phase::Tunnel;
+        if std::mem::take(&mut up.paused) {
+            self.resume(io, call);
+        }
+        self.switch(io, client, call, &rest);
+        self.credit_used(call, 0);
+        if let Some(end) = ended {
+            self.upstream_ended(io, call, end);
+        }
     }
 
     /// Writes the upstream's acceptance as a 101, with the field that says so.

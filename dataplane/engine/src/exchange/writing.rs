@@ -133,6 +133,8 @@ impl Exchange {
 
     /// Method, host, target and fields as a call sends them, for the log.
     pub fn find_upstream_request(&mut self, call: &ProxyCall) -> (Vec<u8>, Vec<u8>, Vec<u8>, Fields) {
+        // The fields of an answer that was sent are the log's still.
+        let sent = std::mem::take(&mut self.scratch);
         let mut taken = self.take_upstream_fields(call);
         let mut uri = Vec::new();
         self.write_uri(&mut uri);
@@ -144,6 +146,7 @@ impl Exchange {
         let mut fields = std::mem::take(&mut taken.fields);
         fields.remove(b"host");
         self.restore_request(taken);
+        self.scratch = sent;
         (method, host, uri, fields)
     }
 
