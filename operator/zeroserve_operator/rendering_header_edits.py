@@ -6,6 +6,7 @@ answers are changed when those are written: what is set first here is applied la
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
@@ -16,6 +17,7 @@ from zeroserve_ir.tree import HeaderOperations
 
 ADDED_STATUSES: Final = (200, 201, 204, 206, 301, 302, 303, 304, 307, 308)
 """Answers that nginx adds fields to (`add_header` without `always`)."""
+_PLACEHOLDER: Final = re.compile(r"\{[^{}]+\}")
 
 
 def edit_answers(edits: HeaderEdits, *, errors: bool = False) -> Iterator[tree.Route]:
@@ -60,7 +62,7 @@ def _edit(
                 HeaderOperations(delete=(one.name,)),
             )
             yield tree.Route((make(put),), matchers=(_is_given(one.value),))
-            yield tree.Route((make(removed),), matchers=((_is_empty(one.value),),))
+            yield tree.Route((make(removed),), matchers=(_is_empty(one.value),))
 
 
 def _merge(edits: Iterable[FieldEdit]) -> HeaderOperations:
@@ -80,8 +82,9 @@ def _of_requests(operations: HeaderOperations) -> tree.Handler:
 
 
 def _is_given(value: str) -> tree.MatcherSet:
-    return (tree.MatchNot(((_is_empty(value),),)),)
+    return (tree.MatchNot((_is_empty(value),)),)
 
 
-def _is_empty(value: str) -> tree.Matcher:
-    return tree.MatchVars(((value, ("",)),))
+def _is_empty(value: str) -> tree.MatcherSet:
+    """Match where each placeholder of a value is empty; a sparse one has nothing else."""
+    return tuple(tree.MatchVars(((one, ("",)),)) for one in dict.fromkeys(_PLACEHOLDER.findall(value)))

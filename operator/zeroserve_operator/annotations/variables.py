@@ -58,19 +58,23 @@ def expand(text: str, known: Mapping[str, str] | None = None) -> str:
 
 
 def find_placeholder(variable: str) -> str:
-    """Return the placeholder of a variable, without braces; raises `UnknownVariableError`."""
-    if name := _NAMES.get(variable):
+    """Return the placeholder of a variable, without braces; raises `UnknownVariableError`.
+
+    nginx folds names of variables (ngx_http_get_variable_index); cookies and parameters keep theirs here.
+    """
+    folded = variable.lower()
+    if name := _NAMES.get(folded):
         return name
     for prefix, family in _FAMILIES.items():
-        if variable.startswith(prefix) and variable != prefix:
-            rest = variable.removeprefix(prefix)
-            return family + (rest.replace("_", "-") if prefix == "http_" else rest)
+        if folded.startswith(prefix) and folded != prefix:
+            field = folded.removeprefix(prefix).replace("_", "-")
+            return family + (field if prefix == "http_" else variable[len(prefix) :])
     raise UnknownVariableError(f"${variable}")
 
 
 def _stand_in(variable: str | None, known: Mapping[str, str]) -> str:
     if variable is None:
         return "{http.request.uri.prefixed_query}"
-    if variable in known:
-        return escape(known[variable])
+    if variable.lower() in known:
+        return escape(known[variable.lower()])
     return f"{{{find_placeholder(variable)}}}"

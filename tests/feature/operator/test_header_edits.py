@@ -36,6 +36,34 @@ CASES = {
         {"x-a": "one"},
     ),
     "set-to-a-field-that-is-not": ('more_set_headers "X-Kept: $http_x_a";', 200, {}, {}, {}),
+    "set-to-fields-of-which-one-is-there": (
+        'more_set_headers "X-New: $http_x_a$http_x_b";',
+        200,
+        {"X-A": "one"},
+        {"X-Kept": ["service"], "X-New": ["one"]},
+        {"x-a": "one"},
+    ),
+    "set-to-fields-that-are-not": (
+        'more_set_headers "X-Kept: $http_x_a$http_x_b";',
+        200,
+        {},
+        {},
+        {},
+    ),
+    "set-to-a-field-in-upper-case": (
+        'more_set_headers "X-New: $HTTP_X_A";',
+        200,
+        {"X-A": "one"},
+        {"X-Kept": ["service"], "X-New": ["one"]},
+        {"x-a": "one"},
+    ),
+    "set-to-the-namespace": (
+        'more_set_headers "X-New: $namespace";',
+        200,
+        {},
+        {"X-Kept": ["service"], "X-New": ["default"]},
+        {},
+    ),
     "clear": ("more_clear_headers 'X-K*' X-None;", 200, {}, {}, {}),
     "add": ("add_header X-Kept a;", 200, {}, {"X-Kept": ["service", "a"]}, {}),
     "add-twice": (
@@ -80,6 +108,13 @@ CASES = {
         {"X-A": "one", "Cookie": "a=two"},
         {"X-Kept": ["service"]},
         {"x-a": "two"},
+    ),
+    "send-two-of-which-one-is-there": (
+        "proxy_set_header X-A $http_x_b$cookie_a;",
+        200,
+        {"X-A": "one", "X-B": "two"},
+        {"X-Kept": ["service"]},
+        {"x-a": "two", "x-b": "two"},
     ),
     "send-a-cookie-that-is-not": (
         "proxy_set_header X-A $cookie_a;",
