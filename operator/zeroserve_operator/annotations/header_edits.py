@@ -10,7 +10,7 @@ README of headers-more-nginx-module (`more_*`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,13 +27,15 @@ EDITS_MAX: Final = 128
 """Fields of one snippet, of all kinds."""
 VALUE_LENGTH_MAX, VARIABLES_MAX = 4096, 16
 """Of one value: what a client sends comes as often as variables name it."""
-_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,128}")
-_CLEARED: Final = re.compile(r"[A-Za-z0-9-]{1,128}\*?")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
+_CLEARED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}\*?")
 _PAIR: Final = re.compile(r"([^:\s]+):[ \t]*(.*)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_READ_FIELD: Final = re.compile(r"\$http_([a-z0-9_]+)")
+_READ_FIELD: Final = re.compile(r"\{http\.request\.header\.([^{}]+)\}")
+_READ_COOKIE: Final = "{http.request.cookie."
+_ALWAYS_GIVEN: Final = ("host", "orig_uri", "uri.path", "scheme", "method")
 _MAY_BE_EMPTY: Final = re.compile(
-    r"\$(?!(?:host|request_uri|uri|document_uri|scheme|remote_addr|request_method)(?![A-Za-z0-9_]))[A-Za-z0-9_]+"
+    r"\{http\.request\.(?!(?:" + "|".join(map(re.escape, _ALWAYS_GIVEN)) + r")\})[^{}\\]+\}"
 )
 _CORS: Final = "access-control-"
 _FRAMING: Final = frozenset(
@@ -50,13 +52,14 @@ _FRAMING: Final = frozenset(
     }
 )
 """Where a message ends, and what the connection is for."""
+CERTIFICATE_FIELDS: Final = frozenset(
+    {"ssl-client-cert", "ssl-client-issuer-dn", "ssl-client-subject-dn", "ssl-client-verify"}
+)
+"""Of requests: what a client's certificate says."""
 _MANAGED: Final = _FRAMING | {
+    *CERTIFICATE_FIELDS,
     "host",
     "proxy",
-    "ssl-client-cert",
-    "ssl-client-issuer-dn",
-    "ssl-client-subject-dn",
-    "ssl-client-verify",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-port",
@@ -92,9 +95,15 @@ _CURE: Final = (
 )
 
 
-def read_header_edits(annotations: Annotations, meta: Meta, *, grpc: bool) -> HeaderEdits | None:
-    """Read the snippets of an Ingress, whose Services are spoken to by gRPC or not."""
-    reading = _Reading({"namespace": meta.key.namespace, "ingress_name": meta.key.name}, grpc)
+def read_header_edits(
+    annotations: Annotations, meta: Meta, *, grpc: bool, verified: Collection[str] = ()
+) -> HeaderEdits | None:
+    """Read the snippets of an Ingress, whose Services are spoken to by gRPC or not.
+
+    Of requests, `verified` fields (lower case) are set by those who check access.
+    """
+    known = {"namespace": meta.key.namespace, "ingress_name": meta.key.name}
+    reading = _Reading(known, grpc, frozenset(verified))
     given = [name for name in (SERVER_SNIPPET, SNIPPET) if annotations.has(name)]
     for name in given:
         try:
@@ -116,6 +125,7 @@ def read_header_edits(annotations: Annotations, meta: Meta, *, grpc: bool) -> He
 class _Reading:
     known: Mapping[str, str]
     grpc: bool
+    verified: frozenset[str]
     line: int = 1
     answered: dict[str, FieldEdit] = field(default_factory=dict)
     added: list[AddedField] = field(default_factory=list)
@@ -124,6 +134,8 @@ class _Reading:
     sent: dict[str, FieldEdit] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
     """Fields of requests that values have."""
+    told: set[str] = field(default_factory=set)
+    """Fields of requests to the Service that are named, those that change nothing, too."""
     of_server: bool = False
     inherited: tuple[list[AddedField], list[str]] = field(default_factory=lambda: ([], []))
 
@@ -177,12 +189,15 @@ class _Reading:
             raise SnippetError(self.line, f"{min(both)} is set by two kinds of directives")
         if both := self.read & (self.taken.keys() | self.sent.keys()):
             raise SnippetError(self.line, f"{min(both)} is read and set")
+        if both := (self.read | self.told) & self.verified:
+            raise SnippetError(self.line, f"{min(both)} is set where access is checked")
         fields = [*added, *self.answered]
         if annotations.text("enable-cors") in TRUE and any(map(_concerns_cors, fields)):
             raise SnippetError(self.line, "fields of CORS are set beside enable-cors")
         if self.taken and (annotations.text("auth-url") or annotations.text("auth-type")):
             raise SnippetError(self.line, "fields of requests change before access is checked")
-        if len(fields) + len(self.hidden) + len(self.taken) + len(self.sent) > EDITS_MAX:
+        kinds = (self.answered, self.added, self.hidden, self.taken, self.sent)
+        if sum(map(len, kinds)) > EDITS_MAX:
             raise SnippetError(self.line, f"there are more than {EDITS_MAX} fields")
 
     def finish(self) -> HeaderEdits | None:
@@ -203,6 +218,8 @@ class _Reading:
             raise self._refuse(f"{directive.name} means nothing to Services that speak gRPC")
 
     def _check_name(self, name: str, refused: Iterable[str]) -> str:
+        if name.startswith("-"):
+            raise self._refuse(f"`{name[:80]}` is an option, which is not read")
         if not _NAME.fullmatch(name):
             raise self._refuse(f"`{name[:80]}` is no name of a header field that is read")
         if name.lower() in refused:
@@ -223,14 +240,18 @@ class _Reading:
             self.added.append(AddedField(name, text, always, is_sparse))
 
     def _send(self, name: str, value: str) -> None:
-        folded = name.lower()
-        if (folded, value.lower()) in _AS_IT_IS or value == f"$http_{folded.replace('-', '_')}":
+        folded, asked = name.lower(), value.lower()
+        self.told.add(folded)
+        if (folded, asked) in _AS_IT_IS:
+            return
+        self._check_name(name, _MANAGED)
+        if asked == f"$http_{folded.replace('-', '_')}":
             return
         if folded in self.sent:
             raise self._refuse(f"{name} is set twice")
         if self.of_server:
             raise self._refuse("proxy_set_header means nothing in a server-snippet")
-        self._put(self.sent, self._check_name(name, _MANAGED), value)
+        self._put(self.sent, name, value)
 
     def _put(self, kind: dict[str, FieldEdit], name: str, value: str) -> None:
         text, is_sparse = self._expand(value)
@@ -238,6 +259,8 @@ class _Reading:
 
     def _clear(self, kind: dict[str, FieldEdit], name: str, refused: Iterable[str]) -> None:
         prefix = name.removesuffix("*").lower()
+        if name.startswith("-"):
+            raise self._refuse(f"`{name[:80]}` is an option, which is not read")
         if not _CLEARED.fullmatch(name):
             raise self._refuse(f"`{name[:80]}` is no name of a header field that is read")
         if prefix in refused or (name.endswith("*") and any(one.startswith(prefix) for one in refused)):
@@ -254,9 +277,9 @@ class _Reading:
             text = expand(value, self.known)
         except UnknownVariableError as error:
             raise self._refuse(f"{error} is a variable that is not known here") from error
-        self.read.update(one.replace("_", "-") for one in _READ_FIELD.findall(value))
-        self.read.update({"cookie"} if "$cookie_" in value else ())
-        return text, bool(value) and not _MAY_BE_EMPTY.sub("", value)
+        self.read.update(one.lower() for one in _READ_FIELD.findall(text))
+        self.read.update({"cookie"} if _READ_COOKIE in text else ())
+        return text, bool(text) and not _MAY_BE_EMPTY.sub("", text)
 
 
 def _concerns_cors(name: str) -> bool:

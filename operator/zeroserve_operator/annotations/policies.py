@@ -37,7 +37,7 @@ from zeroserve_operator.annotations.client_certificates import ClientRequest, re
 from zeroserve_operator.annotations.cures import find_cure
 from zeroserve_operator.annotations.error_pages import read_error_pages
 from zeroserve_operator.annotations.external_auth import ExternalAuthRequest, read_external_auth
-from zeroserve_operator.annotations.header_edits import SERVER_SNIPPET, read_header_edits
+from zeroserve_operator.annotations.header_edits import CERTIFICATE_FIELDS, SERVER_SNIPPET, read_header_edits
 from zeroserve_operator.annotations.limits import read_limits
 from zeroserve_operator.annotations.mirrors import read_mirror
 from zeroserve_operator.annotations.names import (
@@ -183,7 +183,8 @@ def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Coll
         www=annotations.flag("from-to-www-redirect", False),
     )
     grpc = policy.protocol in (BackendProtocol.GRPC, BackendProtocol.GRPCS)
-    header_edits = read_header_edits(annotations, meta, grpc=grpc)
+    verified = _list_verified(policy.external, policy.clients)
+    header_edits = read_header_edits(annotations, meta, grpc=grpc, verified=verified)
     service_tls = read_service_tls(annotations, meta.key.namespace, spoken=policy.speaks_tls)
     if policy.any_suffices and policy.denied:
         message = (
@@ -213,6 +214,13 @@ def read_policy(meta: Meta, settings: BuildSettings = DEFAULT_BUILD, hosts: Coll
         denial=denial,
         diagnostics=tuple(found),
     )
+
+
+def _list_verified(external: ExternalAuthRequest | None, clients: ClientRequest | None) -> frozenset[str]:
+    """Return the fields of requests, in lower case, that say who a client is."""
+    copied = external.check.copied if external is not None else ()
+    certified = CERTIFICATE_FIELDS if clients is not None else frozenset()
+    return certified.union(name.lower().replace("_", "-") for name in copied)
 
 
 def _name_unsupported(annotations: Annotations) -> None:

@@ -8,6 +8,7 @@ from zeroserve_operator.pipeline import DEV_SETTINGS
 
 SNIPPET = "configuration-snippet"
 MANY = "".join(f"add_header X-{number} a;\n" for number in range(129))
+MANY_OF_A_NAME = "add_header X-A a;\n" * 129
 
 
 def write(ingress, text, **annotations):
@@ -86,9 +87,13 @@ def test_what_nginx_refuses_and_blocks_are_not_read(text, line):
         ("proxy_set_header Host other.example;", 1),
         ("proxy_set_header X-Forwarded-For $http_x_a;", 1),
         ("proxy_set_header X-Forwarded-Proto https;", 1),
+        ("proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;", 1),
+        ("proxy_set_header X-Forwarded-For $HTTP_X_Forwarded_For;", 1),
+        ("proxy_set_header X_Forwarded_For $http_x_forwarded_for;", 1),
         ("proxy_set_header Connection close;", 1),
         ("proxy_set_header X-A a;\nproxy_set_header X-a b;", 2),
         ("proxy_set_header X-A a;\nproxy_set_header X-B $http_x_a;", 2),
+        ("proxy_set_header X-A a;\nproxy_set_header X-B $Http_X_A;", 2),
         ("proxy_set_header Cookie a;\nproxy_set_header X-B $cookie_x;", 2),
         ("proxy_hide_header X-*;", 1),
         ("proxy_hide_header Transfer-Encoding;", 1),
@@ -99,6 +104,8 @@ def test_what_nginx_refuses_and_blocks_are_not_read(text, line):
         ("more_set_headers 'X-A: b';\nmore_clear_headers 'X-*';", 2),
         ("more_set_headers 'X-A: b';\nadd_header X-A c;", 2),
         ("more_clear_headers -t text/html X-A;", 1),
+        ("more_clear_headers -s 404 X-A;", 1),
+        ("more_clear_input_headers -r X-A;", 1),
         ("more_clear_headers *;", 1),
         ("more_clear_headers 'Con*';", 1),
         ("more_clear_headers '*-A';", 1),
@@ -109,6 +116,7 @@ def test_what_nginx_refuses_and_blocks_are_not_read(text, line):
         ("access_by_lua_block {\n}", 1),
         ("auth_basic off;", 1),
         (MANY, 129),
+        (MANY_OF_A_NAME, 129),
         ("add_header X-A " + "$host" * 17 + ";", 1),
         (f"add_header X-A {'a' * 4097};", 1),
         ("more_set_headers 'X-A : b';", 1),
@@ -135,6 +143,27 @@ def test_a_snippet_that_does_anything_else_closes_and_names_the_line(build, ingr
 )
 def test_what_means_something_else_beside_other_annotations_closes(build, ingress, text, annotations):
     assert not proxies(build(write(ingress, text, **annotations)))
+
+
+@pytest.mark.parametrize(
+    ("name", "annotations"),
+    [
+        ("X-User", {"auth-url": "http://auth.default.svc.cluster.local", "auth-response-headers": "x-user"}),
+        ("Cookie", {"auth-url": "http://auth.default.svc.cluster.local", "auth-response-headers": "Cookie"}),
+        ("Ssl-Client-Verify", {"auth-tls-secret": "default/authorities"}),
+    ],
+)
+@pytest.mark.parametrize("kind", [SNIPPET, "server-snippet"])
+def test_fields_that_are_set_where_access_is_checked_are_neither_read_nor_sent(
+    build, ingress, name, annotations, kind
+):
+    variable = "$cookie_a" if name == "Cookie" else f"$http_{name.lower().replace('-', '_')}"
+    sent = [f"proxy_set_header {name} $http_x_claim;", f"proxy_set_header {name} {variable};"]
+    for text in (f"add_header X-A {variable};", f"add_header X-A {variable.upper()};", *sent):
+        loaded = build(ingress(annotations={kind: text, **annotations}))
+        assert [item for item in loaded.diagnostics if kind in item.message and item.code.name == "ZS0402"]
+    other = build(ingress(annotations={kind: "add_header X-A $http_x_b;", **annotations}))
+    assert not [item for item in other.diagnostics if kind in item.message]
 
 
 @pytest.mark.parametrize(
