@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from re import _constants as constants
 from re import _parser as parser
 
+from header_snippets import sets_headers
+
 PREFIX = "nginx.ingress.kubernetes.io/"
 RESTRICTING = re.compile(
     r"auth-(url|signin|snippet|method|tls-.*|response-headers)|.*-snippet|enable-modsecurity|modsecurity-.*"
@@ -19,11 +21,6 @@ RESTRICTING = re.compile(
 """What is not honoured, or needs the authorities of clients (`auth-tls-…`), which no manifest here brings."""
 ASKING = re.compile(r"auth-(url|signin|method|response-headers)")
 """Honoured where `auth-url` names a Service of the own namespace."""
-HEADERS = re.compile(
-    r"(?:\s*(?:(?:add_header|proxy_set_header|more_set_headers) [^;'\"]*(?:\"[^\"]*\")?[^;'\"]*;|#.*\n))*\s*"
-)
-"""A snippet that only sets header fields is honoured."""
-UNKNOWN = ("$req_id",)
 FOREIGN = re.compile(
     r"traefik\.ingress\.kubernetes\.io/router\.(middlewares|tls\.options)|konghq\.com/plugins|nginx\.org/policies"
     r"|((nginx|haproxy)\.(org|com)|.*ingress.*)/.*(auth|allow-?list|white-?list|deny|snippet).*"
@@ -66,15 +63,10 @@ def is_restricted(raw):
     return any(
         RESTRICTING.fullmatch(key)
         and value.strip().lower() not in OFF
-        and not (key == "configuration-snippet" and sets_headers(value))
+        and not sets_headers(key, value)
         and not (ASKING.fullmatch(key) and asks_own_service(raw))
         for key, value in annotations_of(raw).items()
     )
-
-
-def sets_headers(text):
-    """Say whether a snippet only sets header fields, to what is known here."""
-    return HEADERS.fullmatch(text) is not None and not any(name in text for name in UNKNOWN)
 
 
 def asks_own_service(raw):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from header_snippets import sets_headers
 from zeroserve_ir import tree
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_operator.pipeline import Pipeline
@@ -17,17 +18,7 @@ RESTRICTING = re.compile(
     r"|enable-owasp-core-rules"
 )
 """What is not honoured, or needs the authorities of clients, which no manifest here brings."""
-HEADERS = re.compile(
-    r"(?:\s*(?:(?:add_header|proxy_set_header|more_set_headers) [^;'\"]*(?:\"[^\"]*\")?[^;'\"]*;|#.*\n))*\s*"
-)
-"""A snippet that only sets header fields is honoured."""
-UNKNOWN = ("$req_id",)
 PIPELINE = Pipeline()
-
-
-def sets_headers(text):
-    """Say whether a snippet only sets header fields, to what is known here."""
-    return HEADERS.fullmatch(text) is not None and not any(name in text for name in UNKNOWN)
 
 
 def walk(routes):
@@ -56,7 +47,7 @@ def test_a_real_manifest_loads(file):
             if key.startswith(PREFIX)
             and RESTRICTING.fullmatch(key.removeprefix(PREFIX))
             and str(value).strip().lower() not in ("", "false", "off")
-            and not (key.endswith("/configuration-snippet") and sets_headers(str(value)))
+            and not sets_headers(key.removeprefix(PREFIX), str(value))
         ]
         for key in restricting:
             # Of a missing Secret the place is told, and nothing of one that another annotation closes.
