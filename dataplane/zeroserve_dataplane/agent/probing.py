@@ -3,18 +3,19 @@
 In: the clusters and resolved endpoints that are served. Out: clusters with the endpoints that are down. Who
 calls: `applying` and `upkeep`. Rules: an endpoint is healthy until its probes failed often enough in a row;
 what is known of an endpoint stays known as long as its cluster probes it in the same way; probes at once are
-bounded.
+bounded, and no namespace waits for those of another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
 import random
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from zeroserve_ir._pb import resources_pb2 as pb
@@ -25,6 +26,7 @@ from zeroserve_dataplane.agent.requesting import Place, UnhealthyError, probe
 logger = logging.getLogger(__name__)
 
 PROBES_AT_ONCE_MAX = 256
+"""Divided among the namespaces; where there are more of them, each has one."""
 TENANT_PROBES_AT_ONCE_MAX = 64
 TENANT_PAUSE_S = 0.005
 """Between the beginnings of two probes for one namespace."""
@@ -64,11 +66,38 @@ class _Tenant:
     """What the probes of one namespace share: silent or countless endpoints of one hold up no other's."""
 
     def __init__(self) -> None:
-        self.slots = asyncio.Semaphore(TENANT_PROBES_AT_ONCE_MAX)
+        self._share = TENANT_PROBES_AT_ONCE_MAX
+        self._slots = asyncio.Semaphore(self._share)
+        self._excess = 0
+        """Slots to be taken back as they come free."""
+        self._running: list[Target] = []
         self._next_s = 0.0
 
-    async def wait_turn(self) -> None:
-        """Return when the next probe may begin."""
+    def resize(self, share: int) -> list[Target]:
+        """Have so many slots; return the targets that are probed in slots beyond, which must begin anew."""
+        self._excess += self._share - share
+        self._share = share
+        while self._excess < 0:
+            self._slots.release()
+            self._excess += 1
+        return self._running[share:]
+
+    @contextlib.asynccontextmanager
+    async def take_slot(self, target: Target) -> AsyncIterator[None]:
+        """Hold a slot, from when the next probe may begin."""
+        await self._slots.acquire()
+        while self._excess:
+            self._excess -= 1
+            await self._slots.acquire()
+        self._running.append(target)
+        try:
+            await self._wait_turn()
+            yield
+        finally:
+            self._running.remove(target)
+            self._slots.release()
+
+    async def _wait_turn(self) -> None:
         now_s = asyncio.get_running_loop().time()
         begin_s = max(now_s, self._next_s)
         self._next_s = begin_s + TENANT_PAUSE_S
@@ -81,7 +110,6 @@ class Prober:
     def __init__(self) -> None:
         self.changed = asyncio.Event()
         self._records: dict[Target, Record] = {}
-        self._slots = asyncio.Semaphore(PROBES_AT_ONCE_MAX)
         self._tenants: dict[str, _Tenant] = {}
         self._contexts: dict[bytes, ssl.SSLContext] = {}
         self._down: dict[str, set[str]] = {}
@@ -110,9 +138,18 @@ class Prober:
             self._mark(target, down=False)
         tenants = {target.tenant for target in wanted}
         self._tenants = {name: self._tenants.get(name) or _Tenant() for name in tenants}
+        share = min(max(PROBES_AT_ONCE_MAX // max(len(tenants), 1), 1), TENANT_PROBES_AT_ONCE_MAX)
+        for tenant in self._tenants.values():
+            for target in tenant.resize(share):
+                self._begin_anew(target, wanted)
         for target, health in wanted.items():
             if target not in self._records:
                 self._records[target] = Record(asyncio.create_task(self._probe_forever(target, health)))
+
+    def _begin_anew(self, target: Target, wanted: dict[Target, pb.ActiveHealth]) -> None:
+        if record := self._records.get(target):
+            record.task.cancel()
+            record.task = asyncio.create_task(self._probe_forever(target, wanted[target]))
 
     def render(self, resource: pb.Resource) -> pb.Resource:
         """Return a cluster with the endpoints that are down; itself where there is none."""
@@ -186,10 +223,8 @@ class Prober:
         tenant = self._tenants[target.tenant]
         while True:
             try:
-                async with tenant.slots:
-                    await tenant.wait_turn()
-                    async with self._slots:
-                        await probe(health, target.place)
+                async with tenant.take_slot(target):
+                    await probe(health, target.place)
                 reason = ""
             except UnhealthyError as error:
                 reason = str(error)

@@ -11,7 +11,7 @@ from signing import Authority, key_pem, pem
 from threads import Listener
 from zeroserve_dataplane.agent import probing
 from zeroserve_dataplane.agent.probing import (
-    TENANT_PAUSE_S,
+    PROBES_AT_ONCE_MAX,
     TENANT_PROBES_AT_ONCE_MAX,
     Prober,
     join_address,
@@ -20,6 +20,8 @@ from zeroserve_dataplane.agent.requesting import Place, UnhealthyError, encode_r
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
 
+NEVER_MS = 600_000
+"""Longer than any test."""
 GRPC_SERVING, GRPC_NOT_SERVING = b"\x08\x01", b"\x08\x02"
 
 
@@ -285,28 +287,35 @@ def cluster_of(namespace, ports, **fields):
     return make_resource(cluster), make_resource(found)
 
 
-def test_silent_endpoints_of_one_namespace_hold_up_no_other():
-    silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 * TENANT_PROBES_AT_ONCE_MAX)]
+@pytest.mark.parametrize("namespaces", [1, PROBES_AT_ONCE_MAX // TENANT_PROBES_AT_ONCE_MAX])
+def test_silent_endpoints_of_a_namespace_hold_up_no_other(namespaces):
+    held = []
+
+    async def hold(_, writer):
+        held.append(writer)
 
     async def run():
-        async with Backend() as backend:
-            endless, silent_endpoints = cluster_of("a", [one.getsockname()[1] for one in silent])
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(TENANT_PROBES_AT_ONCE_MAX)]
+        silent = [await asyncio.start_server(hold, sock=one) for one in sockets]
+        ports = [one.getsockname()[1] for one in sockets]
+        pairs = [cluster_of(f"a{n}", ports, timeout_ms=NEVER_MS) for n in range(namespaces)]
+        prober = Prober()
+        async with Backend(status(500)) as backend, asyncio.timeout(60):
             watched, endpoints = cluster_of("b", [backend.port])
-            found = {"a/web:80": silent_endpoints, "b/web:80": endpoints}
-            prober = Prober()
-            prober.watch([endless], found.get)
-            for _ in range(TENANT_PROBES_AT_ONCE_MAX):
-                await asyncio.sleep(TENANT_PAUSE_S)
-            prober.watch([endless, watched], found.get)
-            backend.answer = status(500)
-            await asyncio.wait_for(prober.changed.wait(), 60)
-            prober.close()
-
-    try:
-        asyncio.run(run())
-    finally:
+            found = {one.name: one for one in (endpoints, *(one for _, one in pairs))}
+            clusters = [one for one, _ in pairs]
+            prober.watch(clusters, found.get)
+            while len(held) < namespaces * TENANT_PROBES_AT_ONCE_MAX:
+                await asyncio.sleep(0.01)
+            prober.watch([*clusters, watched], found.get)
+            await prober.changed.wait()
+            down = pb.Cluster.FromString(prober.render(watched).payload).down
+        prober.close()
         for one in silent:
             one.close()
+        return list(down) == [f"127.0.0.1:{backend.port}"]
+
+    assert asyncio.run(run())
 
 
 def test_the_namespace_with_most_endpoints_goes_without_probes_first(monkeypatch):
