@@ -1,7 +1,8 @@
 """One exchange of HTTP/2 (RFC 9113): what a probe asks an endpoint that speaks it.
 
 In: a fresh connection, a request. Out: the `Answer`. Who calls: `requesting` and `requesting_grpc`. Rules:
-one stream; what is read is bounded; time is the caller's to bound. No answer is a ValueError or EOFError.
+one stream; what is read is bounded, and lets other work run; time is the caller's to bound. No answer is
+a ValueError or EOFError.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from enum import IntEnum
 
 from hpack import Decoder, Encoder, HPACKError
 
-from zeroserve_dataplane.agent.reading_answers import HEAD_BYTES_MAX, Answer
+from zeroserve_dataplane.agent.reading_answers import HEAD_BYTES_MAX, Answer, Pieces
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_BYTES_MAX = 1 << 14
@@ -46,14 +47,18 @@ async def exchange_http2(
     body: bytes,
     body_bytes_max: int,
 ) -> Answer:
-    """Send a request, pseudo-fields first; return its answer with that much of the body at most."""
+    """Send a request, pseudo-fields first; return its answer.
+
+    Of the body, that much at most, and what came in as many frames as an answer may have.
+    """
     writer.write(PREFACE + b"".join(_encode(list(fields), body, body_bytes_max)))
     decoder = Decoder(HEAD_BYTES_MAX)
-    status, found, received = 0, http.client.HTTPMessage(), b""
+    status, found, received = 0, http.client.HTTPMessage(), bytearray()
+    frames = _Frames(reader, writer)
     while True:
-        kind, flags, payload = await _read_frame(reader, writer)
+        kind, flags, payload = await frames.read()
         if kind == _Kind.HEADERS:
-            block = await _read_block(reader, writer, flags, _strip(flags, payload))
+            block = await frames.read_block(flags, _strip(flags, payload))
             decoded = _decode(decoder, block)
             if status == 0:
                 status, found = _read_head(decoded)
@@ -61,8 +66,8 @@ async def exchange_http2(
             received += _strip(flags & _PADDED, payload)
         else:
             raise ValueError(f"{kind.name} in the place of an answer")
-        if status and (flags & _END_STREAM or len(received) >= body_bytes_max):
-            return Answer(status, found, received[:body_bytes_max])
+        if status and (flags & _END_STREAM or len(received) >= body_bytes_max or frames.pieces.spent):
+            return Answer(status, found, bytes(received[:body_bytes_max]))
 
 
 def _encode(fields: list[tuple[str, str]], body: bytes, body_bytes_max: int) -> Iterator[bytes]:
@@ -83,34 +88,45 @@ def _frame(kind: _Kind, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
 
 
-async def _read_frame(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[_Kind, int, bytes]:
-    """Return the next frame of our stream; what is about the connection is answered."""
-    while True:
-        head = await reader.readexactly(9)
-        length, kind, flags = int.from_bytes(head[:3]), head[3], head[4]
-        if length > FRAME_BYTES_MAX:
-            raise ValueError("no frame of HTTP/2")
-        payload = await reader.readexactly(length)
-        if kind in (_Kind.SETTINGS, _Kind.PING) and not flags & _ACK:
-            writer.write(_frame(_Kind(kind), _ACK, 0, payload if kind == _Kind.PING else b""))
-        elif kind in (_Kind.GOAWAY, _Kind.RST_STREAM, _Kind.PUSH_PROMISE):
-            raise ValueError(f"{_Kind(kind).name} in the place of an answer")
-        elif kind in (_Kind.DATA, _Kind.HEADERS, _Kind.CONTINUATION):
-            if int.from_bytes(head[5:]) & 0x7FFFFFFF != STREAM:
-                raise ValueError("a frame of a stream that nobody opened")
-            return _Kind(kind), flags, payload
+class _Frames:
+    """The frames of one answer."""
 
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.pieces = Pieces()
+        self._reader = reader
+        self._writer = writer
+        self._blocks_bytes = 0
 
-async def _read_block(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flags: int, block: bytes
-) -> bytes:
-    """Return a whole field block, with its CONTINUATION frames."""
-    while not flags & _END_HEADERS:
-        kind, flags, payload = await _read_frame(reader, writer)
-        block += payload
-        if kind != _Kind.CONTINUATION or len(block) > HEAD_BYTES_MAX:
-            raise ValueError("no field block of HTTP/2")
-    return block
+    async def read(self) -> tuple[_Kind, int, bytes]:
+        """Return the next frame of our stream; what is about the connection is answered."""
+        while True:
+            await self.pieces.add()
+            head = await self._reader.readexactly(9)
+            length, kind, flags = int.from_bytes(head[:3]), head[3], head[4]
+            if length > FRAME_BYTES_MAX:
+                raise ValueError("no frame of HTTP/2")
+            payload = await self._reader.readexactly(length)
+            if kind in (_Kind.SETTINGS, _Kind.PING) and not flags & _ACK:
+                self._writer.write(_frame(_Kind(kind), _ACK, 0, payload if kind == _Kind.PING else b""))
+            elif kind in (_Kind.GOAWAY, _Kind.RST_STREAM, _Kind.PUSH_PROMISE):
+                raise ValueError(f"{_Kind(kind).name} in the place of an answer")
+            elif kind in (_Kind.DATA, _Kind.HEADERS, _Kind.CONTINUATION):
+                if int.from_bytes(head[5:]) & 0x7FFFFFFF != STREAM:
+                    raise ValueError("a frame of a stream that nobody opened")
+                return _Kind(kind), flags, payload
+
+    async def read_block(self, flags: int, block: bytes) -> bytes:
+        """Return a whole field block, with its CONTINUATION frames; all blocks together are bounded."""
+        self._blocks_bytes += len(block)
+        while not flags & _END_HEADERS:
+            kind, flags, payload = await self.read()
+            block += payload
+            self._blocks_bytes += len(payload)
+            if kind != _Kind.CONTINUATION or self._blocks_bytes > HEAD_BYTES_MAX:
+                raise ValueError("no field block of HTTP/2")
+        if self._blocks_bytes > HEAD_BYTES_MAX:
+            raise ValueError("field blocks of HTTP/2 without end")
+        return block
 
 
 def _decode(decoder: Decoder, block: bytes) -> list[tuple[str, str]]:
