@@ -169,8 +169,8 @@ class UpstreamTls:
     curves: tuple[str, ...] = ()
 
 
-NO_KEEPALIVE_MS = -1
-"""`keepalive off`."""
+NO_KEEPALIVE_MS = -(1 << 63)
+"""`keepalive off`, which no duration of Go is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class HttpTransport:
     read_timeout_ms: int = 0
     write_timeout_ms: int = 0
     keepalive_ms: int = 0
-    """How long an idle connection is kept; less than NO_KEEPALIVE_MS: for ever (Go)."""
+    """How long an idle connection is kept; less than 0: for ever (Go)."""
     keepalive_interval_ms: int = 0
     idle_connections_max: int = 0
     idle_connections_per_host_max: int = 0

@@ -12,7 +12,8 @@ from caddyfile_cases import CASES, adapt_here
 
 WRITTEN = (
     "0", "00", "5", "+5", "-5", "-1", "2000000", "1.5", "1e9", "-1s", "+1s", "1.5s", ".5s", "1.s", ".s", "s",
-    "1d", "1.5d", "-1d", "1d2h", "1w", "1S", "5us", "5µs", "1ns", "1h1m1s1ms", "1h 1m", "1m-1s", "x", "off",
+    "1d", "1.5d", "-1d", "1d2h", "1w", "1S", "5us", "5µs", "1ns", "-1ms", "-5us", "1h1m1s1ms", "1h 1m",
+    "1m-1s", "x", "off",
 )  # fmt: skip
 DURATION = re.compile(r" (\d+[smh]|-1)$")
 SHORT = re.compile(r'(?<=": )(-?)(1|5|5000)(?=[,}])')

@@ -33,7 +33,10 @@ def test_a_duration_is_whole_milliseconds_and_one_at_least(line, field, millisec
     assert getattr(proxy, field) == milliseconds
 
 
-@pytest.mark.parametrize(("written", "milliseconds"), [("off", 1), ("2s", 2000), ("-1s", U32_MAX), ("0", 0)])
+@pytest.mark.parametrize(
+    ("written", "milliseconds"),
+    [("off", 1), ("2s", 2000), ("-1s", U32_MAX), ("-1ms", U32_MAX), ("-5us", U32_MAX), ("0", 0)],
+)
 def test_idle_connections_are_kept_for_ever_by_a_negative_time_and_not_at_all_by_off(written, milliseconds):
     site = read_proxy(f"transport http {{\nkeepalive {written}\n}}")
     assert lower_site(site).clusters[0].keepalive_timeout_ms == milliseconds

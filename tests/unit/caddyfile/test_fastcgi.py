@@ -8,6 +8,7 @@ from zeroserve_ir.drafting_roots import find_roots, resolve_roots
 from zeroserve_ir.program.lowering import lower_site
 from zeroserve_ir.tree import ReverseProxy, Subroute
 from zeroserve_ir.tree_fastcgi import FastCgi
+from zeroserve_ir.tree_upstreams import NO_KEEPALIVE_MS
 
 
 def read(text):
@@ -47,7 +48,7 @@ def test_every_subdirective_of_the_transport_is_read_and_printed():
     transport = proxy.transport
     timeouts = transport.dial_timeout_ms, transport.read_timeout_ms, transport.write_timeout_ms
     assert timeouts == (1000, 2000, 3000)
-    assert transport.keepalive_ms == -1
+    assert transport.keepalive_ms == NO_KEEPALIVE_MS
     again, findings = read_configuration(print_configuration(configuration), environment={})
     assert (again, findings) == (configuration, ())
     assert adapt_configuration(again) == adapt_configuration(configuration)

@@ -35,8 +35,9 @@ from zeroserve_ir.tree import (
 )
 from zeroserve_ir.tree_fastcgi import FastCgi
 from zeroserve_ir.tree_files import MatchFile, TryPolicy
+from zeroserve_ir.tree_upstreams import NO_KEEPALIVE_MS
 
-NO_KEEPALIVE = HttpTransport(keepalive_ms=-1)
+NO_KEEPALIVE = HttpTransport(keepalive_ms=NO_KEEPALIVE_MS)
 """One request a connection, as Caddy has it."""
 _TRANSPORT_LINES = (
     "root", "split", "env", "resolve_root_symlink", "dial_timeout", "read_timeout", "write_timeout",
