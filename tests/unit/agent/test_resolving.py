@@ -3,11 +3,19 @@
 import asyncio
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from zeroserve_dataplane.agent import resolving
 from zeroserve_dataplane.agent.resolving import Resolver
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """No answer is late on a machine that stands still."""
+    monkeypatch.setattr(resolving, "TIMEOUT_S", 60.0)
 
 
 @pytest.fixture
@@ -110,18 +118,21 @@ def test_endpoints_hinted_to_other_zones_are_elsewhere(zone, elsewhere):
 
 
 def test_names_that_nobody_answers_for_hold_up_no_other_work(monkeypatch):
-    answering = threading.Event()
+    asked, answering = threading.Event(), threading.Event()
 
     def getaddrinfo(name, *_, **__):
+        asked.set()
         answering.wait()
         raise OSError(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     async def scenario():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         subject = Resolver()
         looking = asyncio.create_task(subject.ensure([endpoints(*(f"silent{n}" for n in range(64)))]))
-        await asyncio.sleep(0)
+        while not asked.is_set():
+            await asyncio.sleep(0.01)
         try:
             assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 60) == "done"
         finally:
