@@ -23,6 +23,7 @@ from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.program import abi
 from zeroserve_ir.program import tables_answers as answers
 from zeroserve_ir.program import tables_requests as requests
+from zeroserve_ir.program.assembling import AssemblyError
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.dispatching import PathDispatch, find_hashed_path, find_path_run
 from zeroserve_ir.program.emitting import Emitter
@@ -105,10 +106,9 @@ class _SiteLowering:
     def lower(self) -> LoweredSite:
         """Lower the routes, then the error routes, then the dispatch to entries other than a request."""
         emitter = self.emitter
-        dispatch = emitter.new_label()
+        dispatch, end = emitter.new_label(), emitter.new_label()
         emitter.begin()
         emitter.jump_unless_entry(REQUEST_ENTRY, dispatch)
-        end = emitter.new_label()
         self._lower_all(self.site.routes, end)
         emitter.finish_with(abi.Action.EMPTY)
         errors, error_end = emitter.new_label(), emitter.new_label()
@@ -122,13 +122,18 @@ class _SiteLowering:
         return self._finish()
 
     def _finish(self) -> LoweredSite:
-        code, lines = self.emitter.assemble()
-        constants = bytes(self.emitter.constants)
-        if len(code) // 8 > abi.INSTRUCTIONS_MAX or len(constants) > abi.CONSTANTS_BYTES_MAX:
-            raise DiagnosticError([_too_large(self.site, len(code) // 8, len(constants))])
+        constants = len(self.emitter.constants)
+        try:
+            code, lines = self.emitter.assemble()
+        except AssemblyError as error:
+            if len(self.emitter.operations) <= abi.INSTRUCTIONS_MAX:  # Not a jump beyond its reach.
+                raise
+            raise _too_large(self.site, len(self.emitter.operations), constants) from error
+        if len(code) // 8 > abi.INSTRUCTIONS_MAX or constants > abi.CONSTANTS_BYTES_MAX:
+            raise _too_large(self.site, len(code) // 8, constants)
         return LoweredSite(
             code=code,
-            constants=constants,
+            constants=bytes(self.emitter.constants),
             tables=self.tables.finish(),
             steps=tuple(self.recorder.steps) if self.recorder else (),
             error_entry=ERROR_ENTRY if self.site.errors else 0,
@@ -483,8 +488,8 @@ def _asks_answers(matchers: tree.MatcherSet) -> bool:
     return any(isinstance(matcher, tree.MatchExpression) for matcher in matchers)
 
 
-def _too_large(site: tree.Site, instructions: int, constants: int) -> Diagnostic:
-    return Diagnostic(
+def _too_large(site: tree.Site, instructions: int, constants: int) -> DiagnosticError:
+    found = Diagnostic(
         Code.ZS0602,
         f"the site's program needs {instructions} instructions and {constants} bytes of constants, "
         f"at most {abi.INSTRUCTIONS_MAX} and {abi.CONSTANTS_BYTES_MAX} are allowed",
@@ -492,3 +497,4 @@ def _too_large(site: tree.Site, instructions: int, constants: int) -> Diagnostic
         origin=site.origins[0] if site.origins else None,
         help="spread the routes over several hosts",
     )
+    return DiagnosticError([found])
