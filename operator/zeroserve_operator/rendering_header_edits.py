@@ -49,6 +49,11 @@ def edit_proxied(edits: HeaderEdits, proxy: tree.ReverseProxy) -> tree.ReversePr
     )
 
 
+def count_edits(edits: HeaderEdits) -> int:
+    """Return how many steps a route has for them, at least."""
+    return sum(1 for _ in (*edit_answers(edits), *edit_requests(edits)))
+
+
 def _edit(
     edits: Iterable[FieldEdit], make: Callable[[HeaderOperations], tree.Handler]
 ) -> Iterator[tree.Route]:

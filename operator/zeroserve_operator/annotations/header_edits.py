@@ -24,7 +24,7 @@ from zeroserve_operator.resources.objects import Meta
 
 SERVER_SNIPPET, SNIPPET = "server-snippet", "configuration-snippet"
 EDITS_MAX: Final = 128
-"""Fields of one snippet, of all kinds."""
+"""Fields of all kinds; one whose value has several variables counts as that many."""
 VALUE_LENGTH_MAX, VARIABLES_MAX = 4096, 16
 """Of one value: what a client sends comes as often as variables name it."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
@@ -32,6 +32,7 @@ _CLEARED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}\*?")
 _PAIR: Final = re.compile(r"([^:\s]+):[ \t]*(.*)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _READ_FIELD: Final = re.compile(r"\{http\.request\.header\.([^{}]+)\}")
+_PLACEHOLDER: Final = "{http."
 _READ_COOKIE: Final = "{http.request.cookie."
 _ALWAYS_GIVEN: Final = ("host", "orig_uri", "uri.path", "scheme", "method")
 _MAY_BE_EMPTY: Final = re.compile(
@@ -196,9 +197,10 @@ class _Reading:
             raise SnippetError(self.line, "fields of CORS are set beside enable-cors")
         if self.taken and (annotations.text("auth-url") or annotations.text("auth-type")):
             raise SnippetError(self.line, "fields of requests change before access is checked")
-        kinds = (self.answered, self.added, self.hidden, self.taken, self.sent)
-        if sum(map(len, kinds)) > EDITS_MAX:
-            raise SnippetError(self.line, f"there are more than {EDITS_MAX} fields")
+        kinds = (self.answered.values(), self.added, self.taken.values(), self.sent.values())
+        sizes = (max(1, one.value.count(_PLACEHOLDER)) for kind in kinds for one in kind)
+        if sum(sizes) + len(self.hidden) > EDITS_MAX:
+            raise SnippetError(self.line, f"there are more than {EDITS_MAX} fields and variables")
 
     def finish(self) -> HeaderEdits | None:
         edits = HeaderEdits(

@@ -24,6 +24,7 @@ from zeroserve_ir.sources import Origin
 from zeroserve_operator.building.certificates import BuiltCertificate, build_certificate
 from zeroserve_operator.building.claiming import Claims
 from zeroserve_operator.building.collecting import ResourceCollection
+from zeroserve_operator.building.edit_sizes import fit_host
 from zeroserve_operator.building.endpoints import Problem, ServiceEndpoints, find_endpoints
 from zeroserve_operator.building.planning import HostPart, Plan, plan_ingress, plan_route
 from zeroserve_operator.building.plugins import BuiltPlugin, build_plugin, inputs_of, names_in
@@ -31,8 +32,7 @@ from zeroserve_operator.building.purges import PurgeIndex
 from zeroserve_operator.building.site_bodies import read_body
 from zeroserve_operator.building.streams import draft_stream
 from zeroserve_operator.building.virtual_hosts import BuiltHost, build_host, secrets_of
-from zeroserve_operator.drafting import DraftedHost, draft_endpoints, draft_host, draft_settings
-from zeroserve_operator.rendering import render_host
+from zeroserve_operator.drafting import DraftedHost, draft_endpoints, draft_settings
 from zeroserve_operator.resources.ingresses import Ingress
 from zeroserve_operator.resources.objects import Kind, ObjectKey
 from zeroserve_operator.resources.plugins import ZeroservePlugin
@@ -292,9 +292,9 @@ class Builder:
         if before is not None and before.built.host == built.host and built.host is not None:
             sites, drafted = before.sites, before.drafted
         else:
-            sites = render_host(built.host, self.settings) if built.host else ()
             try:
-                drafted = draft_host(sites, self.settings)
+                fitted = fit_host(built, self.settings)
+                built, sites, drafted = fitted.built, fitted.sites, fitted.drafted
             except Exception:
                 # A defect of ours in one host must not take the others down: its last good version stays.
                 logger.exception("defect while lowering host %r; its last version stays", host)

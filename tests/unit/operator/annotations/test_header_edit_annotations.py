@@ -117,6 +117,7 @@ def test_what_nginx_refuses_and_blocks_are_not_read(text, line):
         ("auth_basic off;", 1),
         (MANY, 129),
         (MANY_OF_A_NAME, 129),
+        ("".join(f"add_header X-{number} {'$http_a' * 16};\n" for number in range(9)), 9),
         ("add_header X-A " + "$host" * 17 + ";", 1),
         (f"add_header X-A {'a' * 4097};", 1),
         ("more_set_headers 'X-A : b';", 1),
