@@ -160,6 +160,9 @@ SERVER_CASES = {
     "hidden": ("proxy_hide_header X-Kept;", "add_header X-New b;", {"X-New": ["b"]}, {}),
     "hidden-anew": ("proxy_hide_header X-Kept;", "proxy_hide_header X-Other;", {"X-Kept": ["service"]}, {}),
 }
+MOST = 'more_set_headers "X-New: $http_x_a";' + "".join(
+    f'more_set_headers "Z-{number}: $http_x_b";' for number in range(127)
+)
 WEBSOCKET = 'proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection "upgrade";'
 GOT = queue.SimpleQueue()
 
@@ -199,6 +202,7 @@ def port(tmp_path_factory):
     """Serve an Ingress for each case; the port of HTTP."""
     folder = tmp_path_factory.mktemp("header-edits")
     snippets = {name: {SNIPPET: case[0]} for name, case in CASES.items()} | {
+        "most": {SNIPPET: MOST},
         "upgrading": {SNIPPET: WEBSOCKET},
         "refusing": {
             SNIPPET: 'more_set_headers "X-New: a";\nadd_header X-Kept b always;\nadd_header X-Kept c;'
@@ -238,6 +242,12 @@ def test_what_is_set_for_a_server_is_inherited_as_nginx_inherits_it(port, name):
     answer, seen = ask(port, name, "/200?a=b", {}), GOT.get(timeout=60)
     assert answer == (200, answered)
     assert seen == got
+
+
+def test_as_many_fields_as_a_snippet_may_have_are_set(port):
+    assert ask(port, "most", "/200", {"X-A": "one"}) == (200, {"X-Kept": ["service"], "X-New": ["one"]})
+    assert ask(port, "most", "/200", {}) == (200, {"X-Kept": ["service"]})
+    assert [GOT.get(timeout=60) for _ in range(2)] == [{"x-a": "one"}, {}]
 
 
 def test_the_usual_lines_for_websockets_change_nothing(port):
