@@ -190,6 +190,9 @@ class _Reading:
             raise SnippetError(self.line, f"{min(both)} is set by two kinds of directives")
         if both := self.read & (self.taken.keys() | self.sent.keys()):
             raise SnippetError(self.line, f"{min(both)} is read and set")
+        forgotten = tuple(name[:-1] for name in self.taken if name.endswith("*"))
+        if both := {name for name in self.read if name.startswith(forgotten)}:
+            raise SnippetError(self.line, f"{min(both)} is read and removed")
         if both := (self.read | self.told) & self.verified:
             raise SnippetError(self.line, f"{min(both)} is set where access is checked")
         fields = [*added, *self.answered]
