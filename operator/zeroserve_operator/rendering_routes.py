@@ -227,11 +227,15 @@ def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReversePr
     forwarding = route.forwarding
     mirrors = (tree.Mirror(make_upstream(forwarding.mirror)),) if forwarding.mirror else ()
     fields = {"Host": forwarding.host, "X-Forwarded-Prefix": forwarding.prefix if route.rewrite else ""}
+    told = tree.HeaderOperations(
+        set=tuple(item for item in fields.items() if item[1]),
+        delete=("Authorization",) if _hides_password(route) else (),
+    )
     proxy = tree.ReverseProxy(
         upstreams=(make_upstream(service),),
         selection=forwarding.selection,
         transport=_render_transport(route),
-        request_headers=tree.HeaderOperations(set=tuple(item for item in fields.items() if item[1])),
+        request_headers=told,
         retries=forwarding.retries,
         try_duration_ms=forwarding.try_duration_ms,
         retry_match=forwarding.retry_match,
@@ -239,6 +243,12 @@ def _render_proxy(route: PathRoute, service: ServiceReference) -> tree.ReversePr
         response_handlers=intercept_errors(route.error_pages) if route.error_pages else (),
     )
     return edit_proxied(route.header_edits, proxy) if route.header_edits is not None else proxy
+
+
+def _hides_password(route: PathRoute) -> bool:
+    """Whether the password that was checked is not the Service's to see (template nginx.tmpl, auth_basic)."""
+    sent = route.header_edits.sent if route.header_edits else ()
+    return route.passwords is not None and not any(one.name.lower() == "authorization" for one in sent)
 
 
 def _render_transport(route: PathRoute) -> tree.HttpTransport:

@@ -1,6 +1,7 @@
 """Ingresses with annotations on a running node: what clients and Services see of them."""
 
 import base64
+import hashlib
 import http.client
 import json
 import queue
@@ -18,6 +19,7 @@ from starting import ZEROSERVE, apart, started
 from threads import served
 
 MTLS = {"auth-tls-secret": "default/clients", "auth-tls-pass-certificate-to-upstream": "true"}
+PASSWORD = {"auth-type": "basic", "auth-secret": "users"}
 INGRESSES = {
     "shop": ("shop", {}),
     "next": ("shop", {"canary": "true", "canary-by-header": "X-Next", "canary-by-cookie": "next"}),
@@ -31,6 +33,11 @@ INGRESSES = {
     "denied": ("denied", {"denylist-source-range": "127.0.0.0/8"}),
     "inner": ("inner", {"upstream-vhost": "inside.$namespace.example", "affinity": "cookie"}),
     "copied": ("copied", {"mirror-target": "http://next.default.svc.cluster.local:80$request_uri"}),
+    "locked": ("locked", PASSWORD),
+    "keyed": (
+        "keyed",
+        PASSWORD | {"configuration-snippet": 'proxy_set_header Authorization "Bearer own";'},
+    ),
     "guarded": ("guarded", MTLS),
     "named": ("named", MTLS | {"auth-tls-match-cn": "CN=other"}),
     "asked": ("asked", MTLS | {"auth-tls-verify-client": "optional"}),
@@ -88,7 +95,15 @@ def node(folder):
                 "kind": "Secret",
                 "metadata": {"name": "clients"},
                 "data": {"ca.crt": authority},
-            }
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "users"},
+                "stringData": {
+                    "auth": f"ann:{{SHA}}{base64.b64encode(hashlib.sha1(b'right').digest()).decode()}"
+                },
+            },
         ]
         for name, (host, annotations) in INGRESSES.items():
             objects.append(write_ingress(name, host, annotations))
@@ -172,6 +187,14 @@ def test_only_the_root_is_sent_to_the_application(node):
 
 def test_a_denied_client_gets_403(node):
     assert ask(node, "denied")[0] == 403
+
+
+@pytest.mark.parametrize(("host", "told"), [("locked", None), ("keyed", "Bearer own")])
+def test_a_password_is_asked_for_and_not_told_to_the_service(node, host, told):
+    assert ask(node, host)[0] == 401
+    password = base64.b64encode(b"ann:right").decode()
+    status, _, body = ask(node, host, Authorization=f"Basic {password}")
+    assert (status, json.loads(body).get("authorization")) == (200, told)
 
 
 def test_the_service_hears_another_host_and_is_kept_to_by_a_cookie(node):
