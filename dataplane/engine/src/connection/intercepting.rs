@@ -264,13 +264,13 @@ impl Worker {
             return self.answer_error(io, client, 502, "a switch of protocols has no other status");
         }
         match self.downstream(client).and_then(|down| down.serving.upstream) {
-            Some(call) if self.is_stream(call) => self.send_held_acceptance(io, client, call),
+            Some(call) if self.is_stream(call) => self.send_held_acceptance(io, client),
             _ => self.resume_answer(io, client, upstream::Phase::Head),
         }
     }
 
-    /// The upstream's body follows its head, or what was held is read from its beginning.
-    fn resume_answer<I: Io>(&mut self, io: &mut I, client: SocketId, phase: upstream::Phase) {
+    /// The held upstream goes on in this phase: what came of it meanwhile, then its end where that came too.
+    pub fn resume_answer<I: Io>(&mut self, io: &mut I, client: SocketId, phase: upstream::Phase) {
         let Some(down) = self.downstream(client) else { return };
         down.serving.waiting = Waiting::Answer;
         let Some(upstream) = down.serving.upstream else { return };
@@ -280,7 +280,10 @@ impl Worker {
         if std::mem::take(&mut up.paused) {
             self.resume(io, upstream);
         }
-        self.answer_bytes(io, client, upstream, &[]);
+        match phase {
+            upstream::Phase::Tunnel => self.switch_held(io, client, upstream),
+            _ => self.answer_bytes(io, client, upstream, &[]),
+        }
         if let Some(end) = ended {
             self.upstream_ended(io, upstream, end);
         }

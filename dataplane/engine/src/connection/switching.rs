@@ -3,7 +3,6 @@
 //! Rule: only an upstream whose SETTINGS allow it is asked, so such a request waits for them. Over TLS a WebSocket gets a
 //! connection of HTTP/1.1 instead, as in Go's client: nobody knows before the handshake what the upstream takes.
 
-use super::Waiting;
 use super::responding::Origin;
 use crate::error::Failure;
 use crate::exchange::{Body, HTTP_2, HeaderSpan, ResponseHead};
@@ -55,26 +54,21 @@ impl Worker {
     }
 
     /// The routes let the acceptance that was held pass.
-    pub fn send_held_acceptance<I: Io>(&mut self, io: &mut I, client: SocketId, call: SocketId) {
+    pub fn send_held_acceptance<I: Io>(&mut self, io: &mut I, client: SocketId) {
         let Some(down) = self.downstream(client) else { return };
         down.serving.held = None;
-        down.serving.waiting = Waiting::Answer;
         let Some(exchange) = down.exchange.as_deref_mut() else { return };
         let fields = std::mem::take(&mut exchange.upstream_fields);
         let spans: Vec<_> =
             fields.iter().map(|field| HeaderSpan { name: field.name, value: field.value }).collect();
         self.send_acceptance(io, client, &spans);
-        let Some(up) = self.upstream(call) else { return };
-        let (rest, ended) = (std::mem::take(&mut up.input), up.ended.take());
-        up.phase = Phase::Tunnel;
-        if std::mem::take(&mut up.paused) {
-            self.resume(io, call);
-        }
+        self.resume_answer(io, client, Phase::Tunnel);
+    }
+
+    /// The WebSocket begins with what came of its upstream while its acceptance was held.
+    pub fn switch_held<I: Io>(&mut self, io: &mut I, client: SocketId, call: SocketId) {
+        let rest = self.upstream(call).map(|up| std::mem::take(&mut up.input)).unwrap_or_default();
         self.switch(io, client, call, &rest);
-        self.credit_used(call, 0);
-        if let Some(end) = ended {
-            self.upstream_ended(io, call, end);
-        }
     }
 
     /// Writes the upstream's acceptance as a 101, with the field that says so.
