@@ -23,8 +23,13 @@ impl Epoll {
         let raw = descriptor.as_raw_fd();
         self.listenings.push(Listening { key, descriptor: Some(descriptor), local, reads_local: false });
         let data = LISTENER << 56 | (self.listenings.len() - 1) as u64;
-        let events = if self.accepting && !self.rest.is_on() { libc::EPOLLIN } else { 0 };
+        let events = self.listener_events();
         let _ = self.control(libc::EPOLL_CTL_ADD, raw, events, data);
+    }
+
+    /// What is polled for on listeners.
+    pub(super) fn listener_events(&self) -> i32 {
+        if self.accepting && !self.rest.is_on() { libc::EPOLLIN } else { 0 }
     }
 
     pub(super) fn accept_all<H: Handler<Self>>(&mut self, handler: &mut H, listener: usize) {

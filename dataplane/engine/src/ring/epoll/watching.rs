@@ -19,7 +19,7 @@ impl Epoll {
     pub(super) fn poll_listener(&self, listener: usize) {
         let listening = &self.listenings[listener];
         if let Some(descriptor) = &listening.descriptor {
-            let events = if self.accepting && !self.rest.is_on() { libc::EPOLLIN } else { 0 };
+            let events = self.listener_events();
             let data = LISTENER << 56 | listener as u64;
             let _ = self.control(libc::EPOLL_CTL_MOD, descriptor.as_raw_fd(), events, data);
         }
