@@ -68,21 +68,18 @@ fn build_config(message: &protocol::UpstreamTls) -> Result<ClientConfig, String>
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let mut config = if message.insecure_skip_verify {
-        let verifier = Arc::new(AnyCertificate(provider().signature_verification_algorithms));
-        show_certificate(builder.dangerous().with_custom_certificate_verifier(verifier), message)?
-    } else if message.trusted_ca.is_empty() {
-        show_certificate(builder.with_root_certificates(system_roots()), message)?
-    } else {
-        let mut roots = RootCertStore::empty();
-        for der in &message.trusted_ca {
-            roots
-                .add(CertificateDer::from(der.to_vec()))
-                .map_err(|error| format!("trusted CA certificate: {error}"))?;
-        }
-        let verifier = Arc::new(TrustedCertificates::new(roots, &message.trusted_ca)?);
-        show_certificate(builder.dangerous().with_custom_certificate_verifier(verifier), message)?
+    let trust = match (message.insecure_skip_verify, message.trusted_ca.is_empty()) {
+        (true, _) => Some(Trust::Anyone),
+        (false, false) => Some(Trust::in_authorities(&message.trusted_ca)?),
+        (false, true) => None,
     };
+    let builder = match trust {
+        Some(trust) => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(UpstreamVerifier::new(trust)))
+        }
+        None => builder.with_root_certificates(system_roots()),
+    };
+    let mut config = show_certificate(builder, message)?;
     config.alpn_protocols = match message.http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],
@@ -104,27 +101,43 @@ fn show_certificate(
     builder.with_client_auth_cert(chain, key).map_err(|error| format!("client certificate: {error}"))
 }
 
-/// Chains to trusted authorities; an authority's own certificate too, which a server may show in person.
+/// Whose certificates are believed.
 #[derive(Debug)]
-struct TrustedCertificates {
-    chains: Arc<WebPkiServerVerifier>,
-    /// DER.
-    trusted: Box<[Box<[u8]>]>,
+enum Trust {
+    /// Chains to authorities; an authority's own certificate too (DER), which a server may show in person.
+    Authorities { chains: Arc<WebPkiServerVerifier>, trusted: Box<[Box<[u8]>]> },
+    /// `insecure_skip_verify`.
+    Anyone,
 }
 
-impl TrustedCertificates {
-    fn new(roots: RootCertStore, trusted: &[prost::bytes::Bytes]) -> Result<Self, String> {
+impl Trust {
+    fn in_authorities(trusted: &[prost::bytes::Bytes]) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        for der in trusted {
+            roots
+                .add(CertificateDer::from(der.to_vec()))
+                .map_err(|error| format!("trusted CA certificate: {error}"))?;
+        }
         let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
         let chains = builder.build().map_err(|error| format!("trusted CA certificates: {error}"))?;
-        Ok(Self { chains, trusted: trusted.iter().map(|der| der[..].into()).collect() })
-    }
-
-    fn is_trusted_itself(&self, leaf: &CertificateDer<'_>) -> bool {
-        self.trusted.iter().any(|der| **der == **leaf)
+        Ok(Self::Authorities { chains, trusted: trusted.iter().map(|der| der[..].into()).collect() })
     }
 }
 
-impl ServerCertVerifier for TrustedCertificates {
+/// Judges what upstreams show. In every case they prove that they have the key of their certificate.
+#[derive(Debug)]
+struct UpstreamVerifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl UpstreamVerifier {
+    fn new(trust: Trust) -> Self {
+        Self { trust, algorithms: provider().signature_verification_algorithms }
+    }
+}
+
+impl ServerCertVerifier for UpstreamVerifier {
     /// As Go and OpenSSL do it: of a certificate that is itself trusted, no chain is asked, but its time and name.
     fn verify_server_cert(
         &self,
@@ -134,11 +147,15 @@ impl ServerCertVerifier for TrustedCertificates {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.chains.verify_server_cert(leaf, intermediates, name, ocsp, now) {
+        let (chains, trusted) = match &self.trust {
+            Trust::Authorities { chains, trusted } => (chains, trusted),
+            Trust::Anyone => return Ok(ServerCertVerified::assertion()),
+        };
+        match chains.verify_server_cert(leaf, intermediates, name, ocsp, now) {
             // Its time is judged before that it is an authority's.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(fault)))
                 if fault.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)
-                    && self.is_trusted_itself(leaf) =>
+                    && trusted.iter().any(|der| **der == **leaf) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -153,7 +170,7 @@ impl ServerCertVerifier for TrustedCertificates {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chains.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -162,50 +179,11 @@ impl ServerCertVerifier for TrustedCertificates {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chains.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
-    }
-}
-
-/// `insecure_skip_verify`: the peer still proves that it has the key of the certificate it shows.
-#[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -223,10 +201,8 @@ mod tests {
     }
 
     fn accepts(trusted: &CertificateDer<'_>, shown: &CertificateDer<'_>, name: &str) -> bool {
-        let mut roots = RootCertStore::empty();
-        roots.add(trusted.clone().into_owned()).unwrap();
         let der = prost::bytes::Bytes::copy_from_slice(trusted);
-        let verifier = TrustedCertificates::new(roots, &[der]).unwrap();
+        let verifier = UpstreamVerifier::new(Trust::in_authorities(&[der]).unwrap());
         let name = ServerName::try_from(name.to_owned()).unwrap();
         verifier.verify_server_cert(shown, &[], &name, &[], UnixTime::now()).is_ok()
     }
