@@ -1,10 +1,9 @@
 """Directives that change `Connection` and `Upgrade`: what goes up, and what clients get, as with Caddy."""
 
 import contextlib
-import json
-import time
 
 import pytest
+from logged import await_lines
 from ports import free_port
 from starting import side_by_side
 from switching import SAID, SwitchingBackend, ask_to_switch
@@ -65,7 +64,6 @@ ASKING = {
     "another protocol": ("Connection: upgrade", "Upgrade: Echo/1", "X-B: 1"),
 }
 REFUSED_LENGTH = "content-length: 0"
-PATIENCE_S = 60
 
 
 def write_site():
@@ -187,24 +185,13 @@ def test_a_switch_has_no_other_status(ports, backend):
     assert (own.status, own.fields) == (502, (REFUSED_LENGTH,))
 
 
-def wait_for_line(path, target):
-    """Return the access log's line of a target, once it is written."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        for line in lines:
-            if line.endswith("\n") and json.loads(line)["request"]["uri"] == target:
-                return json.loads(line)
-        time.sleep(0.05)
-    raise AssertionError(f"no line of {target} in {path}")
-
-
 def test_a_tunnel_is_a_line_when_it_is_over(served, backend):
     told = []
     for values in served:
         target = area_of("header_up X-Other a") + "?logged"
         ask_to_switch(values["PORT"], backend, target, *ASKING["a WebSocket"])
-        line = wait_for_line(values["FOLDER"] / "access.log", target)
+        log = values["FOLDER"] / "access.log"
+        (line,) = await_lines(log, lambda line, target=target: line["request"]["uri"] == target)
         line["resp_headers"].pop("Server", None)
         told.append({key: line[key] for key in ("msg", "status", "bytes_read", "size", "resp_headers")})
     assert told[1] == told[0]

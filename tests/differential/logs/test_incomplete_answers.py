@@ -6,9 +6,9 @@ import json
 import socket
 import struct
 import threading
-import time
 
 import pytest
+from logged import await_lines
 from ports import free_port
 from starting import side_by_side
 from threads import Listener
@@ -120,20 +120,12 @@ def ask(port, target):
         return True
 
 
-def list_lines(values, count):
-    """Return so many lines of the proxy, once they are written, without what differs by run."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        text = (values["FOLDER"] / "log").read_text()
-        found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("}\n")]
-        lines = [line for line in found if line.get("logger") == "http.handlers.reverse_proxy"]
-        if len(lines) >= count:
-            return [tell(line) for line in lines]
-        time.sleep(0.05)
-    raise AssertionError(f"{len(lines)} lines, not {count}")
+def is_of_the_proxy(line):
+    return line.get("logger") == "http.handlers.reverse_proxy"
 
 
 def tell(line):
+    """Return a line without what differs by run."""
     assert line.pop("ts") > 0
     assert line.pop("duration") >= 0
     assert line["request"].pop("remote_port")
@@ -151,28 +143,18 @@ def test_each_is_a_line_as_caddys(served):
     for values in served:
         whole = [ask(values["PORT"], target) for target in (*REQUESTS, "/whole")]
         assert whole == [False] * len(REQUESTS) + [True]
-        told.append(list_lines(values, len(REQUESTS)))
+        lines = await_lines(values["FOLDER"] / "log", is_of_the_proxy, len(REQUESTS))
+        told.append([tell(line) for line in lines])
     assert told[1] == told[0]
     assert len(told[1]) == len(REQUESTS)
-
-
-def find_fields(values, target):
-    """Return the fields of an answer by the access log's line, once that is written."""
-    deadline = time.monotonic() + PATIENCE_S
-    path = values["FOLDER"] / "access.log"
-    while time.monotonic() < deadline:
-        text = path.read_text() if path.exists() else ""
-        found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("}\n")]
-        for line in found:
-            if line["request"]["uri"] == target:
-                return {name: value for name, value in line["resp_headers"].items() if name not in UNLOGGED}
-        time.sleep(0.05)
-    raise AssertionError(f"no line of {target}")
 
 
 def test_the_access_log_has_all_fields_of_an_answer_that_was_cut(served):
     told = []
     for values in served:
         assert not ask(values["PORT"], "/chunks?logged")
-        told.append(find_fields(values, "/chunks?logged"))
+        log = values["FOLDER"] / "access.log"
+        (line,) = await_lines(log, lambda line: line["request"]["uri"] == "/chunks?logged")
+        fields = line["resp_headers"].items()
+        told.append({name: value for name, value in fields if name not in UNLOGGED})
     assert told[1] == told[0] == {"X-Up": ["1"]}

@@ -8,11 +8,11 @@ import re
 import socket
 import ssl
 import sys
-import time
 from pathlib import Path
 
 import bcrypt
 import pytest
+from logged import await_lines
 from ports import free_ports
 from signing import write_certificates
 from starting import STOCK_CADDY, apart, ours, started
@@ -22,8 +22,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from documented_placeholders import NAMES
 from placeholder_scenes import PLACES, SITUATIONS, host_of, write_caddyfile
-
-LOG_PATIENCE_S = 60
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
@@ -142,15 +140,8 @@ def _join(fields):
 
 
 def _read_log(path, count):
-    """Return what `log_append` wrote, by situation; lines may come after the answer."""
-    deadline = time.monotonic() + LOG_PATIENCE_S
-    while time.monotonic() < deadline:
-        # A line without its end is still being written.
-        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
-        lines = [json.loads(line) for line in whole.splitlines() if b"-log-append.b.test" in line]
-        if len(lines) == count:
-            break
-        time.sleep(0.05)
+    """Return what `log_append` wrote, by situation."""
+    lines = await_lines(path, lambda line: "-log-append.b.test" in line["request"]["host"], count)
     return {
         line["request"]["host"].partition("-")[0]: {
             key.removeprefix("shown_"): value for key, value in line.items() if key.startswith("shown_")
