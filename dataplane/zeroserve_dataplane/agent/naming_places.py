@@ -35,3 +35,8 @@ async def find_places(name: str, port: int | None = None) -> list[tuple[Any, ...
 def is_somewhere(literal: str) -> bool:
     """Say whether an address of an answer may be an endpoint's; who answers may be a stranger."""
     return ipaddress.ip_address(literal) not in DISCARDED
+
+
+def is_socket(address: str) -> bool:
+    """Say whether an endpoint's address is the path of a Unix socket, or its abstract name (`@…`)."""
+    return address.startswith(("/", "@"))

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
 
+from zeroserve_dataplane.agent.naming_places import is_socket
 from zeroserve_dataplane.agent.requesting import Place, UnhealthyError, probe
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Target:
 
     cluster: str
     address: str
-    """`address:port` as the engine writes it."""
+    """As `join_address` has it."""
     health: bytes
     place: Place = field(compare=False)
     tenant: str = field(default="", compare=False)
@@ -192,19 +193,11 @@ class Prober:
         for endpoint in pb.Endpoints.FromString(resource.payload).endpoints:
             try:
                 address = join_address(endpoint.address, endpoint.port)
-                tls = self._find_context(cluster, endpoint.port)
+                place = _find_place(cluster, endpoint, self._find_context(cluster, endpoint.port))
             except (ValueError, OSError) as error:
                 logger.warning("%s is not probed: %s", cluster.name, error)
                 continue
-            host, port = endpoint.address, health.port or endpoint.port
-            name = f"{endpoint.name or endpoint.address}:{port}"
-            if health.upstream:
-                host, _, text = health.upstream.rpartition(":")
-                name, port = health.upstream, int(text)
-            server_name = cluster.tls.server_name or endpoint.name
-            greeting = GREETINGS[cluster.proxy_protocol]
-            place = Place(host.strip("[]"), port, name, tls, server_name, cluster.http2, greeting)
-            key = bytes([cluster.http2]) + greeting + health.SerializeToString(deterministic=True)
+            key = bytes([cluster.http2]) + place.greeting + health.SerializeToString(deterministic=True)
             key += cluster.tls.SerializeToString(deterministic=True)
             yield Target(cluster.name, address, key, place, _tenant_of(cluster))
 
@@ -263,8 +256,29 @@ def _share(targets: Iterable[Target]) -> list[Target]:
     return [target for _, target in sorted(turns, key=lambda turn: turn[0])[:TARGETS_MAX]]
 
 
+def _find_place(cluster: pb.Cluster, endpoint: pb.Endpoint, tls: ssl.SSLContext | None) -> Place:
+    """Return where the probes of an endpoint go. ValueError where it has no such port."""
+    health = cluster.active_health
+    host, port = endpoint.address, health.port or endpoint.port
+    server_name = endpoint.name
+    name = f"{endpoint.name or endpoint.address}:{port}"
+    if health.upstream:
+        host, _, text = health.upstream.rpartition(":")
+        name, port = health.upstream, int(text)
+    elif is_socket(host):
+        if health.port:
+            raise ValueError(f"{host} is a socket without ports")
+        # As stock Caddy names it (healthchecks.go).
+        name = server_name = "localhost"
+    greeting = GREETINGS[cluster.proxy_protocol]
+    server_name = cluster.tls.server_name or server_name
+    return Place(host.strip("[]"), port, name, tls, server_name, cluster.http2, greeting)
+
+
 def join_address(address: str, port: int) -> str:
-    """Return `address:port` as the engine writes it. ValueError where it is no address."""
+    """Return `address:port` as the engine writes it, or a socket's path. ValueError where it is neither."""
+    if is_socket(address):
+        return address
     literal = ipaddress.ip_address(address)
     if isinstance(literal, ipaddress.IPv6Address) and literal.ipv4_mapped:
         literal = literal.ipv4_mapped

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import re2
 from zeroserve_ir._pb import resources_pb2 as pb
 
+from zeroserve_dataplane.agent.naming_places import is_socket
 from zeroserve_dataplane.agent.reading_answers import Answer, read_answer
 
 ANSWER_BYTES_MAX = 1 << 20
@@ -33,6 +34,7 @@ class Place:
     """Where a probe connects to."""
 
     host: str
+    """Name, address, or a Unix socket's path or abstract name (`@…`), which has no port."""
     port: int
     name: str
     """The Host field, with its port."""
@@ -66,7 +68,12 @@ async def probe(health: pb.ActiveHealth, place: Place) -> None:
 
 async def connect(place: Place) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
     """Return both directions, and whether HTTP/2 is spoken there."""
-    reader, writer = await asyncio.open_connection(place.host, place.port, limit=ANSWER_BYTES_MAX)
+    if is_socket(place.host):
+        # For the kernel an abstract name begins with NUL (unix(7)).
+        path = f"\0{place.host[1:]}" if place.host.startswith("@") else place.host
+        reader, writer = await asyncio.open_unix_connection(path, limit=ANSWER_BYTES_MAX)
+    else:
+        reader, writer = await asyncio.open_connection(place.host, place.port, limit=ANSWER_BYTES_MAX)
     http2 = place.http2
     try:
         writer.write(place.greeting)

@@ -18,7 +18,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.drafting import make_resource
 
 from zeroserve_dataplane.agent.discovering import SourceResolver
-from zeroserve_dataplane.agent.naming_places import LOOKUPS_AT_ONCE_MAX, find_places, is_somewhere
+from zeroserve_dataplane.agent.naming_places import LOOKUPS_AT_ONCE_MAX, find_places, is_socket, is_somewhere
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def _sources_of(messages: Iterable[pb.Endpoints]) -> list[pb.UpstreamSource]:
 
 def is_literal(address: str) -> bool:
     """Whether an address is an IP literal, or the path or abstract name (`@…`) of a Unix socket."""
-    if address.startswith(("/", "@")):
+    if is_socket(address):
         return True
     try:
         ipaddress.ip_address(address)

@@ -1823,7 +1823,7 @@ class Cluster(_message.Message):
 
     @_builtins.property
     def down(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"address:port" that the agent's probes found unhealthy"""
+        """"address:port", or a socket's path, that the agent's probes found unhealthy"""
 
     @_builtins.property
     def plain_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import stat
+import time
 
 import pytest
 from asking import read_answer
@@ -36,6 +37,32 @@ http://abstract.example:{$PORT} {
 		header_up X-Shown "{upstream_hostport} {rp.upstream.host} {rp.upstream.port} {rp.upstream.address}"
 	}
 }
+http://checked.example:{$PORT} {
+	reverse_proxy unix/{$FOLDER}/plain.sock unix/{$FOLDER}/any.sock {
+		lb_policy first
+		health_uri /up
+		health_interval 200ms
+		health_body "^any localhost$"
+	}
+}
+http://checked-by-name.example:{$PORT} {
+	reverse_proxy unix/{$FOLDER}/plain.sock unix/@{$ABSTRACT}-any {
+		lb_policy first
+		health_uri /up
+		health_interval 200ms
+		health_body "^any localhost$"
+	}
+}
+http://counted.example:{$PORT} {
+	reverse_proxy unix/{$FOLDER}/none.sock unix/{$FOLDER}/any.sock {
+		lb_policy first
+		fail_duration 1h
+	}
+}
+http:// {
+	bind unix/{$FOLDER}/any.sock unix/@{$ABSTRACT}-any
+	respond "any {host}"
+}
 http://near.example, http://abstract.example {
 	bind unix/near.sock|0202 unix/@{$ABSTRACT}
 	respond "{host} {header.X-Shown}"
@@ -60,7 +87,8 @@ https://d.example {
 	respond "secured {scheme} {http.request.tls.server_name}"
 }
 """
-SOCKETS = ("plain", "near", "believing", "behind", "secured")
+SOCKETS = ("plain", "near", "any", "believing", "behind", "secured")
+PATIENCE_S = 60
 HEAD = "HTTP/1.1\r\nConnection: close\r\nHost: "
 V1 = "PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n"
 EXCHANGES = [
@@ -103,9 +131,14 @@ def ask(connection, before, payload, sni):
     return answer.lines()
 
 
+def ask_at_port(port, host):
+    payload = f"GET /a?b {HEAD}{host}\r\n\r\n".encode()
+    return ask(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S), "", payload, None)
+
+
 def open_unix(path):
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(60)
+    connection.settimeout(PATIENCE_S)
     connection.connect(str(path))
     return connection
 
@@ -127,16 +160,28 @@ def test_a_site_answers_at_its_socket(folders, exchange):
     ],
 )
 def test_a_proxy_reaches_it(folders, host, shown):
-    payload = f"GET /a?b {HEAD}{host}\r\n\r\n".encode()
     caddy, ours = (
-        [
-            line.replace(name_of(folder), "NAME")
-            for line in ask(socket.create_connection(("127.0.0.1", port), timeout=60), "", payload, None)
-        ]
+        [line.replace(name_of(folder), "NAME") for line in ask_at_port(port, host)]
         for folder, port in folders
     )
     assert ours == caddy
     assert shown in ours
+
+
+@pytest.mark.parametrize("host", ["checked.example", "checked-by-name.example"])
+def test_one_whose_probes_fail_is_left_out(folders, host):
+    """A probe's Host is `localhost`."""
+    for _, port in folders:
+        deadline = time.monotonic() + PATIENCE_S
+        while f"any {host}" not in (lines := ask_at_port(port, host)):
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.1)
+
+
+def test_one_that_cannot_be_reached_is_left_out_after_that(folders):
+    for _, port in folders:
+        answers = [ask_at_port(port, "counted.example") for _ in range(2)]
+        assert ["any counted.example" in lines for lines in answers] == [False, True], answers
 
 
 def test_its_file_has_the_permissions_that_bind_says(folders):

@@ -1,6 +1,7 @@
 """Active health: probes of real servers on this machine, judged as Caddy judges them."""
 
 import asyncio
+import os
 import socket
 import ssl
 
@@ -170,6 +171,39 @@ def test_redirects_are_followed_on_the_same_host_only():
         asyncio.run(run(b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n"))
     with pytest.raises(UnhealthyError, match="without end"):
         asyncio.run(run(b"HTTP/1.1 302 Found\r\nLocation: /up\r\n\r\n"))
+
+
+@pytest.mark.parametrize("name", ["a.sock", "@zeroserve-probed"], ids=["path", "abstract name"])
+def test_a_socket_of_this_machine_is_probed_and_known_by_its_name(tmp_path, name):
+    address = f"{name}-{os.getpid()}" if name.startswith("@") else str(tmp_path / name)
+    asked = []
+
+    async def serve(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(status(500))
+        writer.close()
+
+    async def run():
+        path = address.replace("@", "\0")
+        async with await asyncio.start_unix_server(serve, path), asyncio.timeout(60):
+            endpoint = pb.Endpoint(address=address, name="as it was written")
+            endpoints = make_resource(pb.Endpoints(name="e", endpoints=[endpoint]))
+            cluster = make_resource(pb.Cluster(name="c", endpoints="e", active_health=health()))
+            prober = Prober()
+            prober.watch([cluster], {"e": endpoints}.get)
+            await prober.changed.wait()
+            prober.close()
+            return list(pb.Cluster.FromString(prober.render(cluster).payload).down)
+
+    assert asyncio.run(run()) == [address]
+    assert b"\r\nHost: localhost\r\n" in asked[0]
+
+
+def test_a_socket_has_no_port_of_its_own_for_probes():
+    """Nobody knows its health then, as with stock Caddy."""
+    cluster = pb.Cluster(name="c", endpoints="e", active_health=health(port=80))
+    endpoints = make_resource(pb.Endpoints(name="e", endpoints=[pb.Endpoint(address="/a.sock")]))
+    assert list(Prober()._find_targets(cluster, endpoints)) == []
 
 
 def test_tcp_asks_for_a_connection_alone():

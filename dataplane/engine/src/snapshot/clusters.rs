@@ -375,13 +375,17 @@ impl EndpointRegistry {
             let identity = if cluster.plain_ports.contains(&endpoint.port) { 0 } else { identity };
             let endpoint_ref = self.get(address, &endpoint.name, identity);
             let dial = endpoint_ref.hostport();
+            let probed = match endpoint_ref.is_unix() {
+                true => endpoint.address.clone(),
+                false => address.to_string(),
+            };
             slots.push(Slot {
                 endpoint: endpoint_ref,
                 standing: find_standing(&policy, former, address),
                 weight,
                 draining: endpoint.draining,
                 elsewhere: endpoint.elsewhere,
-                down: cluster.down.contains(&address.to_string()),
+                down: cluster.down.contains(&probed),
                 cookie: policy.selection.sign(&dial),
                 dial: dial.into(),
             });
