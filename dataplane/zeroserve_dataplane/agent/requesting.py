@@ -160,11 +160,11 @@ def _refuse_breaks(texts: Iterable[str]) -> None:
 
 
 def _judge(health: pb.ActiveHealth, status: int, body: bytes) -> None:
-    """Caddy's rules: the status asked for, or any below 400 (healthchecks.go)."""
+    """Caddy's rules: the status asked for, or any of 2xx (healthchecks.go)."""
     if health.status:
         fits = status == health.status or (health.status < 100 and status // 100 == health.status)
     else:
-        fits = 200 <= status < 400
+        fits = 200 <= status < 300
     if not fits:
         raise UnhealthyError(f"status {status}")
     if health.body_regexp and not re2.search(health.body_regexp.encode(), body):

@@ -27,6 +27,14 @@ def test_an_upstream_whose_probes_fail_is_left_out(servers):
             time.sleep(0.1)
 
 
+def test_an_upstream_that_redirects_its_probes_is_left_out(servers):
+    for server in servers:
+        deadline = time.monotonic() + DEADLINE_S
+        while ask(server.port("upstreams", False), request("/moved/")).status != 503:
+            assert time.monotonic() < deadline, server.name
+            time.sleep(0.1)
+
+
 def test_an_upstream_that_answers_an_unhealthy_status_is_left_out(servers):
     for server in servers:
         port = server.port("upstreams", False)

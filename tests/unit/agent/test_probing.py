@@ -69,7 +69,8 @@ def status(code):
     ("code", "fields", "healthy"),
     [
         (200, {}, True),
-        (302, {}, True),
+        (302, {}, False),
+        (302, {"status": 3}, True),
         (404, {}, False),
         (500, {}, False),
         (404, {"status": 404}, True),
