@@ -6,6 +6,7 @@
 #include <zeroserve.h>
 
 #define LEEWAY_S 60
+#define KEYS_MAX 8
 
 static u8 token[8192], header[512], claims[6144], key[4096], signature[1024], setting[512], value[2048], pointer[256];
 
@@ -32,33 +33,62 @@ static __attribute__((noinline)) int is_text(u64 document, const char *at, u64 a
     return found == length && found <= sizeof(setting) && !memcmp(setting, text, length);
 }
 
-/* Whether the signature over the first part of the token is right for the configured key. */
-static __attribute__((noinline)) int is_signed(u64 signed_length, u64 signature_length, u64 head) {
-    u64 length = zs_read_json(head, ZS("/alg"), ZS_ROOM(value)), wanted, kind, number;
-    wanted = read_setting(ZS("/config/algorithm"), ZS_ROOM(setting));
-    if (wanted == ZS_NONE) {
+/* Kind of the key that tokens are signed by, ZS_NONE for an algorithm that is none of ours; its name goes to `setting`. */
+static __attribute__((noinline)) u64 read_algorithm(void) {
+    u64 length = zs_read_json(ZS_INPUT, ZS("/config/algorithm"), ZS_ROOM(setting));
+    if (length == ZS_NONE) {
         memcpy(setting, "HS256", 5);
-        wanted = 5;
+        length = 5;
     }
-    if (length != wanted || memcmp(setting, value, wanted)) return 0;
-    length = read_setting(ZS("/config/key"), ZS_ROOM(key));
-    if (length == ZS_NONE && zs_find_json_kind(ZS_INPUT, ZS("/config/secrets")) == ZS_JSON_STRING) {
-        length = zs_read_secret(ZS("jwt_key"), ZS_ROOM(key));
-        if (length > sizeof(key)) length = ZS_NONE;
-    }
-    if (length == ZS_NONE || wanted != 5) return 0;
-    if (!memcmp(setting, "HS256", 5)) {
-        u8 sum[32];
-        zs_hmac_sha256(key, length, token, signed_length, sum);
-        return zs_compare_secrets(sum, sizeof(sum), signature, signature_length) == 1;
-    }
-    kind = !memcmp(setting, "RS256", 5)   ? ZS_KEY_RSA_PKCS1_SHA256
+    return length != 5                      ? ZS_NONE
+           : !memcmp(setting, "HS256", 5) ? ZS_KEY_HMAC_SHA256
+           : !memcmp(setting, "RS256", 5) ? ZS_KEY_RSA_PKCS1_SHA256
            : !memcmp(setting, "ES256", 5) ? ZS_KEY_ECDSA_P256_SHA256
            : !memcmp(setting, "EdDSA", 5) ? ZS_KEY_ED25519
-                                          : ZS_KEY_HMAC_SHA256;
-    if (kind == ZS_KEY_HMAC_SHA256) return 0;
-    number = zs_import_key(kind, key, length);
-    return number != ZS_NONE && zs_verify_signature(number, token, signed_length, signature, signature_length) == 1;
+                                          : ZS_NONE;
+}
+
+/* Reads the key at a place of the configuration (0 where it is not repeated), or the secret; ZS_NONE where there is none.
+ * A public key is no secret: who forgot `algorithm` would let everybody sign. */
+static __attribute__((noinline)) u64 read_key(u64 kind, u64 place) {
+    struct zs_text at = ZS_TEXT(pointer);
+    zs_put(&at, ZS("/config/key"));
+    if (zs_find_json_kind(ZS_INPUT, at.bytes, at.length) == ZS_JSON_ARRAY) {
+        zs_put_byte(&at, '/');
+        zs_put_byte(&at, (u8)('0' + place));
+    } else if (place) {
+        return ZS_NONE;
+    }
+    u64 length = read_setting((const char *)at.bytes, at.length, ZS_ROOM(key));
+    if (length == ZS_NONE && !place && zs_find_json_kind(ZS_INPUT, ZS("/config/secrets")) == ZS_JSON_STRING)
+        length = zs_read_secret(ZS("jwt_key"), ZS_ROOM(key));
+    if (!length || length > sizeof(key)) return ZS_NONE;
+    u64 begin = 0;
+    while (begin < length && key[begin] <= ' ') begin++;
+    int is_pem = length - begin >= 11 && !memcmp(key + begin, "-----BEGIN ", 11);
+    return is_pem && kind == ZS_KEY_HMAC_SHA256 ? ZS_NONE : length;
+}
+
+/* Whether the signature over the first part of the token is right for a configured key; ZS_NONE where none is usable. */
+static __attribute__((noinline)) u64 is_signed(u64 signed_length, u64 signature_length, u64 head) {
+    u64 kind = read_algorithm(), usable = 0;
+    if (kind == ZS_NONE) return ZS_NONE;
+    if (zs_read_json(head, ZS("/alg"), ZS_ROOM(value)) != 5 || memcmp(setting, value, 5)) return 0;
+    for (u64 place = 0; place < KEYS_MAX; place++) {
+        u64 length = read_key(kind, place);
+        if (length == ZS_NONE) continue;
+        if (kind == ZS_KEY_HMAC_SHA256) {
+            u8 sum[32];
+            zs_hmac_sha256(key, length, token, signed_length, sum);
+            if (zs_compare_secrets(sum, sizeof(sum), signature, signature_length) == 1) return 1;
+        } else {
+            u64 number = zs_import_key(kind, key, length);
+            if (number == ZS_NONE) continue;
+            if (zs_verify_signature(number, token, signed_length, signature, signature_length) == 1) return 1;
+        }
+        usable = 1;
+    }
+    return usable ? 0 : ZS_NONE;
 }
 
 /* A number of the claims, without its fraction; ZS_NONE for anything else. */
@@ -79,7 +109,7 @@ static __attribute__((noinline)) int is_in_time(u64 document) {
     if (zs_find_json_kind(document, ZS("/exp")) != ZS_JSON_ABSENT) {
         u64 expires = read_number(document, ZS("/exp"));
         if (expires == ZS_NONE || now > expires + leeway) return 0;
-    } else if (zs_find_json_kind(ZS_INPUT, ZS("/config/allow_endless")) == ZS_JSON_ABSENT) {
+    } else if (!is_text(ZS_INPUT, ZS("/config/allow_endless"), ZS("yes"))) {
         return 0;
     }
     if (zs_find_json_kind(document, ZS("/nbf")) != ZS_JSON_ABSENT) {
@@ -107,6 +137,16 @@ static __attribute__((noinline)) int has_wanted(u64 document, const char *at, u6
     return 0;
 }
 
+/* Appends a step of a JSON pointer (RFC 6901, 3): claims may be named by URLs. */
+static __attribute__((noinline)) void put_step(struct zs_text *text, const u8 *name, u64 length) {
+    zs_put_byte(text, '/');
+    for (u64 at = 0; at < length; at++) {
+        if (name[at] == '~') zs_put(text, ZS("~0"));
+        else if (name[at] == '/') zs_put(text, ZS("~1"));
+        else zs_put_byte(text, name[at]);
+    }
+}
+
 /* Sets the fields that `claims { NAME FIELD }` asks for; a claim that is absent removes its field. */
 static __attribute__((noinline)) int forward_claims(u64 document) {
     u64 length = zs_read_json(ZS_INPUT, ZS("/config/claims"), ZS_ROOM(value));
@@ -115,10 +155,10 @@ static __attribute__((noinline)) int forward_claims(u64 document) {
     if (wanted == ZS_NONE) return 0;
     for (u64 number = 0; number < 32; number++) {
         struct zs_text item = ZS_TEXT(pointer);
-        zs_put_byte(&item, '/');
-        length = zs_read_json_key(wanted, number, ZS_REST(&item));
+        length = zs_read_json_key(wanted, number, ZS_ROOM(setting));
         if (length == ZS_NONE) return 1;
-        zs_grow(&item, length);
+        if (length > sizeof(setting)) return 0;
+        put_step(&item, setting, length);
         u64 field = zs_read_json(wanted, item.bytes, item.length, ZS_ROOM(setting));
         if (item.full || field > sizeof(setting)) return 0;
         length = zs_read_json(document, item.bytes, item.length, ZS_ROOM(value));
@@ -164,7 +204,12 @@ ZS_FUNCTION u64 verify(struct zs_context *context) {
     u64 head = zs_parse_json(header, head_length);
     /* Extensions that must be understood and are not (RFC 7515, 4.1.11). */
     if (head == ZS_NONE || zs_find_json_kind(head, ZS("/crit")) != ZS_JSON_ABSENT) return refuse(ZS("malformed"));
-    if (!is_signed(second, mac_length, head)) return refuse(ZS("signature"));
+    u64 right = is_signed(second, mac_length, head);
+    if (right == ZS_NONE) {
+        zs_log_message(ZS("jwt: no `key` fits `algorithm`: RS256, ES256 and EdDSA take a public key as PEM, HS256 a secret"));
+        return ZS_ERROR(500);
+    }
+    if (!right) return refuse(ZS("signature"));
     u64 document = zs_parse_json(claims, claims_length);
     if (document == ZS_NONE) return refuse(ZS("malformed"));
     if (!is_in_time(document)) return refuse(ZS("expired"));

@@ -128,6 +128,47 @@ def test_the_configuration_is_demanded(plugins, config, passes):
     assert (verify(plugins, make_token(SOUND), **config)[0] == CONTINUE) is passes
 
 
+PEM = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize("pem", [PEM, f"\n{PEM}"], ids=["pem", "pem after a line"])
+@pytest.mark.parametrize("config", [{}, {"algorithm": ""}, {"algorithm": "HS256"}], ids=str)
+def test_a_public_key_is_no_secret(plugins, config, pem):
+    verdict, _ = verify(plugins, make_token(SOUND, key=pem), key=pem, **config)
+    assert verdict == (abi.Verdict.ERROR, 500)
+
+
+def test_an_empty_secret_is_no_key(plugins):
+    request = Request(
+        fields=[("Authorization", f"Bearer {make_token(SOUND, key='')}")],
+        config={"secrets": "yes"},
+        secrets={"jwt_key": b""},
+        now=NOW,
+    )
+    assert run(plugins["jwt"], "verify", request) == (abi.Verdict.ERROR, 500)
+
+
+@pytest.mark.parametrize("said", ["no", "", "false"])
+def test_tokens_without_an_end_pass_where_it_says_yes(plugins, said):
+    endless = make_token({"sub": "ada"})
+    assert verify(plugins, endless, allow_endless="yes")[0] == CONTINUE
+    assert verify(plugins, endless, allow_endless=said)[0] == REFUSED
+
+
+def test_each_of_several_keys_counts_while_they_are_changed(plugins):
+    keys = ["the one before", "", KEY]
+    assert verify(plugins, make_token(SOUND), key=keys)[0] == CONTINUE
+    assert verify(plugins, make_token(SOUND, key=keys[0]), key=keys)[0] == CONTINUE
+    assert verify(plugins, make_token(SOUND, key="another"), key=keys)[0] == REFUSED
+    assert verify(plugins, make_token(SOUND, key=""), key=keys)[0] == REFUSED
+
+
+def test_claims_may_be_named_by_urls(plugins):
+    name = "https://shop.example/~role"
+    verdict, request = verify(plugins, make_token(SOUND | {name: "admin"}), claims={name: "X-Role"})
+    assert (verdict, request.get("x-role")) == (CONTINUE, "admin")
+
+
 def test_times_have_a_leeway(plugins):
     assert verify(plugins, make_token(SOUND | {"exp": NOW - 59}))[0] == CONTINUE
     assert verify(plugins, make_token(SOUND | {"exp": NOW - 59}), leeway="10")[0] == REFUSED
