@@ -140,11 +140,11 @@ class ImageStore:
         elif isinstance(made, Defective):
             if made.verified:
                 self._count_defect(message.name, made.reason)
-                self._images[program.version] = _make_interpreted(message)
+                self._images[program.version] = await asyncio.to_thread(_make_interpreted, message)
             else:
                 self._refuse(program, Diagnostic(Code.ZS0702, f"the verifier failed: {made.reason}"))
         elif self._target is None:
-            self._images[program.version] = _make_interpreted(message)
+            self._images[program.version] = await asyncio.to_thread(_make_interpreted, message)
         else:
             self._images[program.version] = _make_native(message, made)
 

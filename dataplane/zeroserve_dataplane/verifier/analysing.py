@@ -9,12 +9,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from zeroserve_ir.program import abi
 from zeroserve_ir.program.isa import CallLocal, SecondHalf
 
 from zeroserve_dataplane.verifier.accesses import Access
 from zeroserve_dataplane.verifier.flow import Block, Slots, Subprogram
-from zeroserve_dataplane.verifier.refusals import Refusal
+from zeroserve_dataplane.verifier.refusals import Refusal, Rule
 from zeroserve_dataplane.verifier.states import (
     State,
     callee_state,
@@ -26,6 +28,11 @@ from zeroserve_dataplane.verifier.stepping import Stepper
 
 JOINS_MAX = 4
 """Joins at one block before it is widened: enough for the arms of a switch, few enough for quick loops."""
+STEPS_MAX: Final = 32 * abi.INSTRUCTIONS_MAX
+"""Slots stepped through, in all visits: some two seconds. Plugins that people wrote take two or three for
+each slot; without a bound, values handed from place to place around a loop take a minute."""
+_VISIT_STEPS: Final = 3
+"""What a visit costs besides its slots: states are copied and joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +52,42 @@ class _Visit:
     calls: list[tuple[int, State]] = field(default_factory=list)
 
 
+class _TooManyStepsError(Exception):
+    """STEPS_MAX is used up; carries the slot that was reached."""
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        super().__init__(f"slot {slot}")
+
+
+@dataclass(slots=True)
+class _Effort:
+    steps: int = 0
+
+    def spend(self, block: Block) -> None:
+        """Count a visit; raises _TooManyStepsError."""
+        self.steps += block.end - block.start + _VISIT_STEPS
+        if self.steps > STEPS_MAX:
+            raise _TooManyStepsError(block.start)
+
+
 def analyse(slots: Slots, subprograms: tuple[Subprogram, ...], constants_bytes: int) -> Analysis:
     """Interpret a program whose structure and flow are sound."""
+    try:
+        return _analyse(slots, subprograms, constants_bytes)
+    except _TooManyStepsError as error:
+        refusal = Refusal(Rule.COMPLEXITY, error.slot, f"more than {STEPS_MAX} steps")
+        return Analysis({}, frozenset(), (refusal,))
+
+
+def _analyse(slots: Slots, subprograms: tuple[Subprogram, ...], constants_bytes: int) -> Analysis:
+    effort = _Effort()
     entries: dict[int, State] = {0: main_state()}
     visits: dict[int, _Visit] = {}
     for subprogram in subprograms:
         if subprogram.start not in entries:
             continue
-        found = _find_fixed_point(slots, subprogram, entries[subprogram.start], constants_bytes)
+        found = _find_fixed_point(slots, subprogram, entries[subprogram.start], constants_bytes, effort)
         visits |= found
         for visit in found.values():
             for callee, entry in visit.calls:
@@ -67,7 +102,7 @@ def analyse(slots: Slots, subprograms: tuple[Subprogram, ...], constants_bytes: 
 
 
 def _find_fixed_point(
-    slots: Slots, subprogram: Subprogram, entry: State, constants_bytes: int
+    slots: Slots, subprogram: Subprogram, entry: State, constants_bytes: int, effort: _Effort
 ) -> dict[int, _Visit]:
     """Return the last visit of each block that can be reached, by its start."""
     visits: dict[int, _Visit] = {}
@@ -76,13 +111,16 @@ def _find_fixed_point(
     waiting = [subprogram.start]
     while waiting:
         block = subprogram.blocks[heapq.heappop(waiting)]
+        effort.spend(block)
         after = states[block.start].copy()
         visit = visits[block.start] = _Visit(Stepper(constants_bytes))
         _visit_block(slots, block, after, visit, in_main=subprogram.start == 0)
         for successor in block.successors:
             before = states.get(successor)
+            if before == after:
+                continue
             merged = after.copy() if before is None else join_states(before, after)
-            if before is not None and merged == before:
+            if merged == before:
                 continue
             if before is not None:
                 joins[successor] = joins.get(successor, 0) + 1

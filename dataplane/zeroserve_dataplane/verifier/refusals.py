@@ -57,6 +57,7 @@ class Rule(Enum):
     RESULT_POINTER = ("a pointer to constants is returned", "return a number")
     ARGUMENT_TYPE = ("helper argument has the wrong type", "see the helper's row in docs/abi.md")
     ARGUMENT_BOUNDS = ("helper would leave the memory it is given", "pass a length that fits")
+    COMPLEXITY = ("program takes too long to verify", "split it, or keep fewer values in its loops")
 
 
 @dataclass(frozen=True, slots=True)

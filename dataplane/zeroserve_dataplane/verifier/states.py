@@ -95,13 +95,19 @@ def widen_states(old: State, new: State) -> State:
 
 
 def _combine(combine: Callable[[Value, Value], Value], left: State, right: State) -> State:
-    registers = [combine(mine, yours) for mine, yours in zip(left.registers, right.registers, strict=True)]
+    pairs = zip(left.registers, right.registers, strict=True)
+    registers = [mine if mine is yours else combine(mine, yours) for mine, yours in pairs]
     spills: dict[int, Value] = {}
-    for place in left.spills.keys() | right.spills.keys():
-        mine, yours = left.spills.get(place), right.spills.get(place)
-        if mine is not None and yours is not None:
+    for place, mine in left.spills.items():
+        yours = right.spills.get(place)
+        if mine is yours:
+            spills[place] = mine
+        elif yours is not None:
             spills[place] = combine(mine, yours)
-        elif (mine or yours or MIXED).is_constants:
+        elif mine.is_constants:
+            spills[place] = MIXED
+    for place in right.spills.keys() - left.spills.keys():
+        if right.spills[place].is_constants:
             spills[place] = MIXED
     return State(registers, spills)
 

@@ -11,7 +11,8 @@ from zeroserve_ir.sources import Span
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.bpf"))
 GOOD = sorted((Path(__file__).parent / "good").glob("*.bpf"))
-LIMIT_RULES = {Rule.PROGRAM_SIZE}
+LIMIT_RULES = {Rule.PROGRAM_SIZE, Rule.COMPLEXITY}
+FRAME_PLACES = abi.FRAME_BYTES // 8
 
 
 def read_sections(path):
@@ -56,6 +57,27 @@ def test_longest_program_is_accepted_and_one_more_slot_is_refused():
     verdict = verify(assemble("mov %r0, 0\n" + longest).code, 0)
     assert isinstance(verdict, Refused)
     assert [each.rule for each in verdict.refusals] == [Rule.PROGRAM_SIZE]
+
+
+def hand_on_around_a_loop(branches):
+    """Each round one more place of the frame is not known, and each branch is visited again."""
+    lines = [f"stdw [%r10-{8 * place}], 1" for place in range(1, FRAME_PLACES + 1)]
+    head = len(lines)
+    for place in range(FRAME_PLACES, 1, -1):
+        lines += [f"ldxdw %r1, [%r10-{8 * (place - 1)}]", f"stxdw [%r10-{8 * place}], %r1"]
+    lines += ["stxdw [%r10-8], %r2", *["jeq %r2, 1, +0"] * branches]
+    return "\n".join([*lines, f"jne %r2, 7, -{len(lines) - head + 1}", "mov %r0, 0", "exit"])
+
+
+def test_program_whose_values_take_many_rounds_to_settle_is_refused():
+    verdict = verify(assemble(hand_on_around_a_loop(3800)).code, 0)
+    assert isinstance(verdict, Refused)
+    assert [each.rule for each in verdict.refusals] == [Rule.COMPLEXITY]
+    assert diagnose(verdict.refusals)[0].code is Code.ZS0601
+
+
+def test_small_program_may_take_as_many_rounds_as_its_values_need():
+    assert isinstance(verify(assemble(hand_on_around_a_loop(100)).code, 0), Verified)
 
 
 def test_largest_constants_are_accepted():
