@@ -22,7 +22,7 @@ from zeroserve_dataplane.jit.workers import JOB_TIMEOUT_S, JOBS_MAX, WorkerError
 from zeroserve_dataplane.verifier import Exposure, Refused, verify
 
 ATTEMPTS: Final = 2
-"""A job whose worker dies is tried once more: the worker may have been killed for reasons of its own."""
+"""A FAST job whose worker dies is tried once more: the worker may have been killed for reasons of its own."""
 
 _log = logging.getLogger(__name__)
 
@@ -135,11 +135,12 @@ class Compiler:
 
     async def _try(self, job: Job) -> Made | Refused | Failed:
         reason = ""
-        for _ in range(ATTEMPTS):
+        attempts = ATTEMPTS if job.tier is Tier.FAST else 1
+        for _ in range(attempts):
             try:
                 return await self._pool.run(job)
             except (WorkerError, OSError) as error:
-                reason = f"{error} ({ATTEMPTS} attempts)"
+                reason = f"{error} ({attempts} attempts)"
                 _log.warning("compile worker failed: %s", error)
         return Failed(reason)
 

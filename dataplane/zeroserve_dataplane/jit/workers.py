@@ -36,6 +36,9 @@ JOBS_MAX: Final = 500
 JOB_TIMEOUT_S: Final = 30.0
 """3,400 slots took 2.6 s on a busy machine of two cores; about ten times that."""
 START_TIMEOUT_S: Final = 60.0
+PATIENCE_S: Final = 1.0
+"""A FAST job waits so long for workers that optimise; then it has one beside them. A program of a thousand
+slots may keep LLVM busy for minutes, and nobody's change waits for that."""
 IDLE_S: Final = 600.0
 """A worker without a job for so long ends: it holds some 40 MiB, the next takes half a second to start."""
 
@@ -91,7 +94,7 @@ class _Worker:
 
 @dataclass(slots=True)
 class Workers:
-    """A pool of at most `size` workers; jobs of the FAST tier go first."""
+    """A pool of `size` workers, and as many beside those that optimise; jobs of the FAST tier go first."""
 
     size: int
     job_timeout_s: float = JOB_TIMEOUT_S
@@ -101,6 +104,8 @@ class Workers:
     """One that somebody started already: the first."""
     _idle: list[_Worker] = field(default_factory=list)
     _busy: int = 0
+    _optimising: int = 0
+    """Of the busy ones, those with a job of the OPTIMISED tier."""
     _waiting: list[tuple[int, int, asyncio.Future[None]]] = field(default_factory=list)
     _turns: itertools.count[int] = field(default_factory=itertools.count)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -130,6 +135,8 @@ class Workers:
     @contextlib.asynccontextmanager
     async def _take(self, tier: Tier) -> AsyncIterator[_Worker]:
         await self._wait_for_turn(tier)
+        optimises = tier is not Tier.FAST
+        self._optimising += optimises
         worker: _Worker | None = None
         try:
             worker = self._wake() or await self._start_worker()
@@ -147,6 +154,7 @@ class Workers:
                 if worker.jobs == self.jobs_max:
                     self._keep(asyncio.create_task(self._replace(worker)))
         finally:
+            self._optimising -= optimises
             self._end_turn()
 
     async def _wait_for_turn(self, tier: Tier) -> None:
@@ -156,15 +164,22 @@ class Workers:
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (int(tier is not Tier.FAST), next(self._turns), turn))
         try:
-            await turn
+            while not turn.done():
+                await asyncio.wait([turn], timeout=PATIENCE_S if tier is Tier.FAST else None)
+                if not turn.done() and self._busy - self._optimising < self.size:
+                    self._busy += 1
+                    turn.set_result(None)
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancel():
                 self._end_turn()
             raise
 
     def _end_turn(self) -> None:
         while self._waiting:
-            _, _, turn = heapq.heappop(self._waiting)
+            background, _, turn = self._waiting[0]
+            if background and self._busy > self.size and not turn.done():
+                break
+            heapq.heappop(self._waiting)
             if not turn.done():
                 turn.set_result(None)
                 return
