@@ -30,12 +30,14 @@ from zeroserve_ir.program.isa import (
     CallHelper,
     CallLocal,
     Exit,
+    Instruction,
     Jump,
     Load,
     LoadConstants,
     LoadImmediate,
     Negate,
     Register,
+    SecondHalf,
     SignExtend,
     Store,
     SwapBytes,
@@ -149,11 +151,10 @@ class Interpreter:
         self.registers[1], self.registers[2] = abi.CONTEXT, entry
         self.registers[10] = abi.STACK_TOP
         self._next = 0
-        slots = self.program.slots
         try:
             while True:
                 slot = self._next
-                instruction = slots[slot]
+                instruction = self.fetch(slot)
                 self._next = slot + 1
                 if isinstance(instruction, Exit) and not self._frames:
                     return Outcome(self.registers[0], None, "", self.fuel)
@@ -162,6 +163,10 @@ class Interpreter:
             if error.trap is Trap.HELPER:
                 self.fuel = abi.TRAP_FUEL
             return Outcome(MASK_64, error.trap, str(error), self.fuel)
+
+    def fetch(self, slot: int) -> Instruction | SecondHalf:
+        """Return the instruction that runs next: for those who look at each step."""
+        return self.program.slots[slot]
 
     def _step_binary(self, _slot: int, instruction: Binary) -> None:
         destination, operand = instruction.destination.number, self._operand(instruction.operand)

@@ -1,4 +1,4 @@
-"""Random and mutated programs on the reference, the engine's interpreter and native code of either tier.
+"""Random, tangled and mutated programs on the reference, the engine's interpreter and native code.
 
 In: seeds. Out: how many were compared, and the differences, each under a name that repeats it. Equal seeds
 give equal programs.
@@ -15,7 +15,7 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program.disassembling import disassemble
 from zeroserve_ir.program.isa import SLOT_BYTES
 
-from fuzzing import plugin_programs
+from fuzzing import claims, plugin_programs, tangled_programs
 from fuzzing.cases import (
     Case,
     describe_interpreted,
@@ -41,6 +41,8 @@ MUTATIONS_MAX = 4
 """Changes of a real one that are tried until the verifier takes the program."""
 PLUGIN_EVERY = 2
 """Half of them call the helpers of plugins."""
+TANGLED_EVERY, TANGLED_AT = 8, 6
+"""Each eighth has no order at all; what the verifier says of it is held against a run of it, step by step."""
 NUMBER_OFFSET = 4
 """Where an instruction's number begins; helpers and atomic operations fit its first byte."""
 NUMBERED = frozenset((0x85, 0xC3, 0xDB))
@@ -95,6 +97,8 @@ def generate_case(seed):
         return Case(f"seed {seed}", program, constants, memory, random.randint(1, 5000))
     if seed % PLUGIN_EVERY == 1:
         return _generate_call(random, seed)
+    if is_tangled(seed):
+        return _generate_tangled(random, seed)
     made = program_generation.generate(random, helpers=engine_helpers.HELPERS)
     constants = engine_helpers.spell(made.constants)
     program = _verify_made(seed, made.code, len(constants))
@@ -102,6 +106,21 @@ def generate_case(seed):
         return None
     memory = made.memory.ljust(_measure_memory(seed), b"\0")
     return Case(f"seed {seed}", program, constants, memory, max(made.fuel, 1))
+
+
+def is_tangled(seed):
+    """Whether a seed's program is one without order."""
+    return seed % TANGLED_EVERY == TANGLED_AT
+
+
+def _generate_tangled(random, seed):
+    made = tangled_programs.generate(random)
+    if made is None:
+        return None
+    program = _verify_made(seed, made.code, len(made.constants))
+    return Case(
+        f"seed {seed}", program, made.constants, made.memory.ljust(_measure_memory(seed), b"\0"), made.fuel
+    )
 
 
 def _verify_made(seed, code, constants_bytes):
@@ -153,6 +172,9 @@ def run_seeds(seeds):
     report.endings.update(
         reference.outcome.trap.name if reference.outcome.trap else "END" for reference in references.values()
     )
+    for seed, case in made.items():
+        if case is not None and is_tangled(seed) and (broken := claims.find_broken_claim(case)):
+            report.differences[f"{case.name} on the verifier"] = broken
     executions = {
         "interpreter": (cases, describe_interpreted(cases)),
         **{tier.value: (run, describe_native(run, tier)) for tier, run in tiers.items()},

@@ -12,11 +12,13 @@ import pytest
 from fuzzing import cases, differential
 from fuzzing.__main__ import notices_wrong_translation
 from fuzzing.cases import Case, interpret, run_interpreted, run_native
+from fuzzing.claims import find_broken_claim
 from zeroserve_dataplane.interpreter import Trap
 from zeroserve_dataplane.jit import translating
 from zeroserve_dataplane.jit.targets import Tier, find_host_target
 from zeroserve_dataplane.marking import mark_loads
-from zeroserve_dataplane.verifier import Exposure, Verified, verify
+from zeroserve_dataplane.verifier import Exposure, Verified, analysing, states, stepping, verify
+from zeroserve_dataplane.verifier.values import between
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembly import assemble
 from zeroserve_ir.program.encoding import encode
@@ -60,13 +62,15 @@ def test_canary_a_wrong_translation_is_noticed():
     assert notices_wrong_translation()
 
 
+CLAIMS_SEEDS = 40_000
+"""So many at most, of which each eighth is made, until one is noticed."""
 CANARY = range(1_000_000_000, 1_000_000_128)
 """Seeds of the batch in which one program is made wrong."""
 
 
 def find_program(tier, trap, *, pays=False):
-    """Return a seed of the batch and its program: not a changed one, ends so, spends fuel if it `pays`."""
-    for seed in CANARY[differential.PLUGIN_EVERY :: differential.MUTATED_EVERY]:
+    """Return a seed of the batch and its program: a plain one, ends so, spends fuel if it `pays`."""
+    for seed in CANARY[differential.PLUGIN_EVERY :: differential.TANGLED_EVERY]:
         case = differential.generate_case(seed)
         if differential.find_tier(seed) is tier and case is not None:
             reference = interpret(case)
@@ -115,6 +119,39 @@ def test_canary_one_program_of_a_batch_that_ends_the_engine_is_named(monkeypatch
     (found,) = differential.run_seeds(CANARY).differences.items()
     assert found[0] == f"seed {seed} on fast"
     assert found[1][0].startswith(cases.DEATH)
+
+
+def forget_nothing(_state):
+    """What may have been overwritten is taken to be there still."""
+
+
+def keep_left(left, _right):
+    """Of two ways to a place the first is believed."""
+    return left
+
+
+def keep_stack(caller):
+    """A pointer to the caller's frame is taken for one to the callee's."""
+    state = states._frame_state()
+    for register in states.ARGUMENTS:
+        state.set(register, caller.get(register))
+    return state
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "wrong"),
+    [
+        (states, "join", keep_left),
+        (analysing, "callee_state", keep_stack),
+        (states.State, "forget_spills", forget_nothing),
+        (stepping, "load_range", lambda size, *, signed: between(0, (1 << size * 8 - 1) - 1)),
+    ],
+)
+def test_canary_a_verifier_that_believes_too_much_is_noticed(monkeypatch, module, name, wrong):
+    monkeypatch.setattr(module, name, wrong)
+    first = differential.TANGLED_AT
+    made = map(differential.generate_case, range(first, CLAIMS_SEEDS, differential.TANGLED_EVERY))
+    assert any(find_broken_claim(case) for case in made if case is not None)
 
 
 @pytest.mark.parametrize(

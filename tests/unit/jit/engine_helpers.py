@@ -4,6 +4,7 @@ import string
 
 from zeroserve_dataplane.interpreter import Interpreter, Trap, TrapError
 from zeroserve_ir.program import abi
+from zeroserve_ir.program.arithmetic import MASK_32
 
 _TOKEN = frozenset((string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode())
 _FORBIDDEN = frozenset(b"\r\n\0")
@@ -28,9 +29,9 @@ class EngineHelpers:
         self.fields = {}
         self.charge = None
 
-    def run(self, program, memory, fuel, argument):
-        """Run a program on the reference interpreter, with these helpers."""
-        interpreter = Interpreter(program, memory, self, fuel)
+    def run(self, program, memory, fuel, argument, *, kind=Interpreter):
+        """Run a program on the reference interpreter, or one of its kind, with these helpers."""
+        interpreter = kind(program, memory, self, fuel)
         self.charge = interpreter.charge
         return interpreter.run(argument)
 
@@ -48,7 +49,8 @@ class EngineHelpers:
 
     def _read_field(self, arguments, memory):
         name = memory.read_argument(*arguments[:2]).lower()
-        room, room_bytes = arguments[2:]
+        # What is written to wraps to 32 bits, as stores do.
+        room, room_bytes = arguments[2] & MASK_32, arguments[3]
         memory.read(room, room_bytes)
         if name not in self.fields:
             return self.MISSING
