@@ -1,7 +1,8 @@
-"""Native code kept on disk: content-addressed, bounded, and never trusted further than its digest.
+"""Native code kept on disk: content-addressed, bounded, and never trusted further than its digest and owner.
 
 In: keys made of everything that decides about the code. Out: code, or nothing: a file that is cut short,
-changed or unreadable is removed and counts as absent. The rule: a file appears whole, by rename, or never.
+changed, renamed, unreadable or not ours alone is removed and counts as absent. The rule: a file appears
+whole, by rename, or never; what another user may have written is never run, whoever owns the directory.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -29,9 +31,11 @@ CACHE_BYTES_MAX: Final = 256 << 20
 EVICT_TO: Final = 0.8
 """Share of the bound that is left after an eviction, so that evictions are rare."""
 
-_MAGIC: Final = b"zsimage3"
+_MAGIC: Final = b"zsimage4"
 _HEAD: Final = struct.Struct("<8sIB32s")
 _SUFFIX: Final = ".image"
+_FILE_BYTES_MAX: Final = _HEAD.size + (4 << 20)
+"""As image.rs has it for the code."""
 
 
 @dataclass(slots=True)
@@ -52,10 +56,12 @@ class Cache:
         """Return the image of a job, if it is there and whole."""
         path = self._path(job)
         try:
-            content = path.read_bytes()
-        except OSError:
+            content = _read_own(path)
+        except FileNotFoundError:
             return None
-        made = _decode(content)
+        except OSError:
+            content = b""
+        made = _decode(content, path.stem)
         if made is None:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -70,7 +76,7 @@ class Cache:
             handle, name = tempfile.mkstemp(dir=self.directory)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(_encode(made))
+                    file.write(_encode(made, make_key(job)))
                 os.replace(name, self._path(job))
             except OSError:
                 with contextlib.suppress(OSError):
@@ -121,22 +127,31 @@ def find_compiler_digest() -> str:
     return digest.hexdigest()
 
 
-def _encode(made: Made) -> bytes:
-    return (
-        _HEAD.pack(_MAGIC, made.entry, made.exposure, _digest(made.entry, made.exposure, made.text))
-        + made.text
-    )
+def _read_own(path: Path) -> bytes:
+    """Return a file that nobody but this user can have written, else nothing; raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or shared:
+            return b""
+        return file.read(_FILE_BYTES_MAX)
 
 
-def _decode(content: bytes) -> Made | None:
+def _encode(made: Made, key: str) -> bytes:
+    digest = _digest(key, made.entry, made.exposure, made.text)
+    return _HEAD.pack(_MAGIC, made.entry, made.exposure, digest) + made.text
+
+
+def _decode(content: bytes, key: str) -> Made | None:
     if len(content) <= _HEAD.size:
         return None
     magic, entry, exposure, digest = _HEAD.unpack_from(content)
     text = content[_HEAD.size :]
-    if magic != _MAGIC or _digest(entry, exposure, text) != digest or entry >= len(text):
+    if magic != _MAGIC or _digest(key, entry, exposure, text) != digest or entry >= len(text):
         return None
     return Made(text, entry, Exposure(exposure))
 
 
-def _digest(entry: int, exposure: int, text: bytes) -> bytes:
-    return hashlib.sha256(b"%d %d " % (entry, exposure) + text).digest()
+def _digest(key: str, entry: int, exposure: int, text: bytes) -> bytes:
+    return hashlib.sha256(f"{key} {entry} {exposure} ".encode() + text).digest()

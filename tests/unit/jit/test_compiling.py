@@ -130,6 +130,45 @@ def test_damaged_image_is_ignored_removed_and_made_again(tmp_path, damage):
     assert run(work, tmp_path).from_cache
 
 
+def let_others_write(path):
+    path.chmod(0o622)
+
+
+def put_a_link(path):
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def put_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("plant", [let_others_write, put_a_link, put_a_pipe])
+def test_image_that_others_may_have_written_is_not_run(tmp_path, plant):
+    cache, job = Cache(tmp_path), Job(code_of(1), 0, Target.X86_64, Tier.FAST)
+    cache.store(job, Made(b"code", 0, Exposure.CAGED))
+    (path,) = tmp_path.iterdir()
+    plant(path)
+    assert cache.load(job) is None
+    assert not os.path.lexists(path)
+
+
+def test_image_of_another_user_is_not_run(tmp_path, monkeypatch):
+    cache, job = Cache(tmp_path), Job(code_of(1), 0, Target.X86_64, Tier.FAST)
+    cache.store(job, Made(b"code", 0, Exposure.CAGED))
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert cache.load(job) is None
+
+
+def test_image_under_the_name_of_another_program_is_not_run(tmp_path):
+    cache = Cache(tmp_path)
+    mine, other = (Job(code_of(number), 0, Target.X86_64, Tier.FAST) for number in (1, 2))
+    cache.store(mine, Made(b"code", 0, Exposure.CAGED))
+    (tmp_path / f"{make_key(mine)}.image").rename(tmp_path / f"{make_key(other)}.image")
+    assert cache.load(other) is None
+
+
 def test_cache_stays_within_its_bound_and_keeps_what_was_used_last(tmp_path):
     cache = Cache(tmp_path, bytes_max=10_000)
     jobs = [Job(code_of(number), 0, Target.X86_64, Tier.FAST) for number in range(12)]
