@@ -31,17 +31,22 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
             "dataplane/zeroserve_dataplane/jit/translating.py",
             "dataplane/zeroserve_dataplane/jit/writing.py",
             "dataplane/zeroserve_dataplane/jit/emitting.py",
+            "dataplane/zeroserve_dataplane/jit/tuning.py",
+            "dataplane/zeroserve_dataplane/jit/extracting.py",
             "dataplane/zeroserve_dataplane/jit/targets.py",
         ),
     ),
     "compile workers": (
-        "the processes that LLVM runs in, and what they may ask of the kernel",
+        "the processes that LLVM runs in, what they may ask of the kernel, what is kept of theirs",
         (
             "ir/zeroserve_ir/**/confining.py",
             "dataplane/zeroserve_dataplane/**/confining.py",
             "dataplane/zeroserve_dataplane/jit/serving.py",
             "dataplane/zeroserve_dataplane/jit/workers.py",
+            "dataplane/zeroserve_dataplane/jit/starting.py",
             "dataplane/zeroserve_dataplane/jit/messages.py",
+            "dataplane/zeroserve_dataplane/jit/compiling.py",
+            "dataplane/zeroserve_dataplane/jit/caching.py",
         ),
     ),
     "cage": (
@@ -58,11 +63,15 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "interpreter": (
         "the same programs where executable memory is forbidden",
-        ("dataplane/engine/src/program/interpreter.rs",),
+        ("dataplane/engine/src/program/interpreter.rs", "dataplane/zeroserve_dataplane/marking.py"),
     ),
     "helpers": (
         "what programs may ask of the engine",
         ("dataplane/engine/src/program/helpers/**/*.rs", "dataplane/engine/src/program/folding.rs"),
+    ),
+    "plugins": (
+        "what a plugin is granted, remembers and may make grow",
+        ("dataplane/engine/src/plugins/**/*.rs",),
     ),
     "engine's filters": (
         "system calls and files of the process that runs programs",
@@ -73,6 +82,7 @@ GENERATED = frozenset({"abi.rs"})
 SEARCHED = (
     "dataplane/zeroserve_dataplane/verifier/*.py",
     "dataplane/engine/src/program/**/*.rs",
+    "dataplane/engine/src/plugins/**/*.rs",
     "ir/zeroserve_ir/program/abi*.py",
 )
 _COMMENT = re.compile(r"\s*(#|//)")
