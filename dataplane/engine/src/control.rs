@@ -1,6 +1,7 @@
 //! The engine's end of the control socket: frames in, the next snapshot out to every worker.
 //!
-//! One thread. A commit is answered when all workers serve it; what it refused is named in the answer.
+//! One thread. A commit is answered when all workers serve it from the next event on; what it refused is named in the
+//! answer.
 
 use crate::access_log::log;
 use crate::cache;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// From control to one worker. The worker's ring polls `WorkerReceiver::descriptor` and then drains the queue.
@@ -65,50 +67,78 @@ impl Acknowledgement {
     }
 }
 
+#[derive(Clone)]
 pub struct WorkerSender {
     queue: Sender<WorkerMessage>,
-    event: Arc<OwnedFd>,
-}
-
-impl Clone for WorkerSender {
-    fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), event: self.event.clone() }
-    }
+    bell: Arc<Bell>,
 }
 
 pub struct WorkerReceiver {
     queue: Receiver<WorkerMessage>,
-    event: Arc<OwnedFd>,
+    bell: Arc<Bell>,
+}
+
+/// How a worker hears of messages: asleep by the eventfd, and before anything else when its sleep ends by `rung`.
+struct Bell {
+    event: OwnedFd,
+    /// Something was sent since the worker looked.
+    rung: AtomicBool,
+    /// The worker sleeps, or wakes and has not looked yet.
+    asleep: AtomicBool,
 }
 
 /// A worker's queue: any thread sends, the eventfd becomes readable.
 pub fn worker_channel() -> io::Result<(WorkerSender, WorkerReceiver)> {
-    let event = Arc::new(create_event()?);
-    let (sender, receiver) = channel();
-    Ok((WorkerSender { queue: sender, event: event.clone() }, WorkerReceiver { queue: receiver, event }))
+    let bell = Arc::new(Bell {
+        event: create_event()?,
+        rung: AtomicBool::new(false),
+        asleep: AtomicBool::new(false),
+    });
+    let (queue, receiver) = channel();
+    Ok((WorkerSender { queue, bell: bell.clone() }, WorkerReceiver { queue: receiver, bell }))
 }
 
 impl WorkerSender {
     /// False when the worker is gone.
     pub fn send(&self, message: WorkerMessage) -> bool {
         let sent = self.queue.send(message).is_ok();
+        self.bell.rung.store(true, SeqCst);
         // SAFETY: writes eight bytes of a local to a descriptor that `self` keeps open.
-        unsafe { libc::write(self.event.as_raw_fd(), (&raw const ONE).cast(), 8) };
+        unsafe { libc::write(self.bell.event.as_raw_fd(), (&raw const ONE).cast(), 8) };
         sent
+    }
+
+    /// Whether the worker will take what was sent before this call ahead of any event.
+    ///
+    /// True while it sleeps: it says that it is awake before it looks for messages, and both orders are total.
+    fn is_asleep(&self) -> bool {
+        self.bell.asleep.load(SeqCst)
     }
 }
 
 impl WorkerReceiver {
     /// Readable (eventfd, non-blocking) when messages wait. Poll it, then `reset`, then `take` until None.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+        self.bell.event.as_fd()
+    }
+
+    /// The worker is about to wait for events; `wake_up` must follow before it handles one.
+    pub fn fall_asleep(&self) {
+        self.bell.asleep.store(true, SeqCst);
+    }
+
+    /// Its wait has ended: whether there are messages, to be taken before any event is handled.
+    pub fn wake_up(&self) -> bool {
+        self.bell.asleep.store(false, SeqCst);
+        self.bell.rung.load(SeqCst)
     }
 
     /// Resets the eventfd: call before the `take` loop.
     pub fn reset(&self) {
+        self.bell.rung.swap(false, SeqCst);
         let mut value = 0u64;
         // SAFETY: reads eight bytes into a local.
-        unsafe { libc::read(self.event.as_raw_fd(), (&raw mut value).cast(), 8) };
+        unsafe { libc::read(self.bell.event.as_raw_fd(), (&raw mut value).cast(), 8) };
     }
 
     pub fn take(&self) -> Option<WorkerMessage> {
@@ -224,7 +254,7 @@ impl Control {
             let Refusal { kind, name, reason } = refusal;
             log("control", &format!("refused {} {name}: {reason}", kind.as_str_name()));
         }
-        self.publish(&snapshot);
+        publish(&self.workers, &snapshot);
         self.update_listening(&snapshot);
         self.count(refusals.len());
         drop(snapshot);
@@ -243,18 +273,6 @@ impl Control {
 
     fn answer(&self, committed: protocol::Committed) -> io::Result<()> {
         frames::send(self.socket.as_fd(), frame::Frame::Committed(committed), &[])
-    }
-
-    /// Hands the snapshot to every worker and waits until all serve it.
-    fn publish(&self, snapshot: &Arc<Snapshot>) {
-        let (done, all_done) = channel();
-        for worker in &self.workers {
-            let acknowledgement = Acknowledgement { _done: Some(done.clone()) };
-            worker.send(WorkerMessage::Snapshot(snapshot.clone(), acknowledgement));
-        }
-        drop(done);
-        // Nothing is ever sent: the wait ends when the last acknowledgement is dropped.
-        let _ = all_done.recv();
     }
 
     fn update_listening(&mut self, snapshot: &Snapshot) {
@@ -299,6 +317,74 @@ impl Control {
         }
         for worker in &self.workers {
             worker.send(WorkerMessage::Drain { timeout_ms, exit: drain.exit });
+        }
+    }
+}
+
+/// Hands the snapshot to every worker and waits until all that are awake serve it: the others begin with it.
+fn publish(workers: &[WorkerSender], snapshot: &Arc<Snapshot>) {
+    let mut awaited = Vec::new();
+    for worker in workers {
+        let (done, is_done) = channel();
+        let acknowledgement = Acknowledgement { _done: Some(done) };
+        worker.send(WorkerMessage::Snapshot(snapshot.clone(), acknowledgement));
+        if !worker.is_asleep() {
+            awaited.push(is_done);
+        }
+    }
+    for is_done in awaited {
+        // Nothing is ever sent: the wait ends when the acknowledgement is dropped.
+        let _ = is_done.recv();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::RecvTimeoutError;
+    use std::time::Duration;
+
+    /// Sleeps and looks for messages as the rings do, and answers who asks with the snapshot that it has.
+    fn serve(messages: &WorkerReceiver, asked: &Receiver<Sender<Arc<Snapshot>>>, first: Arc<Snapshot>) {
+        let mut served = first;
+        loop {
+            messages.fall_asleep();
+            let event = asked.recv_timeout(Duration::from_micros(50));
+            if messages.wake_up() {
+                messages.reset();
+                while let Some(WorkerMessage::Snapshot(snapshot, _)) = messages.take() {
+                    served = snapshot;
+                }
+            }
+            match event {
+                Ok(answer) => answer.send(served.clone()).unwrap(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_published_is_served_at_once_by_workers_awake_and_asleep() {
+        let mut store = Store::default();
+        let (first, _) = store.commit("first", Vec::new());
+        let (workers, asking): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (worker, messages) = worker_channel().unwrap();
+                let (asking, asked) = channel();
+                let first = first.clone();
+                std::thread::spawn(move || serve(&messages, &asked, first));
+                (worker, asking)
+            })
+            .unzip();
+        for _ in 0..2_000 {
+            let (published, _) = store.commit("next", Vec::new());
+            publish(&workers, &published);
+            for one in &asking {
+                let (answer, answered) = channel();
+                one.send(answer).unwrap();
+                assert!(Arc::ptr_eq(&answered.recv().unwrap(), &published));
+            }
         }
     }
 }

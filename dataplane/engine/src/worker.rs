@@ -415,6 +415,16 @@ impl<I: Io> Handler<I> for Worker {
         }
     }
 
+    fn on_asleep(&mut self) {
+        self.messages.fall_asleep();
+    }
+
+    fn on_awake(&mut self, io: &mut I) {
+        if self.messages.wake_up() {
+            self.on_wake(io);
+        }
+    }
+
     fn on_turn(&mut self, io: &mut I) -> Option<u64> {
         self.clock = io.now();
         self.fire_timers(io);

@@ -106,8 +106,10 @@ impl Epoll {
         let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_PER_TURN];
         let mut wait_ms = Some(0);
         while !self.stopped {
+            handler.on_asleep();
             let count = self.wait(&mut events, self.rest.bound(wait_ms))?;
             self.clock = addresses::read_clock();
+            handler.on_awake(self);
             if self.rest.ends(self.clock) {
                 self.poll_listeners();
             }

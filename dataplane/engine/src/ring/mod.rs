@@ -150,6 +150,10 @@ pub trait Handler<I: Io> {
     fn on_readable(&mut self, io: &mut I, key: u32);
     /// The wake descriptor became readable.
     fn on_wake(&mut self, io: &mut I);
+    /// The thread is about to wait for events; nothing else is called before `on_awake`.
+    fn on_asleep(&mut self) {}
+    /// That wait has ended; the events that ended it follow.
+    fn on_awake(&mut self, _io: &mut I) {}
     /// After the events of a turn, before its flush. Returns how long the next turn may sleep at most, None: for ever.
     /// Whatever was called since, by the flush too, has another turn at once.
     fn on_turn(&mut self, io: &mut I) -> Option<u64>;

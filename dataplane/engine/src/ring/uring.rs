@@ -179,8 +179,10 @@ impl Uring {
     pub fn run<H: Handler<Self>>(&mut self, handler: &mut H) -> io::Result<()> {
         let mut wait_ms = Some(0);
         while !self.stopped {
+            handler.on_asleep();
             self.enter(self.rest.bound(wait_ms))?;
             self.clock = addresses::read_clock();
+            handler.on_awake(self);
             self.rest.ends(self.clock);
             for _ in 0..EVENTS_PER_TURN {
                 let Some(completion) = self.ring.completion().next() else { break };
