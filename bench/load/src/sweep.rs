@@ -1,5 +1,8 @@
-//! `sweep`: asks every host once, over a few keep-alive connections, and again those whose answer was not right, until
-//! all were. Tells how long a proxy takes until everything it was given is served; with one host it is a start probe.
+//! `sweep`: asks every host once, over keep-alive connections, and again those whose answer was not right, until all
+//! were. Tells how long a proxy takes until everything it was given is served; with one host it is a start probe.
+//!
+//! Rule: the asking must not be what takes long. A few connections wait for the first right answer, so that a proxy
+//! that starts is not disturbed; then all ask, and it can answer many in a turn.
 
 use crate::answer::{Answer, AnswerReader};
 use crate::report;
@@ -22,12 +25,15 @@ pub struct Options {
     first_host: u32,
     #[arg(long, default_value_t = 60.0)]
     timeout_s: f64,
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 64)]
     connections: usize,
 }
 
-/// Pause before a host that answered wrongly is asked again.
+/// Connections that ask before anything was right.
+const SCOUTS: usize = 4;
+/// Pause of a scout before a host that answered wrongly is asked again, and of another connection.
 const RETRY_DELAY: Duration = Duration::from_millis(2);
+const PATIENT_RETRY_DELAY: Duration = Duration::from_millis(32);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
@@ -44,6 +50,7 @@ struct SweepResult {
 }
 
 struct Progress {
+    hosts: u32,
     waiting: VecDeque<u32>,
     right: u32,
     retries: u64,
@@ -61,6 +68,7 @@ pub fn run(options: &Options) -> std::io::Result<()> {
     let waiting: VecDeque<u32> = (options.first_host..target.hosts()).collect();
     let hosts = waiting.len() as u32;
     let progress = Mutex::new(Progress {
+        hosts,
         waiting,
         right: 0,
         retries: 0,
@@ -68,8 +76,9 @@ pub fn run(options: &Options) -> std::io::Result<()> {
         last_right_at: start,
     });
     std::thread::scope(|scope| {
-        for _ in 0..options.connections.min(hosts as usize) {
-            scope.spawn(|| ask_all(&target, &progress, hosts, end));
+        for number in 0..options.connections.min(hosts as usize) {
+            let (target, progress) = (&target, &progress);
+            scope.spawn(move || ask_all(target, progress, number < SCOUTS, end));
         }
     });
     let progress = progress
@@ -91,18 +100,24 @@ pub fn run(options: &Options) -> std::io::Result<()> {
     }
 }
 
-fn ask_all(target: &Target, progress: &Mutex<Progress>, hosts: u32, end: Instant) {
+fn ask_all(target: &Target, progress: &Mutex<Progress>, is_scout: bool, end: Instant) {
     let mut channel = None;
+    let delay = if is_scout {
+        RETRY_DELAY
+    } else {
+        PATIENT_RETRY_DELAY
+    };
     while Instant::now() < end {
         let next = {
             let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            if progress.right == hosts {
+            if progress.right == progress.hosts {
                 return;
             }
-            progress.waiting.pop_front()
+            let may_ask = is_scout || progress.right > 0;
+            may_ask.then(|| progress.waiting.pop_front()).flatten()
         };
         let Some(host) = next else {
-            std::thread::sleep(RETRY_DELAY);
+            std::thread::sleep(delay);
             continue;
         };
         let fault = ask(target, &mut channel, host).err();
@@ -117,7 +132,7 @@ fn ask_all(target: &Target, progress: &Mutex<Progress>, hosts: u32, end: Instant
                 progress.retries += 1;
                 progress.last_fault = Some(fault);
                 drop(progress);
-                std::thread::sleep(RETRY_DELAY);
+                std::thread::sleep(delay);
             }
         }
     }
