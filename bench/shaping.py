@@ -1,8 +1,8 @@
 """From the snapshot that the agent has read to serving: shapes of routes that the node knows, and new ones.
 
 In: a number of changes. Out: the time of each `apply`: verify, compile in a warm worker, hand over, commit,
-until every worker of the engine serves it; and, as many times, what the machine takes to wake two idle
-processes in turn, which a change must do, too. Called by the command line. Rule: the agent's own code and a
+until every worker of the engine serves it; and, as many times, what the machine takes to wake three idle
+processes in turn, as a change wakes supervisor, engine and supervisor. Called by the command line. Rule: the agent's own code and a
 real engine; reading and lowering the Caddyfile are the operator's part and lie before. A new shape is one
 that made the compile worker compile; a known one made it compile nothing.
 """
@@ -106,9 +106,9 @@ class _Bench:
         return [known, new, await asyncio.to_thread(self._wake)]
 
     def _wake(self) -> ShapesReport:
-        """Ask a process that asks another, which does nothing: agent, supervisor and engine at the least."""
+        """Ask a process that asks another, and that a third, which do nothing: the least that a change takes."""
         with subprocess.Popen(
-            "cat | cat", shell=True, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            "cat | cat | cat", shell=True, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as chain:
             assert chain.stdin is not None and chain.stdout is not None
             times_ms = []
@@ -119,7 +119,7 @@ class _Bench:
                 chain.stdout.read(1)
                 times_ms.append((time.monotonic() - begun) * MILLISECONDS)
             chain.stdin.close()
-        return self._report("waking two processes", times_ms, None)
+        return self._report("waking three processes", times_ms, None)
 
     async def _change(self, node: EmbeddedNode, place: Path, kind: str) -> ShapesReport:
         times_ms: list[float] = []
