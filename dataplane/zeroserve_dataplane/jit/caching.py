@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import stat
 import struct
@@ -30,6 +31,8 @@ CACHE_BYTES_MAX: Final = 256 << 20
 """About 50,000 images of ordinary route programs in both tiers."""
 EVICT_TO: Final = 0.8
 """Share of the bound that is left after an eviction, so that evictions are rare."""
+LOOK_AGAIN: Final = 1 / 16
+"""Share of the bound that may be stored before all is counted again: others store here, too."""
 
 _MAGIC: Final = b"zsimage4"
 _HEAD: Final = struct.Struct("<8sIB32s")
@@ -44,6 +47,8 @@ class Cache:
 
     directory: Path
     bytes_max: int = CACHE_BYTES_MAX
+    _stored_bytes: float = math.inf
+    """Since all was counted; to count takes as long as there are images."""
 
     def __post_init__(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,17 +77,21 @@ class Cache:
 
     def store(self, job: Job, made: Made) -> None:
         """Keep an image; a full or read-only disk only means that it is not kept."""
+        content = _encode(made, make_key(job))
         try:
             handle, name = tempfile.mkstemp(dir=self.directory)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(_encode(made, make_key(job)))
+                    file.write(content)
                 os.replace(name, self._path(job))
             except OSError:
                 with contextlib.suppress(OSError):
                     os.unlink(name)
                 return
-            self._evict()
+            self._stored_bytes += len(content)
+            if self._stored_bytes > self.bytes_max * LOOK_AGAIN:
+                self._evict()
+                self._stored_bytes = 0
         except OSError:
             return
 
@@ -96,7 +105,7 @@ class Cache:
                 status = path.stat()
                 files.append((status.st_mtime, status.st_size, path))
         total = sum(size for _, size, _ in files)
-        if total <= self.bytes_max:
+        if total <= self.bytes_max * (1 - LOOK_AGAIN):
             return
         for _, size, path in sorted(files):
             if total <= self.bytes_max * EVICT_TO:

@@ -76,6 +76,7 @@ class Compiler:
     _pool: Workers = field(init=False)
     _running: dict[Job, asyncio.Task[Outcome]] = field(default_factory=dict)
     _warming: asyncio.Task[None] | None = None
+    _storing: dict[Job, asyncio.Task[None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._pool = Workers(self.workers, self.job_timeout_s, self.jobs_max, ahead=self.ahead)
@@ -95,11 +96,12 @@ class Compiler:
             self._warming = asyncio.create_task(self.start())
 
     async def close(self) -> None:
-        """End the workers; jobs that run are cancelled."""
+        """End the workers; jobs that run are cancelled, images that were made are kept."""
         ending = [*self._running.values(), *filter(None, [self._warming])]
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.gather(*self._storing.values())
         await self._pool.stop()
 
     async def compile(
@@ -116,6 +118,8 @@ class Compiler:
         return await asyncio.shield(task)
 
     async def _compile(self, job: Job) -> Outcome:
+        if storing := self._storing.get(job):
+            await asyncio.shield(storing)
         cached = self._cache.load(job) if self._cache else None
         if cached is not None:
             return _compiled(job, cached, from_cache=True)
@@ -126,12 +130,18 @@ class Compiler:
             case Made():
                 self.native_compilations += 1
                 if self._cache:
-                    self._cache.store(job, reply)
+                    self._keep(self._cache, job, reply)
                 return _compiled(job, reply, from_cache=False)
             case Failed(reason):
                 return await asyncio.to_thread(_judge_defect, job, reason)
             case Refused():
                 return reply
+
+    def _keep(self, cache: Cache, job: Job, made: Made) -> None:
+        """Store an image while who waited for it goes on: disks take their time."""
+        storing = asyncio.create_task(asyncio.to_thread(cache.store, job, made))
+        self._storing[job] = storing
+        storing.add_done_callback(lambda _: self._storing.pop(job, None))
 
     async def _try(self, job: Job) -> Made | Refused | Failed:
         reason = ""

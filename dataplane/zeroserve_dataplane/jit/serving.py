@@ -6,6 +6,7 @@ then handles one program after the other until its input ends.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import BinaryIO
@@ -39,8 +40,12 @@ def main() -> None:
     _warm()
     confined = confine()
     _write(replies, Ready(confined))
+    # Whoever waits for a job waits for no garbage: it is collected between jobs, and what was loaded is none.
+    gc.disable()
+    gc.freeze()
     while prefix := jobs.read(LENGTH.size):
         _write(replies, handle(decode_job(jobs.read(decode_length(prefix)))))
+        gc.collect()
 
 
 def handle(job: Job) -> Reply:

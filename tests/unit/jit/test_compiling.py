@@ -3,10 +3,11 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from zeroserve_dataplane.jit import compiling
-from zeroserve_dataplane.jit.caching import Cache, make_key
+from zeroserve_dataplane.jit.caching import LOOK_AGAIN, Cache, make_key
 from zeroserve_dataplane.jit.compiling import Compiled, Compiler, Defective
 from zeroserve_dataplane.jit.messages import Failed, Job, Made, ProtocolError, decode_length, decode_reply
 from zeroserve_dataplane.jit.targets import Target, Tier
@@ -180,6 +181,26 @@ def test_cache_stays_within_its_bound_and_keeps_what_was_used_last(tmp_path):
     assert cache.load(jobs[0]) is not None
     assert cache.load(jobs[1]) is None
     assert cache.load(jobs[-1]) is not None
+
+
+def test_caches_that_share_a_directory_stay_within_their_bound(tmp_path):
+    caches = [Cache(tmp_path, bytes_max=100_000) for _ in range(2)]
+    for number in range(400):
+        job = Job(number.to_bytes(8), 0, Target.X86_64, Tier.FAST)
+        caches[number % 2].store(job, Made(bytes(1000), 0, Exposure.CAGED))
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 100_000 * (1 + LOOK_AGAIN)
+
+
+def test_storing_an_image_does_not_look_at_all_others(tmp_path, monkeypatch):
+    looks = []
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: looks.append(path) or iterdir(path))
+    cache = Cache(tmp_path, bytes_max=1_000_000)
+    for number in range(200):
+        cache.store(
+            Job(number.to_bytes(8), 0, Target.X86_64, Tier.FAST), Made(bytes(1000), 0, Exposure.CAGED)
+        )
+    assert len(looks) < 10
 
 
 def test_cache_that_cannot_be_written_is_no_failure(tmp_path):
