@@ -2,9 +2,9 @@
 
 In: a number of changes. Out: the time of each `apply`: verify, compile in a warm worker, hand over, commit,
 until every worker of the engine serves it; and, as many times, what the machine takes to wake three idle
-processes in turn, as a change wakes supervisor, engine and supervisor. Called by the command line. Rule: the agent's own code and a
-real engine; reading and lowering the Caddyfile are the operator's part and lie before. A new shape is one
-that made the compile worker compile; a known one made it compile nothing.
+processes in turn, as a change wakes supervisor, engine and supervisor. Called by the command line. Rule: the
+agent's own code and a real engine; reading and lowering the Caddyfile are the operator's part and lie before.
+A new shape is one that made the compile worker compile; a known one made it compile nothing.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class _Bench:
         return [known, new, await asyncio.to_thread(self._wake)]
 
     def _wake(self) -> ShapesReport:
-        """Ask a process that asks another, and that a third, which do nothing: the least that a change takes."""
+        """Ask a process that asks another, and that a third: the least that a change takes."""
         with subprocess.Popen(
             "cat | cat | cat", shell=True, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as chain:
