@@ -93,7 +93,7 @@ impl Worker {
     fn start_fetch<I: Io>(&mut self, io: &mut I, socket: SocketId, entry: u32, outbound: Outbound) {
         let now_ms = self.now_ms();
         let plugin = self.machine.plugins.index.find(&outbound.plugin).cloned();
-        let asked = Fetched { plugin: outbound.plugin.clone(), ..Fetched::default() };
+        let mut asked = Fetched { plugin: outbound.plugin.clone(), ..Fetched::default() };
         let myself = self.myself.clone();
         let Some(down) = self.downstream(socket) else { return };
         let ticket = u64::from(down.generation) << 32 | u64::from(socket.0);
@@ -103,13 +103,18 @@ impl Worker {
             Route::find(upstream, exchange, now_ms, plugin.fetch_timeout_ms)
         });
         down.serving.waiting = Waiting::PluginFetch(entry);
-        let job = route.zip(plugin).map(|(route, plugin)| {
-            let namespace = plugin.namespace.clone();
-            Job { namespace, outbound, route, ticket, reply: myself }
-        });
-        if !job.is_some_and(|job| self.fetches.submit(job)) {
-            self.take_fetched(io, socket, entry, asked);
-        }
+        let why = match route.zip(plugin) {
+            None => "its upstream has no endpoint",
+            Some((route, plugin)) => {
+                let namespace = plugin.namespace.clone();
+                if self.fetches.submit(Job { namespace, outbound, route, ticket, reply: myself }) {
+                    return;
+                }
+                "its namespace has too many under way"
+            }
+        };
+        asked.failure = Some(why.into());
+        self.take_fetched(io, socket, entry, asked);
     }
 
     /// The pool's answer; the connection may be gone or serve another request by now.
@@ -125,9 +130,13 @@ impl Worker {
     }
 
     fn take_fetched<I: Io>(&mut self, io: &mut I, socket: SocketId, entry: u32, fetched: Fetched) {
+        let plugin = self.machine.plugins.index.find(&fetched.plugin).cloned();
         let Some(down) = self.downstream(socket) else { return };
         down.serving.waiting = Waiting::Decision;
         if let Some(exchange) = down.exchange.as_deref_mut() {
+            if let (Some(why), Some(plugin), Some(host)) = (&fetched.failure, plugin, &down.serving.host) {
+                plugin.note_fetch(&host.name, exchange.now.unix_ms / 1000, why);
+            }
             exchange.plugins.fetches.push(fetched.into());
         }
         self.run_program(io, socket, entry);

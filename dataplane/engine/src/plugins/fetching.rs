@@ -97,13 +97,27 @@ impl Fetches {
     fn work(&self) {
         loop {
             let Turn { job, tenant } = self.queue.take();
-            let mut fetched = fetch(&job.outbound, &job.route).unwrap_or_default();
+            let mut fetched = fetch(&job.outbound, &job.route).unwrap_or_else(|error| Fetched {
+                failure: Some(explain(&error, &job.route).into()),
+                ..Fetched::default()
+            });
             let bytes = fetched.body.len() + fetched.fields.capacity();
             fetched.held = tenant.hold(bytes);
             fetched.plugin = job.outbound.plugin;
             self.queue.end(&job.namespace);
             job.reply.send(WorkerMessage::Fetched { ticket: job.ticket, fetched: Box::new(fetched) });
         }
+    }
+}
+
+fn explain(error: &io::Error, route: &Route) -> String {
+    match error.kind() {
+        // What a socket's own timeout gives, and what ours does.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            format!("{} was not done within {} ms", route.address, route.timeout.as_millis())
+        }
+        io::ErrorKind::UnexpectedEof => format!("{} closed the connection", route.address),
+        _ => format!("{}: {error}", route.address),
     }
 }
 
@@ -186,7 +200,7 @@ fn read_answer(stream: &mut impl Read, head: bool) -> io::Result<Fetched> {
             return Ok(fetched);
         }
     }
-    Err(io::ErrorKind::InvalidData.into())
+    Err(io::Error::other("too many interim answers"))
 }
 
 fn read_head(stream: &mut impl Read, input: &mut Vec<u8>) -> io::Result<usize> {
@@ -239,7 +253,7 @@ fn read_body(
         }
         input.drain(..at);
         if out.len() > BODY_BYTES_MAX {
-            return Err(io::ErrorKind::InvalidData.into());
+            return Err(io::Error::other(format!("the body is longer than {BODY_BYTES_MAX} bytes")));
         }
         if decoder.is_done() {
             return Ok(());

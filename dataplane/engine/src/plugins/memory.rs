@@ -66,6 +66,8 @@ pub struct Fetched {
     pub status: u16,
     pub fields: Fields,
     pub body: Vec<u8>,
+    /// Why there was none.
+    pub failure: Option<Box<str>>,
     /// Counts it among what its namespace holds, for as long as a request remembers it.
     pub held: Held,
 }
@@ -100,6 +102,17 @@ impl Memory {
         self.begin_call();
     }
 
+    /// A fetch is refused before it is sent. It counts: those after it find their own results when the call is repeated.
+    /// False: there were too many.
+    pub fn refuse_fetch(&mut self, plugin: &str) -> bool {
+        let fits = self.fetches.len() < FETCHES_MAX;
+        if fits {
+            self.fetches.push(Arc::new(Fetched { plugin: plugin.into(), ..Fetched::default() }));
+            self.replayed += 1;
+        }
+        fits
+    }
+
     /// Status of the call's next fetch, where its result is here; 0 also where another plugin of the call asked for it.
     pub fn replay(&mut self, plugin: &str) -> Option<u16> {
         let found = self.fetches.get(self.replayed)?;
@@ -117,6 +130,18 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_leaves_its_place_to_nobody() {
+        let mut memory = Memory::default();
+        assert!(memory.refuse_fetch("p"));
+        let answered = Fetched { plugin: "p".into(), status: 200, ..Fetched::default() };
+        memory.fetches.push(answered.into());
+        memory.begin_call();
+        assert_eq!([memory.replay("p"), memory.replay("p"), memory.replay("p")], [Some(0), Some(200), None]);
+        assert!((memory.fetches.len()..FETCHES_MAX).all(|_| memory.refuse_fetch("p")));
+        assert!(!memory.refuse_fetch("p"));
+    }
 
     #[test]
     fn a_plugin_reads_no_answer_that_another_one_of_its_request_asked_for() {

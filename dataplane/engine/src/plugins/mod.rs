@@ -11,6 +11,7 @@ pub mod queueing;
 pub mod times;
 pub mod values;
 
+use crate::access_log;
 use crate::limits::{BUFFERED_INPUT_BYTES_MAX, PLUGIN_LOG_LINES_PER_S};
 use crate::locks::lock;
 use crate::program::abi;
@@ -51,6 +52,8 @@ pub struct Plugin {
     secrets: HashMap<Box<[u8]>, Box<[u8]>>,
     /// Second of the last line in the log: traps come by the thousand.
     logged_s: AtomicU64,
+    /// As `logged_s`, for its own requests that are not answered.
+    fetch_logged_s: AtomicU64,
     /// Lines of its own.
     pub log_lines: LogLines,
 }
@@ -121,6 +124,7 @@ impl Plugin {
                 .collect(),
             slot: message.slot,
             logged_s: AtomicU64::new(0),
+            fetch_logged_s: AtomicU64::new(0),
             log_lines: LogLines::default(),
         })
     }
@@ -141,6 +145,13 @@ impl Plugin {
     /// True once a second: whoever asks may write a line to the log.
     pub fn may_log(&self, now_s: u64) -> bool {
         self.logged_s.swap(now_s, Ordering::Relaxed) != now_s
+    }
+
+    /// Says in the log, once a second, why a request of its own got no answer: to the plugin it is only none.
+    pub fn note_fetch(&self, host: &str, now_s: u64, why: &str) {
+        if self.fetch_logged_s.swap(now_s, Ordering::Relaxed) != now_s {
+            access_log::log_program(host, &format!("plugin {}: a fetch got no answer: {why}", self.name));
+        }
     }
 
     /// True where a call may be repeated or undone, so that what it changed must be.

@@ -213,40 +213,52 @@ pub fn fetch(vm: &mut Vm, document: u64) -> HelperResult {
         return Ok(if status == 0 { NONE } else { u64::from(status) });
     }
     let call = vm.call()?;
-    let wanted = call.documents.get(document).and_then(|value| describe(&call.plugin, value));
+    let document = call.documents.get(document).ok_or("there is no such document");
+    let wanted = document.and_then(|value| describe(&plugin, value));
     let memory = &mut vm.exchange().plugins;
-    match wanted {
-        Some(wanted) if memory.fetches.len() < FETCHES_MAX => {
+    let why = match wanted {
+        Ok(wanted) if memory.fetches.len() < FETCHES_MAX => {
             memory.wanted = Some(Wanted::Fetch(Box::new(wanted)));
-            Ok(PENDING)
+            return Ok(PENDING);
         }
-        _ => Ok(NONE),
-    }
+        wanted => wanted.err().filter(|_| memory.refuse_fetch(&plugin.name)),
+    };
+    let host = vm.host().name.clone();
+    plugin.note_fetch(
+        &host,
+        vm.exchange().now.unix_ms / 1000,
+        why.unwrap_or("the request has sent too many"),
+    );
+    Ok(NONE)
 }
 
 /// `{"upstream": NAME, "method", "path", "headers": {NAME: VALUE}, "body"}` as a request, where it may be sent.
-fn describe(plugin: &Plugin, value: &Value) -> Option<Outbound> {
+fn describe(plugin: &Plugin, value: &Value) -> Result<Outbound, &'static str> {
     let text = |name: &str| value.get(name).map(show);
-    let name = text("upstream")?;
-    let upstream = plugin.upstreams.iter().position(|upstream| upstream.name.as_bytes() == name)?;
+    let name = text("upstream").ok_or("it names no upstream")?;
+    let upstream = plugin.upstreams.iter().position(|upstream| upstream.name.as_bytes() == name);
+    let upstream = upstream.ok_or("its upstream is not granted")?;
     let method = text("method").unwrap_or_else(|| b"GET".to_vec());
     let target = text("path").unwrap_or_else(|| b"/".to_vec());
     let body = text("body").unwrap_or_default();
     let visible = target.iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#');
-    let fits = method.len() <= METHOD_BYTES_MAX
-        && target.len() <= REQUEST_TARGET_BYTES_MAX
-        && body.len() <= FETCH_BODY_BYTES_MAX;
-    if !is_token(&method) || !target.starts_with(b"/") || !visible || !fits {
-        return None;
+    if !is_token(&method) || method.len() > METHOD_BYTES_MAX {
+        return Err("its method is none");
+    }
+    if !target.starts_with(b"/") || !visible || target.len() > REQUEST_TARGET_BYTES_MAX {
+        return Err("its path does not begin with a slash, is not encoded, or is too long");
+    }
+    if body.len() > FETCH_BODY_BYTES_MAX {
+        return Err("its body is too long");
     }
     let mut fields = Fields::default();
     for (name, value) in value.get("headers").and_then(Value::as_object).into_iter().flatten() {
         let (name, value) = (name.as_bytes(), show(value));
         if acting::write_field(&mut fields, name, &value, Fields::add) != 0 {
-            return None;
+            return Err("one of its headers is not allowed");
         }
     }
-    Some(Outbound { plugin: plugin.name.clone(), upstream, method, target, fields, body })
+    Ok(Outbound { plugin: plugin.name.clone(), upstream, method, target, fields, body })
 }
 
 pub fn read_fetched_header(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
