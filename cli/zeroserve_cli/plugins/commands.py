@@ -62,11 +62,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "zeroserve plugin push hello/hello.o registry.example/team/hello:1",
         )
     )
-    bench.add_argument("--requests", type=int, default=2000, help="requests to measure")
+    bench.add_argument("--requests", type=_count, default=2000, help="requests to measure")
     for action in (build, test, bench):
         action.add_argument(
             "directory", type=Path, nargs="?", default=Path("."), help="directory with plugin.toml"
         )
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError("must be 1 or more")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -122,7 +128,7 @@ def check(project: Project, module: PluginModule) -> Verified:
     """Verify a module as nodes do; raises DiagnosticError; BuildError where a grant is missing."""
     verified = verify(module.code, 0)
     if isinstance(verified, Refused):
-        lines = [(each.slot, Span(each.file, each.line, 1, 1)) for each in module.lines]
+        lines = [(each.slot, Span(_shorten(each.file), each.line, 1, 1)) for each in module.lines]
         findings: tuple[Diagnostic, ...] = diagnose(verified.refusals, lines)
         raise DiagnosticError(findings)
     missing = find_needs(module) & ~project.capabilities
@@ -130,6 +136,12 @@ def check(project: Project, module: PluginModule) -> Verified:
         names = ", ".join(f'"{name}"' for name in name_capabilities(missing))
         raise BuildError(f"the code calls helpers that need {names}: add it to `capabilities` in plugin.toml")
     return verified
+
+
+def _shorten(file: str) -> str:
+    """Return a path as its author would write it here: compilers note whole ones."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def describe(project: Project, module: PluginModule, size: int, output: Path) -> str:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import statistics
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 from zeroserve_dataplane.jit.emitting import emit
-from zeroserve_dataplane.jit.inspecting import execute
+from zeroserve_dataplane.jit.inspecting import ExecutionError, execute
 from zeroserve_dataplane.jit.targets import Tier, find_host_target
 from zeroserve_dataplane.jit.translating import translate
 from zeroserve_dataplane.marking import mark_loads
@@ -24,50 +21,24 @@ from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_engine import find_binary
 from zeroserve_ir import tree
 from zeroserve_ir._pb import execution_pb2, resources_pb2
-from zeroserve_ir.plugins.granting import GrantedSecret, Grants, draft_plugin
-from zeroserve_ir.plugins.modules import PluginModule
+from zeroserve_ir.plugins.granting import GrantedSecret, GrantedUpstream, Grants, draft_plugin
+from zeroserve_ir.plugins.modules import Hook, PluginModule
 from zeroserve_ir.program import abi
+from zeroserve_ir.program.clusters import build_cluster
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 
 from zeroserve_cli.main import EXIT_FAILED
+from zeroserve_cli.plugins.cases import Case, read_cases
 from zeroserve_cli.plugins.projects import Project, ProjectError
 
-FILES: Final = "*.test"
-UPSTREAM: Final = "upstream"
-FILE_KEYS: Final = {"function", "config", "secrets", "time", "case"}
-CASE_KEYS: Final = {"name", "config", "request", "expect", "answers"}
-REQUEST_KEYS: Final = {"method", "target", "headers", "body", "peer"}
-EXPECT_KEYS: Final = {
-    "forwarded",
-    "status",
-    "body",
-    "headers",
-    "request_headers",
-    "uri",
-    "method",
-    "trapped",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One request, and what is to become of it."""
-
-    file: Path
-    name: str
-    function: str
-    config: Mapping[str, Any]
-    secrets: Mapping[str, str]
-    time_s: int
-    request: Mapping[str, Any]
-    expect: Mapping[str, Any]
-    answers: Sequence[Mapping[str, Any]]
+FIRST_PORT: Final = 10
+"""Of the upstreams that a plugin may ask; the one before is the route's own."""
 
 
 def test(project: Project, module: PluginModule) -> int:
     """Run all cases; prints each that fails, returns the exit code."""
     cases = read_cases(project, module)
-    outcomes = execute([str(find_binary())], [make_execution(project, module, case) for case in cases])
+    outcomes = _execute(cases, [make_execution(project, module, case) for case in cases])
     failed = 0
     for case, outcome in zip(cases, outcomes, strict=True):
         faults = list(judge(case, outcome))
@@ -84,6 +55,7 @@ def test(project: Project, module: PluginModule) -> int:
 def bench(project: Project, module: PluginModule, requests: int) -> int:
     """Measure the first case of each function; prints a line for each."""
     firsts = {case.function: case for case in reversed(read_cases(project, module))}
+    _execute(list(firsts.values()), [make_execution(project, module, case) for case in firsts.values()])
     for function, case in sorted(firsts.items()):
         called = _measure([make_execution(project, module, case)] * requests)
         bare = _measure([make_execution(project, module, case, calls=False)] * requests)
@@ -93,6 +65,22 @@ def bench(project: Project, module: PluginModule, requests: int) -> int:
             f"(median of {requests}; {case.file.name}: {case.name})"
         )
     return 0
+
+
+def _execute(
+    cases: Sequence[Case], executions: Sequence[execution_pb2.Execution]
+) -> tuple[execution_pb2.Outcome, ...]:
+    """Run all; raises ProjectError that names the case whose request is none."""
+    engine = [str(find_binary())]
+    try:
+        return execute(engine, executions)
+    except ExecutionError:
+        for case, execution in zip(cases, executions, strict=True):
+            try:
+                execute(engine, [execution])
+            except ExecutionError as error:
+                raise ProjectError(f"{case.file}: {case.name}: {error}") from error
+        raise
 
 
 def find_fuel(execution: execution_pb2.Execution) -> int:
@@ -122,25 +110,15 @@ def _measure(executions: list[execution_pb2.Execution]) -> float:
     return statistics.median(outcome.nanoseconds for outcome in outcomes)
 
 
-def read_cases(project: Project, module: PluginModule) -> list[Case]:
-    """Read the *.test files of a project; raises ProjectError with what to mend."""
-    cases = [case for path in sorted(project.directory.glob(FILES)) for case in _read_file(path)]
-    if not cases:
-        raise ProjectError(f"{project.directory} has no {FILES} file; `zeroserve plugin new` shows one")
-    for case in cases:
-        if module.find(case.function) is None:
-            known = ", ".join(each.name for each in module.functions)
-            raise ProjectError(f"{case.file}: there is no function {case.function!r}; there are {known}")
-    return cases
-
-
 def make_execution(
     project: Project, module: PluginModule, case: Case, *, calls: bool = True
 ) -> execution_pb2.Execution:
     """Return the execution of a route that calls the function and then proxies."""
     lowered = _lower(project.name, case, calls=calls)
     secrets = tuple(GrantedSecret(name, value.encode()) for name, value in case.secrets.items())
-    _, plugin = draft_plugin(project.name, "", module, Grants(project.capabilities, secrets=secrets))
+    upstreams = tuple(GrantedUpstream(name, cluster, name) for name, cluster in _name_clusters(case))
+    grants = Grants(project.capabilities, secrets=secrets, upstreams=upstreams)
+    _, plugin = draft_plugin(project.name, "", module, grants)
     image, code = _compile(project.name, module)
     request = case.request
     fields = {"Host": "example.com"} | dict(request.get("headers", {}))
@@ -156,7 +134,7 @@ def make_execution(
             fields=list(_fields(fields)),
             peer=request.get("peer", "192.0.2.1:1"),
             http_minor=1,
-            body=str(request.get("body", "")).encode(),
+            body=request.get("body", "").encode(),
         ),
         plugins=[
             execution_pb2.ExecutedPlugin(
@@ -165,15 +143,30 @@ def make_execution(
                 code=code,
             )
         ],
-        answers=[
-            execution_pb2.FetchedAnswer(
-                status=answer.get("status", 200),
-                fields=list(_fields(answer.get("headers", {}))),
-                body=str(answer.get("body", "")).encode(),
-            )
-            for answer in case.answers
-        ],
+        answers=[_make_answer(answer) for answer in case.answers],
+        answered=_make_answer(case.answer) if case.hook is Hook.RESPONSE else None,
         unix_s=case.time_s,
+    )
+
+
+def _make_answer(answer: Mapping[str, Any]) -> execution_pb2.FetchedAnswer:
+    return execution_pb2.FetchedAnswer(
+        status=answer.get("status", 200),
+        fields=list(_fields(answer.get("headers", {}))),
+        body=answer.get("body", "").encode(),
+    )
+
+
+def _name_clusters(case: Case) -> Iterator[tuple[str, str]]:
+    for name, upstream in _list_upstreams(case):
+        yield name, build_cluster(tree.ReverseProxy((upstream,))).name
+
+
+def _list_upstreams(case: Case) -> tuple[tuple[str, tree.Upstream], ...]:
+    """Return an upstream for each name, each of a port of its own; nothing is sent there."""
+    ports = range(FIRST_PORT, FIRST_PORT + len(case.upstreams))
+    return tuple(
+        (name, tree.Upstream(f"127.0.0.1:{port}")) for name, port in zip(case.upstreams, ports, strict=True)
     )
 
 
@@ -186,6 +179,7 @@ def judge(case: Case, outcome: execution_pb2.Outcome) -> Iterator[str]:
         "uri": outcome.uri,
         "method": outcome.method,
         "trapped": outcome.trapped,
+        "upstream": next((name for name, cluster in _name_clusters(case) if cluster == outcome.cluster), ""),
     }
     for key, wanted in case.expect.items():
         if key in found and found[key] != wanted:
@@ -205,45 +199,14 @@ def judge(case: Case, outcome: execution_pb2.Outcome) -> Iterator[str]:
                 yield f"{key}.{name} is {given!r}, not {wanted!r}"
 
 
-def _read_file(path: Path) -> Iterator[Case]:
-    try:
-        fields = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path}: {error}") from error
-    _check_keys(path, "", fields, FILE_KEYS)
-    for number, raw in enumerate(fields.get("case", []), 1):
-        where = f"case {number}: "
-        _check_keys(path, where, raw, CASE_KEYS)
-        _check_keys(path, f"{where}request.", raw.get("request", {}), REQUEST_KEYS)
-        _check_keys(path, f"{where}expect.", raw.get("expect", {}), EXPECT_KEYS)
-        if not raw.get("expect"):
-            raise ProjectError(f"{path}: {where}`expect` must say something")
-        yield Case(
-            file=path,
-            name=str(raw.get("name", f"case {number}")),
-            function=str(fields.get("function", "")),
-            config=raw.get("config", fields.get("config", {})),
-            secrets=fields.get("secrets", {}),
-            time_s=int(fields.get("time", 0)),
-            request=raw.get("request", {}),
-            expect=raw["expect"],
-            answers=raw.get("answers", []),
-        )
-
-
-def _check_keys(path: Path, where: str, fields: Any, known: set[str]) -> None:
-    if not isinstance(fields, dict):
-        raise ProjectError(f"{path}: {where.rstrip('. :')} must be a table")
-    if unknown := sorted(fields.keys() - known):
-        raise ProjectError(f"{path}: {where}unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
-
-
 def _lower(name: str, case: Case, *, calls: bool) -> LoweredSite:
     config = json.dumps(case.config, separators=(",", ":"))
-    call = tree.Route((tree.CallPlugin(name, case.function, config),))
-    proxy = tree.Route((tree.ReverseProxy((tree.Upstream("127.0.0.1:9"),)),))
+    called: tree.Handler = tree.CallPlugin(name, case.function, config, _list_upstreams(case))
+    if case.hook is Hook.RESPONSE:
+        called = tree.Intercept((tree.ResponseHandler(routes=(tree.Route((called,)),)),))
+    proxy = tree.Route((tree.ReverseProxy((tree.Upstream(f"127.0.0.1:{FIRST_PORT - 1}"),)),))
     address = tree.SiteAddress(tree.Scheme.HTTP, "", 80)
-    return lower_site(tree.Site((address,), (call, proxy) if calls else (proxy,)))
+    return lower_site(tree.Site((address,), (tree.Route((called,)), proxy) if calls else (proxy,)))
 
 
 @lru_cache(4)

@@ -10,7 +10,7 @@ use crate::plugins::memory::{Fetched, ReadAhead, Wanted};
 use crate::plugins::{Plugin, PluginIndex, values};
 use crate::program::abi;
 use crate::program::image::{self, Image};
-use crate::program::run::{Decision, Machine, Operation, decode_action};
+use crate::program::run::{self, Decision, Machine, Operation, Trap, decode_action};
 use crate::protocol::{self, Execution, Field, Outcome};
 use crate::snapshot::{Cluster, ClusterState, Compiler, Settings, Tables, VirtualHost};
 use prost::Message;
@@ -58,19 +58,28 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
     }
     let mut exchange = Exchange::new();
     let started;
+    let mut status = 0;
     let result = match &execution.request {
         Some(request) => {
             begin(&mut exchange, request)?;
             exchange.now.unix_ms = execution.unix_s.saturating_mul(1000);
             exchange.steps = Some(Vec::new());
             started = Instant::now();
-            let mut answers = execution.answers.iter();
-            let mut result = machine.execute(&host, &mut exchange, execution.entry, fuel);
-            while let Some(entry) = result.as_ref().ok().and_then(|done| resumed(&host, done.result)) {
-                give_wanted(&mut exchange, &request.body, &mut answers);
-                result = machine.execute(&host, &mut exchange, entry, fuel);
+            let mut running = Running {
+                machine,
+                host: &host,
+                fuel,
+                body: &request.body,
+                answers: execution.answers.iter(),
+            };
+            let result = running.run(&mut exchange, execution.entry);
+            match (&execution.answered, result) {
+                (Some(answer), Ok(done)) if is_proxied(&host, &done) => {
+                    status = answer.status;
+                    running.show_answer(&mut exchange, answer).map(|instead| instead.unwrap_or(done))
+                }
+                (_, result) => result,
             }
-            result
         }
         None => {
             let memory = machine.window().write(abi::CONTEXT, execution.memory.len() as u64);
@@ -104,7 +113,10 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
         outcome.memory = memory.unwrap_or_default().to_vec().into();
     } else if let Ok(done) = result {
         match decode_action(&host, done.result) {
-            Ok(decision) => describe(&mut outcome, &host, &mut exchange, decision),
+            Ok(decision) => {
+                outcome.status = status;
+                describe(&mut outcome, &host, &mut exchange, decision);
+            }
             Err(trap) => {
                 outcome.trapped = true;
                 outcome.trap = trap.to_string();
@@ -220,28 +232,78 @@ fn resumed(host: &VirtualHost, result: u64) -> Option<u32> {
     }
 }
 
-/// What a plugin waits for: the request's body, or the next answer that was given.
-fn give_wanted<'a>(
-    exchange: &mut Exchange,
-    body: &[u8],
-    answers: &mut impl Iterator<Item = &'a protocol::FetchedAnswer>,
-) {
-    match exchange.plugins.wanted.take() {
-        Some(Wanted::Body(limit)) => {
-            let bytes = body[..body.len().min(limit as usize)].to_vec();
-            exchange.plugins.body = Some(ReadAhead { limit, bytes, whole_bytes: Some(body.len() as u64) });
+fn is_proxied(host: &VirtualHost, done: &run::Outcome) -> bool {
+    matches!(decode_action(host, done.result), Ok(Decision::Proxy(_)))
+}
+
+/// A program, and what its plugins wait for.
+struct Running<'a> {
+    machine: &'a mut Machine,
+    host: &'a VirtualHost,
+    fuel: i64,
+    body: &'a [u8],
+    answers: std::slice::Iter<'a, protocol::FetchedAnswer>,
+}
+
+impl Running<'_> {
+    /// To its end.
+    fn run(&mut self, exchange: &mut Exchange, entry: u32) -> Result<run::Outcome, Trap> {
+        let mut result = self.machine.execute(self.host, exchange, entry, self.fuel);
+        while let Some(entry) = result.as_ref().ok().and_then(|done| resumed(self.host, done.result)) {
+            self.give_wanted(exchange);
+            result = self.machine.execute(self.host, exchange, entry, self.fuel);
         }
-        _ => {
-            let mut fetched = Fetched::default();
-            if let Some(answer) = answers.next() {
-                fetched.status = answer.status as u16;
-                fetched.body = answer.body.to_vec();
-                for field in &answer.fields {
-                    fetched.fields.add(field.name.as_bytes(), &field.value);
-                }
+        result
+    }
+
+    /// The upstream's answer passes the handlers that intercept it. Some: another one takes its place.
+    fn show_answer(
+        &mut self,
+        exchange: &mut Exchange,
+        answer: &protocol::FetchedAnswer,
+    ) -> Result<Option<run::Outcome>, Trap> {
+        let status = answer.status as u16;
+        exchange.scratch.clone_from(&exchange.answer);
+        for field in &answer.fields {
+            exchange.scratch.add(field.name.as_bytes(), &field.value);
+        }
+        while let Some(entry) = exchange.pass_wrappers(status) {
+            exchange.hold_own_answer(status);
+            let done = self.run(exchange, entry)?;
+            exchange.release();
+            match decode_action(self.host, done.result)? {
+                Decision::Empty | Decision::Pass => exchange.take_intercepted_answer(),
+                _ => return Ok(Some(done)),
             }
-            exchange.plugins.fetches.push(fetched.into());
         }
+        exchange.answer = std::mem::take(&mut exchange.scratch);
+        Ok(None)
+    }
+
+    /// What a plugin waits for: the request's body, or the next answer that was given.
+    fn give_wanted(&mut self, exchange: &mut Exchange) {
+        let fetched = match exchange.plugins.wanted.take() {
+            Some(Wanted::Body(limit)) => {
+                let bytes = self.body[..self.body.len().min(limit as usize)].to_vec();
+                let whole_bytes = Some(self.body.len() as u64);
+                exchange.plugins.body = Some(ReadAhead { limit, bytes, whole_bytes });
+                return;
+            }
+            Some(Wanted::Fetch(outbound)) => Fetched { plugin: outbound.plugin, ..Fetched::default() },
+            None => return,
+        };
+        exchange.plugins.fetches.push(self.next_answer(fetched).into());
+    }
+
+    fn next_answer(&mut self, mut fetched: Fetched) -> Fetched {
+        if let Some(answer) = self.answers.next() {
+            fetched.status = answer.status as u16;
+            fetched.body = answer.body.to_vec();
+            for field in &answer.fields {
+                fetched.fields.add(field.name.as_bytes(), &field.value);
+            }
+        }
+        fetched
     }
 }
 

@@ -36,6 +36,7 @@ class Execution(_message.Message):
     PLUGINS_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     UNIX_S_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
     CALLED_FIELD_NUMBER: _builtins.int
     REPEAT_FIELD_NUMBER: _builtins.int
     code: _builtins.bytes
@@ -68,6 +69,10 @@ class Execution(_message.Message):
         """to requests of plugins, in order; where there is none left, none comes"""
 
     @_builtins.property
+    def answered(self) -> Global___FetchedAnswer:
+        """by the upstream, where the request goes to one: handlers that intercept it see it"""
+
+    @_builtins.property
     def called(self) -> _resources_pb2.Plugin:
         """the program is this plugin's and runs as its function `entry`, with what it is granted; `memory` is the context"""
 
@@ -85,12 +90,13 @@ class Execution(_message.Message):
         plugins: _abc.Iterable[Global___ExecutedPlugin] | None = ...,
         answers: _abc.Iterable[Global___FetchedAnswer] | None = ...,
         unix_s: _builtins.int = ...,
+        answered: Global___FetchedAnswer | None = ...,
         called: _resources_pb2.Plugin | None = ...,
         repeat: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["called", b"called", "image", b"image", "request", b"request", "tables", b"tables"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "called", b"called", "image", b"image", "request", b"request", "tables", b"tables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "called", b"called", "code", b"code", "constants", b"constants", "entry", b"entry", "fuel", b"fuel", "image", b"image", "memory", b"memory", "plugins", b"plugins", "repeat", b"repeat", "request", b"request", "tables", b"tables", "unix_s", b"unix_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "answers", b"answers", "called", b"called", "code", b"code", "constants", b"constants", "entry", b"entry", "fuel", b"fuel", "image", b"image", "memory", b"memory", "plugins", b"plugins", "repeat", b"repeat", "request", b"request", "tables", b"tables", "unix_s", b"unix_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -80,11 +80,12 @@ def test_a_function_takes_its_context_whether_or_not_it_looks_at_it(project, cap
     assert capsys.readouterr().err == ""
 
 
-def test_a_refusal_of_the_verifier_names_the_line(project, capsys):
+def test_a_refusal_of_the_verifier_names_the_line(project, capsys, monkeypatch):
+    monkeypatch.chdir(project.parent)
     source = "ZS_FUNCTION u64 f(struct zs_context *c) {\n  return *(u64 *)4096;\n}\n"
     said = build_with(project, capsys, source)
     assert "ZS0601" in said
-    assert "plugin.c:3" in said
+    assert "--> hello/plugin.c:3:1" in said
     assert "not mapped" in said
 
 

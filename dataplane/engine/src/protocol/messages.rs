@@ -2401,6 +2401,8 @@ pub struct Execution {
     pub answers: ::prost::alloc::vec::Vec<FetchedAnswer>,
     #[prost(uint64, tag = "11")]
     pub unix_s: u64,
+    #[prost(message, optional, tag = "12")]
+    pub answered: ::core::option::Option<FetchedAnswer>,
     #[prost(message, optional, tag = "30")]
     pub called: ::core::option::Option<Plugin>,
     #[prost(uint32, tag = "31")]
