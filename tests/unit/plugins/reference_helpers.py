@@ -28,6 +28,7 @@ class Request:
     config: dict = field(default_factory=dict)
     host: str = "example.com"
     body: bytes = b""
+    body_goes_on: bool = False
     secrets: dict = field(default_factory=dict)
     now: int = 1440938160
     client: str = "192.0.2.1"
@@ -153,7 +154,7 @@ class Helpers:
         return out, self.request.body[offset:]
 
     def count_request_body(self, _):
-        return len(self.request.body)
+        return NONE if self.request.body_goes_on else len(self.request.body)
 
     def read_cookie(self, name, out):
         pairs = (each.strip().partition("=") for each in (self.request.get("cookie") or "").split(";"))

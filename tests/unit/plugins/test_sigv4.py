@@ -227,6 +227,17 @@ def test_what_is_too_long_is_refused(plugin, target):
     assert sign(plugin, Request(target), SUITE)[0] == (abi.Verdict.ERROR, 413)
 
 
+@pytest.mark.parametrize("payload", ["sign", "yes", "Signed"])
+def test_a_slip_leaves_no_body_unsigned(plugin, payload):
+    config = SUITE | {"service": "s3", "payload": payload}
+    assert sign(plugin, Request("/", "PUT", body=b"a"), config)[0] == (abi.Verdict.ERROR, 500)
+
+
+def test_a_body_that_is_seen_in_part_is_refused(plugin):
+    request = Request("/", "PUT", body=b"the beginning", body_goes_on=True)
+    assert sign(plugin, request, SUITE)[0] == (abi.Verdict.ERROR, 413)
+
+
 def test_a_body_too_long_to_be_hashed_is_refused(plugin):
     request = Request("/", "POST", body=bytes(9000))
     assert sign(plugin, request, SUITE)[0] == (abi.Verdict.ERROR, 413)
