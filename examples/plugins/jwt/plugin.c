@@ -109,7 +109,8 @@ static __attribute__((noinline)) int is_in_time(u64 document) {
     if (zs_find_json_kind(document, ZS("/exp")) != ZS_JSON_ABSENT) {
         u64 expires = read_number(document, ZS("/exp"));
         if (expires == ZS_NONE || now > expires + leeway) return 0;
-    } else if (!is_text(ZS_INPUT, ZS("/config/allow_endless"), ZS("yes"))) {
+    } else if (!is_text(ZS_INPUT, ZS("/config/allow_endless"), ZS("yes")) &&
+               !is_text(ZS_INPUT, ZS("/config/allow_endless"), ZS("true"))) {
         return 0;
     }
     if (zs_find_json_kind(document, ZS("/nbf")) != ZS_JSON_ABSENT) {

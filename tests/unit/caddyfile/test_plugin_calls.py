@@ -143,12 +143,24 @@ def test_a_call_that_cannot_be_is_refused(directive, code):
         ("upstream sts sts.example:80-81", Code.ZS0103),
         ("upstream sts https://sts.example", Code.ZS0103),
         ("trust me", Code.ZS0109),
+        ("upstream sts a:1\nupstream sts b:2", Code.ZS0105),
+        ("secret key a\nsecret key b", Code.ZS0105),
+        ("fail open\nfail closed", Code.ZS0105),
+        ("budget 1\nbudget 2", Code.ZS0105),
     ],
 )
 def test_a_grant_that_cannot_be_is_refused(grant, code):
     text = f"{{\nplugins {{\np p.o {{\n{grant}\n}}\n}}\n}}\nhttp://a {{\nrespond ok\n}}"
     _, diagnostics = read_configuration(text, environment={})
     assert [one.code for one in diagnostics] == [code]
+
+
+def test_grants_of_several_names_add_up():
+    grant = "allow secrets\nallow proxy\nsecret a 1\nsecret b 2\nupstream a x:1\nupstream b y:2"
+    text = f"{{\nplugins {{\np p.o {{\n{grant}\n}}\n}}\n}}\nhttp://a {{\nrespond ok\n}}"
+    found = read(text).options.others.value()["plugins"]["p"]
+    assert found["capabilities"] == ["proxy", "secrets"]
+    assert (found["secrets"], found["upstreams"]) == ({"a": "1", "b": "2"}, {"a": "x:1", "b": "y:2"})
 
 
 @pytest.mark.parametrize(

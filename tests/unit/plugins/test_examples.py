@@ -152,6 +152,7 @@ def test_an_empty_secret_is_no_key(plugins):
 def test_tokens_without_an_end_pass_where_it_says_yes(plugins, said):
     endless = make_token({"sub": "ada"})
     assert verify(plugins, endless, allow_endless="yes")[0] == CONTINUE
+    assert verify(plugins, endless, allow_endless=True)[0] == CONTINUE  # the word alone
     assert verify(plugins, endless, allow_endless=said)[0] == REFUSED
 
 

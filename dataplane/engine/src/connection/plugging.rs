@@ -104,7 +104,7 @@ impl Worker {
         });
         down.serving.waiting = Waiting::PluginFetch(entry);
         let why = match route.zip(plugin) {
-            None => "its upstream has no endpoint",
+            None => "its upstream has no endpoint over TCP",
             Some((route, plugin)) => {
                 let namespace = plugin.namespace.clone();
                 if self.fetches.submit(Job { namespace, outbound, route, ticket, reply: myself }) {

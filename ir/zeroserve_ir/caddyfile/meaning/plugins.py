@@ -109,7 +109,9 @@ def read_plugins(segment: Segment, _: Reading) -> dict[str, Any]:
 
 def _read_grant(segments: Sequence[Segment]) -> dict[str, Any]:
     grant: dict[str, Any] = {}
+    seen = set[tuple[str, ...]]()
     for line in segments:
+        _check_once(line, seen)
         match line.name.text:
             case "allow":
                 names = [_read_capability(token) for token in some_arguments(line, "allow CAPABILITY …")]
@@ -118,7 +120,9 @@ def _read_grant(segments: Sequence[Segment]) -> dict[str, Any]:
                 grant["fail_open"] = _read_choice(only_argument(line, "fail open|closed"))
             case "fetch_timeout":
                 timeout = only_argument(line, "fetch_timeout DURATION")
-                grant["fetch_timeout_ms"] = _positive(duration_ms(timeout), timeout)
+                grant["fetch_timeout_ms"] = _positive(
+                    duration_ms(timeout), timeout, "1ms or more, up to 24 days"
+                )
             case "upstream" | "secret":
                 kind = line.name.text + "s"
                 if len(line.arguments) != 2:
@@ -133,6 +137,18 @@ def _read_grant(segments: Sequence[Segment]) -> dict[str, Any]:
                 cure = f"write allow, fail, fetch_timeout, upstream, secret, {', '.join(_NUMBERS)}"
                 raise refusal(Code.ZS0109, f"unknown subdirective {other} of a plugin", line.name, cure)
     return grant
+
+
+def _check_once(line: Segment, seen: set[tuple[str, ...]]) -> None:
+    """Refuse a second line of what there is one of: nobody would know which counts."""
+    word = line.name.text
+    if word == "allow":
+        return
+    named = word in ("upstream", "secret") and line.arguments
+    key = (word, line.arguments[0].text) if named else (word,)
+    if key in seen:
+        raise refusal(Code.ZS0105, f"{' '.join(key)} stands twice", line.name, "remove one of them")
+    seen.add(key)
 
 
 def _read_address(token: Token) -> str:
@@ -157,7 +173,7 @@ def _read_choice(token: Token) -> bool:
     return token.text == "open"
 
 
-def _positive(number: int, token: Token) -> int:
+def _positive(number: int, token: Token, cure: str = f"1 to {_NUMBER_MAX}") -> int:
     if not 0 < number <= _NUMBER_MAX:
-        raise refusal(Code.ZS0103, f"{token.text!r} is out of range", token, f"write 1 to {_NUMBER_MAX}")
+        raise refusal(Code.ZS0103, f"{token.text!r} is out of range", token, f"write {cure}")
     return number
