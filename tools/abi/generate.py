@@ -7,10 +7,12 @@ the repository), so that the drift test can compare a fresh run with what is com
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import sdk
 from zeroserve_ir.program import abi
+from zeroserve_ir.program.abi_plugins import ARGUMENT_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTANTS = (
@@ -181,7 +183,8 @@ def render_document() -> str:
         "|---|---|---|---|---|---|",
     ]
     for helper in abi.HELPERS:
-        arguments = ", ".join(argument.value for argument in helper.arguments)
+        names = iter(ARGUMENT_NAMES.get(helper.name, "").split())
+        arguments = ", ".join(_name_argument(argument, names) for argument in helper.arguments)
         per_byte = "B" if helper.bytes_per_fuel == 1 else f"1/{helper.bytes_per_fuel} B"
         fuel = f"{helper.fuel} + {per_byte}" if helper.bytes_per_fuel else f"{helper.fuel}"
         granted = f" ({helper.capability.name})" if helper.capability else ""
@@ -190,6 +193,12 @@ def render_document() -> str:
             f"| {helper.number} | {helper.name} | {arguments} | {fuel} | {caller} | {helper.meaning} |"
         )
     return "\n".join([*lines, ""])
+
+
+def _name_argument(argument: abi.Argument, names: Iterator[str]) -> str:
+    """Return an argument with its name, where it has one; a length belongs to what stands before it."""
+    name = "" if argument is abi.Argument.LENGTH else next(names, "")
+    return f"{name}: {argument.value}" if name else argument.value
 
 
 if __name__ == "__main__":

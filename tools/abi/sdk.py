@@ -1,9 +1,11 @@
 """Renders what authors of plugins compile against, from `zeroserve_ir.program.abi`: C, Rust and Zig."""
 
+from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 
 from zeroserve_ir.program import abi
+from zeroserve_ir.program.abi_plugins import ARGUMENT_NAMES
 
 SDK = Path(__file__).resolve().parents[2] / "cli/zeroserve_cli/sdk"
 NOTICE = "Generated from ir/zeroserve_ir/program/abi.py by `make gen`; not edited."
@@ -50,7 +52,7 @@ def render_c() -> str:
     lines += ["};", ""]
     lines += _list_constants("enum {{ ZS_{} = {} }};")
     for helper in list_helpers():
-        arguments = ", ".join(_C_TYPES.get(argument, "unsigned long long") for argument in helper.arguments)
+        arguments = ", ".join(_declare_c(helper))
         lines += [
             f"/* {helper.meaning}{_granted(helper)} */",
             f"static unsigned long long (*const zs_{helper.name})({arguments or 'void'}) = "
@@ -122,7 +124,7 @@ def _spell(helper: abi.Helper, spelling: _Spelling) -> tuple[str, str, str]:
     """Return parameters of the function, arguments of the call, and their types."""
     taken, given, types = [], [], []
     kinds = [argument for argument in helper.arguments if argument is not abi.Argument.LENGTH]
-    for kind, name in zip(kinds, _name_arguments(kinds), strict=True):
+    for kind, name in zip(kinds, ARGUMENT_NAMES[helper.name].split(), strict=True):
         outside, inside, passed = spelling[kind]
         taken.append(f"{name}: {outside}")
         given += [one.format(name) for one in inside]
@@ -130,13 +132,17 @@ def _spell(helper: abi.Helper, spelling: _Spelling) -> tuple[str, str, str]:
     return ", ".join(taken), ", ".join(given), ", ".join(types)
 
 
-def _name_arguments(kinds: list[abi.Argument]) -> list[str]:
-    names: list[str] = []
-    words = {abi.Argument.READ: "bytes", abi.Argument.WRITE: "room", abi.Argument.DIGEST: "room"}
-    for kind in kinds:
-        word = words.get(kind, "number")
-        names.append(f"{word}_2" if word in names else word)
-    return names
+def _declare_c(helper: abi.Helper) -> Iterator[str]:
+    """Yield the parameters of a helper in C."""
+    names = iter(ARGUMENT_NAMES[helper.name].split())
+    name = ""
+    for argument in helper.arguments:
+        if argument is abi.Argument.LENGTH:
+            yield f"unsigned long long {name}_bytes"
+            continue
+        name = next(names)
+        kind = _C_TYPES.get(argument, "unsigned long long ")
+        yield kind + name
 
 
 def _sentence(helper: abi.Helper) -> str:

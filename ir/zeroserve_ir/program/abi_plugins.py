@@ -11,7 +11,9 @@ is known; what it had asked before is answered at once the second time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Final
 
 from zeroserve_ir.program.abi_types import Argument, Capability, Helper, Use
 
@@ -260,3 +262,59 @@ _CALLS = (
 # fmt: on
 
 PLUGIN_HELPERS: tuple[Helper, ...] = (*_JSON, *_REQUEST, *_ANSWER, *_COMPUTING, *_STATE, *_CALLS)
+
+ARGUMENT_NAMES: Final[Mapping[str, str]] = {
+    "read_request_header": "name room",
+    "write_request_header": "name value",
+    "write_response_header": "name value",
+    "log_message": "text",
+    "read_json": "document pointer room",
+    "parse_json": "text",
+    "find_json_kind": "document pointer",
+    "count_json": "document pointer",
+    "write_json_string": "document pointer value",
+    "write_json": "document pointer text",
+    "print_json": "document room",
+    "read_json_key": "document index room",
+    "read_request": "part room",
+    "write_request": "part value",
+    "read_request_field": "index room",
+    "add_request_header": "name value",
+    "remove_request_header": "name",
+    "read_query": "key room",
+    "read_cookie": "name room",
+    "read_request_body": "offset room",
+    "count_request_body": "zero",
+    "read_response_status": "zero",
+    "read_response_header": "name room",
+    "add_response_header": "name value",
+    "remove_response_header": "name",
+    "set_response_status": "status",
+    "set_response_body": "body",
+    "read_metadata": "name room",
+    "write_metadata": "name value",
+    "encode": "codec content room",
+    "decode": "codec text room",
+    "digest": "kind content room",
+    "import_key": "kind content",
+    "sign": "key content room",
+    "verify_signature": "key message signature",
+    "hmac_sha256": "key content room",
+    "compare_secrets": "left right",
+    "fill_random": "room",
+    "read_time": "zero",
+    "format_time": "unix_s format room",
+    "read_value": "key room",
+    "write_value": "key value ttl_s",
+    "remove_value": "key",
+    "add_value": "key amount ttl_s",
+    "limit_events": "key events_max window_ms",
+    "call_function": "target config",
+    "fetch": "document",
+    "read_fetched_header": "name room",
+    "read_fetched_body": "offset room",
+    "find_upstream": "name",
+    "count_metric": "counter amount",
+    "read_secret": "name room",
+}
+"""Of helpers that plugins may call, what authors see: one for bytes and their length together."""

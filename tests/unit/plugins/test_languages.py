@@ -1,4 +1,4 @@
-"""Plugins in Rust and Zig: the templates build and pass their tests; authors' mistakes are told as such."""
+"""Plugins by language: the templates build and pass their tests; authors' mistakes are told as such."""
 
 import shutil
 
@@ -74,6 +74,59 @@ def test_core_is_there_and_a_panic_is_a_trap(project):
     (project / "src/lib.rs").write_text(TEXTS)
     (project / "greet.test").write_text(CASES)
     assert main(["plugin", "test", str(project)]) == 0
+
+
+NUMBERS = {
+    "c": """
+#include <zeroserve.h>
+ZS_FUNCTION u64 greet(struct zs_context *context) {
+    u8 bytes[64];
+    struct zs_text text = ZS_TEXT(bytes);
+    zs_put_number(&text, 0);
+    zs_put_byte(&text, ' ');
+    zs_put_number(&text, ~0ULL);
+    zs_set_response_body(text.bytes, text.length);
+    return ZS_RESPOND(200);
+}
+""",
+    "rust": """
+#![no_std]
+#![no_main]
+use zeroserve::*;
+zeroserve::function! {
+    fn greet(_context: &Context) -> Verdict {
+        let mut bytes = [0; 64];
+        let mut text = Text::new(&mut bytes);
+        text.put_number(0);
+        text.put(b" ");
+        text.put_number(u64::MAX);
+        set_response_body(text.as_bytes());
+        Verdict::respond(200)
+    }
+}
+""",
+    "zig": """
+const zs = @import("zeroserve");
+export fn greet(_: *const zs.Context) linksection("function") zs.Verdict {
+    var bytes: [64]u8 = undefined;
+    var text = zs.Text{ .room = &bytes };
+    text.put_number(0);
+    text.put(" ");
+    text.put_number(zs.NONE);
+    _ = zs.set_response_body(text.slice());
+    return zs.respond(200);
+}
+""",
+}
+SOURCES = {"c": "plugin.c", "rust": "src/lib.rs", "zig": "plugin.zig"}
+
+
+@pytest.mark.parametrize(("project", "language"), [(one, one) for one in NUMBERS], indirect=["project"])
+def test_numbers_are_put_into_texts(project, language, capsys):
+    (project / SOURCES[language]).write_text(NUMBERS[language])
+    expect = 'expect = { status = 200, body = "0 18446744073709551615" }'
+    (project / "greet.test").write_text(f'function = "greet"\n[[case]]\n{expect}\n')
+    assert main(["plugin", "test", str(project)]) == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("project", ["rust", "zig"], indirect=True)

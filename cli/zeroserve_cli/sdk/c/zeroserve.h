@@ -91,6 +91,15 @@ ZS_INLINE void zs_put(struct zs_text *text, const void *bytes, u64 length) {
 }
 ZS_INLINE void zs_put_byte(struct zs_text *text, u8 byte) { zs_put(text, &byte, 1); }
 
+/* A number in decimal digits. */
+static __attribute__((unused, noinline)) void zs_put_number(struct zs_text *text, u64 number) {
+    u8 digits[20];
+    u64 at = sizeof(digits);
+    do digits[--at] = '0' + (u8)(number % 10);
+    while (number /= 10);
+    zs_put(text, digits + at, sizeof(digits) - at);
+}
+
 /* Where a helper may write the rest of a text: address and room; `zs_grow` takes the length it gave. */
 #define ZS_REST(text) ((text)->bytes + (text)->length), ((text)->room - (text)->length)
 ZS_INLINE void zs_grow(struct zs_text *text, u64 length) {

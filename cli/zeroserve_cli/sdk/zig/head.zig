@@ -54,6 +54,20 @@ pub const Text = struct {
         self.length += bytes.len;
     }
 
+    /// A number in decimal digits.
+    pub fn put_number(self: *Text, number: u64) void {
+        var digits: [20]u8 = undefined;
+        var at: usize = digits.len;
+        var left = number;
+        while (true) {
+            at -= 1;
+            digits[at] = '0' + @as(u8, @intCast(left % 10));
+            left /= 10;
+            if (left == 0) break;
+        }
+        self.put(digits[at..]);
+    }
+
     /// Where a helper may write; `grow` takes the length that it gave.
     pub fn rest(self: *Text) []u8 {
         return self.room[self.length..];
