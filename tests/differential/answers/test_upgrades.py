@@ -62,6 +62,7 @@ CHANGES = (*TAKES_AWAY, *KEEPS, *MADE_UP, *OTHER, WHOLE)
 ASKING = {
     "a WebSocket": ("Connection: keep-alive, Upgrade", "Upgrade: websocket", "X-B: 1"),
     "another protocol": ("Connection: upgrade", "Upgrade: Echo/1", "X-B: 1"),
+    "two protocols": ("Connection: upgrade", "Upgrade: Echo/1", "Upgrade: websocket", "X-B: 1"),
 }
 REFUSED_LENGTH = "content-length: 0"
 
@@ -111,6 +112,14 @@ def test_an_upgrade_goes_up_as_it_was_changed(ports, backend, change, asking):
     caddys, own = (ask_to_switch(port, backend, area_of(change), *ASKING[asking]) for port in ports)
     assert own == caddys
     assert (own.status, own.echoed) == (101, True)
+
+
+def test_of_two_protocols_an_empty_first_one_is_none(ports, backend):
+    asking = ("Connection: upgrade", "Upgrade:", "Upgrade: websocket", "X-Answer: ignore")
+    area = area_of("header_up X-Other a")
+    caddys, own = (ask_to_switch(port, backend, area, *asking).upstream for port in ports)
+    assert own == caddys
+    assert [line for line in own if line.startswith("upgrade:")] == []
 
 
 @pytest.mark.parametrize("asking", ASKING)

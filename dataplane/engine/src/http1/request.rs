@@ -67,15 +67,14 @@ pub fn parse<'h, 'b>(head: &'b [u8], space: &'h mut FieldSpace<'b>) -> Result<Re
     let fields: &'h [Field<'b>] = parsed.headers;
     let mut framing = Framing::default();
     let mut upgrade: Option<&[u8]> = None;
-    let mut upgrades = 0;
     let mut expects_continue = false;
     for field in fields {
         if framing.take(field.name.as_bytes(), field.value)? {
             continue;
         }
         if field.name.eq_ignore_ascii_case("upgrade") {
-            upgrade = Some(field.value);
-            upgrades += 1;
+            // Of several lines the first counts (Caddy: upgradeType); the others go nowhere.
+            upgrade.get_or_insert(field.value);
         } else if field.name.eq_ignore_ascii_case("expect") && minor >= 1 {
             if !field.value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(Violation::with(417, "unknown expectation"));
@@ -91,7 +90,7 @@ pub fn parse<'h, 'b>(head: &'b [u8], space: &'h mut FieldSpace<'b>) -> Result<Re
     };
     let has_body = body != BodyDecoder::Empty;
     // An upgrade with a body, or to another HTTP, is served as if it had not been asked (RFC 9110 7.8).
-    let switches = minor >= 1 && framing.connection_upgrade && !has_body && upgrades == 1;
+    let switches = minor >= 1 && framing.connection_upgrade && !has_body;
     Ok(Request {
         method: method.as_bytes(),
         target: target.as_bytes(),

@@ -51,7 +51,15 @@ const REQUESTS: &[(&str, Result<&str, u16>)] = &[
     ("GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", Ok("GET / 1.0 None")),
     ("GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", Ok("GET / 1.1 None keep")),
     ("GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x, HTTP/2.0\r\n\r\n", Ok("GET / 1.1 None keep")),
-    ("GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\nUpgrade: y\r\n\r\n", Ok("GET / 1.1 None keep")),
+    (
+        "GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\nUpgrade: h2c\r\n\r\n",
+        Ok("GET / 1.1 None keep upgrade"),
+    ),
+    ("GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade:\r\nUpgrade: y\r\n\r\n", Ok("GET / 1.1 None keep")),
+    (
+        "GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\nUpgrade: y\r\n\r\n",
+        Ok("GET / 1.1 None keep"),
+    ),
     (
         "PUT / HTTP/1.1\r\nContent-Length: 1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
         Ok("PUT / 1.1 Some(1) keep"),
