@@ -22,6 +22,7 @@ pub enum Stopped {
     Stuck,
     /// The sender finished, and all that it sent was given on.
     Ended,
+    /// The sender reset, and all that came before was given on.
     SenderBroken,
     ReceiverBroken,
 }
@@ -51,7 +52,8 @@ pub struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
     held: usize,
-    ended: bool,
+    /// How the sender ended; told once nothing is held.
+    over: Option<Stopped>,
 }
 
 impl Pipe {
@@ -70,7 +72,7 @@ impl Pipe {
         {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self { read, write, held: 0, ended: false })
+        Ok(Self { read, write, held: 0, over: None })
     }
 
     /// Moves what there is, as far as both sockets go; neither waits (O_NONBLOCK).
@@ -91,23 +93,23 @@ impl Pipe {
         receiver: BorrowedFd<'_>,
         passed: &mut Passed,
     ) -> Option<Stopped> {
-        if !self.ended {
+        if self.over.is_none() {
             passed.system_calls += 1;
             match splice(sender.as_raw_fd(), self.write.as_raw_fd(), RELAY_PIPE_BYTES) {
-                Ok(0) => self.ended = !has_more(sender, passed),
+                Ok(0) => self.over = (!has_more(sender, passed)).then_some(Stopped::Ended),
                 Ok(count) => self.held += count,
                 // Nothing to read, or a full pipe: what is held says which.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Some(Stopped::SenderBroken),
+                Err(_) => self.over = Some(Stopped::SenderBroken),
             }
         }
         if self.held == 0 {
-            return Some(match self.ended {
-                true => Stopped::Ended,
-                false if !has_more(sender, passed) => Stopped::Empty,
+            return Some(match self.over {
+                Some(over) => over,
+                None if !has_more(sender, passed) => Stopped::Empty,
                 // It may have come just now.
-                false if passed.bytes > 0 => Stopped::Later,
-                false => Stopped::Stuck,
+                None if passed.bytes > 0 => Stopped::Later,
+                None => Stopped::Stuck,
             });
         }
         passed.system_calls += 1;
@@ -241,6 +243,43 @@ mod tests {
         let mut got = [0; 6];
         receiver.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"before");
+    }
+
+    #[test]
+    fn what_was_sent_before_a_reset_is_given_on_first() {
+        let (mut sender, inner, outer, mut receiver) = both_sides();
+        let mut pipe = Pipe::open().unwrap();
+        let (mut sent, mut passed) = (0, 0);
+        // Until the pipe holds some that the receiver has no room for, and the sender's kernel nothing.
+        loop {
+            let now = pipe.pass(inner.as_fd(), outer.as_fd());
+            passed += now.bytes;
+            match now.stopped {
+                Stopped::Full if unsent(&sender) == 0 => break,
+                Stopped::Empty => sent += sender.write(&[7; 4096]).unwrap(),
+                _ => {}
+            }
+        }
+        let reset = libc::linger { l_onoff: 1, l_linger: 0 };
+        // SAFETY: the option's value lives in this frame.
+        let set = unsafe {
+            let (value, length) = ((&raw const reset).cast(), size_of_val(&reset) as libc::socklen_t);
+            libc::setsockopt(sender.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, length)
+        };
+        assert_eq!(set, 0);
+        drop(sender);
+        let reader = std::thread::spawn(move || receiver.read_to_end(&mut Vec::new()).unwrap());
+        passed += pass_until(&mut pipe, &inner, &outer, Stopped::SenderBroken);
+        drop(outer);
+        assert_eq!((passed, reader.join().unwrap()), (sent, sent));
+    }
+
+    /// Bytes that the other side's kernel has not taken yet.
+    fn unsent(stream: &TcpStream) -> i32 {
+        let mut count = 0;
+        // SAFETY: the kernel writes one number.
+        assert_eq!(unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) }, 0);
+        count
     }
 
     #[test]
