@@ -82,12 +82,14 @@ impl Worker {
         self.set_downstream_deadline(client, deadline_ms);
     }
 
-    /// The upstream finished: the client hears of it after the bytes before. The tunnel is over once both sides have heard.
+    /// The upstream finished: the client hears of it after the bytes before. The tunnel is over once both sides have heard, or
+    /// where the upstream reset: that is an end for the client, as behind nginx and HAProxy.
     pub fn tunnel_upstream_ended<I: Io>(&mut self, io: &mut I, upstream: SocketId, end: End) {
         let Some(client) = self.upstream(upstream).and_then(|up| up.client) else { return };
         let Some(down) = self.downstream(client) else { return };
         if end == End::Reset {
-            return self.abort(io, client);
+            self.release_upstream(io, client);
+            return self.cut_answer(io, client);
         }
         if down.is_spent() {
             return self.end_tunnel(io, client);

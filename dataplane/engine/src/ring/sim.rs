@@ -6,6 +6,8 @@
 //! answers upstream connections, sends, finishes, resets and stalls. Sockets that are watched (datagrams) are real ones on
 //! loopback; when the worker hears of them is simulated. One seed replays one run exactly.
 
+mod random;
+
 use super::{Close, End, FileSent, Handler, Io, SocketId, datagrams};
 use crate::exchange::Clock;
 use crate::limits::{PENDING_OUTPUT_BYTES_LOW, RECEIVE_BUFFER_BYTES};
@@ -13,28 +15,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Deterministic random numbers (SplitMix64).
-#[derive(Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ value >> 31
-    }
-
-    /// 0..below.
-    pub fn below(&mut self, below: usize) -> usize {
-        (self.draw() % below.max(1) as u64) as usize
-    }
-
-    pub fn chance(&mut self, percent: u64) -> bool {
-        self.draw() % 100 < percent
-    }
-}
+pub use random::Random;
 
 /// A remote end that the test plays; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,6 +157,11 @@ impl Sim {
 
     pub fn take_received(&mut self, remote: Remote) -> Vec<u8> {
         std::mem::take(&mut self.links[remote.0].received)
+    }
+
+    /// The worker read all that the remote had sent.
+    pub fn was_read(&self, remote: Remote) -> bool {
+        self.links[remote.0].inbound.is_empty()
     }
 
     /// The worker finished or closed its side, and all that it had sent arrived.
