@@ -1,8 +1,8 @@
 //! Clusters and endpoints: stable handles whose state is swapped, and the choice of an endpoint.
 
 use super::balancing::{Question, Selection, Slot};
-use super::dialling::parse_endpoint;
 use super::dialling::{Dials, RequestedEndpoints};
+use super::dialling::{name_probed, parse_endpoint};
 use super::interning::Interned;
 use super::loads::Load;
 use super::standing::{FailLimit, Standing};
@@ -375,17 +375,13 @@ impl EndpointRegistry {
             let identity = if cluster.plain_ports.contains(&endpoint.port) { 0 } else { identity };
             let endpoint_ref = self.get(address, &endpoint.name, identity);
             let dial = endpoint_ref.hostport();
-            let probed = match endpoint_ref.is_unix() {
-                true => endpoint.address.clone(),
-                false => address.to_string(),
-            };
             slots.push(Slot {
                 endpoint: endpoint_ref,
                 standing: find_standing(&policy, former, address),
                 weight,
                 draining: endpoint.draining,
                 elsewhere: endpoint.elsewhere,
-                down: cluster.down.contains(&probed),
+                down: cluster.down.contains(&name_probed(endpoint, address)),
                 cookie: policy.selection.sign(&dial),
                 dial: dial.into(),
             });

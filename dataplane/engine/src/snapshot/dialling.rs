@@ -121,6 +121,14 @@ pub(super) fn parse_endpoint(endpoint: &protocol::Endpoint) -> Result<(IpAddr, u
     Ok((address, port))
 }
 
+/// An endpoint as the agent's probes name it: a socket by its path.
+pub(super) fn name_probed(endpoint: &protocol::Endpoint, address: SocketAddr) -> String {
+    match unix_paths::is_stand_in(address.ip()) {
+        true => endpoint.address.clone(),
+        false => address.to_string(),
+    }
+}
+
 /// `host:port`, `[v6]:port` or `:port`.
 fn split(dial: &str) -> Option<(&str, u16)> {
     let (host, port) = dial.rsplit_once(':')?;
