@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zeroserve_ir import tree
+from zeroserve_ir.caddyfile.meaning.reading import round_to_ms
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree_carried import Json
 
@@ -54,7 +55,7 @@ def list_streams(layer4: Json, span: Span) -> Iterator[StreamRoute]:
                     address=host.removeprefix("[").removesuffix("]"),
                     port=int(port),
                     datagrams=listen.startswith(DATAGRAMS),
-                    idle_timeout_ms=server.get("zeroserve", {}).get("idle_timeout", 0) // 10**6,
+                    idle_timeout_ms=round_to_ms(server.get("zeroserve", {}).get("idle_timeout", 0)),
                     reads_tls=reads_tls,
                     names=tuple(sorted(names)),
                     terminates=ends_tls(routes[0][0]),

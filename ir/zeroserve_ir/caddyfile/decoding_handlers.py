@@ -28,6 +28,7 @@ from zeroserve_ir.caddyfile.decoding_upstreams import (
     decode_templates,
     decode_transport,
     milliseconds,
+    settle_durations,
 )
 from zeroserve_ir.caddyfile.encoding import encode_handler, encode_set
 from zeroserve_ir.sources import NOWHERE, Span
@@ -76,12 +77,13 @@ def decode_handler(encoded: Json, span: Span, decode_routes: DecodeRoutes) -> Ha
     decode = _HANDLERS.get(module)
     if decode is not None:
         try:
-            handler = decode(settings)
+            known = settle_durations(settings) if module == "reverse_proxy" else settings
+            handler = decode(known)
             if "handle_response" in settings:
                 handler = _with_responses(
                     handler, decode_response_handlers(settings["handle_response"], decode_routes)
                 )
-            if encode_handler(handler) == encoded:
+            if encode_handler(handler) == {"handler": module, **known}:
                 return handler
         except Refused:
             pass

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from zeroserve_ir.caddyfile.encoding_upstreams import nanoseconds
+from zeroserve_ir.caddyfile.meaning.reading import parse_duration_ns, round_to_ms
 from zeroserve_ir.tree_carried import Json
 from zeroserve_ir.tree_encode import Encode, Encoder, ResponseMatcher
 from zeroserve_ir.tree_fastcgi import FastCgi
@@ -32,9 +34,8 @@ from zeroserve_ir.tree_upstreams import (
 
 
 def milliseconds(value: Any) -> int:
-    """Return nanoseconds of JSON as milliseconds; -1 stays what it is."""
-    number = int(value or 0)
-    return number if number == -1 else number // 1_000_000
+    """Return nanoseconds of JSON, or None, as milliseconds; -1 stays what it is."""
+    return round_to_ms(int(value or 0))
 
 
 def _take(found: Json, names: dict[str, str]) -> dict[str, Any]:
@@ -244,3 +245,36 @@ def decode_templates(found: Json) -> Templates:
     """Decode `templates`."""
     mime_types, delimiters = found.get("mime_types", ()), found.get("delimiters", ())
     return Templates(tuple(mime_types), tuple(delimiters), found.get("file_root", ""))
+
+
+_TIMES = {
+    "flush_interval",
+    "stream_timeout",
+    "stream_close_delay",
+    "try_duration",
+    "try_interval",
+    "slow_start",
+    "after",
+    "duration",
+}
+_TABLES = (_ACTIVE, _PASSIVE, _SOURCE, _TRANSPORT, _KEEPALIVE, _TLS)
+_DURATIONS = _TIMES | {key for table in _TABLES for name, key in table.items() if name.endswith("_ms")}
+_OTHERS = frozenset({"env", "handle_response", "headers", "rewrite"})
+"""What names in them mean is not said by `reverse_proxy`."""
+
+
+def settle_durations(found: Json) -> Json:
+    """Return settings of `reverse_proxy` whose durations are as the tree has them.
+
+    Caddy's JSON has them in nanoseconds or as text such as "5s" (caddy.Duration). ValueError for other text.
+    """
+    settled = dict(found)
+    for key, value in found.items():
+        if isinstance(value, dict) and key not in _OTHERS:
+            settled[key] = settle_durations(value)
+        elif key == "sources" and isinstance(value, list):
+            settled[key] = [settle_durations(one) for one in value]
+        elif key in _DURATIONS:
+            length_ns = parse_duration_ns(value) if isinstance(value, str) else value
+            settled[key] = nanoseconds(round_to_ms(length_ns))
+    return settled

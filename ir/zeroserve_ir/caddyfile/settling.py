@@ -14,6 +14,7 @@ from typing import Any
 
 from zeroserve_ir.caddyfile.connecting import settle_server_fields
 from zeroserve_ir.caddyfile.listening import listen_address
+from zeroserve_ir.caddyfile.meaning.reading import round_to_ms
 from zeroserve_ir.caddyfile.settling_logs import settle_loggers, settle_server_logs
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
@@ -87,7 +88,7 @@ class _Settling:
             auto_https=not automatic or not all(one.get("disable") for one in automatic),
             redirects=not any(one.get("disable_redirects") for one in automatic),
             admin="off" if admin.get("disabled") else str(admin.get("listen", self.options.admin)),
-            grace_period_ms=self.number("grace_period", 0) // 1_000_000,
+            grace_period_ms=round_to_ms(self.number("grace_period", 0)),
             debug=part(self.whole, "logging", "logs", "default").get("level") == "DEBUG",
             others=Carried.of(
                 self.settle_logging() | ({"servers": others} if others else {}), span=self.span

@@ -1,9 +1,11 @@
 """Durations of upstreams: the tree has milliseconds, and what is shorter than one is no zero."""
 
 import pytest
+from zeroserve_ir.caddyfile.decoding_handlers import decode_handler
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.program.fitting import U32_MAX
 from zeroserve_ir.program.lowering import lower_site
+from zeroserve_ir.sources import NOWHERE
 
 
 def read_proxy(lines):
@@ -31,6 +33,31 @@ def read_proxy(lines):
 def test_a_duration_is_whole_milliseconds_and_one_at_least(line, field, milliseconds):
     proxy = read_proxy(line).routes[0].handlers[0]
     assert getattr(proxy, field) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("written", "milliseconds"),
+    [(1, 1), (499_999, 1), (1_600_000, 2), (-1, -1), (-2_000_000, -2), ("5us", 1), ("1m30s", 90_000)],
+)
+def test_one_of_json_is_as_one_of_a_caddyfile(written, milliseconds):
+    """Nanoseconds, or text."""
+    proxy = {"handler": "reverse_proxy", "upstreams": [{"dial": "a:1"}], "flush_interval": written}
+    proxy |= {"health_checks": {"active": {"uri": "/", "timeout": written}}}
+    proxy |= {"dynamic_upstreams": {"source": "multi", "sources": [{"source": "a", "refresh": written}]}}
+    handler = decode_handler(proxy, NOWHERE, lambda *_: ())
+    found = (
+        handler.flush_interval_ms,
+        handler.active_health.timeout_ms,
+        handler.dynamic.sources[0].refresh_ms,
+    )
+    assert found == (milliseconds,) * 3
+
+
+def test_a_name_that_somebody_else_chose_is_no_duration():
+    transport = {"protocol": "fastcgi", "env": {"timeout": "5s", "interval": "soon"}}
+    proxy = {"handler": "reverse_proxy", "upstreams": [{"dial": "a:1"}], "transport": transport}
+    handler = decode_handler(proxy, NOWHERE, lambda *_: ())
+    assert dict(handler.fastcgi.environment) == transport["env"]
 
 
 @pytest.mark.parametrize(

@@ -203,17 +203,18 @@ _NANOSECONDS = {
 
 
 def duration_ms(token: Token) -> int:
-    """Return a duration in milliseconds: one at least, as 0 says something else; 0 for none."""
-    return _milliseconds(duration_ns(token))
+    """Return a duration in milliseconds, as `round_to_ms` has it."""
+    return round_to_ms(duration_ns(token))
 
 
 def number_or_duration_ms(token: Token) -> int:
     """Return milliseconds where Caddy takes a number of nanoseconds too (strconv.Atoi)."""
     is_number = re.fullmatch(r"[+-]?[0-9]{1,18}", token.text)
-    return _milliseconds(int(token.text)) if is_number else duration_ms(token)
+    return round_to_ms(int(token.text)) if is_number else duration_ms(token)
 
 
-def _milliseconds(nanoseconds: int) -> int:
+def round_to_ms(nanoseconds: int) -> int:
+    """Return milliseconds: of less than one, one, as 0 says something else; negative ones stay below 0."""
     return round(nanoseconds / 10**6) or (nanoseconds > 0) - (nanoseconds < 0)
 
 
