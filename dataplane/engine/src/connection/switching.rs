@@ -69,6 +69,7 @@ impl Worker {
     pub fn switch_held<I: Io>(&mut self, io: &mut I, client: SocketId, call: SocketId) {
         let rest = self.upstream(call).map(|up| std::mem::take(&mut up.input)).unwrap_or_default();
         self.switch(io, client, call, &rest);
+        self.credit_used(call, 0);
     }
 
     /// Writes the upstream's acceptance as a 101, with the field that says so.
