@@ -416,7 +416,7 @@ impl Worker {
             return self.send_file(io, client);
         }
         let Some(upstream) = self.downstream(client).and_then(|down| down.serving.upstream) else { return };
-        let deadline_ms = self.now_ms() + UPSTREAM_READ_TIMEOUT_MS;
+        let deadline_ms = self.now_ms() + self.attempt_limits(client).read_timeout_ms;
         if let Some(up) = self.upstream(upstream)
             && up.paused
         {
