@@ -123,7 +123,9 @@ def _write_line(assembler: Assembler, line: str) -> None:
                 raise AssemblyError(message + cure)
             form.write(assembler, found, operands)
             return
-    raise AssemblyError(f"unknown instruction {mnemonic}")
+    raise AssemblyError(
+        f"unknown instruction {mnemonic}: names are in lower case, as in mov, add32, ldxw, jeq"
+    )
 
 
 def _number(text: str) -> int:
@@ -137,13 +139,16 @@ def _number(text: str) -> int:
 def _register(text: str) -> Register:
     found = _REGISTER.match(text)
     if found is None:
-        raise AssemblyError(f"not a register: {text}")
+        raise AssemblyError(f"not a register: {text}: they are %r0 to %r10")
     return Register(int(found[1]))
 
 
 def _operand(text: str) -> Register | int:
     if _REGISTER.match(text):
         return _register(text)
+    if not _NUMBER.match(text):
+        cure = "comments begin with #" if "/" in text else "registers are %r0 to %r10"
+        raise AssemblyError(f"neither a register nor a number: {text}: {cure}")
     value = _number(text)
     # Only hex stands for bits: a decimal number that would turn negative is a mistake.
     if not -(1 << 31) <= value < 1 << (32 if "x" in text.lower() else 31):
@@ -156,7 +161,7 @@ def _operand(text: str) -> Register | int:
 def _memory(text: str) -> tuple[Register, int]:
     found = _MEMORY.match(text)
     if found is None:
-        raise AssemblyError(f"not a memory operand: {text}")
+        raise AssemblyError(f"not a memory operand: {text}: write [%r1+8]")
     return _register(found[1]), _number(found[2].replace(" ", "")) if found[2] else 0
 
 
@@ -262,7 +267,7 @@ def _write_lock(assembler: Assembler, _: re.Match[str], operands: list[str]) -> 
     fetch = words[:1] == ["fetch"]
     found = _ATOMIC.fullmatch(" ".join(words[1:] if fetch else words))
     if found is None:
-        raise AssemblyError(f"not an atomic operation: {operands[0]}")
+        raise AssemblyError(f"not an atomic operation: {operands[0]}: write lock fetch add [%r1+8], %r2")
     base, offset = _memory(found[3])
     size = 4 if found[2] == "32" else 8
     assembler.atomic(found[1], base, offset, _register(operands[1]), size, fetch=fetch)

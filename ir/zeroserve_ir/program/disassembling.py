@@ -55,6 +55,9 @@ def disassemble(code: bytes, lines: dict[int, str] | None = None) -> str:
             rows.append(f"    # {lines[index]}")
         if not isinstance(slot, SecondHalf):
             rows.append(f"    {format_slot(slot, index, labels)}")
+        elif isinstance(slots[index - 1], Malformed):
+            word = int.from_bytes(code[index * SLOT_BYTES : (index + 1) * SLOT_BYTES], "little")
+            rows.append(f"    .slot {word:#018x}  # its second slot")
     if len(slots) in labels:
         rows.append(f"L{len(slots)}:")
     return "\n".join(rows) + "\n" if rows else ""

@@ -187,7 +187,12 @@ def _pack(opcode: int, destination: int = 0, source: int = 0, offset: int = 0, i
     try:
         return _SLOT.pack(opcode, destination | source << 4, offset, immediate)
     except struct.error as error:
-        raise ValueError(f"offset {offset} or immediate {immediate} does not fit its field") from error
+        name, value, bits = ("immediate", immediate, 32) if _fits(offset, 16) else ("offset", offset, 16)
+        raise ValueError(f"{name} {value} does not fit into {bits} bits with its sign") from error
+
+
+def _fits(value: int, bits: int) -> bool:
+    return -(1 << bits - 1) <= value < 1 << bits - 1
 
 
 def _pack_operand(opcode: int, destination: Register, operand: Register | int, offset: int) -> bytes:
