@@ -115,6 +115,8 @@ fn translate_escape(rest: &str, in_class: bool, out: &mut String) -> usize {
         'w' | 'd' | 's' => out.extend(["[", set, "]"]),
         'W' | 'D' | 'S' => out.extend(["[^", set, "]"]),
         'b' if !in_class => out.push_str(r"(?-u:\b)"),
+        // ASCII's alone could hold in the middle of a character.
+        'B' if !in_class => out.push_str(r"(?:\b|\B)(?-u:\B)"),
         'Q' if !in_class => {
             let quoted = &rest[2..];
             let end = quoted.find(r"\E").unwrap_or(quoted.len());
@@ -123,7 +125,11 @@ fn translate_escape(rest: &str, in_class: bool, out: &mut String) -> usize {
         }
         'x' | 'p' | 'P' if rest[2..].starts_with('{') => {
             let end = rest.find('}').map_or(rest.len(), |end| end + 1);
-            out.push_str(&rest[..end]);
+            out.push_str(&match rest[..end].strip_suffix('}').and_then(|name| name.split_once("{^")) {
+                Some((r"\p", name)) => format!(r"\P{{{name}}}"),
+                Some((r"\P", name)) => format!(r"\p{{{name}}}"),
+                _ => rest[..end].to_owned(),
+            });
             return end;
         }
         '<' | '>' => out.push(character),
@@ -207,6 +213,9 @@ mod tests {
             (r"^\d$", "٣", false),
             (r"^\s$", "\u{b}", false),
             (r"\bé", "aé", true),
+            (r"a\B", "aé", false),
+            (r"/\B", "/é", true),
+            (r"^\p{^L}[\P{^L}]$", "1é", true),
             (r"^[[]$", "[", true),
             (r"^[]a]+$", "]a", true),
             (r"^[^]a]$", "]", false),
@@ -229,6 +238,12 @@ mod tests {
         ] {
             assert_eq!(fits(pattern, text), expected, "{pattern} on {text:?}");
         }
+    }
+
+    #[test]
+    fn no_boundary_lies_within_a_character() {
+        let found = Regex::new(&translate(r"\B")).unwrap();
+        assert_eq!(found.find("aé".as_bytes()).map(|at| at.start()), Some(3));
     }
 
     #[test]

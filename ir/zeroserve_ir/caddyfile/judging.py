@@ -12,9 +12,12 @@ from collections.abc import Iterable, Sequence
 from zeroserve_ir.caddyfile import believing, connecting
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.regular_expressions import PatternError, check_pattern
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree import (
     Configuration,
+    HeaderReplacement,
+    Headers,
     MatchHeaderRegexp,
     MatchHost,
     MatchMethod,
@@ -23,6 +26,7 @@ from zeroserve_ir.tree import (
     MatchPathRegexp,
     MatchVarsRegexp,
     Options,
+    Rewrite,
     Route,
     Scheme,
     SetVariables,
@@ -184,6 +188,7 @@ def _judge_routes(routes: Sequence[Route]) -> list[Diagnostic]:
             found.append(Diagnostic(Code.ZS0103, message, route.span, help=cure))
         for name, span in _carried_matchers(route.matchers):
             found.append(_finding(f"matcher {name} is not supported yet", span, error=True))
+        found += _judge_patterns(route)
         for handler in route.handlers:
             match handler:
                 case Subroute(inner, errors):
@@ -196,6 +201,47 @@ def _judge_routes(routes: Sequence[Route]) -> list[Diagnostic]:
                 case SetVariables(variables) if any(name == "fs" for name, _ in variables):
                     found.append(_finding("other file systems are not supported", route.span, error=True))
     return found
+
+
+def _judge_patterns(route: Route) -> list[Diagnostic]:
+    """Judge regular expressions: Caddy's JSON is not read word by word, as a Caddyfile is."""
+    found = []
+    matchers = (pattern for one in route.matchers for pattern in _patterns_of_set(one))
+    handlers = (pattern for one in route.handlers for pattern in _patterns_of_handler(one))
+    for pattern in (*matchers, *handlers):
+        try:
+            check_pattern(pattern)
+        except PatternError as error:
+            message = f"invalid regular expression {pattern}: {error}"
+            found.append(Diagnostic(Code.ZS0106, message, route.span, help=error.cure))
+    return found
+
+
+def _patterns_of_set(matchers: Iterable[object]) -> Iterable[str]:
+    for matcher in matchers:
+        match matcher:
+            case (
+                MatchPathRegexp(pattern=pattern)
+                | MatchHeaderRegexp(pattern=pattern)
+                | MatchVarsRegexp(pattern=pattern)
+            ):
+                yield pattern
+            case MatchNot(sets=inner):
+                for one in inner:
+                    yield from _patterns_of_set(one)
+
+
+def _patterns_of_handler(handler: object) -> Iterable[str]:
+    match handler:
+        case Headers(request, response):
+            yield from _patterns_of_replacements((*request.replace, *response.replace))
+        case Rewrite(path_regexp=steps, query_replace=replacements):
+            yield from (find for find, _ in steps)
+            yield from _patterns_of_replacements(replacements)
+
+
+def _patterns_of_replacements(replacements: Iterable[HeaderReplacement]) -> Iterable[str]:
+    return (one.search for one in replacements if one.regexp)
 
 
 def _carried_matchers(sets: Iterable[Sequence[object]]) -> Iterable[tuple[str, Span]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from zeroserve_ir.expressions.lowering import as_matcher_sets
-from zeroserve_ir.expressions.matchers import check_pattern
+from zeroserve_ir.expressions.matchers import require_pattern
 from zeroserve_ir.expressions.nodes import (
     Call,
     ExpressionError,
@@ -146,7 +146,7 @@ def _call_type(node: Call, types: list[str]) -> str:
         message = f"{function} takes no ({', '.join(types)})"
         raise ExpressionError(message, offset, "convert operands: int(…), double(…), string(…)")
     if function == "matches" and isinstance(node.operands[1], Literal):
-        check_pattern(str(node.operands[1].value), offset)
+        require_pattern(str(node.operands[1].value), offset)
     return results.pop() if len(results) == 1 else DYN
 
 

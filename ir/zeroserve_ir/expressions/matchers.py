@@ -9,10 +9,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-import re2
-
 from zeroserve_ir import tree
 from zeroserve_ir.expressions.nodes import Call, ExpressionError, Literal, Match, Node, Placeholder
+from zeroserve_ir.regular_expressions import PatternError, check_pattern
 from zeroserve_ir.tree_files import MatchFile, TryPolicy
 
 _Arguments = tuple[Node, ...]
@@ -76,20 +75,16 @@ def _pairs(arguments: _Arguments, offset: int) -> tuple[tuple[str, tuple[str, ..
 
 def _pattern(node: Node, offset: int) -> str:
     pattern = _constant(node, offset)
-    check_pattern(pattern, offset)
+    require_pattern(pattern, offset)
     return pattern
 
 
-def check_pattern(pattern: str, offset: int) -> None:
-    """Refuse what RE2 does not take."""
-    options = re2.Options()
-    options.log_errors = False
+def require_pattern(pattern: str, offset: int) -> None:
+    """Refuse what the engine does not take."""
     try:
-        re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        message = f"invalid regular expression: {reason}"
-        raise ExpressionError(message, offset, "use the syntax of RE2, without look-around") from None
+        check_pattern(pattern)
+    except PatternError as error:
+        raise ExpressionError(f"invalid regular expression: {error}", offset, error.cure) from None
 
 
 def _named(arguments: _Arguments, name: str, offset: int, count: int) -> tuple[str, _Arguments]:

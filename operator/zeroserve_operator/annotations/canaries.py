@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from zeroserve_ir.model import CanaryRule
+from zeroserve_ir.regular_expressions import PatternError, check_pattern
 
-from zeroserve_operator.annotations.patterns import PatternError, check_pattern
 from zeroserve_operator.annotations.values import TRUE, Annotations
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -38,7 +38,9 @@ def _read_pattern(annotations: Annotations) -> str:
     try:
         check_pattern(text)
     except PatternError as error:
-        annotations.warn("canary-by-header-pattern", f"is {error}; no request matches it")
+        annotations.warn(
+            "canary-by-header-pattern", f"is `{text}`, no regular expression: {error}; no request matches it"
+        )
         # As in ingress-nginx; `never` and `always` mean nothing where there is a pattern.
         return r"\A\z." if text else ""
     return text

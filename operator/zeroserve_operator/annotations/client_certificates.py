@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from zeroserve_ir.codes import Code
 from zeroserve_ir.model import ClientMode
+from zeroserve_ir.regular_expressions import PatternError, check_pattern
 
 from zeroserve_operator.annotations.names import PREFIX
-from zeroserve_operator.annotations.patterns import PatternError, check_pattern
 from zeroserve_operator.annotations.values import Annotations
 from zeroserve_operator.resources.objects import LABEL_PATTERN, NAME_PATTERN
 from zeroserve_operator.resources.secrets import Secret
@@ -105,7 +105,7 @@ def _read_subject(annotations: Annotations) -> str:
     try:
         check_pattern(text)
     except PatternError as error:
-        problem = str(error)
+        problem = f"`{text}` is no regular expression: {error}"
     if problem:
         cure = "write an expression such as CN=(ann|bob)"
         message = f"is wrong: {problem}: its routes answer 503"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 from zeroserve_ir.model import PathKind, PathRule
+from zeroserve_ir.regular_expressions import PatternError, check_pattern
 
-from zeroserve_operator.annotations.patterns import PatternError, check_pattern
 from zeroserve_operator.resources.ingresses import PathType
 
 PATH_BYTES_MAX = 4096
@@ -105,5 +105,5 @@ def _check_regexp(path: str) -> str:
     try:
         check_pattern(path)
     except PatternError as error:
-        raise PathError(f"path {error}") from error
+        raise PathError(f"path `{path}` is no regular expression: {error}") from error
     return path

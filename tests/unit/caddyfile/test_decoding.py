@@ -139,6 +139,27 @@ def test_settings_that_are_not_known_keep_a_handler_from_being_run():
     assert "apps.http.servers.s.routes[0].handle[0]" in found.render_short()
 
 
+WRONG = "(?!a)"
+REPLACEMENT = {"search_regexp": WRONG, "replace": "b"}
+WRONG_PATTERNS = [
+    {"match": [{"path_regexp": {"pattern": WRONG}}]},
+    {"match": [{"not": [{"header_regexp": {"A": {"pattern": WRONG}}}]}]},
+    {"match": [{"vars_regexp": {"{path}": {"pattern": WRONG}}}]},
+    {"handle": [{"handler": "headers", "response": {"replace": {"A": [REPLACEMENT]}}}]},
+    {"handle": [{"handler": "rewrite", "path_regexp": [{"find": WRONG, "replace": "b"}]}]},
+    {"handle": [{"handler": "rewrite", "query": {"replace": [{"key": "a", **REPLACEMENT}]}}]},
+    {"handle": [{"handler": "subroute", "routes": [{"match": [{"path_regexp": {"pattern": WRONG}}]}]}]},
+]
+
+
+@pytest.mark.parametrize("route", WRONG_PATTERNS)
+def test_a_wrong_pattern_is_refused_before_it_closes_its_site(route):
+    configuration, _ = settle({"apps": {"http": {"servers": {"s": {"listen": [":80"], "routes": [route]}}}}})
+    (found,) = find_unsupported(configuration)
+    assert (found.code, found.severity) == (Code.ZS0106, Severity.ERROR)
+    assert WRONG in found.message
+
+
 def test_names_for_the_admin_api_are_left_out():
     route = {"@id": "one", "match": [{"@id": 2, "path": ["/a"]}], "handle": [{"handler": "static_response"}]}
     text = json.dumps({"apps": {"http": {"servers": {"s": {"@id": "s", "routes": [route]}}}}})

@@ -11,8 +11,6 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-import re2
-
 from zeroserve_ir.caddyfile.lexer import Quote, Token
 from zeroserve_ir.caddyfile.limits import DEPTH_MAX
 from zeroserve_ir.caddyfile.meaning.fields import canonical_field
@@ -33,6 +31,7 @@ from zeroserve_ir.caddyfile.syntax import Segment
 from zeroserve_ir.codes import Code
 from zeroserve_ir.expressions.checking import compile_expression, find_matchers, find_placeholders
 from zeroserve_ir.expressions.nodes import ExpressionError
+from zeroserve_ir.regular_expressions import PatternError, check_pattern
 from zeroserve_ir.tree import (
     MatchClientIp,
     Matcher,
@@ -250,15 +249,11 @@ def _read_tls(segments: list[Segment]) -> CarriedMatcher:
 
 
 def check_regexp(pattern: Token) -> str:
-    """Return a pattern that RE2 accepts."""
-    options = re2.Options()
-    options.log_errors = False
+    """Return a pattern that the engine takes."""
     try:
-        re2.compile(pattern.text, options)
-    except re2.error as error:
-        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        message = f"invalid regular expression: {reason}"
-        raise refusal(Code.ZS0106, message, pattern, "use the syntax of RE2, without look-around") from None
+        check_pattern(pattern.text)
+    except PatternError as error:
+        raise refusal(Code.ZS0106, f"invalid regular expression: {error}", pattern, error.cure) from None
     return pattern.text
 
 

@@ -135,6 +135,16 @@ def test_one_regex_ingress_makes_all_paths_of_the_host_expressions(build, ingres
     assert patterns == ["(?i)^/long/[a-z]+", "(?i)^/Exact"]
 
 
+@pytest.mark.parametrize("path", ["/a{1001}", "/(?!a)", "/(?#x)", "/" + "[^/]{1000}" * 8, "/(?<a>b)(?<a>c)"])
+def test_a_pattern_that_the_engine_would_refuse_is_withheld_alone(build, ingress, path):
+    paths = (("/fine", "ImplementationSpecific"), (path, "ImplementationSpecific"))
+    loaded = build(ingress(paths=paths, annotations={"use-regex": "true"}))
+    (found,) = [item for item in loaded.diagnostics if item.code.name == "ZS0306"]
+    assert f"path `{path}` is no regular expression" in found.message
+    patterns = [route.matchers[0][0].pattern for route in loaded.sites[0].routes if route.matchers]
+    assert patterns == ["(?i)^/fine"]
+
+
 CORS = {"enable-cors": "true"}
 
 
