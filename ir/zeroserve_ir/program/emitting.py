@@ -179,6 +179,12 @@ class Emitter:
         self._add("load_immediate", R0, value)
         self._exit()
 
+    def finish_with_error(self, status: int) -> None:
+        """Return ERROR with a status of the site's own, which is kept in the constants."""
+        value = abi.encode_action(abi.Action.ERROR, detail=status)
+        self._load_constant(R0, self.add_constants(struct.pack("<Q", value)))
+        self._exit()
+
     def finish_with_result(self) -> None:
         """Return r0 as it is."""
         self._exit()

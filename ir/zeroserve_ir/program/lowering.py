@@ -288,7 +288,7 @@ class _SiteLowering:
                     emitter.call_row("assign_variables", tables.add_assignments(((ERROR_MESSAGE, message),)))
                 if status and not status.isdecimal():
                     emitter.call_row("set_status", answers.add_text(tables.tables, status))
-                emitter.finish_with(abi.Action.ERROR, detail=int(status) if status.isdecimal() else 0)
+                emitter.finish_with_error(int(status) if status.isdecimal() else 0)
                 return True
             case Encode():
                 emitter.call_row("encode_answer", add_encoding(tables, handler))

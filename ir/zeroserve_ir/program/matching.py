@@ -222,7 +222,7 @@ class MatcherLowering:
         if status:
             message = self.tables.add_assignments(((ERROR_MESSAGE, str(status)),))
             emitter.call_row("assign_variables", message)
-        emitter.finish_with(abi.Action.ERROR, detail=status)
+        emitter.finish_with_error(status)
         emitter.place(matched)
 
     def _lower_path(self, matcher: PathMatch, fail: str) -> None:

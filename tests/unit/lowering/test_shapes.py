@@ -1,7 +1,11 @@
 """Sites of one shape share code; what differs is constants and tables."""
 
+from collections.abc import Callable
+
+import pytest
 from zeroserve_ir import tree
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
+from zeroserve_ir.tree_files import MatchFile
 
 ADDRESS = (tree.SiteAddress(tree.Scheme.HTTPS, "a.test", 443),)
 
@@ -35,6 +39,24 @@ def test_an_exact_path_has_the_code_of_a_prefix() -> None:
 def test_longer_paths_widen_every_comparison_of_the_site() -> None:
     assert lower("/" + "x" * 14).code == lower("/x").code
     assert lower("/" + "x" * 15).code != lower("/x").code
+
+
+def raise_error(status: str) -> tree.Handler:
+    return tree.RaiseError(status=status)
+
+
+def match_file_or_raise(status: str) -> tree.Handler:
+    matcher = MatchFile(("{path}", f"={status}"))
+    return tree.Subroute((tree.Route((proxy(0),), ((matcher,),)),))
+
+
+@pytest.mark.parametrize("make_handler", [raise_error, match_file_or_raise])
+def test_the_status_of_an_error_is_a_constant(make_handler: Callable[[str], tree.Handler]) -> None:
+    one, other = (
+        lower_site(tree.Site(ADDRESS, (tree.Route((make_handler(status),)),))) for status in ("403", "503")
+    )
+    assert one.code == other.code
+    assert one.constants != other.constants
 
 
 def test_another_number_of_routes_is_another_shape() -> None:
