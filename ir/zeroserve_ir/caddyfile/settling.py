@@ -14,7 +14,7 @@ from typing import Any
 
 from zeroserve_ir.caddyfile.connecting import settle_server_fields
 from zeroserve_ir.caddyfile.listening import listen_address
-from zeroserve_ir.caddyfile.meaning.reading import round_to_ms
+from zeroserve_ir.caddyfile.meaning.reading import parse_duration_ns, round_to_ms
 from zeroserve_ir.caddyfile.settling_logs import settle_loggers, settle_server_logs
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, Severity
@@ -88,7 +88,7 @@ class _Settling:
             auto_https=not automatic or not all(one.get("disable") for one in automatic),
             redirects=not any(one.get("disable_redirects") for one in automatic),
             admin="off" if admin.get("disabled") else str(admin.get("listen", self.options.admin)),
-            grace_period_ms=round_to_ms(self.number("grace_period", 0)),
+            grace_period_ms=self.duration_ms("grace_period"),
             debug=part(self.whole, "logging", "logs", "default").get("level") == "DEBUG",
             others=Carried.of(
                 self.settle_logging() | ({"servers": others} if others else {}), span=self.span
@@ -143,6 +143,18 @@ class _Settling:
             return value
         self.refuse(f"apps.http.{name} is no number of this kind", self.span, "write it without a unit")
         return default
+
+    def duration_ms(self, name: str) -> int:
+        """Return one of nanoseconds or of text (caddy.Duration); 0 where there is none."""
+        value = self.http.get(name, 0)
+        try:
+            length_ns = parse_duration_ns(value) if isinstance(value, str) else int(value)
+        except (TypeError, ValueError):
+            length_ns = -1
+        if length_ns < 0:
+            self.refuse(f"apps.http.{name} is no duration of this kind", self.span, "write for example 5s")
+            return 0
+        return round_to_ms(length_ns)
 
     def is_internal(self) -> bool:
         """Whether all certificates are to come of the authority of this machine, as they do."""

@@ -1,8 +1,13 @@
 """Durations of upstreams: the tree has milliseconds, and what is shorter than one is no zero."""
 
+import json
+
 import pytest
+from zeroserve_ir.caddyfile.decoding import decode_configuration
 from zeroserve_ir.caddyfile.decoding_handlers import decode_handler
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
+from zeroserve_ir.caddyfile.settling import settle_configuration
+from zeroserve_ir.diagnostics import Severity
 from zeroserve_ir.program.fitting import U32_MAX
 from zeroserve_ir.program.lowering import lower_site
 from zeroserve_ir.sources import NOWHERE
@@ -51,6 +56,23 @@ def test_one_of_json_is_as_one_of_a_caddyfile(written, milliseconds):
         handler.dynamic.sources[0].refresh_ms,
     )
     assert found == (milliseconds,) * 3
+
+
+@pytest.mark.parametrize(
+    ("written", "milliseconds"), [(0, 0), (1, 1), (5_000_000_000, 5000), ("5s", 5000), ("5us", 1)]
+)
+def test_the_grace_period_of_json_is_such_a_duration(written, milliseconds):
+    adapted, _ = decode_configuration(json.dumps({"apps": {"http": {"grace_period": written}}}), "x.json")
+    configuration, findings = settle_configuration(adapted)
+    assert [one for one in findings if one.severity is Severity.ERROR] == []
+    assert configuration.options.grace_period_ms == milliseconds
+
+
+@pytest.mark.parametrize("written", [-1, "-5s", "soon", [5]])
+def test_what_is_no_grace_period_is_refused(written):
+    adapted, _ = decode_configuration(json.dumps({"apps": {"http": {"grace_period": written}}}), "x.json")
+    _, findings = settle_configuration(adapted)
+    assert ["grace_period" in one.message for one in findings] == [True]
 
 
 def test_a_name_that_somebody_else_chose_is_no_duration():
