@@ -262,11 +262,11 @@ class PeakMemory:
         self._thread.join()
 
     def _sample(self) -> None:
-        while True:
+        ended = False
+        while not ended:
+            ended = self._done.wait(SAMPLE_S)
             now = sum(one.pss_mib for root in self._roots for one in tree_memory(root))
             self.mib = max(self.mib, now)
-            if self._done.wait(SAMPLE_S):
-                return
 
 
 def save_last_good(caddyfile: Path, directory: Path) -> None:
