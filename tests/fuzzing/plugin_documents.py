@@ -9,7 +9,9 @@ import re
 MISSING = object()
 DEPTH_MAX = 32
 DOCUMENTS_MAX = 32
-BYTES_MAX = 1 << 20
+BYTES_MAX = 4 << 20
+ROOM = {ord("{"): 640, ord("["): 128, ord(","): 160}
+"""What a byte of a JSON text may take once it is a value; all others take one."""
 NESTING_MAX = 127
 _INDEX = re.compile(r"(?:0|[1-9][0-9]*)\Z")
 _PLACE = re.compile(r"\+?[0-9]+\Z")
@@ -82,6 +84,11 @@ def print_value(value):
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
+def measure_room(text):
+    """Return the memory that the value of a JSON text takes, or more."""
+    return sum(ROOM.get(byte, 1) for byte in text)
+
+
 class Documents:
     """Document 0 is the input."""
 
@@ -119,8 +126,7 @@ class Documents:
 
     def parse(self, text):
         """Return the number of a new document, or -1."""
-        self.used += len(text)
-        if len(self.own) >= DOCUMENTS_MAX or self.used > BYTES_MAX:
+        if len(self.own) >= DOCUMENTS_MAX or not self.take_room(measure_room(text)):
             return -1
         value = parse(text)
         if value is MISSING:
@@ -128,9 +134,23 @@ class Documents:
         self.own.append(value)
         return len(self.own)
 
-    def set(self, number, pointer, value, size):
+    def take_room(self, size):
+        """Count what values take; whether there is so much."""
+        self.used += size
+        return self.used <= BYTES_MAX
+
+    def set_text(self, number, pointer, text):
+        """Set the value of a JSON text; 0, or -1."""
+        value = parse(text) if self.take_room(measure_room(text)) else MISSING
+        return -1 if value is MISSING else self.put(number, pointer, value)
+
+    def set_string(self, number, pointer, text, size):
+        """Set a string; 0, or -1."""
+        return self.put(number, pointer, text) if self.take_room(size) else -1
+
+    def put(self, number, pointer, value):
         """Set a value, with the objects on the way; 0, or -1."""
-        self.used += size + len(pointer)
+        has_room = self.take_room(len(pointer) + pointer.count(b"/") * ROOM[ord("{")])
         try:
             pointer = pointer.decode()
         except UnicodeDecodeError:
@@ -138,7 +158,7 @@ class Documents:
         if pointer and not pointer.startswith("/"):
             return -1
         words = [word.replace("~1", "/").replace("~0", "~") for word in pointer.split("/")[1:]]
-        if len(words) > DEPTH_MAX or self.used > BYTES_MAX or not 1 <= number <= len(self.own):
+        if len(words) > DEPTH_MAX or not has_room or not 1 <= number <= len(self.own):
             return -1
         holder, key = self.own, number - 1
         for word in words:

@@ -14,7 +14,7 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program.abi import Argument, Capability, RequestPart
 
 from fuzzing.plugin_computing import Computing, unescape
-from fuzzing.plugin_documents import MISSING, Documents, UnsureError, parse, print_value, show
+from fuzzing.plugin_documents import MISSING, Documents, UnsureError, print_value, show
 
 NONE, LATER = -1, -2
 MASK_32, MASK_64 = (1 << 32) - 1, (1 << 64) - 1
@@ -191,14 +191,13 @@ class PluginHelpers(Computing):
     def write_json_string(self, document, pointer, text):
         self._follow(pointer)
         try:
-            return self.documents.set(document, pointer, text.decode(), len(text))
+            return self.documents.set_string(document, pointer, text.decode(), len(text))
         except UnicodeDecodeError:
             return NONE
 
     def write_json(self, document, pointer, text):
         self._follow(pointer)
-        value = parse(text)
-        return NONE if value is MISSING else self.documents.set(document, pointer, value, len(text))
+        return self.documents.set_text(document, pointer, text)
 
     def print_json(self, document):
         value = self.documents.get(document)

@@ -190,6 +190,23 @@ TRY(large_documents) {
     while (zs_write_json_string(document, ZS("/a"), ZS_ROOM(large)) == 0) count++;
     return show(count);
 }
+TRY(documents_of_small_objects) {
+    static const char object[] = "{\"\":0},";
+    u64 length = 0, count = 0;
+    large[length++] = '[';
+    while (length + sizeof object < sizeof large) length += put(large + length, object);
+    large[length++] = '0';
+    large[length++] = ']';
+    while (zs_parse_json(large, length) != ZS_NONE) count++;
+    return show(count);
+}
+TRY(documents_of_new_levels) {
+    u64 document = zs_parse_json(ZS("{}")), count = 0;
+    memcpy(place, "/aaaa/a/a/a/a/a/a/a/a/a/a", 25);
+    do for (u64 left = count, at = 1; at < 5; at++, left >>= 4) place[at] = 'a' + left % 16;
+    while (zs_write_json(document, place, 25, ZS("0")) == 0 && ++count);
+    return show(count);
+}
 TRY(documents_without_end) {
     u64 count = 0;
     while (zs_parse_json(ZS("0")) != ZS_NONE) count++;

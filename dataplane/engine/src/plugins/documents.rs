@@ -6,8 +6,14 @@ use std::sync::Arc;
 /// Deeper pointers would nest values deeper than anything that walks them may recurse.
 const DEPTH_MAX: usize = 32;
 const DOCUMENTS_MAX: usize = 32;
-/// Text that a call may put into its documents.
-const BYTES_MAX: usize = 1 << 20;
+/// What the documents of a call may take: text alone would let one of small objects take a hundred times as much.
+const BYTES_MAX: usize = 4 << 20;
+/// An object, with room for eleven members.
+const OBJECT_BYTES: usize = 640;
+/// An array, with room for four items.
+const ARRAY_BYTES: usize = 128;
+/// Another item, or another member's share of an object.
+const ITEM_BYTES: usize = 160;
 
 /// Document 0 is the input.
 pub struct Documents {
@@ -34,19 +40,35 @@ impl Documents {
 
     /// Number of the document that a text gives.
     pub fn parse(&mut self, text: &[u8]) -> Option<u64> {
-        self.bytes += text.len();
-        if self.own.len() >= DOCUMENTS_MAX || self.bytes > BYTES_MAX {
+        if self.own.len() >= DOCUMENTS_MAX {
             return None;
         }
+        self.take_room(measure(text))?;
         self.own.push(serde_json::from_slice(text).ok()?);
         Some(self.own.len() as u64)
     }
 
-    /// Sets a value; objects on the way are made, `-` appends to an array. None: not possible.
-    pub fn set(&mut self, number: u64, pointer: &[u8], value: Value, bytes: usize) -> Option<()> {
-        self.bytes += bytes + pointer.len();
+    fn take_room(&mut self, bytes: usize) -> Option<()> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        (self.bytes <= BYTES_MAX).then_some(())
+    }
+
+    /// Sets the value of a JSON text, as `set_string` does.
+    pub fn set(&mut self, number: u64, pointer: &[u8], text: &[u8]) -> Option<()> {
+        self.take_room(measure(text))?;
+        self.put(number, pointer, serde_json::from_slice(text).ok()?)
+    }
+
+    /// Sets a string; objects on the way are made, `-` appends to an array. None: not possible.
+    pub fn set_string(&mut self, number: u64, pointer: &[u8], text: String) -> Option<()> {
+        self.take_room(text.len())?;
+        self.put(number, pointer, Value::String(text))
+    }
+
+    fn put(&mut self, number: u64, pointer: &[u8], value: Value) -> Option<()> {
         let levels = pointer.iter().filter(|&&byte| byte == b'/').count();
-        if levels > DEPTH_MAX || self.bytes > BYTES_MAX {
+        self.take_room(pointer.len() + levels * OBJECT_BYTES)?;
+        if levels > DEPTH_MAX {
             return None;
         }
         let pointer = std::str::from_utf8(pointer).ok()?;
@@ -75,6 +97,22 @@ impl Documents {
         *place = value;
         Some(())
     }
+}
+
+/// The value of a text that is no larger than a call's documents may be.
+pub fn parse_bounded(text: &[u8]) -> Option<Value> {
+    (measure(text) <= BYTES_MAX).then(|| serde_json::from_slice(text).ok())?
+}
+
+/// Memory that the value of a JSON text takes, or more.
+fn measure(text: &[u8]) -> usize {
+    let bytes_of = |byte: &u8| match byte {
+        b'{' => OBJECT_BYTES,
+        b'[' => ARRAY_BYTES,
+        b',' => ITEM_BYTES,
+        _ => 1,
+    };
+    text.iter().map(bytes_of).sum()
 }
 
 /// A value as a plugin reads it: strings bare, all else as JSON text.
@@ -107,11 +145,11 @@ mod tests {
     fn objects_on_the_way_are_made_and_the_input_is_not_written() {
         let mut documents = documents();
         let number = documents.parse(b"{\"list\":[]}").unwrap();
-        assert_eq!(documents.set(number, b"/a/b", Value::from("c"), 1), Some(()));
-        assert_eq!(documents.set(number, b"/list/-", Value::from("d"), 1), Some(()));
-        assert_eq!(documents.set(number, b"/a/b/c", Value::from("e"), 1), None);
-        assert_eq!(documents.set(number, b"/list/7", Value::from("e"), 1), None);
-        assert_eq!(documents.set(0, b"/a", Value::from("e"), 1), None);
+        assert_eq!(documents.set_string(number, b"/a/b", "c".into()), Some(()));
+        assert_eq!(documents.set_string(number, b"/list/-", "d".into()), Some(()));
+        assert_eq!(documents.set_string(number, b"/a/b/c", "e".into()), None);
+        assert_eq!(documents.set_string(number, b"/list/7", "e".into()), None);
+        assert_eq!(documents.set_string(0, b"/a", "e".into()), None);
         assert_eq!(show(documents.get(number).unwrap()), b"{\"a\":{\"b\":\"c\"},\"list\":[\"d\"]}");
     }
 
@@ -120,9 +158,29 @@ mod tests {
         let mut documents = documents();
         let number = documents.parse(b"{}").unwrap();
         let deep = "/a".repeat(DEPTH_MAX + 1);
-        assert_eq!(documents.set(number, deep.as_bytes(), Value::Null, 0), None);
-        assert_eq!(documents.set(number, b"/x", Value::Null, BYTES_MAX), None);
+        assert_eq!(documents.set(number, deep.as_bytes(), b"null"), None);
+        assert_eq!(documents.set_string(number, b"/x", "x".repeat(BYTES_MAX)), None);
         let mut many = self::documents();
         assert_eq!((0..40).filter(|_| many.parse(b"0").is_some()).count(), DOCUMENTS_MAX);
+    }
+
+    #[test]
+    fn small_objects_take_no_more_memory_than_large_texts() {
+        let mut documents = documents();
+        let objects = format!("[{}0]", "{\"\":0},".repeat(8000));
+        assert!(objects.len() < BYTES_MAX / 64);
+        assert_eq!((documents.parse(objects.as_bytes()), parse_bounded(objects.as_bytes())), (None, None));
+        let mut levels = self::documents();
+        let number = levels.parse(b"{}").unwrap();
+        let made =
+            (0..8000).filter(|at| levels.set(number, format!("/{at}/a/a/a").as_bytes(), b"0").is_some());
+        assert!(made.count() * 4 * OBJECT_BYTES <= BYTES_MAX);
+    }
+
+    #[test]
+    fn a_text_as_large_as_a_plugin_s_memory_has_room_where_it_is_like_others() {
+        let row = "{\"id\":\"0123456789abcdef\",\"roles\":[\"reader\",\"writer\"],\"active\":true},";
+        let text = format!("[{}0]", row.repeat((60 << 10) / row.len()));
+        assert!(documents().parse(text.as_bytes()).is_some());
     }
 }

@@ -7,7 +7,7 @@ use crate::exchange::fields::{Fields, is_token};
 use crate::exchange::{Exchange, Unknown, is_end_to_end};
 use crate::limits::{METHOD_BYTES_MAX, REQUEST_TARGET_BYTES_MAX};
 use crate::metrics::PluginCount;
-use crate::plugins::documents::show;
+use crate::plugins::documents::{parse_bounded, show};
 use crate::plugins::memory::{FETCHES_MAX, Fetched, Outbound, REQUEST_FUEL_MAX, Wanted};
 use crate::plugins::{Plugin, PluginCall, make_input};
 use crate::program::plugins::{Call, Failure, split_verdict};
@@ -165,7 +165,7 @@ pub fn call_function(vm: &mut Vm, target: Range, config: Range) -> HelperResult 
     let (target, config) = (take(vm, target)?, take(vm, config)?);
     let (caller, depth) = (vm.call()?.plugin.clone(), vm.call()?.depth + 1);
     let names = std::str::from_utf8(&target).ok().and_then(|text| text.split_once(' '));
-    let (Some((name, function)), Ok(config)) = (names, serde_json::from_slice(&config)) else {
+    let (Some((name, function)), Some(config)) = (names, parse_bounded(&config)) else {
         return Ok(NONE);
     };
     let Some(plugin) = vm.plugins().index.find_near(name, &caller.namespace).cloned() else {

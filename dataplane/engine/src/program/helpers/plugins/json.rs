@@ -54,16 +54,14 @@ pub fn count(vm: &mut Vm, document: u64, pointer: Range) -> HelperResult {
 
 pub fn write_string(vm: &mut Vm, document: u64, pointer: Range, text: Range) -> HelperResult {
     let (pointer, text) = (take_pointer(vm, pointer)?, take(vm, text)?);
-    let bytes = text.len();
     let Ok(text) = String::from_utf8(text) else { return Ok(NONE) };
-    let set = vm.call()?.documents.set(document, &pointer, Value::String(text), bytes);
+    let set = vm.call()?.documents.set_string(document, &pointer, text);
     Ok(set.map_or(NONE, |()| 0))
 }
 
 pub fn write(vm: &mut Vm, document: u64, pointer: Range, text: Range) -> HelperResult {
     let (pointer, text) = (take_pointer(vm, pointer)?, take(vm, text)?);
-    let Ok(value) = serde_json::from_slice(&text) else { return Ok(NONE) };
-    let set = vm.call()?.documents.set(document, &pointer, value, text.len());
+    let set = vm.call()?.documents.set(document, &pointer, &text);
     Ok(set.map_or(NONE, |()| 0))
 }
 
