@@ -18,6 +18,7 @@ from zeroserve_ir.tree import (
     Configuration,
     HeaderReplacement,
     Headers,
+    MapValues,
     MatchHeaderRegexp,
     MatchHost,
     MatchMethod,
@@ -26,6 +27,7 @@ from zeroserve_ir.tree import (
     MatchPathRegexp,
     MatchVarsRegexp,
     Options,
+    ReverseProxy,
     Rewrite,
     Route,
     Scheme,
@@ -238,6 +240,11 @@ def _patterns_of_handler(handler: object) -> Iterable[str]:
         case Rewrite(path_regexp=steps, query_replace=replacements):
             yield from (find for find, _ in steps)
             yield from _patterns_of_replacements(replacements)
+        case MapValues(mappings=mappings):
+            yield from (one.input for one in mappings if one.regexp)
+        case ReverseProxy(request_headers=request, response_headers=response, rewrite=rewrite):
+            yield from _patterns_of_replacements((*request.replace, *response.replace))
+            yield from _patterns_of_handler(rewrite)
 
 
 def _patterns_of_replacements(replacements: Iterable[HeaderReplacement]) -> Iterable[str]:

@@ -148,6 +148,9 @@ WRONG_PATTERNS = [
     {"handle": [{"handler": "headers", "response": {"replace": {"A": [REPLACEMENT]}}}]},
     {"handle": [{"handler": "rewrite", "path_regexp": [{"find": WRONG, "replace": "b"}]}]},
     {"handle": [{"handler": "rewrite", "query": {"replace": [{"key": "a", **REPLACEMENT}]}}]},
+    {"handle": [{"handler": "map", "mappings": [{"input_regexp": WRONG, "outputs": ["b"]}]}]},
+    {"handle": [{"handler": "reverse_proxy", "headers": {"request": {"replace": {"A": [REPLACEMENT]}}}}]},
+    {"handle": [{"handler": "reverse_proxy", "rewrite": {"path_regexp": [{"find": WRONG, "replace": "b"}]}}]},
     {"handle": [{"handler": "subroute", "routes": [{"match": [{"path_regexp": {"pattern": WRONG}}]}]}]},
 ]
 
