@@ -7,7 +7,10 @@ import json
 import os
 from pathlib import Path
 
+from zeroserve_ir.diagnostics import DiagnosticError
+from zeroserve_ir.plugins.faults import PluginError
 from zeroserve_ir.plugins.modules import OBJECT_BYTES_MAX
+from zeroserve_ir.plugins.reading import read_confined
 from zeroserve_operator.artifacts.references import read_reference
 
 from zeroserve_cli.plugins.building import BuildError
@@ -23,7 +26,7 @@ def add_push_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def push(arguments: argparse.Namespace) -> int:
-    """Push and print the reference by digest; raises BuildError."""
+    """Push and print the reference by digest; raises BuildError or DiagnosticError."""
     # What speaks to registries is loaded for those who push.
     from zeroserve_operator.artifacts.faults import ArtifactError  # noqa: PLC0415
     from zeroserve_operator.artifacts.pulling import read_credentials  # noqa: PLC0415
@@ -42,6 +45,10 @@ def push(arguments: argparse.Namespace) -> int:
         raise BuildError(f"{arguments.reference}: must be HOST/REPOSITORY[:TAG], without a digest")
     if not 0 < len(content) <= OBJECT_BYTES_MAX:
         raise BuildError(f"{arguments.file}: must have 1 to {OBJECT_BYTES_MAX} bytes, not {len(content)}")
+    try:
+        read_confined(content)
+    except PluginError as error:
+        raise DiagnosticError([error.diagnose(str(arguments.file))]) from error
     try:
         config = _read_docker_config()
         credentials = read_credentials(config, reference.host) if config else None

@@ -202,15 +202,21 @@ def test_an_artefact_that_is_no_plugin_is_refused_by_the_loader(registry):
         ("http://127.0.0.1:1/team/hello:1", "cannot be reached"),
     ],
 )
-def test_a_push_that_cannot_be_says_why(registry, docker_config, tmp_path, reference, said):
-    (tmp_path / "hello.o").write_bytes(b"x")
-    done = push(tmp_path / "hello.o", reference.format(registry), docker_config)
+def test_a_push_that_cannot_be_says_why(registry, docker_config, file, reference, said):
+    done = push(file, reference.format(registry), docker_config)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_push_without_the_account_is_refused(registry, tmp_path):
-    (tmp_path / "hello.o").write_bytes(b"x")
-    done = push(tmp_path / "hello.o", f"http://{registry}/team/hello:1", tmp_path)
+def test_what_no_node_would_load_is_not_pushed(registry, docker_config, tmp_path, file):
+    for name, content in {"plugin.c": TEXT.encode(), "cut.o": file.read_bytes()[:2000]}.items():
+        (tmp_path / name).write_bytes(content)
+        done = push(tmp_path / name, f"http://{registry}/team/other:1", docker_config)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "ZS0603" in done.stderr
+
+
+def test_a_push_without_the_account_is_refused(registry, tmp_path, file):
+    done = push(file, f"http://{registry}/team/hello:1", tmp_path)
     assert (done.returncode, "refuses" in done.stderr) == (1, True)
