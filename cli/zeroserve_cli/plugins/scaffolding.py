@@ -13,6 +13,7 @@ from zeroserve_cli.plugins.building import SDK
 from zeroserve_cli.plugins.projects import MANIFEST, ProjectError
 
 TEMPLATES: Final = SDK / "templates"
+SDK_CRATE: Final = "zeroserve"
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
 
 
@@ -21,6 +22,8 @@ def write_project(directory: Path, language: str) -> list[Path]:
     name = directory.resolve().name
     if not NAME.match(name):
         raise ProjectError(f"{name!r} is no name for a plugin: lower-case letters, digits and dashes")
+    if language == "rust" and name == SDK_CRATE:
+        raise ProjectError(f"{name!r} is the SDK's own crate: give the plugin another name")
     if directory.exists() and any(directory.iterdir()):
         raise ProjectError(f"{directory} is there already, and not empty")
     values = {"NAME": name, "CRATE": name.replace("-", "_"), "SDK": str(SDK)}

@@ -51,6 +51,11 @@ def build_with(project, capsys, source=None, manifest=None):
     return capsys.readouterr().err
 
 
+def test_no_plugin_has_the_name_of_the_crate_that_it_uses(tmp_path, capsys):
+    assert main(["plugin", "new", str(tmp_path / "zeroserve"), "--language", "rust"]) == 1
+    assert "the SDK's own crate" in capsys.readouterr().err
+
+
 def test_the_compilers_errors_reach_the_author(project, capsys):
     said = build_with(project, capsys, "ZS_FUNCTION u64 f(struct zs_context *c) { return d; }")
     assert "plugin.c:2" in said
