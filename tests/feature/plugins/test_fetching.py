@@ -37,6 +37,35 @@ ZS_FUNCTION u64 send(struct zs_context *context) {
     return status == ZS_NONE ? ZS_ERROR(502) : ZS_CONTINUE;
 }
 """
+COUNTING = """
+#include <zeroserve.h>
+static u8 bytes[64];
+
+static __attribute__((noinline)) u64 ask(void) {
+    return zs_fetch(zs_parse_json(ZS("{\\"upstream\\":\\"idp\\",\\"path\\":\\"/record\\"}")));
+}
+
+static __attribute__((noinline)) u64 show(u64 number) {
+    struct zs_text text = ZS_TEXT(bytes);
+    zs_put_number(&text, number);
+    zs_set_response_body(text.bytes, text.length);
+    return ZS_RESPOND(200);
+}
+
+/* Each counts or takes, and waits then. */
+ZS_FUNCTION u64 add(struct zs_context *context) {
+    u64 first = zs_add_value(ZS("n"), 1, 60), second = zs_add_value(ZS("n"), 1, 60);
+    return ask() == ZS_LATER ? ZS_SUSPEND : show(first * 100 + second);
+}
+ZS_FUNCTION u64 limit(struct zs_context *context) {
+    u64 over = zs_limit_events(ZS("e"), 2, 3600000);
+    return ask() == ZS_LATER ? ZS_SUSPEND : show(over);
+}
+ZS_FUNCTION u64 take(struct zs_context *context) {
+    u64 was_there = zs_remove_value(ZS("n"));
+    return ask() == ZS_LATER ? ZS_SUSPEND : show(was_there);
+}
+"""
 REFUSED = {
     "document": ("none", "there is no such document"),
     "upstream": ('{"upstream": "elsewhere"}', "its upstream is not granted"),
@@ -72,7 +101,9 @@ class Idp(http.server.BaseHTTPRequestHandler):
 def node(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fetching")
     (directory / "p.c").write_text(SOURCE)
-    (directory / "p.o").write_bytes(compile_c([directory / "p.c"], find_compiler()))
+    (directory / "counting.c").write_text(COUNTING)
+    for name in ("p", "counting"):
+        (directory / f"{name}.o").write_bytes(compile_c([directory / f"{name}.c"], find_compiler()))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Idp)
     with served(server), socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as down:
         down.bind(("127.0.0.1", 0))  # and nobody listens
@@ -99,6 +130,19 @@ def node(tmp_path_factory):
     }}"""
             for name, (request, _) in REFUSED.items()
         )
+        plugins += f"""
+        counting counting.o {{
+            allow outbound_http key_value response_write
+            upstream idp 127.0.0.1:{server.server_port}
+            fetch_timeout 60s
+        }}"""
+        routes += "".join(
+            f"""
+    handle /{name} {{
+        zeroserve_call counting {name}
+    }}"""
+            for name in ("add", "limit", "take")
+        )
         site = f"""{routes}
     handle {{
         zeroserve_call p gate
@@ -111,6 +155,17 @@ def node(tmp_path_factory):
 @pytest.mark.parametrize(("user", "status"), [("ada", 200), ("eve", 403), ("a user of no path", 403)])
 def test_a_check_that_cannot_be_sent_has_not_the_result_of_what_is_sent_after_it(node, user, status):
     assert node.ask("/", X_User=user)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [("add", ["102", "304"]), ("limit", ["0", "0", "1"]), ("take", ["1", "0"])],
+    ids=["sums", "limits", "what is taken once"],
+)
+def test_what_is_counted_before_a_call_waits_is_counted_once(node, name, answers):
+    if name == "take":
+        node.ask("/add")
+    assert [node.ask(f"/{name}")[2] for _ in answers] == answers
 
 
 @pytest.mark.parametrize("name", REFUSED)

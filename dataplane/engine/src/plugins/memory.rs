@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 /// Results of one request: more are a loop.
 pub const FETCHES_MAX: usize = 16;
+/// Counts that a call remembers in case that it is repeated: those beyond count again.
+pub const COUNTS_MAX: usize = 64;
 /// Fuel of all calls of one request together.
 pub const REQUEST_FUEL_MAX: i64 = 8 << 20;
 
@@ -24,6 +26,17 @@ pub struct Memory {
     /// How many of `fetches` the call under way has asked for again.
     pub replayed: usize,
     pub wanted: Option<Wanted>,
+    /// What the call under way has counted, before it waited too.
+    counts: Vec<Count>,
+}
+
+/// A change of what lasts longer than the request.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    what: u64,
+    result: u64,
+    /// The call that is repeated came by.
+    seen: bool,
 }
 
 /// The beginning of a request's body.
@@ -94,12 +107,27 @@ impl Memory {
     pub fn begin_call(&mut self) {
         self.replayed = 0;
         self.wanted = None;
+        self.counts.iter_mut().for_each(|count| count.seen = false);
     }
 
     /// The function came to its end: its results are nobody else's.
     pub fn end_call(&mut self) {
         self.fetches.clear();
+        self.counts.clear();
         self.begin_call();
+    }
+
+    /// What a count gave before the call waited: it is not made again. `what` stands for plugin, helper and arguments.
+    pub fn recall_count(&mut self, what: u64) -> Option<u64> {
+        let found = self.counts.iter_mut().find(|count| count.what == what && !count.seen)?;
+        found.seen = true;
+        Some(found.result)
+    }
+
+    pub fn note_count(&mut self, what: u64, result: u64) {
+        if self.counts.len() < COUNTS_MAX {
+            self.counts.push(Count { what, result, seen: true });
+        }
     }
 
     /// A fetch is refused before it is sent. It counts: those after it find their own results when the call is repeated.
@@ -130,6 +158,22 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_counted_before_a_call_waited_is_not_counted_again() {
+        let mut memory = Memory::default();
+        memory.begin_call();
+        assert_eq!(memory.recall_count(1), None);
+        memory.note_count(1, 10);
+        assert_eq!(memory.recall_count(1), None, "a second one of the same call");
+        memory.note_count(1, 11);
+        memory.begin_call();
+        assert_eq!([1, 2, 1, 1].map(|what| memory.recall_count(what)), [Some(10), None, Some(11), None]);
+        memory.end_call();
+        assert_eq!(memory.recall_count(1), None);
+        (0..2 * COUNTS_MAX as u64).for_each(|what| memory.note_count(what, 0));
+        assert_eq!(memory.counts.len(), COUNTS_MAX);
+    }
 
     #[test]
     fn what_is_refused_leaves_its_place_to_nobody() {

@@ -143,6 +143,28 @@ fn an_endless_loop_ends_by_the_plugin_s_fuel_and_is_counted() {
 }
 
 #[test]
+fn a_metric_is_counted_once_where_the_call_is_repeated() {
+    let counting = vec![
+        instruction(MOV, 1, 0, 0, 1),
+        instruction(MOV, 2, 0, 0, 5),
+        call(abi::HELPER_COUNT_METRIC),
+        instruction(MOV, 1, 0, 0, 0),
+        instruction(MOV, 2, 0, 0, abi::HEAP as i32),
+        instruction(MOV, 3, 0, 0, 0),
+        call(abi::HELPER_READ_REQUEST_BODY),
+    ];
+    let code = [counting, returning(abi::VERDICT_SUSPEND)].concat();
+    let mut machine = machine(plugin(&code, |message| message.capabilities = u64::MAX));
+    let (host, mut one) = (calling_host(), exchange("/"));
+    let _ = machine.run(&host, &mut one, 0);
+    assert!(matches!(one.plugins.wanted, Some(Wanted::Body(_))));
+    one.plugins.body = Some(ReadAhead { limit: 1, bytes: Vec::new(), whole_bytes: Some(0) });
+    let _ = machine.run(&host, &mut one, 0);
+    let counted = machine.plugins.counted.iter().filter(|(_, what, _)| *what == PluginCount::Own(1));
+    assert_eq!(counted.collect::<Vec<_>>(), [&(3, PluginCount::Own(1), 5)]);
+}
+
+#[test]
 fn a_request_and_a_namespace_have_budgets_of_their_own() {
     let mut machine = machine(plugin(&endless(), |message| message.fuel = 1 << 40));
     let host = calling_host();

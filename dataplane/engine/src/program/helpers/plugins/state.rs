@@ -1,9 +1,11 @@
 //! What plugins note about a request, keep between requests, and were given in secret.
 
-use super::super::{HelperResult, Vm};
+use super::super::{HelperResult, Vm, abi};
 use super::{NONE, Range, give_some, take};
 use crate::metrics::{PLUGIN_COUNTERS, PluginCount};
+use crate::plugins::Plugin;
 use crate::rates::{Rate, Verdict};
+use std::sync::LazyLock;
 
 /// Variables that plugins set; `{http.vars.plugin.NAME}` to the route.
 const PREFIX: &[u8] = b"plugin.";
@@ -54,13 +56,15 @@ pub fn write_value(vm: &mut Vm, key: Range, value: Range, ttl_s: u64) -> HelperR
 
 pub fn remove_value(vm: &mut Vm, key: Range) -> HelperResult {
     let (key, now_s) = (take(vm, key)?, now_s(vm));
-    Ok(u64::from(vm.call()?.plugin.values.remove(&key, now_s)))
+    once(vm, (abi::HELPER_REMOVE_VALUE, &key, [0; 2]), |plugin| u64::from(plugin.values.remove(&key, now_s)))
 }
 
 pub fn add_value(vm: &mut Vm, key: Range, delta: u64, ttl_s: u64) -> HelperResult {
     let (key, now_s) = (take(vm, key)?, now_s(vm));
-    let sum = vm.call()?.plugin.values.add(&key, delta as i64, ttl_s.min(TTL_S_MAX), now_s);
-    Ok(sum.map_or(NONE, |sum| sum as u64))
+    once(vm, (abi::HELPER_ADD_VALUE, &key, [delta, ttl_s]), |plugin| {
+        let sum = plugin.values.add(&key, delta as i64, ttl_s.min(TTL_S_MAX), now_s);
+        sum.map_or(NONE, |sum| sum as u64)
+    })
 }
 
 /// 1 past so many events in a window; the buckets are as those of `rate_limit`, but the plugin's own.
@@ -72,7 +76,9 @@ pub fn limit_events(vm: &mut Vm, key: Range, events: u64, window_ms: u64) -> Hel
         return Err("events and window must be numbers above 0");
     };
     let rate = Rate { interval_ns: window_ms.saturating_mul(1_000_000) / events, burst };
-    Ok(u64::from(vm.call()?.plugin.values.count(&key, rate, now_ns) != Verdict::Allowed))
+    once(vm, (abi::HELPER_LIMIT_EVENTS, &key, [events, window_ms]), |plugin| {
+        u64::from(plugin.values.count(&key, rate, now_ns) != Verdict::Allowed)
+    })
 }
 
 /// One of the plugin's own counters, by number.
@@ -82,8 +88,33 @@ pub fn count_metric(vm: &mut Vm, counter: u64, delta: u64) -> HelperResult {
     if counter >= PLUGIN_COUNTERS || delta > DELTA_MAX || vm.plugins().counted.len() >= COUNTED_MAX {
         return Ok(NONE);
     }
-    vm.plugins().counted.push((slot, PluginCount::Own(counter), delta));
+    let what = name_change(vm, (abi::HELPER_COUNT_METRIC, &[], [counter as u64, delta]))?;
+    if vm.exchange().plugins.recall_count(what).is_none() {
+        vm.plugins().counted.push((slot, PluginCount::Own(counter), delta));
+        vm.exchange().plugins.note_count(what, 0);
+    }
     Ok(0)
+}
+
+/// Helper, key and numbers of a change that lasts.
+type Change<'a> = (u32, &'a [u8], [u64; 2]);
+
+/// Makes a change that lasts longer than the request; a call that is repeated after it waited finds what it gave.
+fn once(vm: &mut Vm, change: Change, make: impl FnOnce(&Plugin) -> u64) -> HelperResult {
+    let what = name_change(vm, change)?;
+    if let Some(result) = vm.exchange().plugins.recall_count(what) {
+        return Ok(result);
+    }
+    let plugin = vm.call()?.plugin.clone();
+    let result = make(&plugin);
+    vm.exchange().plugins.note_count(what, result);
+    Ok(result)
+}
+
+/// By keys that nobody knows: no two changes are taken for one.
+fn name_change(vm: &mut Vm, change: Change) -> HelperResult {
+    static KEYS: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
+    Ok(KEYS.hash_one((&vm.call()?.plugin.name, change)))
 }
 
 pub fn read_secret(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
