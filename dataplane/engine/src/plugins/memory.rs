@@ -148,10 +148,11 @@ impl Memory {
         Some(if *found.plugin == *plugin { found.status } else { 0 })
     }
 
-    /// The result that a plugin saw last of its own.
+    /// The answer to the last fetch that a plugin saw of its own, where there was one.
     pub fn last_fetched(&self, plugin: &str) -> Option<&Fetched> {
         let seen = self.fetches.get(..self.replayed)?;
-        seen.iter().rev().find(|fetched| *fetched.plugin == *plugin).map(|fetched| &**fetched)
+        let last = seen.iter().rev().find(|fetched| *fetched.plugin == *plugin)?;
+        (last.status != 0).then_some(last)
     }
 }
 
@@ -179,6 +180,7 @@ mod tests {
     fn what_is_refused_leaves_its_place_to_nobody() {
         let mut memory = Memory::default();
         assert!(memory.refuse_fetch("p"));
+        assert!(memory.last_fetched("p").is_none(), "no answer, and none that is empty");
         let answered = Fetched { plugin: "p".into(), status: 200, ..Fetched::default() };
         memory.fetches.push(answered.into());
         memory.begin_call();
