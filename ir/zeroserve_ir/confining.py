@@ -26,6 +26,7 @@ _ALLOW: Final = 0x7FFF0000
 _DENY: Final = 0x00050000 | errno.EPERM
 _KILL: Final = 0x80000000
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+_FIRST_ARGUMENT: Final = 16  # of struct seccomp_data; its low half, both machines being little-endian
 
 # name: (x86_64, aarch64). Memory, its own pipes, signals, clocks; anything else answers EPERM.
 _CALLS: Final = {
@@ -51,7 +52,6 @@ _CALLS: Final = {
     "futex": (202, 98),
     "getpid": (39, 172),
     "gettid": (186, 178),
-    "tgkill": (234, 131),
     "getrusage": (98, 165),
     "clock_gettime": (228, 113),
     "gettimeofday": (96, 169),
@@ -60,6 +60,8 @@ _CALLS: Final = {
     "exit": (60, 93),
     "exit_group": (231, 94),
 }
+# To itself alone: this is how abort() ends a process.
+_SIGNAL_THREAD: Final = (234, 131)
 # machine: (column of _CALLS, AUDIT_ARCH of linux/audit.h)
 _MACHINES: Final = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
@@ -85,7 +87,13 @@ def _filter_calls(column: int, architecture: int) -> bool:
         _statement(_EQUAL, architecture, 1, 0),
         _statement(_RETURN, _KILL),
         _statement(_LOAD, 0),
-        *(_statement(_EQUAL, number, len(numbers) - position, 0) for position, number in enumerate(numbers)),
+        *(
+            _statement(_EQUAL, number, len(numbers) - position + 3, 0)
+            for position, number in enumerate(numbers)
+        ),
+        _statement(_EQUAL, _SIGNAL_THREAD[column], 0, 2),
+        _statement(_LOAD, _FIRST_ARGUMENT),
+        _statement(_EQUAL, os.getpid(), 1, 0),
         _statement(_RETURN, _DENY),
         _statement(_RETURN, _ALLOW),
     ]

@@ -14,13 +14,21 @@ ATTEMPTS = {
     "fork": "os.fork()",
     "exec": "os.execv('/bin/true', ['true'])",
     "kill": "os.kill(os.getppid(), 0)",
+    "thread": "signal_thread(os.getppid())",
 }
+
+
+TGKILL = 131 if platform.machine() == "aarch64" else 234
 
 
 def run_confined(statement):
     script = (
-        "import os, sys, socket\n"
+        "import ctypes, os, sys, socket\n"
         "from zeroserve_ir.confining import confine\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "def signal_thread(process):\n"
+        f"    if libc.syscall({TGKILL}, process, process, 0):\n"
+        "        raise OSError(ctypes.get_errno(), '')\n"
         "confined = confine()\n"
         "try:\n"
         f"    {statement}\n"
@@ -46,6 +54,10 @@ def test_confined_process_may_not(attempt):
 
 def test_confined_process_may_compute():
     assert run_confined("sum(range(1000))")[1] == "done"
+
+
+def test_confined_process_may_signal_itself():
+    assert run_confined("signal_thread(os.getpid())")[1] == "done"
 
 
 def test_memory_is_bounded():
