@@ -32,7 +32,7 @@ CALL_NS_MAX = 10.0
 ROUTES_OF_PROMISE = 20
 INGRESS, CADDY = "Ingress's prefix", "Caddy's path"
 MATCHERS = (INGRESS, CADDY)
-"""Both are compared in the program; Caddy's `path` ignores case, so a helper folds the path before."""
+"""Both are compared in the program; Caddy's ignores case: a call begins with the folding of the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Measure and print; 0 when no call of a host of prefixes took longer than promised."""
+    """Measure and print; 0 when no call took longer than promised."""
     say(f"{options.batches} batches of {options.repeat:,} calls")
     reports = [
         *measure("none", 0, ["/"], options),
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     ]
     print(render(reports))
     write_json(options.json, reports)
-    return 0 if all(report.call_ns < CALL_NS_MAX for report in reports if report.matcher == INGRESS) else 1
+    return 0 if all(report.call_ns < CALL_NS_MAX for report in reports) else 1
 
 
 def measure(matcher: str, routes: int, paths: Sequence[str], options: argparse.Namespace) -> list[CallReport]:
@@ -102,6 +102,7 @@ def measure(matcher: str, routes: int, paths: Sequence[str], options: argparse.N
         code_bytes=len(made.text),
         constants_bytes=len(lowered.constants),
         exposure=resources_pb2.Exposure.Value(verified.exposure.name),
+        reads_folded_path=lowered.program.reads_folded_path,
     )
     reports = []
     for path in paths:

@@ -75,7 +75,7 @@ def _emit(site: Site, stage: Stage, arguments: argparse.Namespace) -> str:
     if stage is Stage.BPF:
         text = disassemble(lowered.code, _places(lowered)) + format_constants(lowered.constants)
         return f"# {title}: {_describe(lowered)}\n{text}"
-    verified = verify_source(lowered.code, len(lowered.constants), lowered.lines)
+    verified = verify_source(lowered.code, len(lowered.constants), lowered.program.lines)
     if stage is Stage.LLVM:
         return f"; {title}\n{print_llvm(verified)}"
     tier = Tier.FAST if arguments.fast else Tier.OPTIMISED
@@ -83,8 +83,11 @@ def _emit(site: Site, stage: Stage, arguments: argparse.Namespace) -> str:
 
 
 def _describe(lowered: LoweredSite) -> str:
-    return f"{len(lowered.code) // 8} slots, {len(lowered.constants)} bytes of constants"
+    text = f"{len(lowered.code) // 8} slots, {len(lowered.constants)} bytes of constants"
+    return f"{text}, begins with the folded path" if lowered.program.reads_folded_path else text
 
 
 def _places(lowered: LoweredSite) -> dict[int, str]:
-    return {slot: f"{span.file}:{span.line}:{span.column}" for slot, span in lowered.lines if span.line}
+    return {
+        slot: f"{span.file}:{span.line}:{span.column}" for slot, span in lowered.program.lines if span.line
+    }

@@ -181,7 +181,11 @@ def _make_execution(lowered: LoweredSite, request: Request) -> execution_pb2.Exe
     fields = (("Host", request.authority), *request.fields)
     return execution_pb2.Execution(
         image=resources_pb2.Image(
-            name="explained", abi=abi.ABI_VERSION, target="ebpf", constants_bytes=len(lowered.constants)
+            name="explained",
+            abi=abi.ABI_VERSION,
+            target="ebpf",
+            constants_bytes=len(lowered.constants),
+            reads_folded_path=lowered.program.reads_folded_path,
         ),
         code=lowered.code,
         constants=lowered.constants,

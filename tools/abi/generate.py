@@ -17,6 +17,7 @@ from zeroserve_ir.program.abi_plugins import ARGUMENT_NAMES
 ROOT = Path(__file__).resolve().parents[2]
 CONSTANTS = (
     "ABI_VERSION",
+    "ABI_OLDEST",
     "CONTEXT",
     "CONTEXT_BYTES",
     "STACK",

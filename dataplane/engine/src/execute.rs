@@ -91,8 +91,10 @@ fn execute(machine: &mut Machine, execution: Execution) -> Result<Outcome, Strin
     let mut outcome = Outcome { nanoseconds: started.elapsed().as_nanos() as u64, ..Outcome::default() };
     if execution.repeat > 0 && execution.request.is_some() {
         let times = execution.repeat;
-        outcome.call_ns =
-            measure(times, || machine.execute_prepared(&host, &mut exchange, execution.entry, fuel));
+        outcome.call_ns = measure(times, || {
+            machine.write_folded_path(&host, &exchange);
+            machine.execute_prepared(&host, &mut exchange, execution.entry, fuel)
+        });
         outcome.run_ns = measure(times, || machine.execute(&host, &mut exchange, execution.entry, fuel));
     }
     match &result {

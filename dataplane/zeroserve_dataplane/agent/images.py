@@ -18,7 +18,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic
 from zeroserve_ir.drafting import make_resource
-from zeroserve_ir.program.abi import ABI_VERSION
+from zeroserve_ir.program.abi import ABI_OLDEST, ABI_VERSION
 from zeroserve_ir.program.encoding import decode
 from zeroserve_ir.program.isa import CallHelper
 
@@ -128,8 +128,9 @@ class ImageStore:
         except DecodeError:
             self._refuse(program, Diagnostic(Code.ZS0702, f"program {program.name[:12]} is malformed"))
             return
-        if message.abi != ABI_VERSION or hashlib.sha256(message.code).hexdigest() != program.name:
-            wrong = f"ABI {message.abi}" if message.abi != ABI_VERSION else "a name that is not its digest"
+        is_known = ABI_OLDEST <= message.abi <= ABI_VERSION
+        if not is_known or hashlib.sha256(message.code).hexdigest() != program.name:
+            wrong = "a name that is not its digest" if is_known else f"ABI {message.abi}"
             self._refuse(program, Diagnostic(Code.ZS0702, f"program {program.name[:12]} has {wrong}"))
             return
         target = self._target or Target.X86_64
@@ -181,4 +182,5 @@ def _describe(program: pb.Program, code: bytes, digest: bytes, target: str) -> p
         code_digest=digest,
         constants_bytes=program.constants_bytes,
         helper_max=max(helpers, default=0),
+        reads_folded_path=program.reads_folded_path,
     )

@@ -1894,11 +1894,14 @@ class Program(_message.Message):
     ABI_FIELD_NUMBER: _builtins.int
     CONSTANTS_BYTES_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    READS_FOLDED_PATH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     code: _builtins.bytes
     abi: _builtins.int
     constants_bytes: _builtins.int
     """size that the code was verified to need"""
+    reads_folded_path: _builtins.bool
+    """it counts on FOLDED_* in the context at its entries"""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___DebugLine]: ...
     def __init__(
@@ -1909,10 +1912,11 @@ class Program(_message.Message):
         abi: _builtins.int = ...,
         constants_bytes: _builtins.int = ...,
         lines: _abc.Iterable[Global___DebugLine] | None = ...,
+        reads_folded_path: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abi", b"abi", "code", b"code", "constants_bytes", b"constants_bytes", "lines", b"lines", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abi", b"abi", "code", b"code", "constants_bytes", b"constants_bytes", "lines", b"lines", "name", b"name", "reads_folded_path", b"reads_folded_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1956,6 +1960,7 @@ class Image(_message.Message):
     CONSTANTS_BYTES_FIELD_NUMBER: _builtins.int
     HELPER_MAX_FIELD_NUMBER: _builtins.int
     EXPOSURE_FIELD_NUMBER: _builtins.int
+    READS_FOLDED_PATH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     abi: _builtins.int
     target: _builtins.str
@@ -1970,6 +1975,8 @@ class Image(_message.Message):
     helper_max: _builtins.int
     """the highest number of a helper that the code calls"""
     exposure: Global___Exposure.ValueType
+    reads_folded_path: _builtins.bool
+    """the Program's"""
     def __init__(
         self,
         *,
@@ -1982,10 +1989,11 @@ class Image(_message.Message):
         constants_bytes: _builtins.int = ...,
         helper_max: _builtins.int = ...,
         exposure: Global___Exposure.ValueType = ...,
+        reads_folded_path: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abi", b"abi", "code_bytes", b"code_bytes", "code_digest", b"code_digest", "constants_bytes", b"constants_bytes", "entry", b"entry", "exposure", b"exposure", "helper_max", b"helper_max", "name", b"name", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abi", b"abi", "code_bytes", b"code_bytes", "code_digest", b"code_digest", "constants_bytes", b"constants_bytes", "entry", b"entry", "exposure", b"exposure", "helper_max", b"helper_max", "name", b"name", "reads_folded_path", b"reads_folded_path", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -42,7 +42,9 @@ from zeroserve_ir.program.abi_types import Capability as Capability
 from zeroserve_ir.program.abi_types import Helper as Helper
 from zeroserve_ir.program.abi_types import Use as Use
 
-ABI_VERSION = 1
+ABI_VERSION = 2
+ABI_OLDEST = 1
+"""Programs of this one run as well: before 2, nobody folded a path but `fold_path`."""
 
 CONTEXT = 0x1_0000
 CONTEXT_BYTES = 0x1_0000
@@ -95,7 +97,9 @@ class Field(Enum):
 
     The "/" makes an element-wise prefix one comparison: "/a" fits where the bytes begin with "/a/"."""
     FOLDED_LENGTH = (32, 4)
-    """Length of the folded path; 0, as the next two are zeros, until `fold_path` is called for this path."""
+    """Length of the folded path; 0, as the next two are zeros, where nobody has folded this path.
+
+    It is folded at the entries of a program that says so (`reads_folded_path`), and by `fold_path`."""
     FOLDED_BYTES = (256 + PATH_BYTES_MAX + OVERREAD_BYTES, FOLDED_BYTES_MAX)
     """The beginning of the path as Caddy's `path` compares it (decoded, cleaned, lower case), then zeros."""
     FOLDED_END = (256 + PATH_BYTES_MAX + OVERREAD_BYTES + FOLDED_BYTES_MAX, FOLDED_END_BYTES)

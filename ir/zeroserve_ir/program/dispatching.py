@@ -1,18 +1,30 @@
-"""Runs of Ingress paths that are found at once instead of by one comparison after another.
+"""Runs of paths that are found at once instead of by one comparison after another.
 
-In: a list of routes and a position. Out: the run of path routes that begins there. Some paths of which only
-one can fit are told apart by a hash; many, where the first match in order is the longest one, by a trie.
+In: a list of routes and a position. Out: the run of path routes that begins there, an Ingress's or Caddy's
+simple patterns. Some paths of which only one can fit are told apart by a hash; many of an Ingress, where the
+first match in order is the longest one, by a trie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from zeroserve_ir import tree
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.hashing import BUCKET_BITS, PATHS_MAX, PATHS_MIN, PathHash, hash_paths
-from zeroserve_ir.program.paths import PathMatch, is_longest_first
+from zeroserve_ir.program.paths import ComparedPath, PathBeginning, PathMatch, is_longest_first, read_path
+from zeroserve_ir.program.patterns import PatternKind, SimplePattern, split_patterns
+from zeroserve_ir.program.surveying import Widths
+
+
+@dataclass(frozen=True, slots=True)
+class HashedPaths:
+    """Constants that tell the paths of a run apart, and of which path they speak."""
+
+    path: ComparedPath
+    constants: PathHash
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +32,7 @@ class PathDispatch:
     """Consecutive routes with one path matcher each, of which at most one may run."""
 
     routes: tuple[tree.Route, ...]
-    matches: tuple[PathMatch, ...]
-    hashed: PathHash | None = None
+    hashed: HashedPaths | None = None
     """None: found by trie."""
 
     @property
@@ -35,6 +46,10 @@ class PathDispatch:
             for route in self.routes
         )
 
+    def fits(self, emitter: Emitter) -> bool:
+        """Whether a run's constants lie where loads reach them by their offsets alone."""
+        return self.hashed is None or emitter.reaches_constants(len(self.hashed.constants.content))
+
     def proxies(self) -> Iterator[tree.ReverseProxy]:
         """Yield the handler of each route of a run of proxies."""
         for route in self.routes:
@@ -45,7 +60,9 @@ class PathDispatch:
     def entries(self) -> Iterator[tuple[str, bool, int]]:
         """Yield (path, exact, position + 1) for the trie; of equal entries the first wins."""
         seen: set[tuple[str, bool]] = set()
-        for value, match in enumerate(self.matches, start=1):
+        for value, route in enumerate(self.routes, start=1):
+            match = single_path(route)
+            assert match is not None
             exact = isinstance(match, tree.MatchPathExact)
             if (match.path, exact) not in seen:
                 seen.add((match.path, exact))
@@ -53,40 +70,67 @@ class PathDispatch:
 
 
 def find_path_run(
-    routes: Sequence[tree.Route], index: int, done: frozenset[str], words: int | None
+    routes: Sequence[tree.Route], index: int, done: frozenset[str], widths: Widths
 ) -> PathDispatch | None:
-    """Return the run at `index`, or None where comparisons serve; patterns have so many words at most."""
-    end = index
+    """Return the run at `index`, or None where comparisons serve; patterns are as long as `widths` say."""
+    if single_pattern(routes[index]) is not None:
+        run = tuple(islice(_take_alone(routes, index, done, single_pattern), PATHS_MAX))
+        beginnings = [one.beginning() for route in run if (one := single_pattern(route)) is not None]
+        return _find_hashed(run, beginnings, ComparedPath.FOLDED, widths.patterns)
+    run = tuple(_take_alone(routes, index, done, single_path))
+    matches = [match for route in run if (match := single_path(route)) is not None]
+    if len(run) <= PATHS_MAX:
+        return _find_hashed(run, [read_path(match) for match in matches], ComparedPath.SENT, widths.paths)
+    return PathDispatch(run) if is_longest_first(matches) else None
+
+
+def _take_alone(
+    routes: Sequence[tree.Route],
+    index: int,
+    done: frozenset[str],
+    read: Callable[[tree.Route], PathMatch | SimplePattern | None],
+) -> Iterator[tree.Route]:
+    """Yield the routes from `index` on of which at most one may run, with one matcher of a kind each."""
     group = routes[index].group
-    while end < len(routes) and _is_alone(routes[end], group) and routes[end].group not in done:
-        end += 1
-    chosen = tuple(routes[index:end])
-    matches = tuple(match for route in chosen if (match := single_path(route)) is not None)
-    if len(chosen) <= PATHS_MAX:
-        return _find_hashed(chosen, matches, words)
-    return PathDispatch(chosen, matches) if is_longest_first(matches) else None
+
+    def is_alone(route: tree.Route) -> bool:
+        return (
+            read(route) is not None
+            and route.group == group
+            and route.group not in done
+            and (bool(group) or answers(route))
+        )
+
+    return takewhile(is_alone, islice(routes, index, None))
 
 
 def _find_hashed(
-    routes: tuple[tree.Route, ...], matches: tuple[PathMatch, ...], words: int | None
+    routes: tuple[tree.Route, ...],
+    beginnings: Sequence[PathBeginning],
+    path: ComparedPath,
+    words: int | None,
 ) -> PathDispatch | None:
     """Return as many routes as a hash tells apart; short paths at the end, as `/`, are compared."""
-    if words is None:
+    if words is None or any(len(one.text) > 8 * words for one in beginnings):
         return None
     for count in range(len(routes), PATHS_MIN - 1, -1):
-        hashed = hash_paths(matches[:count], words)
-        if hashed is not None:
-            return PathDispatch(routes[:count], matches[:count], hashed)
+        constants = hash_paths(beginnings[:count], words)
+        if constants is not None:
+            return PathDispatch(routes[:count], HashedPaths(path, constants))
     return None
 
 
-def find_hashed_path(emitter: Emitter, hashed: PathHash, missed: str) -> None:
-    """Leave the row of the pattern that fits the request path in r0, or go to `missed`."""
-    begin = emitter.add_constants(hashed.content)
-    emitter.hash_path([begin + 16 * word for word in range(hashed.hashed_words)], BUCKET_BITS)
-    emitter.look_up(begin + hashed.buckets_offset, hashed.rows)
-    columns = [begin + hashed.column_offset(column) for column in range(1 + 2 * hashed.words)]
-    emitter.compare_row(columns, missed)
+def find_hashed_path(emitter: Emitter, hashed: HashedPaths, missed: str) -> None:
+    """Leave the row of the pattern that fits the path in r0, or go to `missed`."""
+    path, constants = hashed.path, hashed.constants
+    if path is ComparedPath.FOLDED:
+        emitter.call("fold_path")
+    begin = emitter.add_constants(constants.content)
+    offsets = [begin + 16 * word for word in range(constants.hashed_words)]
+    emitter.hash_path(path, offsets, BUCKET_BITS)
+    emitter.look_up(begin + constants.buckets_offset, constants.rows)
+    columns = [begin + constants.column_offset(column) for column in range(1 + 2 * constants.words)]
+    emitter.compare_row(path, columns, missed)
 
 
 def single_path(route: tree.Route) -> PathMatch | None:
@@ -97,13 +141,20 @@ def single_path(route: tree.Route) -> PathMatch | None:
     return match if isinstance(match, tree.MatchPathExact | tree.MatchPathPrefix) else None
 
 
+def single_pattern(route: tree.Route) -> SimplePattern | None:
+    """Return the route's pattern of Caddy's `path` when it is the only one and a path's beginning."""
+    if len(route.matchers) != 1 or len(route.matchers[0]) != 1:
+        return None
+    match = route.matchers[0][0]
+    if not isinstance(match, tree.MatchPath) or len(match.patterns) != 1:
+        return None
+    simple, _ = split_patterns(match.patterns)
+    return next((one for one in simple if one.kind in (PatternKind.EXACT, PatternKind.PREFIX)), None)
+
+
 def answers(route: tree.Route) -> bool:
     """Tell whether no later route can run after this one."""
     last = route.handlers[-1] if route.handlers else None
     if isinstance(last, tree.ReverseProxy):
         return route.terminal or not last.response_handlers
     return route.terminal or isinstance(last, tree.StaticResponse | tree.RaiseError)
-
-
-def _is_alone(route: tree.Route, group: str) -> bool:
-    return single_path(route) is not None and route.group == group and (bool(group) or answers(route))

@@ -16,7 +16,7 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembling import Assembler
 from zeroserve_ir.program.folding import find_idle_folds
 from zeroserve_ir.program.isa import R0, R1, R2, R3, R4, R5, R6, R7, R9, Register
-from zeroserve_ir.program.paths import PathConstants
+from zeroserve_ir.program.paths import ComparedPath, PathConstants
 from zeroserve_ir.sources import Span
 
 Operand = Register | int | str
@@ -30,6 +30,17 @@ class _Operation(NamedTuple):
     operands: tuple[Operand, ...]
     target: str = ""
     falls_through: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AssembledProgram:
+    """Byte code, and what its readers need to know of it."""
+
+    code: bytes
+    lines: tuple[tuple[int, Span], ...]
+    """(instruction, where it comes from), ascending."""
+    reads_folded_path: bool
+    """Whether it counts on the folded path in the context at its entries."""
 
 
 @dataclass(slots=True)
@@ -102,27 +113,20 @@ class Emitter:
         """Load a context field of four bytes to r0."""
         self._add("load", R0, R6, name.offset, 4)
 
-    def compare_path(self, constants: PathConstants, fail: str) -> None:
-        """Go to `fail` unless the request path fits."""
-        self._compare_beginning(abi.Field.PATH_LENGTH, abi.Field.PATH_BYTES, constants, fail)
+    def compare_path(self, path: ComparedPath, constants: PathConstants, fail: str) -> None:
+        """Go to `fail` unless the path's beginning fits. Of the folded one, `fold_path` has been called.
 
-    def compare_folded(self, constants: PathConstants, fail: str) -> None:
-        """Go to `fail` unless the beginning of the folded path fits; `fold_path` has been called."""
-        self._compare_beginning(abi.Field.FOLDED_LENGTH, abi.Field.FOLDED_BYTES, constants, fail)
+        Words first: a path that does not fit mostly begins otherwise, whatever its length.
+        """
+        offset = self.add_constants(constants.encode())
+        self._compare_words(path.content, offset, constants, fail)
+        self._add("load", R7, R6, path.length.offset, 4)
+        self._load_constant(R2, offset)
+        self._compare("jgt", R7, R2, fail)
 
     def compare_folded_end(self, constants: PathConstants, fail: str) -> None:
         """Go to `fail` unless the end of the folded path fits; `fold_path` has been called."""
         self._compare_words(abi.Field.FOLDED_END, self.add_constants(constants.encode()), constants, fail)
-
-    def _compare_beginning(
-        self, length: abi.Field, content: abi.Field, constants: PathConstants, fail: str
-    ) -> None:
-        """Words first: a path that does not fit mostly begins otherwise, whatever its length."""
-        offset = self.add_constants(constants.encode())
-        self._compare_words(content, offset, constants, fail)
-        self._add("load", R7, R6, length.offset, 4)
-        self._load_constant(R2, offset)
-        self._compare("jgt", R7, R2, fail)
 
     def _compare_words(self, content: abi.Field, offset: int, constants: PathConstants, fail: str) -> None:
         for word in range(len(constants.words)):
@@ -135,11 +139,11 @@ class Emitter:
         self._add("alu", "and", R3, R5)
         self._compare("jne", R3, R4, fail)
 
-    def hash_path(self, offsets: Sequence[int], bits: int) -> None:
+    def hash_path(self, path: ComparedPath, offsets: Sequence[int], bits: int) -> None:
         """Set r2 to the highest bits of the sum of the path's words, each under a mask and by a factor."""
         for word, offset in enumerate(offsets):
             product = R3 if word else R2
-            self._add("load", product, R6, abi.Field.PATH_BYTES.offset + 8 * word, 8)
+            self._add("load", product, R6, path.content.offset + 8 * word, 8)
             self._load_constant(R4, offset)
             self._add("alu", "and", product, R4)
             self._load_constant(R4, offset + 8)
@@ -157,15 +161,15 @@ class Emitter:
         self._add("alu", "lsh", R2, 3)
         self._add("alu", "add", R2, R9)
 
-    def compare_row(self, columns: Sequence[int], fail: str) -> None:
+    def compare_row(self, path: ComparedPath, columns: Sequence[int], fail: str) -> None:
         """Go to `fail` unless the path fits r2's row; columns: length, words, masks by turns."""
         for word, (value, mask) in enumerate(zip(columns[1::2], columns[2::2], strict=True)):
-            self._add("load", R3, R6, abi.Field.PATH_BYTES.offset + 8 * word, 8)
+            self._add("load", R3, R6, path.content.offset + 8 * word, 8)
             self._add("load", R5, R2, mask, 8)
             self._add("load", R4, R2, value, 8)
             self._add("alu", "and", R3, R5)
             self._compare("jne", R3, R4, fail)
-        self._add("load", R7, R6, abi.Field.PATH_LENGTH.offset, 4)
+        self._add("load", R7, R6, path.length.offset, 4)
         self._add("load", R4, R2, columns[0], 8)
         self._compare("jgt", R7, R4, fail)
 
@@ -222,15 +226,15 @@ class Emitter:
         self.constants += content.ljust(-(-len(content) // 8) * 8, b"\0")
         return offset
 
-    def assemble(self) -> tuple[bytes, tuple[tuple[int, Span], ...]]:
-        """Return the code and its debug lines."""
-        code, positions = _assemble(tuple(self.operations), tuple(self.labels.items()))
+    def assemble(self) -> AssembledProgram:
+        """Return the program; raises AssemblyError where a jump reaches too far."""
+        code, positions, reads_folded_path = _assemble(tuple(self.operations), tuple(self.labels.items()))
         lines: list[tuple[int, Span]] = []
         for operation, position in positions:
             span = self.spans[operation]
             if span is not None and (not lines or lines[-1][1] is not span):
                 lines.append((position, span))
-        return code, tuple(lines)
+        return AssembledProgram(code, tuple(lines), reads_folded_path)
 
     def _load_constant(self, register: Register, offset: int) -> None:
         if offset < 1 << 15:
@@ -254,14 +258,15 @@ class Emitter:
 @lru_cache(maxsize=1024)
 def _assemble(
     operations: tuple[_Operation, ...], labels: tuple[tuple[str, int], ...]
-) -> tuple[bytes, tuple[tuple[int, int], ...]]:
-    """Return the code and, for each operation in it, (operation, instruction)."""
+) -> tuple[bytes, tuple[tuple[int, int], ...], bool]:
+    """Return the code, (operation, instruction) for what is in it, and whether it reads the folded path."""
     places = dict(labels)
     names: dict[int, list[str]] = {}
     for label, position in labels:
         names.setdefault(position, []).append(label)
     reachable = _find_reachable(operations, places)
-    reachable -= find_idle_folds(operations, places)
+    idle = find_idle_folds(operations, places)
+    reachable -= idle.positions
     assembler = Assembler()
     positions: list[tuple[int, int]] = []
     for position, operation in enumerate(operations):
@@ -271,7 +276,7 @@ def _assemble(
             continue
         positions.append((position, assembler.position))
         getattr(assembler, operation.name)(*operation.operands)
-    return assembler.finish(), tuple(positions)
+    return assembler.finish(), tuple(positions), idle.at_entry
 
 
 def _is_idle_jump(

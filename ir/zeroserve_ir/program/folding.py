@@ -1,13 +1,15 @@
 """Calls of `fold_path` that change nothing: the folded path is in the context already on every way to them.
 
-In: a program's operations and labels. Out: the positions of such calls, which the assembler leaves out.
-Called by `emitting`. Rule: a call is left out only where each way from an entry to it has passed another one,
-and since then nothing but helpers that leave the path as it is.
+In: a program's operations and labels. Out: the positions of such calls, which the assembler leaves out, and
+whether the program counts on the folded path at its entries. Called by `emitting`. Rule: a call is left out
+only where each way to it comes from an entry, where the engine has folded the path of a program that says so,
+or from another call, and passes nothing since but helpers that leave the path as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 FOLD = "fold_path"
@@ -26,12 +28,28 @@ KEEPING = frozenset(
         "match_variable",
         "match_expression",
         "find_path",
+        "match_file",
+        "match_response",
         "note_step",
+        "read_body",
         "change_request_headers",
         "change_response_headers",
         "assign_variables",
+        "map_values",
+        "append_log",
+        "trace_request",
+        "check_password",
+        "require_authentication",
         "encode_answer",
+        "evaluate_templates",
+        "intercept",
         "limit_request_body",
+        "limit_rate",
+        "limit_shared_rate",
+        "limit_concurrency",
+        "limit_bandwidth",
+        "draw_fault",
+        "use_cache",
     }
 )
 """Helpers after which the folded path is that of the request still."""
@@ -57,13 +75,29 @@ class Operation(Protocol):
         """Whether control goes on behind it."""
 
 
-def find_idle_folds(operations: Sequence[Operation], places: Mapping[str, int]) -> frozenset[int]:
-    """Return the positions of calls that would write what is there."""
+@dataclass(frozen=True, slots=True)
+class IdleFolds:
+    """The positions of calls that would write what is there."""
+
+    positions: frozenset[int]
+    at_entry: bool
+    """Whether that holds only where the folded path is in the context at each entry."""
+
+
+def find_idle_folds(operations: Sequence[Operation], places: Mapping[str, int]) -> IdleFolds:
+    """Return the calls to leave out."""
     folds = [at for at, one in enumerate(operations) if _helper_of(one) == FOLD]
-    if len(folds) < 2:
-        return frozenset()
+    if not folds:
+        return IdleFolds(frozenset(), at_entry=False)
+    alone, given = (_find_idle(operations, places, folds, at_entry) for at_entry in (False, True))
+    return IdleFolds(given, at_entry=given != alone)
+
+
+def _find_idle(
+    operations: Sequence[Operation], places: Mapping[str, int], folds: Sequence[int], at_entry: bool
+) -> frozenset[int]:
     # Whether the folded path is there on all ways found so far; it only ever becomes False.
-    known: dict[int, bool] = {0: False}
+    known: dict[int, bool] = {0: at_entry}
     waiting = [0]
     while waiting:
         position = waiting.pop()

@@ -1,4 +1,4 @@
-"""Ingress paths told apart by one multiplication a word, as the constants of a run's comparison.
+"""Paths told apart by one multiplication a word, as the constants of a run's comparison.
 
 In: patterns, of which no two agree as far as the shortest goes, so at most one fits any path. Out: masks and
 factors that send each pattern to a bucket of its own, and the patterns by column. Called by `dispatching`.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zeroserve_ir.program.arithmetic import MASK_64
-from zeroserve_ir.program.paths import PathMatch, compared_bytes, encode_path
+from zeroserve_ir.program.paths import PathBeginning
 
 BUCKET_BITS = 8
 WORDS_MAX = 4
@@ -52,9 +52,9 @@ class PathHash:
         return self.buckets_offset + (1 << BUCKET_BITS) + 8 * self.rows * column
 
 
-def hash_paths(matches: Sequence[PathMatch], words: int) -> PathHash | None:
+def hash_paths(patterns: Sequence[PathBeginning], words: int) -> PathHash | None:
     """Return the constants of a run of patterns of so many words at most, or None where it has none."""
-    texts = [compared_bytes(match) for match in matches]
+    texts = [pattern.text for pattern in patterns]
     shared = min(8 * WORDS_MAX, *(len(text) for text in texts))
     if len({text[:shared] for text in texts}) < len(texts):
         return None
@@ -64,7 +64,7 @@ def hash_paths(matches: Sequence[PathMatch], words: int) -> PathHash | None:
         sums = [sum(word * factor for word, factor in zip(key, factors, strict=True)) for key in keys]
         buckets = [(total & MASK_64) >> 64 - BUCKET_BITS for total in sums]
         if len(set(buckets)) == len(buckets):
-            return _encode(matches, words, shared, factors, buckets)
+            return _encode(patterns, words, shared, factors, buckets)
     return None
 
 
@@ -81,20 +81,20 @@ def _factors(count: int) -> Iterator[tuple[int, ...]]:
 
 
 def _encode(
-    matches: Sequence[PathMatch], words: int, shared: int, factors: Sequence[int], buckets: Sequence[int]
+    patterns: Sequence[PathBeginning], words: int, shared: int, factors: Sequence[int], buckets: Sequence[int]
 ) -> PathHash:
     masks = struct.unpack(f"<{len(factors)}Q", (b"\xff" * shared).ljust(8 * len(factors), b"\0"))
     pairs = (number for pair in zip(masks, factors, strict=True) for number in pair)
     rows = bytearray(1 << BUCKET_BITS)
     for row, bucket in enumerate(buckets):
         rows[bucket] = row
-    made = PathHash(len(matches), words, b"")
-    patterns = [encode_path(match, words) for match in matches]
+    made = PathHash(len(patterns), words, b"")
+    encoded = [pattern.encode(words) for pattern in patterns]
     # Rows that nobody fills are those of the first pattern: whatever a bucket names is compared.
-    patterns += [patterns[0]] * (made.rows - len(patterns))
-    columns = [[one.length_max for one in patterns]]
+    encoded += [encoded[0]] * (made.rows - len(encoded))
+    columns = [[one.length_max for one in encoded]]
     for word in range(words):
-        columns += [[one.words[word] for one in patterns], [one.masks[word] for one in patterns]]
+        columns += [[one.words[word] for one in encoded], [one.masks[word] for one in encoded]]
     numbers = [number for column in columns for number in column]
     # A masked index may lie seven bytes beyond a column's last row as far as the verifier knows.
     content = (

@@ -26,7 +26,7 @@ from zeroserve_ir.program import tables_requests as requests
 from zeroserve_ir.program.assembling import AssemblyError
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.dispatching import PathDispatch, find_hashed_path, find_path_run
-from zeroserve_ir.program.emitting import Emitter
+from zeroserve_ir.program.emitting import AssembledProgram, Emitter
 from zeroserve_ir.program.fitting import I64_MAX, fit
 from zeroserve_ir.program.limiting import lower_rates
 from zeroserve_ir.program.matching import MatcherLowering
@@ -37,7 +37,7 @@ from zeroserve_ir.program.surveying import choose_widths
 from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
 from zeroserve_ir.program.tables_encode import add_encoding, add_templates
 from zeroserve_ir.program.tables_files import add_file_server
-from zeroserve_ir.sources import NOWHERE, Span
+from zeroserve_ir.sources import NOWHERE
 from zeroserve_ir.tree_carried import CarriedHandler
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer
@@ -59,16 +59,19 @@ _ANSWERING = (tree.ReverseProxy, tree.Intercept, tree.CopyResponse, tree.CopyRes
 class LoweredSite:
     """A site ready to be published."""
 
-    code: bytes
+    program: AssembledProgram
     constants: bytes
     tables: pb.Tables
     error_entry: int
     clusters: tuple[pb.Cluster, ...]
     endpoints: tuple[EndpointsSource, ...]
-    lines: tuple[tuple[int, Span], ...]
-    """(instruction, where it comes from), ascending."""
     steps: tuple[Step, ...] = ()
     """Rows of Tables.steps."""
+
+    @property
+    def code(self) -> bytes:
+        """The byte code."""
+        return self.program.code
 
     def make_program(self) -> pb.Program:
         """Return the code as it is published; hosts share it, so what it needs is its shape's."""
@@ -77,6 +80,7 @@ class LoweredSite:
             code=self.code,
             abi=abi.ABI_VERSION,
             constants_bytes=len(self.constants),
+            reads_folded_path=self.program.reads_folded_path,
         )
 
 
@@ -124,22 +128,22 @@ class _SiteLowering:
     def _finish(self) -> LoweredSite:
         constants = len(self.emitter.constants)
         try:
-            code, lines = self.emitter.assemble()
+            program = self.emitter.assemble()
         except AssemblyError as error:
             if len(self.emitter.operations) <= abi.INSTRUCTIONS_MAX:  # Not a jump beyond its reach.
                 raise
             raise _too_large(self.site, len(self.emitter.operations), constants) from error
-        if len(code) // 8 > abi.INSTRUCTIONS_MAX or constants > abi.CONSTANTS_BYTES_MAX:
-            raise _too_large(self.site, len(code) // 8, constants)
+        instructions = len(program.code) // 8
+        if instructions > abi.INSTRUCTIONS_MAX or constants > abi.CONSTANTS_BYTES_MAX:
+            raise _too_large(self.site, instructions, constants)
         return LoweredSite(
-            code=code,
+            program=program,
             constants=bytes(self.emitter.constants),
             tables=self.tables.finish(),
             steps=tuple(self.recorder.steps) if self.recorder else (),
             error_entry=ERROR_ENTRY if self.site.errors else 0,
             clusters=tuple(self.tables.clusters.values()),
             endpoints=tuple(self.tables.endpoints.values()),
-            lines=lines,
         )
 
     def _lower_all(self, routes: Sequence[tree.Route], end: str) -> None:
@@ -179,10 +183,10 @@ class _SiteLowering:
             self.written.add(block)
             self.emitter.place(self.blocks.setdefault(block, self.emitter.new_label()))
             _, index, done, _ = block
-            run = find_path_run(routes, index, done, self.matchers.widths.paths)
-            if run is not None and self.recorder is None and self._fits(run):
+            run = find_path_run(routes, index, done, self.matchers.widths)
+            if run is not None and self.recorder is None and run.fits(self.emitter):
                 self._lower_run(routes, index, run, done, end)
-                index += len(run.matches)
+                index += len(run.routes)
             else:
                 self._lower_route(routes, index, done, end)
                 index += 1
@@ -227,10 +231,6 @@ class _SiteLowering:
         else:
             self._lower_branches(routes, index, run, done, end)
         self.emitter.place(missed)
-
-    def _fits(self, run: PathDispatch) -> bool:
-        """Whether a run's constants lie where loads reach them by their offsets alone."""
-        return run.hashed is None or self.emitter.reaches_constants(len(run.hashed.content))
 
     def _lower_branches(
         self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str

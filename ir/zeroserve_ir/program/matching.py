@@ -18,8 +18,8 @@ from zeroserve_ir.expressions.nodes import ExpressionError
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.mentioning import mentions_body
-from zeroserve_ir.program.paths import PathMatch, encode_path
-from zeroserve_ir.program.patterns import PatternKind, encode_beginning, encode_end, split_patterns
+from zeroserve_ir.program.paths import ComparedPath, PathMatch, read_path
+from zeroserve_ir.program.patterns import PatternKind, encode_end, split_patterns
 from zeroserve_ir.program.steps import StepKind
 from zeroserve_ir.program.surveying import Widths
 from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
@@ -227,7 +227,8 @@ class MatcherLowering:
 
     def _lower_path(self, matcher: PathMatch, fail: str) -> None:
         if self.widths.paths is not None:
-            self.emitter.compare_path(encode_path(matcher, self.widths.paths), fail)
+            constants = read_path(matcher).encode(self.widths.paths)
+            self.emitter.compare_path(ComparedPath.SENT, constants, fail)
             return
         exact = isinstance(matcher, tree.MatchPathExact)
         self._require("find_path", self.tables.add_trie([(matcher.path, exact, 1)]), fail)
@@ -251,7 +252,8 @@ class MatcherLowering:
             if pattern.kind is PatternKind.SUFFIX:
                 self.emitter.compare_folded_end(encode_end(pattern), missed)
             else:
-                self.emitter.compare_folded(encode_beginning(pattern, width), missed)
+                constants = pattern.beginning().encode(width)
+                self.emitter.compare_path(ComparedPath.FOLDED, constants, missed)
             if not is_last:
                 self.emitter.jump(fits)
                 self.emitter.place(missed)

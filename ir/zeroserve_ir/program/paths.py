@@ -12,7 +12,9 @@ import itertools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
+from zeroserve_ir.program import abi
 from zeroserve_ir.tree import MatchPathExact, MatchPathPrefix
 
 WIDTHS = (2, 4, 8, 16, 32)
@@ -36,34 +38,56 @@ class PathConstants:
         return struct.pack(f"<Q{2 * len(self.words)}Q", self.length_max, *pairs)
 
 
-def compared_bytes(match: PathMatch) -> bytes:
-    """Return the bytes that the path, with its "/" behind, must begin with."""
+@dataclass(frozen=True, slots=True)
+class PathBeginning:
+    """What a path must begin with, and the longest path that it fits."""
+
+    text: bytes
+    length_max: int = ANY_LENGTH
+
+    def encode(self, width: int) -> PathConstants:
+        """Return the constants of its comparison at a width that holds it."""
+        padded = self.text.ljust(8 * width, b"\0")
+        mask = (b"\xff" * len(self.text)).ljust(8 * width, b"\0")
+        return PathConstants(
+            words=struct.unpack(f"<{width}Q", padded),
+            masks=struct.unpack(f"<{width}Q", mask),
+            length_max=self.length_max,
+        )
+
+
+class ComparedPath(Enum):
+    """The paths of the context: (length, content)."""
+
+    SENT = (abi.Field.PATH_LENGTH, abi.Field.PATH_BYTES)
+    FOLDED = (abi.Field.FOLDED_LENGTH, abi.Field.FOLDED_BYTES)
+
+    @property
+    def length(self) -> abi.Field:
+        """Where its length is."""
+        return self.value[0]
+
+    @property
+    def content(self) -> abi.Field:
+        """Where its bytes are."""
+        return self.value[1]
+
+
+def read_path(match: PathMatch) -> PathBeginning:
+    """Return what the path, with its "/" behind, must begin with."""
     path = match.path.encode()
     if isinstance(match, MatchPathExact):
-        return path + b"/"
-    return path.rstrip(b"/") + b"/"
+        return PathBeginning(path + b"/", len(path))
+    return PathBeginning(path.rstrip(b"/") + b"/")
 
 
 def choose_width(matches: Sequence[PathMatch]) -> int | None:
     """Return the number of words that hold every pattern, or None when one is too long."""
-    longest = max(len(compared_bytes(match)) for match in matches)
+    longest = max(len(read_path(match).text) for match in matches)
     return next((width for width in WIDTHS if longest <= 8 * width), None)
-
-
-def encode_path(match: PathMatch, width: int) -> PathConstants:
-    """Return the constants of one pattern at a width."""
-    text = compared_bytes(match)
-    padded = text.ljust(8 * width, b"\0")
-    mask = (b"\xff" * len(text)).ljust(8 * width, b"\0")
-    length_max = len(match.path.encode()) if isinstance(match, MatchPathExact) else ANY_LENGTH
-    return PathConstants(
-        words=struct.unpack(f"<{width}Q", padded),
-        masks=struct.unpack(f"<{width}Q", mask),
-        length_max=length_max,
-    )
 
 
 def is_longest_first(matches: Sequence[PathMatch]) -> bool:
     """Tell whether the first match in order is always the longest, exact before prefix."""
-    ranks = [(len(compared_bytes(match)), isinstance(match, MatchPathExact)) for match in matches]
+    ranks = [(len(read_path(match).text), isinstance(match, MatchPathExact)) for match in matches]
     return all(before >= after for before, after in itertools.pairwise(ranks))

@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 from zeroserve_ir import tree
 from zeroserve_ir.program import abi
-from zeroserve_ir.program.paths import ANY_LENGTH, PathConstants
+from zeroserve_ir.program.paths import ANY_LENGTH, PathBeginning, PathConstants
 from zeroserve_ir.program.texts import placeholders
 
 WIDTHS = (2, 4, 8)
@@ -42,6 +42,10 @@ class SimplePattern:
     def words(self) -> int:
         """Words of eight bytes at the path's beginning that it needs."""
         return 0 if self.kind is PatternKind.SUFFIX else -(-len(self.text) // 8)
+
+    def beginning(self) -> PathBeginning:
+        """What an exact path or a prefix asks of the folded path, behind which are zeros, as no path has."""
+        return PathBeginning(self.text, len(self.text) if self.kind is PatternKind.EXACT else ANY_LENGTH)
 
     def slots(self, width: int) -> int:
         """Instructions of its comparison at a width: the length, the words, and a jump where it fits."""
@@ -80,17 +84,6 @@ def choose_pattern_width(matches: Iterable[tree.MatchPath]) -> int:
     simple = (one for match in matches for one in split_patterns(match.patterns)[0])
     longest = max((len(one.text) for one in simple if one.kind is not PatternKind.SUFFIX), default=0)
     return next(width for width in WIDTHS if longest <= 8 * width)
-
-
-def encode_beginning(pattern: SimplePattern, width: int) -> PathConstants:
-    """Return the constants of an exact path or a prefix; behind a shorter path are zeros, which none has."""
-    padded = pattern.text.ljust(8 * width, b"\0")
-    mask = (b"\xff" * len(pattern.text)).ljust(8 * width, b"\0")
-    return PathConstants(
-        words=struct.unpack(f"<{width}Q", padded),
-        masks=struct.unpack(f"<{width}Q", mask),
-        length_max=len(pattern.text) if pattern.kind is PatternKind.EXACT else ANY_LENGTH,
-    )
 
 
 def encode_end(pattern: SimplePattern) -> PathConstants:

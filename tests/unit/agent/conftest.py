@@ -24,6 +24,7 @@ from zeroserve_dataplane.jit.targets import find_host_target
 from zeroserve_dataplane.settings import AgentSettings
 from zeroserve_ir._pb import control_pb2 as control
 from zeroserve_ir._pb import resources_pb2 as pb
+from zeroserve_ir.program.abi import ABI_VERSION
 
 
 @dataclass
@@ -31,7 +32,7 @@ class ScriptedSupervisor:
     """Listens at `path`; `held` is what it has committed."""
 
     path: object
-    abi: int = 1
+    abi: int = ABI_VERSION
     held: dict = field(default_factory=dict)
     commits: list = field(default_factory=list)
     puts: list = field(default_factory=list)

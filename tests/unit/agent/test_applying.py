@@ -7,7 +7,7 @@ from zeroserve_dataplane.enginelink.linking import EngineRefusedError
 from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.caddyfile.meaning.sites import read_configuration
 from zeroserve_ir.drafting import SnapshotDraft, digest_payload, make_resource
-from zeroserve_ir.program.abi import ABI_VERSION
+from zeroserve_ir.program.abi import ABI_OLDEST, ABI_VERSION
 from zeroserve_ir.program.lowering import lower_site
 
 RETURN = bytes.fromhex("b7000000070000009500000000000000")
@@ -164,6 +164,28 @@ def test_a_program_whose_name_is_not_its_digest_is_refused(supervisor, open_node
     run(scenario())
 
 
+def test_programs_of_older_abis_run_and_those_of_newer_ones_are_refused(supervisor, open_node):
+    async def scenario():
+        for abi, refused in [(ABI_OLDEST - 1, True), (ABI_OLDEST, False), (ABI_VERSION + 1, True)]:
+            program = pb.Program(name=GOOD.name, code=GOOD.code, abi=abi)
+            async with supervisor, open_node() as node:
+                outcome = await node.apply(draft_of(LISTENER, program, host_of("shop", program)))
+            assert any(f"has ABI {abi}" in one.message for one in outcome.diagnostics) == refused
+
+    run(scenario())
+
+
+def test_an_image_says_whether_its_program_reads_the_folded_path(supervisor, open_node):
+    async def scenario():
+        program = pb.Program(name=GOOD.name, code=GOOD.code, abi=ABI_VERSION, reads_folded_path=True)
+        async with supervisor, open_node() as node:
+            await node.apply(draft_of(LISTENER, program, host_of("shop", program)))
+            image = node.images.find(make_resource(program))
+        assert pb.Image.FromString(image.resource.payload).reads_folded_path
+
+    run(scenario())
+
+
 def test_what_the_engine_refuses_keeps_its_former_version_and_its_neighbours_change(supervisor, open_node):
     async def scenario():
         async with supervisor, open_node() as node:
@@ -254,12 +276,7 @@ def test_optimised_images_replace_fast_ones_without_a_change_of_the_hosts(superv
         configuration, _ = read_configuration(text, environment={})
         site = configuration.sites[0]
         lowered = lower_site(site)
-        program = pb.Program(
-            name=digest_payload(lowered.code),
-            code=lowered.code,
-            abi=1,
-            constants_bytes=len(lowered.constants),
-        )
+        program = lowered.make_program()
         host = host_of("shop", program, constants=lowered.constants, tables=lowered.tables.name)
         async with supervisor, open_node() as node:
             await node.apply(draft_of(LISTENER, program, host, lowered.tables))

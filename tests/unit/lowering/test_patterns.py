@@ -15,15 +15,18 @@ from zeroserve_dataplane.jit.emitting import emit
 from zeroserve_dataplane.jit.inspecting import execute
 from zeroserve_dataplane.jit.targets import Tier, find_host_target
 from zeroserve_dataplane.jit.translating import translate
-from zeroserve_dataplane.verifier import Verified, verify
+from zeroserve_dataplane.marking import mark_loads
+from zeroserve_dataplane.verifier import Exposure, Verified, verify
 from zeroserve_engine import find_binary
 from zeroserve_ir import tree
 from zeroserve_ir._pb import execution_pb2, resources_pb2
-from zeroserve_ir.program import abi, matching
+from zeroserve_ir.program import abi, dispatching, matching
 from zeroserve_ir.program.disassembling import disassemble
-from zeroserve_ir.program.lowering import LoweredSite, lower_site
+from zeroserve_ir.program.lowering import FIRST_RESUME_ENTRY, LoweredSite, lower_site
 from zeroserve_ir.program.patterns import PatternKind, SimplePattern, read_pattern
+from zeroserve_ir.tree_traffic import InjectFault
 
+APP = tree.MatchPath(("/app/*",))
 ADDRESS = (tree.SiteAddress(tree.Scheme.HTTP, "a.test", 80),)
 
 
@@ -41,14 +44,15 @@ def site(*matchers: tree.Matcher) -> tree.Site:
 def lower_by_helper(lowered: tree.Site) -> LoweredSite:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "PATTERN_SLOTS_MAX", 0)
+        patch.setattr(dispatching, "PATHS_MAX", 0)
         return lower_site(lowered)
 
 
-def run(lowered: LoweredSite, targets: Sequence[str]) -> list[tuple[int, str]]:
+def run(lowered: LoweredSite, targets: Sequence[str], entry: int = 0) -> list[tuple[int, str]]:
     """Return r0 and trap of each request, interpreted and then by native code."""
     verified = verify(lowered.code, len(lowered.constants))
     assert isinstance(verified, Verified), verified
-    images = [(lowered.code, 0, "ebpf")]
+    images = [(mark_loads(verified), 0, "ebpf")]
     if (native := find_host_target()) is not None:
         made = emit(translate(verified), native, Tier.FAST)
         images.append((made.text, made.entry, native.value))
@@ -59,13 +63,15 @@ def run(lowered: LoweredSite, targets: Sequence[str]) -> list[tuple[int, str]]:
                 image=resources_pb2.Image(
                     abi=abi.ABI_VERSION,
                     target=name,
-                    entry=entry,
+                    entry=start,
                     code_bytes=len(code),
                     constants_bytes=len(lowered.constants),
+                    reads_folded_path=lowered.program.reads_folded_path,
                 ),
                 code=code,
                 constants=lowered.constants,
                 tables=lowered.tables,
+                entry=entry,
                 request=execution_pb2.RequestHead(
                     method="GET",
                     target=target,
@@ -74,16 +80,16 @@ def run(lowered: LoweredSite, targets: Sequence[str]) -> list[tuple[int, str]]:
                     fields=[execution_pb2.Field(name="Host", value=b"a.test")],
                 ),
             )
-            for code, entry, name in images
+            for code, start, name in images
             for target in targets
         ],
     )
     return [(outcome.result, outcome.trap) for outcome in outcomes]
 
 
-def find_statuses(lowered: LoweredSite, targets: Sequence[str]) -> list[str]:
+def find_statuses(lowered: LoweredSite, targets: Sequence[str], entry: int = 0) -> list[str]:
     """The answers of the interpreted program; native code must give the same."""
-    results = run(lowered, targets)
+    results = run(lowered, targets, entry)
     assert results[: len(targets)] * (len(results) // len(targets)) == results
     rows = [
         result >> 32 if result & 0xFF == abi.Action.RESPOND else None for result, _ in results[: len(targets)]
@@ -153,6 +159,29 @@ def test_the_first_matcher_that_fits_is_the_helpers(
     assert find_statuses(compared, targets) == find_statuses(helped, targets)
 
 
+NAMES = st.text("abAB/-", min_size=1, max_size=12).map("/{}".format)
+BEGINNINGS = st.lists(NAMES | NAMES.map("{}*".format), min_size=8, max_size=40, unique_by=str.lower)
+
+
+@settings(max_examples=100, deadline=None)
+@given(BEGINNINGS, st.data())
+def test_patterns_that_a_hash_tells_apart_are_the_helpers(beginnings: list[str], data: st.DataObject) -> None:
+    """Whatever their order and however many: one after another where two fit the same path."""
+    near = st.sampled_from(beginnings).map(lambda text: text.rstrip("*"))
+    ends = st.sampled_from(["", "/", "x", "/index.html", "%41"])
+    targets = data.draw(st.lists(st.builds("{}{}".format, near, ends) | NAMES, min_size=1, max_size=8))
+    lowered = site(*(tree.MatchPath((pattern,)) for pattern in beginnings))
+    assert find_statuses(lower_site(lowered), targets) == find_statuses(lower_by_helper(lowered), targets)
+
+
+def test_paths_of_a_long_list_are_told_apart_by_hashes() -> None:
+    lowered = lower_site(site(*(tree.MatchPath((f"/App{number:03}/*",)) for number in range(300))))
+    assert "match_path" not in disassemble(lowered.code)
+    assert find_statuses(lowered, ["/app000/", "/app031/x", "/APP032/", "/app299/x", "/app300/x"]) == [
+        "200", "231", "232", "499", "",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("pattern", "fitting", "missed"),
     [
@@ -183,7 +212,28 @@ def test_other_patterns_are_the_helpers(pattern: str) -> None:
 
 def test_the_path_is_folded_once_for_a_run_of_routes() -> None:
     matchers = [tree.MatchPath((f"/app{number}/*",)) for number in range(20)]
-    assert disassemble(lower_site(site(*matchers)).code).count("call fold_path") == 1
+    lowered = lower_site(rewritten_before(site(*matchers)))
+    assert disassemble(lowered.code).count("call fold_path") == 1
+    assert not lowered.program.reads_folded_path
+
+
+def rewritten_before(before: tree.Site) -> tree.Site:
+    return tree.Site(ADDRESS, (tree.Route((tree.Rewrite(strip_path_prefix="/x"),)), *before.routes))
+
+
+def test_a_path_that_nothing_changes_is_folded_before_the_program_begins() -> None:
+    lowered = lower_site(site(*(tree.MatchPath((f"/app{number}/*", f"/b{number}")) for number in range(20))))
+    assert "call" not in disassemble(lowered.code)
+    assert lowered.program.reads_folded_path
+    verified = verify(lowered.code, len(lowered.constants))
+    assert isinstance(verified, Verified) and verified.exposure is Exposure.DETACHED
+
+
+def test_the_path_is_folded_where_a_program_goes_on_after_a_pause() -> None:
+    routes = (tree.Route((InjectFault(delay_ms=1, delays_in_million=1_000_000),)), *site(APP).routes)
+    lowered = lower_site(tree.Site(ADDRESS, routes))
+    assert lowered.program.reads_folded_path
+    assert find_statuses(lowered, ["/APP/x", "/other"], entry=FIRST_RESUME_ENTRY) == ["200", ""]
 
 
 def test_a_rewritten_path_is_folded_again() -> None:
@@ -201,7 +251,7 @@ def test_a_rewritten_path_is_folded_again() -> None:
 
 
 def test_what_exceeds_the_share_of_a_program_is_the_helpers() -> None:
-    lowered = lower_site(site(*(tree.MatchPath((f"/app{number}/*",)) for number in range(300))))
+    lowered = lower_site(site(*(tree.MatchPath((f"/app{number}/*", "/b")) for number in range(300))))
     text = disassemble(lowered.code)
     assert 0 < text.count("call match_path") < 300
     assert find_statuses(lowered, ["/app0/x", "/app299/x", "/app300/x"]) == ["200", "499", ""]

@@ -1,6 +1,6 @@
 /* Generated from ir/zeroserve_ir/program/abi.py by `make gen`; not edited. */
 #pragma once
-#define ZS_ABI_VERSION 1
+#define ZS_ABI_VERSION 2
 
 struct zs_context {
     unsigned int abi;

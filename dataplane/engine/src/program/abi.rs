@@ -1,7 +1,8 @@
 //! Generated from ir/zeroserve_ir/program/abi.py by `make gen`; not edited.
 #![allow(dead_code, clippy::unreadable_literal)]
 
-pub const ABI_VERSION: u64 = 0x1;
+pub const ABI_VERSION: u64 = 0x2;
+pub const ABI_OLDEST: u64 = 0x1;
 pub const CONTEXT: u64 = 0x10000;
 pub const CONTEXT_BYTES: u64 = 0x10000;
 pub const STACK: u64 = 0x20000;

@@ -1,6 +1,7 @@
 //! Paths as Caddy's `path` compares them: in lower case, eight bytes at a time and in one pass.
 
 use super::abi;
+use crate::exchange::{Exchange, paths};
 
 /// As many bytes of a folded path as programs see from its beginning, and from its end.
 pub const BEGIN_BYTES: usize = abi::FOLDED_BYTES_MAX as usize;
@@ -34,6 +35,23 @@ pub fn fold(path: &[u8], begin: &mut [u8; BEGIN_BYTES]) -> Folded {
         escaped = escaped || path.contains(&b'%');
     }
     Folded { end, escaped }
+}
+
+/// Gives the whole path as Caddy's `path` compares it: decoded, cleaned, in lower case (caddyhttp/matchers.go).
+pub fn fold_whole(exchange: &Exchange, folded: &mut Vec<u8>) {
+    folded.clear();
+    if memchr::memchr(b'%', exchange.matched_path()).is_none() {
+        folded.extend_from_slice(exchange.matched_path());
+        folded.make_ascii_lowercase();
+    } else {
+        let mut decoded = exchange.decoded_matched_path();
+        match std::str::from_utf8(&decoded) {
+            Ok(text) => decoded = text.to_lowercase().into_bytes(),
+            Err(_) => decoded.make_ascii_lowercase(),
+        }
+        paths::clean(&decoded, folded);
+    }
+    folded.drain(..exchange.bare_bytes().min(folded.len()));
 }
 
 fn fold_short(path: &[u8], begin: &mut [u8; BEGIN_BYTES]) -> Folded {

@@ -23,6 +23,8 @@ pub const TARGET: &str = if cfg!(target_arch = "x86_64") { "x86_64" } else { "aa
 pub struct Image {
     pub name: Box<str>,
     pub constants_bytes: u32,
+    /// It counts on the folded path in the context at its entries.
+    pub(super) reads_folded_path: bool,
     pub(super) code: ImageCode,
 }
 
@@ -58,7 +60,7 @@ unsafe impl Sync for Mapping {}
 
 impl Image {
     pub fn load(message: &protocol::Image, descriptor: OwnedFd) -> Result<Self, String> {
-        if u64::from(message.abi) != abi::ABI_VERSION {
+        if !(abi::ABI_OLDEST..=abi::ABI_VERSION).contains(&message.abi.into()) {
             return Err(format!("ABI {}, this engine has {}", message.abi, abi::ABI_VERSION));
         }
         // Native code jumps through the table of helpers without asking how long it is.
@@ -82,12 +84,17 @@ impl Image {
             target if target == TARGET => ImageCode::Native(load_native(message, &descriptor, length)?),
             target => return Err(format!("target {target:?}, this engine runs {TARGET}")),
         };
-        Ok(Self { name: message.name.as_str().into(), constants_bytes: message.constants_bytes, code })
+        Ok(Self {
+            name: message.name.as_str().into(),
+            constants_bytes: message.constants_bytes,
+            reads_folded_path: message.reads_folded_path,
+            code,
+        })
     }
 
     /// For a closed host: it has nothing to run.
     pub fn nothing() -> Self {
-        Self { name: "".into(), constants_bytes: 0, code: ImageCode::Nothing }
+        Self { name: "".into(), constants_bytes: 0, reads_folded_path: false, code: ImageCode::Nothing }
     }
 
     #[inline(always)]

@@ -169,7 +169,16 @@ impl Machine {
     ) -> Result<Outcome, Trap> {
         self.wipe_for(host);
         self.cage.write_context(exchange, entry);
+        self.write_folded_path(host, exchange);
         self.execute_prepared(host, exchange, entry, fuel)
+    }
+
+    /// For a program that counts on it.
+    #[inline]
+    pub(crate) fn write_folded_path(&mut self, host: &VirtualHost, exchange: &Exchange) {
+        if host.image.reads_folded_path {
+            self.cage.window.write_folded_path(exchange);
+        }
     }
 
     /// Every version of a host has a name of its own, and keeps it when its code becomes better.

@@ -87,6 +87,7 @@ fn images_that_are_not_what_they_say_are_refused() {
     };
     let sealed = || seal(&code).unwrap();
     assert!(refused(&|image| image.abi += 1, sealed()).contains("ABI"));
+    assert!(refused(&|image| image.abi = 0, sealed()).contains("ABI"));
     assert!(refused(&|image| image.target = "mips".into(), sealed()).contains("target"));
     assert!(refused(&|image| image.code_bytes += 8, sealed()).contains("bytes"));
     assert!(refused(&|image| image.code_digest = vec![0; 32].into(), sealed()).contains("digest"));

@@ -4,6 +4,7 @@
 //! which never write there cost no wiping, and the next host never sees what another one left.
 
 use super::{abi, folding};
+use crate::exchange::Exchange;
 use std::io;
 use std::ptr::{self, NonNull};
 
@@ -114,6 +115,22 @@ impl Window {
         self.write_u32(abi::FIELD_PATH_LENGTH, length as u32);
     }
 
+    /// Places the beginning and the end of the folded path.
+    #[inline]
+    pub fn write_folded_path(&mut self, exchange: &Exchange) {
+        if exchange.bare_bytes() != 0 || self.write_folded(exchange.matched_path()) {
+            self.write_decoded_path(exchange);
+        }
+    }
+
+    /// What was written of the path is written over.
+    #[cold]
+    fn write_decoded_path(&mut self, exchange: &Exchange) {
+        let mut folded = Vec::new();
+        folding::fold_whole(exchange, &mut folded);
+        self.write_folded(&folded);
+    }
+
     /// Another path has another folded one, which nobody has asked for yet.
     fn forget_folded(&mut self) {
         if self.folded_bytes == 0 {
@@ -131,7 +148,7 @@ impl Window {
 
     /// Places the beginning and the end of a path that is folded but for the case of ASCII; it may have any length.
     /// Whether a `%` is in it.
-    pub fn write_folded(&mut self, path: &[u8]) -> bool {
+    fn write_folded(&mut self, path: &[u8]) -> bool {
         // SAFETY: both fields lie in the context, which is always writable, and nobody else looks at it now.
         let (content, end) = unsafe {
             let context = self.base.add(abi::CONTEXT as usize);

@@ -686,6 +686,8 @@ pub struct Program {
     pub constants_bytes: u32,
     #[prost(message, repeated, tag = "5")]
     pub lines: ::prost::alloc::vec::Vec<DebugLine>,
+    #[prost(bool, tag = "6")]
+    pub reads_folded_path: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DebugLine {
@@ -714,6 +716,8 @@ pub struct Image {
     pub helper_max: u32,
     #[prost(enumeration = "Exposure", tag = "9")]
     pub exposure: i32,
+    #[prost(bool, tag = "10")]
+    pub reads_folded_path: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VirtualHost {

@@ -3,6 +3,7 @@
 use super::{HelperResult, Vm, abi, row};
 use crate::exchange::{Exchange, HTTP_2, Unknown, paths, queries};
 use crate::patterns::Readable;
+use crate::program::folding;
 use crate::snapshot::{PathPattern, Subject, compile_folded_path};
 
 /// The matcher of a helper's number. Nothing that acts is among them: expressions ask them too.
@@ -57,14 +58,7 @@ fn matches_path(pattern: &PathPattern, path: &[u8], exchange: &Exchange) -> bool
 /// Places the folded path in the context, where programs compare it themselves.
 pub fn write_folded_path(vm: &mut Vm) -> u64 {
     let (window, exchange) = vm.window_and_exchange();
-    if exchange.bare_bytes() == 0 && !window.write_folded(exchange.matched_path()) {
-        return 0;
-    }
-    // What was written is written over.
-    fold_path(vm);
-    let path = std::mem::take(&mut vm.folded.text);
-    vm.window().write_folded(&path);
-    vm.folded.text = path;
+    window.write_folded_path(exchange);
     0
 }
 
@@ -73,20 +67,7 @@ fn fold_path(vm: &mut Vm) {
         return;
     }
     let mut folded = std::mem::take(&mut vm.folded.text);
-    folded.clear();
-    let exchange = vm.exchange();
-    if memchr::memchr(b'%', exchange.matched_path()).is_none() {
-        folded.extend_from_slice(exchange.matched_path());
-        folded.make_ascii_lowercase();
-    } else {
-        let mut decoded = exchange.decoded_matched_path();
-        match std::str::from_utf8(&decoded) {
-            Ok(text) => decoded = text.to_lowercase().into_bytes(),
-            Err(_) => decoded.make_ascii_lowercase(),
-        }
-        paths::clean(&decoded, &mut folded);
-    }
-    folded.drain(..vm.exchange().bare_bytes().min(folded.len()));
+    folding::fold_whole(vm.exchange(), &mut folded);
     vm.folded.text = folded;
     vm.folded.valid = true;
 }
