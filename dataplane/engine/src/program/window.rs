@@ -154,11 +154,11 @@ impl Window {
             let context = self.base.add(abi::CONTEXT as usize);
             (
                 &mut *context.add(abi::FIELD_FOLDED_BYTES).cast::<[u8; folding::BEGIN_BYTES]>(),
-                &mut *context.add(abi::FIELD_FOLDED_END).cast::<[u8; folding::END_BYTES]>(),
+                &mut *context.add(abi::FIELD_FOLDED_END).cast::<[[u8; 8]; 2]>(),
             )
         };
         let folded = folding::fold(path, content);
-        *end = folded.end;
+        *end = folded.end.map(u64::to_le_bytes);
         let begin = path.len().min(folding::BEGIN_BYTES);
         if begin < self.folded_bytes {
             content[begin..self.folded_bytes].fill(0);
