@@ -1,8 +1,9 @@
 """`zeroserve bpf`: assemble, disassemble, verify or run one eBPF program, for outsiders to check us.
 
 Programs are text in the syntax of the public conformance suite's `-- asm` sections, or bytes (`.bin`, `.o`
-is not read). `run` prints r0 in hex; a trap is an error. There is no request and there are no tables: on
-all three executions a helper that routes may call gives -1, and one of plugins alone traps.
+is not read); `-` is standard input, of either, or standard output. `run` prints r0 in hex; a trap is an error.
+There is no request and there are no tables: on all three executions a helper that routes may call gives -1,
+and one of plugins alone traps.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from zeroserve_cli.helping import add_action
 from zeroserve_cli.main import EXIT_FAILED
 
 BYTES_SUFFIX = ".bin"
-STANDARD_INPUT = Path("-")
-"""Text, as for `run` and `validate`."""
+STANDARD = Path("-")
+"""Input or output."""
 FUEL_MAX = 1 << 40
 """Hours: nobody waits for more."""
 
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     asm = add_action(actions, "asm", "assemble text to bytes", "zeroserve bpf asm p.asm -o p.bin")
     asm.add_argument("file", type=Path)
-    asm.add_argument("-o", "--output", type=Path, help="file for the bytes; default: hex on standard output")
+    asm.add_argument("-o", "--output", type=Path, help="file for the bytes, - for standard output; default: hex")
     dis = add_action(actions, "dis", "print bytes as assembly", "zeroserve bpf dis p.bin")
     dis.add_argument("file", type=Path)
     for name, summary in (
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         source = _read(arguments.file)
     except UnicodeDecodeError:
-        print(f"zeroserve: {arguments.file} is no text: bytes need a name in {BYTES_SUFFIX}", file=sys.stderr)
+        print(f"zeroserve: {_explain(arguments.file)}", file=sys.stderr)
         return EXIT_FAILED
     if arguments.action == "asm":
         return _write(source.code, arguments.output)
@@ -109,6 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
     verified = verify_source(_replace_route_calls(verified), len(constants), source.lines)
     given = Run(constants, arguments.mem, arguments.fuel)
     return _execute(verified, given, Execution(arguments.on))
+
+
+def _explain(file: Path) -> str:
+    if file == STANDARD:
+        return "standard input is neither text nor a program's bytes"
+    return f"{file} is no text: bytes need a name in {BYTES_SUFFIX}"
 
 
 def _hex(bytes_max: int) -> Callable[[str], bytes]:
@@ -150,13 +157,18 @@ def _replace_route_calls(program: Verified) -> bytes:
 def _read(path: Path) -> Source:
     if path.suffix == BYTES_SUFFIX:
         return Source(path.read_bytes())
-    text = sys.stdin.read() if path == STANDARD_INPUT else path.read_text()
-    return assemble_source(text, str(path))
+    if path != STANDARD:
+        return assemble_source(path.read_text(), str(path))
+    content = sys.stdin.buffer.read()
+    # No text has a zero byte, and every program has: `exit` has seven.
+    return Source(content) if b"\0" in content else assemble_source(content.decode(), str(path))
 
 
 def _write(code: bytes, output: Path | None) -> int:
     if output is None:
         print(code.hex())
+    elif output == STANDARD:
+        sys.stdout.buffer.write(code)
     else:
         output.write_bytes(code)
     return 0

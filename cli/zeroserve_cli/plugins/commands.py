@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
 from zeroserve_dataplane.verifier import Refused, Verified, verify
 from zeroserve_dataplane.verifier.refusals import diagnose
@@ -27,6 +28,8 @@ from zeroserve_cli.plugins.projects import LANGUAGES, Project, ProjectError, rea
 from zeroserve_cli.plugins.pushing import add_push_arguments, push
 from zeroserve_cli.plugins.scaffolding import write_project
 
+STANDARD_OUTPUT: Final = Path("-")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions."""
@@ -40,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         actions, "build", "compile, verify and describe a plugin", "zeroserve plugin build hello"
     )
     build.add_argument(
-        "-o", "--output", type=Path, help="object file to write; default: NAME.o beside plugin.toml"
+        "-o",
+        "--output",
+        type=Path,
+        help="object file to write, - for standard output; default: NAME.o beside plugin.toml",
     )
     test = add_action(
         actions,
@@ -95,8 +101,13 @@ def _act(arguments: argparse.Namespace) -> int:
     content, module = build(project)
     if arguments.action == "build":
         output = arguments.output or project.output
-        output.write_bytes(content)
-        print(describe(project, module, len(content), output))
+        described = describe(project, module, len(content), output)
+        if output == STANDARD_OUTPUT:
+            sys.stdout.buffer.write(content)
+            print(described, file=sys.stderr)
+        else:
+            output.write_bytes(content)
+            print(described)
         return 0
     # What runs a plugin is loaded for those who run one.
     from zeroserve_cli.plugins.testing import bench, test  # noqa: PLC0415

@@ -128,7 +128,34 @@ def test_bytes_that_are_no_text_want_another_name(tmp_path, capsys, action):
     assert "bytes need a name in .bin" in capsys.readouterr().err
 
 
-def test_a_bare_dash_is_standard_input(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("mov %r0, 7\nexit\n"))
+def give(monkeypatch, content):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("text", [b"mov %r0, 7\nexit\n", b"mov %r0, 7\r\nexit\r\n"], ids=["lf", "crlf"])
+def test_a_bare_dash_is_standard_input(capsys, monkeypatch, text):
+    give(monkeypatch, text)
     assert main(["bpf", "run", "--on", "reference", "-"]) == 0
     assert capsys.readouterr().out == "7\n"
+
+
+def test_a_bare_dash_after_o_is_standard_output_and_bytes_are_read_from_standard_input(
+    capsysbinary, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    give(monkeypatch, SUM.encode())
+    assert main(["bpf", "asm", "-", "-o", "-"]) == 0
+    code = capsysbinary.readouterr().out
+    assert len(code) == 48
+    assert not list(tmp_path.iterdir())
+    for action, printed in [(["dis"], b"exit"), (["verify"], b"sound"), (["run", "--mem", "05"], b"f\n")]:
+        give(monkeypatch, code)
+        assert main(["bpf", *action, "-"]) == 0
+        assert printed in capsysbinary.readouterr().out
+
+
+@pytest.mark.parametrize("action", ["asm", "dis", "verify", "run"])
+def test_standard_input_that_is_neither_text_nor_a_program_is_an_error(capsys, monkeypatch, action):
+    give(monkeypatch, b"\xff\xfe")
+    assert main(["bpf", action, "-"]) == 1
+    assert "neither text nor a program" in capsys.readouterr().err

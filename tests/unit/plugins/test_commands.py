@@ -23,6 +23,15 @@ def test_a_new_plugin_builds(project, capsys):
     assert "greet" in said
 
 
+def test_an_object_for_standard_output_is_described_on_standard_error(project, capsysbinary, monkeypatch):
+    monkeypatch.chdir(project)
+    assert main(["plugin", "build", "-o", "-"]) == 0
+    written, said = capsysbinary.readouterr()
+    assert [each.name for each in load(written).functions] == ["greet"]
+    assert b"response_write" in said
+    assert not Path("-").exists()
+
+
 def test_what_is_there_is_not_overwritten(project, capsys):
     assert main(["plugin", "new", str(project)]) == 1
     assert "there already" in capsys.readouterr().err
