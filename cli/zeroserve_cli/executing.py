@@ -1,7 +1,7 @@
 """`zeroserve bpf`: assemble, disassemble, verify or run one eBPF program, for outsiders to check us.
 
 Programs are text in the syntax of the public conformance suite's `-- asm` sections, or bytes (`.bin`, `.o`
-is not read); `-` is standard input, of either, or standard output. `run` prints r0 in hex; a trap is an error.
+is not read); `-` is standard input, or standard output. `run` prints r0 in hex; a trap is an error.
 There is no request and there are no tables: on all three executions a helper that routes may call gives -1,
 and one of plugins alone traps.
 """
@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     asm = add_action(actions, "asm", "assemble text to bytes", "zeroserve bpf asm p.asm -o p.bin")
     asm.add_argument("file", type=Path)
-    asm.add_argument("-o", "--output", type=Path, help="file for the bytes, - for standard output; default: hex")
+    asm.add_argument(
+        "-o", "--output", type=Path, help="file for the bytes, - for standard output; default: hex"
+    )
     dis = add_action(actions, "dis", "print bytes as assembly", "zeroserve bpf dis p.bin")
     dis.add_argument("file", type=Path)
     for name, summary in (

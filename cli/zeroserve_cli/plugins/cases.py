@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from zeroserve_ir.plugins.modules import Hook, PluginModule
 
+from zeroserve_cli.plugins.places import Place
 from zeroserve_cli.plugins.projects import Project, ProjectError
 
 FILES: Final = "*.test"
@@ -126,10 +127,12 @@ def read_cases(project: Project, module: PluginModule) -> list[Case]:
 
 def _read_file(path: Path, module: PluginModule) -> Iterator[Case]:
     try:
-        fields = tomllib.loads(path.read_text())
+        text = path.read_text()
+        fields = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(f"{path}: {error}") from error
-    _check(path, "", fields, FILE_KEYS)
+    file = Place(path, text)
+    _check(file, fields, FILE_KEYS)
     function = module.find(fields.get("function", ""))
     if function is None:
         known = ", ".join(each.name for each in module.functions)
@@ -138,19 +141,23 @@ def _read_file(path: Path, module: PluginModule) -> Iterator[Case]:
             if "function" in fields
             else "`function` is missing"
         )
-        raise ProjectError(f"{path}: {asked}; there are {known}")
+        raise ProjectError(f"{file.show('function')}: {asked}; there are {known}")
     for number, raw in enumerate(fields.get("case", []), 1):
-        where = f"case {number}: "
-        _check_case(path, where, raw)
+        place = file.enter_case(number)
+        _check_case(place, raw)
         if "answer" in raw and function.hook is not Hook.RESPONSE:
             raise ProjectError(
-                f"{path}: {where}`answer` is for response hooks; what `fetch` gets is in `answers`"
+                f"{place.show('answer')}: {place.table}`answer` is for response hooks; "
+                "what `fetch` gets is in `answers`"
             )
         config = raw.get("config", fields.get("config", {}))
         try:
             json.dumps(config, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ProjectError(f"{path}: {where}config: {error}; write texts, as Caddyfiles give") from error
+            where = (place if "config" in raw else file).show("config")
+            raise ProjectError(
+                f"{where}: {place.table}config: {error}; write texts, as Caddyfiles give"
+            ) from error
         yield Case(
             file=path,
             name=raw.get("name", f"case {number}"),
@@ -167,25 +174,28 @@ def _read_file(path: Path, module: PluginModule) -> Iterator[Case]:
         )
 
 
-def _check_case(path: Path, where: str, raw: Mapping[str, Any]) -> None:
-    _check(path, where, raw, CASE_KEYS)
-    _check(path, f"{where}request.", raw.get("request", {}), REQUEST_KEYS)
-    _check(path, f"{where}answer.", raw.get("answer", {}), SHOWN_KEYS)
+def _check_case(place: Place, raw: Mapping[str, Any]) -> None:
+    _check(place, raw, CASE_KEYS)
+    _check(place.enter("request"), raw.get("request", {}), REQUEST_KEYS)
+    _check(place.enter("answer"), raw.get("answer", {}), SHOWN_KEYS)
     for number, answer in enumerate(raw.get("answers", []), 1):
-        _check(path, f"{where}answers[{number}].", answer, ANSWER_KEYS)
-    expect = raw.get("expect", {})
-    _check(path, f"{where}expect.", expect, EXPECT_KEYS)
+        _check(place.enter("answers", f"answers[{number}]"), answer, ANSWER_KEYS)
+    expect, inside = raw.get("expect", {}), place.enter("expect")
+    _check(inside, expect, EXPECT_KEYS)
     if not any(value != {} for value in expect.values()):
-        raise ProjectError(f"{path}: {where}`expect` must say something")
+        raise ProjectError(f"{inside.show()}: {place.table}`expect` must say something")
     for key in ("headers", "request_headers"):
+        fields = inside.enter(key)
         for name, value in expect.get(key, {}).items():
             if not EXPECTED_FIELD.fits(value):
-                raise ProjectError(f"{path}: {where}expect.{key}.{name} must be {EXPECTED_FIELD.words}")
+                raise ProjectError(
+                    f"{fields.show(name)}: {fields.table}{name} must be {EXPECTED_FIELD.words}"
+                )
 
 
-def _check(path: Path, where: str, fields: Mapping[str, Any], known: Keys) -> None:
+def _check(place: Place, fields: Mapping[str, Any], known: Keys) -> None:
     for key, value in fields.items():
         if key not in known:
-            raise ProjectError(f"{path}: {where}unknown key {key!r}; known are {', '.join(sorted(known))}")
+            raise ProjectError(place.refuse(key, known))
         if not known[key].fits(value):
-            raise ProjectError(f"{path}: {where}{key} must be {known[key].words}")
+            raise ProjectError(f"{place.show(key)}: {place.table}{key} must be {known[key].words}")

@@ -24,6 +24,7 @@ from zeroserve_cli.main import EXIT_FAILED
 from zeroserve_cli.plugins.building import BuildError, compile_c, find_compiler
 from zeroserve_cli.plugins.building_rust import compile_rust
 from zeroserve_cli.plugins.building_zig import compile_zig
+from zeroserve_cli.plugins.exports import check_exports, shorten
 from zeroserve_cli.plugins.projects import LANGUAGES, Project, ProjectError, read_project
 from zeroserve_cli.plugins.pushing import add_push_arguments, push
 from zeroserve_cli.plugins.scaffolding import write_project
@@ -119,6 +120,8 @@ def build(project: Project) -> tuple[bytes, PluginModule]:
     """Compile, load and verify; raises BuildError or DiagnosticError with all findings."""
     content = compile_sources(project)
     try:
+        if findings := list(check_exports(content, project.language, str(project.output))):
+            raise DiagnosticError(findings)
         module = read_confined(content)
     except PluginError as error:
         raise DiagnosticError([error.diagnose(str(project.output))]) from error
@@ -139,7 +142,7 @@ def check(project: Project, module: PluginModule) -> Verified:
     """Verify a module as nodes do; raises DiagnosticError; BuildError where a grant is missing."""
     verified = verify(module.code, 0)
     if isinstance(verified, Refused):
-        lines = [(each.slot, Span(_shorten(each.file), each.line, 1, 1)) for each in module.lines]
+        lines = [(each.slot, Span(shorten(each.file), each.line, 1, 1)) for each in module.lines]
         findings: tuple[Diagnostic, ...] = diagnose(verified.refusals, lines)
         raise DiagnosticError(findings)
     missing = find_needs(module) & ~project.capabilities
@@ -147,12 +150,6 @@ def check(project: Project, module: PluginModule) -> Verified:
         names = ", ".join(f'"{name}"' for name in name_capabilities(missing))
         raise BuildError(f"the code calls helpers that need {names}: add it to `capabilities` in plugin.toml")
     return verified
-
-
-def _shorten(file: str) -> str:
-    """Return a path as its author would write it here: compilers note whole ones."""
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def describe(project: Project, module: PluginModule, size: int, output: Path) -> str:

@@ -13,6 +13,8 @@ from typing import Any, Final
 from zeroserve_ir.plugins.granting import CAPABILITIES, NO_CAPABILITY
 from zeroserve_ir.program import abi
 
+from zeroserve_cli.plugins.places import Place
+
 MANIFEST: Final = "plugin.toml"
 LANGUAGES: Final = ("c", "rust", "zig")
 SOURCES: Final = {"c": ["plugin.c"], "rust": ["Cargo.toml"], "zig": ["plugin.zig"]}
@@ -43,37 +45,42 @@ def read_project(directory: Path) -> Project:
     """Read plugin.toml; raises ProjectError."""
     path = directory / MANIFEST
     try:
-        fields = tomllib.loads(path.read_text())
+        text = path.read_text()
+        fields = tomllib.loads(text)
     except FileNotFoundError as error:
         raise ProjectError(
             f"{directory} has no {MANIFEST}; `zeroserve plugin new NAME` makes a plugin"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(f"{path}: {error}") from error
+    place = Place(path, text)
     if unknown := sorted(fields.keys() - KEYS):
-        raise ProjectError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(KEYS))}")
+        raise ProjectError(place.refuse(unknown[0], KEYS))
     name, language = fields.get("name"), fields.get("language", "c")
     if not isinstance(name, str) or not name or "/" in name:
-        raise ProjectError(f"{path}: `name` must be the plugin's name")
+        raise ProjectError(f"{place.show('name')}: `name` must be the plugin's name")
     if language not in LANGUAGES:
-        raise ProjectError(f"{path}: `language` must be one of {', '.join(LANGUAGES)}, not {language!r}")
-    sources = _read_texts(path, fields, "sources", SOURCES[language])
-    capabilities = read_capabilities(path, _read_texts(path, fields, "capabilities", []))
+        where = place.show("language")
+        raise ProjectError(f"{where}: `language` must be one of {', '.join(LANGUAGES)}, not {language!r}")
+    sources = _read_texts(place, fields, "sources", SOURCES[language])
+    capabilities = read_capabilities(place, _read_texts(place, fields, "capabilities", []))
     return Project(directory, name, language, tuple(directory / source for source in sources), capabilities)
 
 
-def read_capabilities(path: Path, names: list[str]) -> abi.Capability:
+def read_capabilities(place: Place, names: list[str]) -> abi.Capability:
     """Return the capabilities of these names; raises ProjectError."""
     granted = NO_CAPABILITY
     for name in names:
         if name not in CAPABILITIES:
-            raise ProjectError(f"{path}: unknown capability {name!r}; known are {', '.join(CAPABILITIES)}")
+            known = ", ".join(CAPABILITIES)
+            where = place.show("capabilities")
+            raise ProjectError(f"{where}: unknown capability {name!r}; known are {known}")
         granted |= CAPABILITIES[name]
     return granted
 
 
-def _read_texts(path: Path, fields: dict[str, Any], key: str, otherwise: list[str]) -> list[str]:
+def _read_texts(place: Place, fields: dict[str, Any], key: str, otherwise: list[str]) -> list[str]:
     found = fields.get(key, otherwise)
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise ProjectError(f"{path}: `{key}` must be a list of texts")
+        raise ProjectError(f"{place.show(key)}: `{key}` must be a list of texts")
     return found

@@ -104,6 +104,30 @@ def test_what_is_wrong_is_said_with_its_place(project, capsys, text, said):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f'funktion = "ask"\n{CASE}', "a.test:1: unknown key 'funktion'; write 'function'"),
+        (f"{ASK}[[cases]]\n", "a.test:3: unknown key 'cases'; write 'case'"),
+        (f"{ASK}{CASE}{CASE}[[case]]\nexpcet = {{ status = 1 }}\n", "a.test:8: case 3: unknown key 'expcet'"),
+        (
+            f"{ASK}{CASE}[[case]]\n[case.expect]\nstatsu = 1\n",
+            "a.test:7: case 2: expect.unknown key 'statsu'",
+        ),
+        (f'{ASK}{CASE}request = {{ "Header" = {{}} }}', "a.test:5: case 1: request.unknown key 'Header'"),
+        (
+            f"{ASK}[[case]]\nexpect.headers.A = 'b'\nexpect.headers.B = 1\n",
+            "a.test:5: case 1: expect.headers.B",
+        ),
+        (f"{ASK}[[case]]\n", "a.test:3: case 1: `expect` must"),
+        ('upstreams = []\nfunction = "a"\n', "a.test:2: there is no function 'a'"),
+    ],
+)
+def test_what_is_misspelt_is_said_with_its_line_and_what_to_write(project, capsys, text, said):
+    assert run(project, text) == 1
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("requests", ["0", "-5", "x"])
 def test_requests_to_measure_are_one_or_more(project, capsys, requests):
     with pytest.raises(SystemExit):

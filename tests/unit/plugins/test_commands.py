@@ -141,6 +141,18 @@ def test_a_manifest_that_is_wrong(project, capsys, manifest, said):
     assert said in build_with(project, capsys, manifest=manifest)
 
 
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ('name = "x"\ncapabilites = []', "plugin.toml:2: unknown key 'capabilites'; write 'capabilities'"),
+        ('name = "x"\n\ncapabilities = ["root"]', "plugin.toml:3: unknown capability 'root'"),
+        ('name = "x"\nupstreams = ["idp"]', "plugin.toml:2: unknown key 'upstreams'; known are capab"),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_has_its_line(project, capsys, manifest, said):
+    assert said in build_with(project, capsys, manifest=manifest)
+
+
 def test_a_directory_without_a_plugin(tmp_path, capsys):
     assert main(["plugin", "build", str(tmp_path)]) == 1
     assert "zeroserve plugin new" in capsys.readouterr().err
