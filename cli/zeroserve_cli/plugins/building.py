@@ -52,6 +52,7 @@ CURES: Final = (
         "cannot find macro `(vec|format|print)",
         "there is no allocation: write into a Room, as plugin new's Text does",
     ),
+    ("too many arguments|stack arguments", "a function takes five numbers at most: hand over a structure"),
     ("aggregate returns", "results are one number: let the caller give a pointer to fill"),
 )
 """What compilers say of what eBPF does not have (a pattern), and what to do instead: they advise kernels."""

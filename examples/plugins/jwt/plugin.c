@@ -7,8 +7,11 @@
 
 #define LEEWAY_S 60
 #define KEYS_MAX 8
+#define SET_MAX 64
 
-static u8 token[8192], header[512], claims[6144], key[4096], signature[1024], setting[512], value[2048], pointer[256];
+static u8 token[8192], header[512], claims[6144], key[8192], signature[1024], setting[512], value[2048], pointer[256];
+static u8 set[16384], algorithm[5];
+static u64 keys; /* The document of the set. */
 
 static __attribute__((noinline)) u64 read_setting(const char *at, u64 at_length, u8 *to, u64 room) {
     u64 length = zs_read_json(ZS_INPUT, at, at_length, to, room);
@@ -33,19 +36,17 @@ static __attribute__((noinline)) int is_text(u64 document, const char *at, u64 a
     return found == length && found <= sizeof(setting) && !memcmp(setting, text, length);
 }
 
-/* Kind of the key that tokens are signed by, ZS_NONE for an algorithm that is none of ours; its name goes to `setting`. */
+/* Kind of the key that tokens are signed by, ZS_NONE for an algorithm that is none of ours; its name goes to `algorithm`. */
 static __attribute__((noinline)) u64 read_algorithm(void) {
     u64 length = zs_read_json(ZS_INPUT, ZS("/config/algorithm"), ZS_ROOM(setting));
-    if (length == ZS_NONE) {
-        memcpy(setting, "HS256", 5);
-        length = 5;
-    }
-    return length != 5                      ? ZS_NONE
-           : !memcmp(setting, "HS256", 5) ? ZS_KEY_HMAC_SHA256
-           : !memcmp(setting, "RS256", 5) ? ZS_KEY_RSA_PKCS1_SHA256
-           : !memcmp(setting, "ES256", 5) ? ZS_KEY_ECDSA_P256_SHA256
-           : !memcmp(setting, "EdDSA", 5) ? ZS_KEY_ED25519
-                                          : ZS_NONE;
+    if (length == ZS_NONE) memcpy(setting, "HS256", length = 5);
+    if (length != 5) return ZS_NONE;
+    memcpy(algorithm, setting, 5);
+    return !memcmp(algorithm, "HS256", 5)   ? ZS_KEY_HMAC_SHA256
+           : !memcmp(algorithm, "RS256", 5) ? ZS_KEY_RSA_PKCS1_SHA256
+           : !memcmp(algorithm, "ES256", 5) ? ZS_KEY_ECDSA_P256_SHA256
+           : !memcmp(algorithm, "EdDSA", 5) ? ZS_KEY_ED25519
+                                            : ZS_NONE;
 }
 
 /* Reads the key at a place of the configuration (0 where it is not repeated), or the secret; ZS_NONE where there is none.
@@ -69,11 +70,64 @@ static __attribute__((noinline)) u64 read_key(u64 kind, u64 place) {
     return is_pem && kind == ZS_KEY_HMAC_SHA256 ? ZS_NONE : length;
 }
 
+/* Appends a member of a key of the set to `pointer`. */
+static __attribute__((noinline)) u64 point_at(u64 place, const char *member, u64 length) {
+    struct zs_text at = ZS_TEXT(pointer);
+    zs_put(&at, ZS("/keys/"));
+    if (place > 9) zs_put_byte(&at, (u8)('0' + place / 10));
+    zs_put_byte(&at, (u8)('0' + place % 10));
+    zs_put(&at, member, length);
+    return at.length;
+}
+
+/* Whether a member of a key of the set is this text; ZS_NONE where there is no such member. */
+static __attribute__((noinline)) u64 is_member(u64 place, const char *member, u64 member_length, const void *text, u64 length) {
+    u64 at = point_at(place, member, member_length);
+    if (zs_find_json_kind(keys, pointer, at) == ZS_JSON_ABSENT) return ZS_NONE;
+    return is_text(keys, (const char *)pointer, at, text, length);
+}
+
+/* Whether a key of the set is one for the configured algorithm (RFC 7517, 4): the key says what it is for, not the token. */
+static __attribute__((noinline)) int is_for_algorithm(u64 place, u64 kind) {
+    const char *type = kind == ZS_KEY_HMAC_SHA256        ? "oct"
+                       : kind == ZS_KEY_RSA_PKCS1_SHA256 ? "RSA"
+                       : kind == ZS_KEY_ED25519          ? "OKP"
+                                                         : "EC";
+    u64 length = kind == ZS_KEY_ECDSA_P256_SHA256 ? 2 : 3;
+    return is_member(place, ZS("/kty"), type, length) == 1 && is_member(place, ZS("/use"), ZS("sig")) &&
+           is_member(place, ZS("/alg"), algorithm, sizeof(algorithm));
+}
+
+/* Whether a key of the configured JWK set made the signature: one with the token's `kid`, any where it has none. */
+static __attribute__((noinline)) u64 is_signed_by_set(u64 kind, u64 signed_length, u64 signature_length, u64 head) {
+    u64 length = zs_read_json(ZS_INPUT, ZS("/config/jwks"), ZS_ROOM(set)), usable = 0, tried = 0;
+    keys = length > sizeof(set) ? ZS_NONE : zs_parse_json(set, length);
+    if (keys == ZS_NONE) return ZS_NONE;
+    u64 count = zs_count_json(keys, ZS("/keys"));
+    if (count == ZS_NONE) return ZS_NONE;
+    int named = zs_find_json_kind(head, ZS("/kid")) != ZS_JSON_ABSENT;
+    u64 name = named ? zs_read_json(head, ZS("/kid"), ZS_ROOM(value)) : 0;
+    if (name > sizeof(value)) return 0;
+    for (u64 place = 0; place < count && place < SET_MAX && tried < KEYS_MAX; place++) {
+        if (!is_for_algorithm(place, kind)) continue;
+        usable = 1;
+        if (named && is_member(place, ZS("/kid"), value, name) != 1) continue;
+        length = zs_read_json(keys, pointer, point_at(place, ZS("")), ZS_ROOM(key));
+        u64 number = length > sizeof(key) ? ZS_NONE : zs_import_key(ZS_KEY_JWK, key, length);
+        if (number == ZS_NONE) continue;
+        if (zs_verify_signature(number, token, signed_length, signature, signature_length) == 1) return 1;
+        tried++;
+    }
+    return usable ? 0 : ZS_NONE;
+}
+
 /* Whether the signature over the first part of the token is right for a configured key; ZS_NONE where none is usable. */
 static __attribute__((noinline)) u64 is_signed(u64 signed_length, u64 signature_length, u64 head) {
     u64 kind = read_algorithm(), usable = 0;
     if (kind == ZS_NONE) return ZS_NONE;
-    if (zs_read_json(head, ZS("/alg"), ZS_ROOM(value)) != 5 || memcmp(setting, value, 5)) return 0;
+    if (zs_read_json(head, ZS("/alg"), ZS_ROOM(value)) != 5 || memcmp(algorithm, value, 5)) return 0;
+    if (zs_find_json_kind(ZS_INPUT, ZS("/config/jwks")) != ZS_JSON_ABSENT)
+        return is_signed_by_set(kind, signed_length, signature_length, head);
     for (u64 place = 0; place < KEYS_MAX; place++) {
         u64 length = read_key(kind, place);
         if (length == ZS_NONE) continue;
@@ -207,7 +261,7 @@ ZS_FUNCTION u64 verify(struct zs_context *context) {
     if (head == ZS_NONE || zs_find_json_kind(head, ZS("/crit")) != ZS_JSON_ABSENT) return refuse(ZS("malformed"));
     u64 right = is_signed(second, mac_length, head);
     if (right == ZS_NONE) {
-        zs_log_message(ZS("jwt: no `key` fits `algorithm`: RS256, ES256 and EdDSA take a public key as PEM, HS256 a secret"));
+        zs_log_message(ZS("jwt: no `key` or key of `jwks` fits `algorithm`: RS256, ES256 and EdDSA take a public key, HS256 a secret"));
         return ZS_ERROR(500);
     }
     if (!right) return refuse(ZS("signature"));

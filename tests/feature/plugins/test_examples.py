@@ -153,6 +153,37 @@ def test_tokens_signed_with_private_keys(built, tmp_path, algorithm):
         assert node.ask("/", X_User="root")[0] == 401
 
 
+def test_a_set_of_keys_stands_in_a_caddyfile(built, tmp_path):
+    keys = {name: rsa.generate_private_key(65537, 2048) for name in ("old", "new")}
+    members = [
+        {"kty": "RSA", "kid": name, "use": "sig", "e": "AQAB", "n": encode(numbers.n.to_bytes(256))}
+        for name, numbers in ((name, key.public_key().public_numbers()) for name, key in keys.items())
+    ]
+
+    def token(name, signer):
+        parts = {"alg": "RS256", "kid": name}, {"sub": "ada", "exp": int(time.time()) + 300}
+        text = ".".join(encode(json.dumps(part).encode()) for part in parts)
+        return f"Bearer {text}.{encode(sign_rs256(keys[signer], text.encode()))}"
+
+    grants = "allow request_write response_write secrets"
+    options = f"\tplugins {{\n\t\tjwt {built}/jwt.o {{\n\t\t\t{grants}\n\t\t}}\n\t}}"
+    for indent in (None, 2):
+        jwks = json.dumps({"keys": members}, indent=indent)
+        site = f"""
+	route {{
+		zeroserve_call jwt verify {{
+			algorithm RS256
+			jwks `{jwks}`
+		}}
+		respond "in"
+	}}
+"""
+        with serve(tmp_path, options, site, {}) as node:
+            assert node.ask("/", Authorization=token("old", "old"))[0] == 200, node.log.read_text()
+            assert node.ask("/", Authorization=token("new", "new"))[0] == 200
+            assert node.ask("/", Authorization=token("old", "new"))[0] == 401
+
+
 def test_fuel_is_the_smallest_budget_that_is_enough(built):
     project = read_project(EXAMPLES / "aws-sigv4")
     module = load((built / "aws-sigv4.o").read_bytes())

@@ -79,6 +79,10 @@ def test_the_compilers_errors_reach_the_author(project, capsys):
         ("double g(double d) { return d * 1.5; }", "count in whole numbers"),
         ("u64 g(unsigned __int128 n) { return n / 7; }", "no 128-bit"),
         ("void h(void *); void g(void) { u8 b[600]; h(b); }", "make larger buffers static"),
+        (
+            "__attribute__((noinline)) u64 g(u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) { return a ^ b * f; }",
+            "five numbers at most",
+        ),
         ("struct s { u64 a[8]; }; struct s g(void) { return (struct s){}; }", "pointer to fill"),
     ],
 )
