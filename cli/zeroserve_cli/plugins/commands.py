@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from zeroserve_dataplane.verifier import Refused, Verified, verify
 from zeroserve_dataplane.verifier.refusals import diagnose
+from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import Diagnostic, DiagnosticError
 from zeroserve_ir.plugins.faults import PluginError
-from zeroserve_ir.plugins.granting import NO_CAPABILITY, find_needs, name_capabilities
+from zeroserve_ir.plugins.granting import name_capabilities
 from zeroserve_ir.plugins.modules import PluginModule
 from zeroserve_ir.plugins.reading import read_confined
-from zeroserve_ir.sources import Span
+from zeroserve_ir.program import abi
+from zeroserve_ir.program.encoding import scan
+from zeroserve_ir.program.isa import CallHelper
+from zeroserve_ir.sources import NOWHERE, Span
 
 from zeroserve_cli.helping import add_action
 from zeroserve_cli.main import EXIT_FAILED
@@ -25,7 +30,7 @@ from zeroserve_cli.plugins.building import BuildError, compile_c, find_compiler
 from zeroserve_cli.plugins.building_rust import compile_rust
 from zeroserve_cli.plugins.building_zig import compile_zig
 from zeroserve_cli.plugins.exports import check_exports, shorten
-from zeroserve_cli.plugins.projects import LANGUAGES, Project, ProjectError, read_project
+from zeroserve_cli.plugins.projects import LANGUAGES, MANIFEST, Project, ProjectError, read_project
 from zeroserve_cli.plugins.pushing import add_push_arguments, push
 from zeroserve_cli.plugins.scaffolding import write_project
 
@@ -139,17 +144,33 @@ def compile_sources(project: Project) -> bytes:
 
 
 def check(project: Project, module: PluginModule) -> Verified:
-    """Verify a module as nodes do; raises DiagnosticError; BuildError where a grant is missing."""
+    """Verify a module as nodes do, and that it asks for what it needs; raises DiagnosticError."""
     verified = verify(module.code, 0)
     if isinstance(verified, Refused):
         lines = [(each.slot, Span(shorten(each.file), each.line, 1, 1)) for each in module.lines]
         findings: tuple[Diagnostic, ...] = diagnose(verified.refusals, lines)
         raise DiagnosticError(findings)
-    missing = find_needs(module) & ~project.capabilities
-    if missing != NO_CAPABILITY:
-        names = ", ".join(f'"{name}"' for name in name_capabilities(missing))
-        raise BuildError(f"the code calls helpers that need {names}: add it to `capabilities` in plugin.toml")
+    if findings := tuple(_find_missing(project, module)):
+        raise DiagnosticError(findings)
     return verified
+
+
+def _find_missing(project: Project, module: PluginModule) -> Iterator[Diagnostic]:
+    """Yield the first call of a helper for each capability that plugin.toml leaves out."""
+    asked = project.capabilities
+    for slot, instruction in enumerate(scan(module.code)):
+        helper = abi.BY_NUMBER.get(instruction.number) if isinstance(instruction, CallHelper) else None
+        if helper is None or helper.capability is None or helper.capability in asked:
+            continue
+        asked |= helper.capability
+        (name,) = name_capabilities(helper.capability)
+        lines = [each for each in module.lines if each.slot <= slot]
+        yield Diagnostic(
+            code=Code.ZS0310,
+            message=f"{helper.name} needs {name}, which the plugin does not ask for",
+            span=Span(shorten(lines[-1].file), lines[-1].line, 1, 1) if lines else NOWHERE,
+            help=f'add "{name}" to `capabilities` in {project.directory / MANIFEST}',
+        )
 
 
 def describe(project: Project, module: PluginModule, size: int, output: Path) -> str:

@@ -124,9 +124,21 @@ def test_what_the_linker_refuses_has_its_cure(project, capsys):
     assert "help:" in said
 
 
-def test_a_capability_that_is_not_declared(project, capsys):
-    said = build_with(project, capsys, manifest='name = "hello"\n')
-    assert '"response_write"' in said
+def test_a_capability_that_is_not_declared(project, capsys, monkeypatch):
+    monkeypatch.chdir(project)
+    source = """static u8 b[9];
+ZS_FUNCTION u64 f(struct zs_context *c) {
+    zs_write_value(ZS("a"), ZS("b"), 1);
+    zs_read_value(ZS("a"), ZS_ROOM(b));
+    zs_write_response_header(ZS("A"), b, 1);
+    return ZS_CONTINUE;
+}
+"""
+    said = build_with(Path(), capsys, source, 'name = "hello"\n')
+    assert said.count("ZS0310") == 2, "each once"
+    assert "write_value needs key_value, which the plugin does not ask for\n  --> plugin.c:4:1" in said
+    assert 'add "key_value" to `capabilities` in plugin.toml' in said
+    assert "--> plugin.c:6:1" in said
 
 
 @pytest.mark.parametrize(
