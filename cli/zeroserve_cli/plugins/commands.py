@@ -6,6 +6,7 @@ What is wrong with the author's files is printed as their compiler or our loader
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ from zeroserve_cli.plugins.pushing import add_push_arguments, push
 from zeroserve_cli.plugins.scaffolding import write_project
 
 STANDARD_OUTPUT: Final = Path("-")
+SUFFIXES: Final = {".c", ".h", ".rs", ".zig"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,19 +160,30 @@ def check(project: Project, module: PluginModule) -> Verified:
 def _find_missing(project: Project, module: PluginModule) -> Iterator[Diagnostic]:
     """Yield the first call of a helper for each capability that plugin.toml leaves out."""
     asked = project.capabilities
-    for slot, instruction in enumerate(scan(module.code)):
+    for instruction in scan(module.code):
         helper = abi.BY_NUMBER.get(instruction.number) if isinstance(instruction, CallHelper) else None
         if helper is None or helper.capability is None or helper.capability in asked:
             continue
         asked |= helper.capability
         (name,) = name_capabilities(helper.capability)
-        lines = [each for each in module.lines if each.slot <= slot]
         yield Diagnostic(
             code=Code.ZS0310,
             message=f"{helper.name} needs {name}, which the plugin does not ask for",
-            span=Span(shorten(lines[-1].file), lines[-1].line, 1, 1) if lines else NOWHERE,
+            span=_find_call(project, helper.name),
             help=f'add "{name}" to `capabilities` in {project.directory / MANIFEST}',
         )
+
+
+def _find_call(project: Project, helper: str) -> Span:
+    """Return the first line that calls a helper: debug information has the SDK's where it is inlined."""
+    written = re.compile(rf"\b(zs_)?{helper}\s*\(")
+    for path in sorted(project.directory.rglob("*")):
+        if path.suffix not in SUFFIXES or not path.is_file():
+            continue
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            if written.search(line):
+                return Span(str(path), number, 1, 1)
+    return NOWHERE
 
 
 def describe(project: Project, module: PluginModule, size: int, output: Path) -> str:

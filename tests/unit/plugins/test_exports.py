@@ -73,6 +73,20 @@ def test_the_cure_is_in_the_author_s_language_and_said_once(build, name):
     assert printed.err.count("ZS0603") == 1
 
 
+def test_a_grant_that_is_missing_has_the_line_of_the_author_not_of_the_sdk(build):
+    text = f"""{ZIG}export fn f(_: *const zs.Context) linksection("function") zs.Verdict {{
+    if (zs.read_time(0) == 0) return zs.ABORT;
+    _ = zs.count_metric(0, 1);
+    _ = zs.remove_request_header("A");
+    return zs.CONTINUE;
+}}
+"""
+    code, printed = build("zig", text)
+    assert code == 1
+    assert "remove_request_header needs request_write" in printed.err
+    assert "--> plugin.zig:6:1" in printed.err
+
+
 def test_a_variable_is_no_hook(build):
     code, printed = build("c", C.replace("ZS_FUNCTION", "ZS_REQUEST") + "ZS_RESPONSE int count = 3;\n")
     assert code == 1
