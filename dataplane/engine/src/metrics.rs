@@ -131,10 +131,11 @@ const HISTOGRAM_WORDS: usize = BUCKETS.len() + 2;
 pub const PLUGIN_SLOTS: usize = 32;
 /// Counters that a plugin's functions add to.
 pub const PLUGIN_COUNTERS: usize = 4;
-const PLUGIN_ROWS: [(&str, &str); 3] = [
+const PLUGIN_ROWS: [(&str, &str); 4] = [
     ("plugin_calls_total", "Calls of a plugin's functions."),
     ("plugin_failures_total", "Calls that trapped, ran out of fuel or were refused."),
     ("plugin_fuel_total", "Fuel that calls have used."),
+    ("plugin_fetch_failures_total", "Requests of a plugin's own that got no answer."),
 ];
 const PLUGIN_WORDS: usize = PLUGIN_ROWS.len() + PLUGIN_COUNTERS;
 const PLUGINS_AT: usize = COUNTERS.len() + HISTOGRAMS.len() * HISTOGRAM_WORDS;
@@ -197,6 +198,8 @@ pub enum PluginCount {
     Calls,
     Failures,
     Fuel,
+    /// Of requests of its own.
+    FetchFailures,
     /// A counter of the plugin's own.
     Own(usize),
 }
@@ -329,6 +332,7 @@ impl WorkerMetrics {
             PluginCount::Calls => 0,
             PluginCount::Failures => 1,
             PluginCount::Fuel => 2,
+            PluginCount::FetchFailures => 3,
             PluginCount::Own(index) => PLUGIN_ROWS.len() + index.min(PLUGIN_COUNTERS - 1),
         };
         if (1..=PLUGIN_SLOTS).contains(&(slot as usize)) {

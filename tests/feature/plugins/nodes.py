@@ -39,12 +39,12 @@ class Node:
 
 
 @contextlib.contextmanager
-def serve(directory, options, site, plugins):
-    """Serve a site at a port of its own; `plugins` are texts by file name."""
+def serve(directory, options, site, plugins, arguments=()):
+    """Serve a site at a port of its own; `plugins` are texts by file name, `arguments` of `run`."""
     port = free_port()
     for name, text in plugins.items():
         (directory / name).write_text(text)
     options = f"{{\n\tadmin off\n\tauto_https off\n{options}\n}}\n"
     (directory / "Caddyfile").write_text(options + f"http://:{port} {{\n{site}\n}}\n")
-    with serving(directory, port) as process:
+    with serving(directory, port, options=arguments) as process:
         yield Node(port, directory / "log", process)

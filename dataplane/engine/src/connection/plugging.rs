@@ -6,6 +6,7 @@ use super::{Phase, Waiting};
 use crate::error::Failure;
 use crate::http1::body::BodyDecoder;
 use crate::limits::BUFFERED_INPUT_BYTES_MAX;
+use crate::metrics::PluginCount;
 use crate::plugins::fetching::{Job, Route};
 use crate::plugins::memory::{Fetched, Outbound, ReadAhead, Wanted};
 use crate::ring::{Io, SocketId};
@@ -107,10 +108,10 @@ impl Worker {
             None => "its upstream has no endpoint over TCP",
             Some((route, plugin)) => {
                 let namespace = plugin.namespace.clone();
-                if self.fetches.submit(Job { namespace, outbound, route, ticket, reply: myself }) {
-                    return;
+                match self.fetches.submit(Job { namespace, outbound, route, ticket, reply: myself }) {
+                    Ok(()) => return,
+                    Err(why) => why,
                 }
-                "its namespace has too many under way"
             }
         };
         asked.failure = Some(why.into());
@@ -131,6 +132,10 @@ impl Worker {
 
     fn take_fetched<I: Io>(&mut self, io: &mut I, socket: SocketId, entry: u32, fetched: Fetched) {
         let plugin = self.machine.plugins.index.find(&fetched.plugin).cloned();
+        if fetched.failure.is_some() {
+            let slot = plugin.as_ref().map_or(0, |plugin| plugin.slot);
+            self.metrics.count_plugin(slot, PluginCount::FetchFailures, 1);
+        }
         let Some(down) = self.downstream(socket) else { return };
         down.serving.waiting = Waiting::Decision;
         if let Some(exchange) = down.exchange.as_deref_mut() {

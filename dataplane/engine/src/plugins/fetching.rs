@@ -24,13 +24,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// They wait more than they work.
-const THREADS: usize = 32;
+const THREADS: usize = 64;
 /// Of an answer; larger ones are none.
 const BODY_BYTES_MAX: usize = 256 << 10;
 const READ_BYTES: usize = 16 << 10;
 
 /// Where a request goes.
 pub struct Route {
+    /// Name of the cluster: what is slow is slow by all names that plugins have for it.
+    upstream: Arc<str>,
     address: SocketAddr,
     host: Box<str>,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
@@ -59,7 +61,8 @@ impl Route {
             }
         };
         let host = if upstream.host.is_empty() { endpoint.hostport().into() } else { upstream.host.clone() };
-        Some(Self { address: endpoint.address, host, tls, timeout: Duration::from_millis(timeout_ms) })
+        let (upstream, address) = (upstream.cluster.name.clone(), endpoint.address);
+        Some(Self { upstream, address, host, tls, timeout: Duration::from_millis(timeout_ms) })
     }
 }
 
@@ -88,10 +91,10 @@ impl Fetches {
         Ok(fetches)
     }
 
-    /// False where its namespace has enough under way.
-    pub fn submit(&self, job: Job) -> bool {
-        let namespace = job.namespace.clone();
-        self.queue.put(&namespace, job)
+    /// Refused where its upstream or namespace has enough under way.
+    pub fn submit(&self, job: Job) -> Result<(), &'static str> {
+        let (namespace, upstream) = (job.namespace.clone(), job.route.upstream.clone());
+        self.queue.put(&namespace, &upstream, job)
     }
 
     fn work(&self) {
@@ -104,7 +107,7 @@ impl Fetches {
             let bytes = fetched.body.len() + fetched.fields.capacity();
             fetched.held = tenant.hold(bytes);
             fetched.plugin = job.outbound.plugin;
-            self.queue.end(&job.namespace);
+            self.queue.end(&job.namespace, &job.route.upstream);
             job.reply.send(WorkerMessage::Fetched { ticket: job.ticket, fetched: Box::new(fetched) });
         }
     }

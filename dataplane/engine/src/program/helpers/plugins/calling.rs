@@ -224,6 +224,7 @@ pub fn fetch(vm: &mut Vm, document: u64) -> HelperResult {
         wanted => wanted.err().filter(|_| memory.refuse_fetch(&plugin.name)),
     };
     let host = vm.host().name.clone();
+    vm.plugins().counted.push((plugin.slot, PluginCount::FetchFailures, 1));
     plugin.note_fetch(
         &host,
         vm.exchange().now.unix_ms / 1000,
