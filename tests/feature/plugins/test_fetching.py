@@ -65,6 +65,26 @@ ZS_FUNCTION u64 take(struct zs_context *context) {
     u64 was_there = zs_remove_value(ZS("n"));
     return ask() == ZS_LATER ? ZS_SUSPEND : show(was_there);
 }
+
+ZS_FUNCTION u64 call(struct zs_context *context) {
+    if (zs_call_function(ZS("plain count"), ZS("{}")) != ZS_CONTINUE) return ZS_ERROR(501);
+    return ask() == ZS_LATER ? ZS_SUSPEND : show(0);
+}
+"""
+PLAIN = """
+#include <zeroserve.h>
+static u8 bytes[64];
+
+ZS_FUNCTION u64 count(struct zs_context *context) {
+    zs_add_value(ZS("n"), 1, 60);
+    return ZS_CONTINUE;
+}
+ZS_FUNCTION u64 counted(struct zs_context *context) {
+    struct zs_text text = ZS_TEXT(bytes);
+    zs_put_number(&text, zs_add_value(ZS("n"), 0, 60));
+    zs_set_response_body(text.bytes, text.length);
+    return ZS_RESPOND(200);
+}
 """
 REFUSED = {
     "document": ("none", "there is no such document"),
@@ -102,7 +122,8 @@ def node(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fetching")
     (directory / "p.c").write_text(SOURCE)
     (directory / "counting.c").write_text(COUNTING)
-    for name in ("p", "counting"):
+    (directory / "plain.c").write_text(PLAIN)
+    for name in ("p", "counting", "plain"):
         (directory / f"{name}.o").write_bytes(compile_c([directory / f"{name}.c"], find_compiler()))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Idp)
     with served(server), socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as down:
@@ -132,17 +153,24 @@ def node(tmp_path_factory):
         )
         plugins += f"""
         counting counting.o {{
-            allow outbound_http key_value response_write
+            allow outbound_http key_value response_write call_plugins
             upstream idp 127.0.0.1:{server.server_port}
             fetch_timeout 60s
+        }}
+        plain plain.o {{
+            allow key_value response_write
         }}"""
         routes += "".join(
             f"""
     handle /{name} {{
         zeroserve_call counting {name}
     }}"""
-            for name in ("add", "limit", "take")
+            for name in ("add", "limit", "take", "call")
         )
+        routes += """
+    handle /counted {
+        zeroserve_call plain counted
+    }"""
         site = f"""{routes}
     handle {{
         zeroserve_call p gate
@@ -166,6 +194,11 @@ def test_what_is_counted_before_a_call_waits_is_counted_once(node, name, answers
     if name == "take":
         node.ask("/add")
     assert [node.ask(f"/{name}")[2] for _ in answers] == answers
+
+
+def test_what_a_call_within_a_call_that_waits_counted_is_counted_once(node):
+    assert node.ask("/call")[2] == "0"
+    assert node.ask("/counted")[2] == "1"
 
 
 @pytest.mark.parametrize("name", REFUSED)

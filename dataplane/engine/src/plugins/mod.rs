@@ -154,10 +154,15 @@ impl Plugin {
         }
     }
 
+    /// True where a call, or one that it makes, may wait: it is repeated then.
+    pub fn may_wait(&self) -> bool {
+        let waits = abi::CAPABILITY_OUTBOUND_HTTP | abi::CAPABILITY_REQUEST_BODY;
+        self.may(waits | abi::CAPABILITY_CALL_PLUGINS)
+    }
+
     /// True where a call may be repeated or undone, so that what it changed must be.
     pub fn may_undo(&self) -> bool {
-        let waits = abi::CAPABILITY_OUTBOUND_HTTP | abi::CAPABILITY_REQUEST_BODY;
-        self.fail_open || self.may(waits | abi::CAPABILITY_CALL_PLUGINS)
+        self.fail_open || self.may_wait()
     }
 }
 

@@ -89,9 +89,9 @@ pub fn count_metric(vm: &mut Vm, counter: u64, delta: u64) -> HelperResult {
         return Ok(NONE);
     }
     let what = name_change(vm, (abi::HELPER_COUNT_METRIC, &[], [counter as u64, delta]))?;
-    if vm.exchange().plugins.recall_count(what).is_none() {
+    if recall(vm, what).is_none() {
         vm.plugins().counted.push((slot, PluginCount::Own(counter), delta));
-        vm.exchange().plugins.note_count(what, 0);
+        note(vm, what, 0);
     }
     Ok(0)
 }
@@ -102,19 +102,31 @@ type Change<'a> = (u32, &'a [u8], [u64; 2]);
 /// Makes a change that lasts longer than the request; a call that is repeated after it waited finds what it gave.
 fn once(vm: &mut Vm, change: Change, make: impl FnOnce(&Plugin) -> u64) -> HelperResult {
     let what = name_change(vm, change)?;
-    if let Some(result) = vm.exchange().plugins.recall_count(what) {
+    if let Some(result) = recall(vm, what) {
         return Ok(result);
     }
     let plugin = vm.call()?.plugin.clone();
     let result = make(&plugin);
-    vm.exchange().plugins.note_count(what, result);
+    note(vm, what, result);
     Ok(result)
 }
 
-/// By keys that nobody knows: no two changes are taken for one.
-fn name_change(vm: &mut Vm, change: Change) -> HelperResult {
+fn recall(vm: &mut Vm, what: Option<u64>) -> Option<u64> {
+    what.and_then(|what| vm.exchange().plugins.recall_count(what))
+}
+
+fn note(vm: &mut Vm, what: Option<u64>, result: u64) {
+    if let Some(what) = what {
+        vm.exchange().plugins.note_count(what, result);
+    }
+}
+
+/// By keys that nobody knows: no two changes are taken for one. None: the call is never repeated, so nobody asks.
+fn name_change(vm: &mut Vm, change: Change) -> Result<Option<u64>, &'static str> {
     static KEYS: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
-    Ok(KEYS.hash_one((&vm.call()?.plugin.name, change)))
+    let call = vm.call()?;
+    let may_repeat = call.depth > 0 || call.plugin.may_wait();
+    Ok(may_repeat.then(|| KEYS.hash_one((&call.plugin.name, change))))
 }
 
 pub fn read_secret(vm: &mut Vm, name: Range, room: Range) -> HelperResult {
