@@ -165,6 +165,14 @@ fn a_metric_is_counted_once_where_the_call_is_repeated() {
 }
 
 #[test]
+fn who_suspends_and_waits_for_nothing_is_told_so() {
+    let mut machine = machine(plugin(&returning(abi::VERDICT_SUSPEND), |_| {}));
+    assert_eq!(decide(&mut machine), Decision::Error(500));
+    let said = machine.plugins.last_failure.as_ref().map(ToString::to_string);
+    assert_eq!(said.as_deref(), Some("returned SUSPEND, and no helper said LATER"));
+}
+
+#[test]
 fn a_request_and_a_namespace_have_budgets_of_their_own() {
     let mut machine = machine(plugin(&endless(), |message| message.fuel = 1 << 40));
     let host = calling_host();

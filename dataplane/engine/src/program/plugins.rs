@@ -59,6 +59,7 @@ impl fmt::Display for Failure {
             Failure::NamespaceFuel => write!(f, "the namespace's fuel of this second is used up"),
             Failure::Cage(error) => write!(f, "no window: {error}"),
             Failure::Trap(trap) => write!(f, "trapped: {trap}"),
+            Failure::Verdict(abi::VERDICT_SUSPEND) => write!(f, "returned SUSPEND, and no helper said LATER"),
             Failure::Verdict(result) => write!(f, "returned {result:#x}, which is no verdict"),
             Failure::Capability(name) => write!(f, "is not granted {name}"),
         }
