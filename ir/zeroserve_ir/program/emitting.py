@@ -41,6 +41,8 @@ class AssembledProgram:
     """(instruction, where it comes from), ascending."""
     reads_folded_path: bool
     """Whether it counts on the folded path in the context at its entries."""
+    constants_bytes: int
+    """How much of the constants it reads; what lies behind is of code that nothing reaches."""
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class Emitter:
     """Where each operation comes from."""
     labels: dict[str, int] = field(default_factory=dict)
     constants: bytearray = field(default_factory=bytearray)
+    reads: dict[int, int] = field(default_factory=dict)
+    """Where the constants end that an operation reads."""
     count: int = 0
     span: Span | None = None
 
@@ -153,7 +157,11 @@ class Emitter:
         self._add("alu", "rsh", R2, 64 - bits)
 
     def look_up(self, offset: int, rows: int) -> None:
-        """Set r0 to the row that a byte at `offset` + r2 names, and r2 to where a column at 0 has it."""
+        """Set r0 to the row that a byte at `offset` + r2 names, and r2 to where a column at 0 has it.
+
+        The columns end where the constants do.
+        """
+        self.reads[len(self.operations)] = len(self.constants)
         self._add("alu", "add", R2, R9)
         self._add("load", R0, R2, offset, 1)
         self._add("alu", "and", R0, rows - 1)
@@ -234,9 +242,11 @@ class Emitter:
             span = self.spans[operation]
             if span is not None and (not lines or lines[-1][1] is not span):
                 lines.append((position, span))
-        return AssembledProgram(code, tuple(lines), reads_folded_path)
+        constants_bytes = max((self.reads.get(operation, 0) for operation, _ in positions), default=0)
+        return AssembledProgram(code, tuple(lines), reads_folded_path, constants_bytes)
 
     def _load_constant(self, register: Register, offset: int) -> None:
+        self.reads[len(self.operations)] = offset + 8
         if offset < 1 << 15:
             self._add("load", register, R9, offset, 8)
             return

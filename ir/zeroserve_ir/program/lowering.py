@@ -126,19 +126,19 @@ class _SiteLowering:
         return self._finish()
 
     def _finish(self) -> LoweredSite:
-        constants = len(self.emitter.constants)
         try:
             program = self.emitter.assemble()
         except AssemblyError as error:
             if len(self.emitter.operations) <= abi.INSTRUCTIONS_MAX:  # Not a jump beyond its reach.
                 raise
+            constants = len(self.emitter.constants)
             raise _too_large(self.site, len(self.emitter.operations), constants) from error
-        instructions = len(program.code) // 8
+        instructions, constants = len(program.code) // 8, program.constants_bytes
         if instructions > abi.INSTRUCTIONS_MAX or constants > abi.CONSTANTS_BYTES_MAX:
             raise _too_large(self.site, instructions, constants)
         return LoweredSite(
             program=program,
-            constants=bytes(self.emitter.constants),
+            constants=bytes(self.emitter.constants[:constants]),
             tables=self.tables.finish(),
             steps=tuple(self.recorder.steps) if self.recorder else (),
             error_entry=ERROR_ENTRY if self.site.errors else 0,

@@ -108,3 +108,15 @@ def test_a_cluster_with_its_own_timeouts_has_a_name_of_its_own() -> None:
     )
     (cluster,) = lower_site(tree.Site(ADDRESS, (tree.Route((handler,)),))).clusters
     assert cluster.name.startswith("static:10.0.0.1:80#")
+
+
+def test_constants_of_routes_that_nothing_reaches_are_left_out() -> None:
+    unreachable = tuple(
+        tree.Route((tree.StaticResponse("200"),), ((tree.MatchPath((f"/{number}/*",)),),))
+        for number in range(40)
+    )
+    always = tree.Route((proxy(0),))
+    one, other = (lower_site(tree.Site(ADDRESS, (always, *rest))) for rest in (unreachable, ()))
+    assert one.code == other.code
+    assert one.make_program() == other.make_program()
+    assert len(one.constants) == len(other.constants)
