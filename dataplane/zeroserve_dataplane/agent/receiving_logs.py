@@ -172,14 +172,15 @@ class LogReceiver:
     def _accept(self) -> None:
         while True:
             try:
+                # Where `close` waited for long enough, the listener is closed already.
+                if self._closing:
+                    self._listener.setblocking(False)
                 connection, _ = self._listener.accept()
             except TimeoutError:
                 self._tick()
                 continue
             except OSError:
                 return
-            if self._closing:
-                self._listener.setblocking(False)
             if not is_of_this_user(connection):
                 connection.close()
                 continue

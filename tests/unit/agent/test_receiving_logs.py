@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -57,6 +58,37 @@ def test_what_was_sent_before_the_end_is_written(tmp_path):
         send(receiver, frame(f"file:{path}".encode(), b"a\n"))
         receiver.close()
         assert path.read_bytes() == b"a\n"
+
+
+class ClosedOnceAccepted:
+    """A listener that `close` gives up on just as a connection comes."""
+
+    def __init__(self, receiver):
+        self.receiver, self.listener = receiver, receiver._listener
+
+    def accept(self):
+        accepted = self.listener.accept()
+        self.receiver._closing = True
+        self.listener.close()
+        return accepted
+
+    def setblocking(self, blocks):
+        self.listener.setblocking(blocks)
+
+    def close(self):
+        self.listener.close()
+
+
+def test_a_listener_closed_meanwhile_ends_its_thread_in_silence(tmp_path, monkeypatch):
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    receiver = LogReceiver(tmp_path / "log.sock")
+    receiver._listener = ClosedOnceAccepted(receiver)
+    send(receiver)
+    send(receiver)
+    receiver._thread.join()
+    receiver.close()
+    assert not raised
 
 
 def test_a_sink_of_no_configuration_gets_nothing(tmp_path, receiver):
