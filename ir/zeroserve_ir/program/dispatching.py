@@ -7,14 +7,14 @@ first match in order is the longest one, by a trie.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from zeroserve_ir import tree
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.hashing import BUCKET_BITS, PATHS_MAX, PATHS_MIN, PathHash, hash_paths
-from zeroserve_ir.program.paths import ComparedPath, PathBeginning, PathMatch, is_longest_first, read_path
+from zeroserve_ir.program.paths import ComparedPath, PathBeginning, PathMatch, read_path
 from zeroserve_ir.program.patterns import PatternKind, SimplePattern, split_patterns
 from zeroserve_ir.program.surveying import Widths
 
@@ -77,11 +77,12 @@ def find_path_run(
         run = tuple(islice(_take_alone(routes, index, done, single_pattern), PATHS_MAX))
         beginnings = [one.beginning() for route in run if (one := single_pattern(route)) is not None]
         return _find_hashed(run, beginnings, ComparedPath.FOLDED, widths.patterns)
-    run = tuple(_take_alone(routes, index, done, single_path))
-    matches = [match for route in run if (match := single_path(route)) is not None]
-    if len(run) <= PATHS_MAX:
-        return _find_hashed(run, [read_path(match) for match in matches], ComparedPath.SENT, widths.paths)
-    return PathDispatch(run) if is_longest_first(matches) else None
+    ordered = tuple(_take_longest_first(_take_alone(routes, index, done, single_path)))
+    if len(ordered) > PATHS_MAX:
+        return PathDispatch(ordered)
+    run = tuple(islice(_take_alone(routes, index, done, single_path), PATHS_MAX))
+    beginnings = [read_path(match) for route in run if (match := single_path(route)) is not None]
+    return _find_hashed(run, beginnings, ComparedPath.SENT, widths.paths)
 
 
 def _take_alone(
@@ -101,7 +102,20 @@ def _take_alone(
             and (bool(group) or answers(route))
         )
 
-    return takewhile(is_alone, islice(routes, index, None))
+    return takewhile(is_alone, (routes[at] for at in range(index, len(routes))))
+
+
+def _take_longest_first(routes: Iterable[tree.Route]) -> Iterator[tree.Route]:
+    """Yield path routes as long as the first match in order is the longest one, exact before prefix."""
+    before: tuple[int, bool] | None = None
+    for route in routes:
+        match = single_path(route)
+        assert match is not None
+        rank = (len(read_path(match).text), isinstance(match, tree.MatchPathExact))
+        if before is not None and rank > before:
+            return
+        before = rank
+        yield route
 
 
 def _find_hashed(

@@ -8,7 +8,6 @@ all patterns of a site share, so that code depends on the number of patterns and
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,9 +84,3 @@ def choose_width(matches: Sequence[PathMatch]) -> int | None:
     """Return the number of words that hold every pattern, or None when one is too long."""
     longest = max(len(read_path(match).text) for match in matches)
     return next((width for width in WIDTHS if longest <= 8 * width), None)
-
-
-def is_longest_first(matches: Sequence[PathMatch]) -> bool:
-    """Tell whether the first match in order is always the longest, exact before prefix."""
-    ranks = [(len(read_path(match).text), isinstance(match, MatchPathExact)) for match in matches]
-    return all(before >= after for before, after in itertools.pairwise(ranks))

@@ -173,10 +173,13 @@ def test_program_and_tree_agree(routes: tuple[tree.Route, ...], requests: list[t
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(PATH_MATCHERS, min_size=33, max_size=60, unique=True),
+    st.lists(PATH_MATCHERS, max_size=8),
     st.lists(PATHS, min_size=1, max_size=5),
     st.booleans(),
 )
-def test_many_sorted_paths_agree_by_trie(matchers: list[tree.Matcher], paths: list[str], plain: bool) -> None:
+def test_many_sorted_paths_agree_by_trie(
+    matchers: list[tree.Matcher], unsorted: list[tree.Matcher], paths: list[str], plain: bool
+) -> None:
     def rank(matcher: tree.Matcher) -> tuple[int, bool]:
         assert isinstance(matcher, tree.MatchPathExact | tree.MatchPathPrefix)
         return -len(matcher.path.rstrip("/")), isinstance(matcher, tree.MatchPathPrefix)
@@ -189,10 +192,10 @@ def test_many_sorted_paths_agree_by_trie(matchers: list[tree.Matcher], paths: li
             ((matcher,),),
             terminal=True,
         )
-        for number, matcher in enumerate(sorted(matchers, key=rank))
+        for number, matcher in enumerate((*sorted(matchers, key=rank), *unsorted))
     )
     site = tree.Site(ADDRESS, routes)
-    for path in [*paths, *(matcher.path for matcher in matchers[:5])]:
+    for path in [*paths, *(matcher.path for matcher in (*matchers[:5], *unsorted))]:
         assert run(site, path, "GET") == expected(site, path, "GET")
 
 

@@ -18,3 +18,12 @@ def test_a_site_that_is_too_large_is_refused(routes: int) -> None:
     with pytest.raises(DiagnosticError) as raised:
         lower_site(tree.Site(ADDRESS, many))
     assert [item.code for item in raised.value.diagnostics] == [Code.ZS0602]
+
+
+def test_many_paths_are_found_at_once_as_far_as_the_longest_come_first() -> None:
+    proxy = tree.ReverseProxy((tree.Upstream("10.0.0.1:80"),))
+    ascending = tuple(
+        tree.Route((proxy,), ((tree.MatchPathPrefix(f"/x{number}"),),)) for number in range(2_000)
+    )
+    lowered = lower_site(tree.Site(ADDRESS, ascending))
+    assert [len(trie.entries) for trie in lowered.tables.tries] == [68, 900, 1_000]
