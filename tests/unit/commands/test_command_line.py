@@ -113,6 +113,12 @@ def test_validate_reads_plugins_and_judges_calls(folder, content, called, told):
     assert (judged.returncode, told in judged.stderr) == (1 if told else 0, True)
 
 
+def test_validate_refuses_what_no_program_can_be_made_of():
+    routes = "".join(f"\trespond /{number} {number}\n" for number in range(2_000))
+    judged = zeroserve("validate", "--config", "-", text=f":80 {{\n{routes}}}\n")
+    assert (judged.returncode, "error[ZS0602]" in judged.stderr) == (1, True)
+
+
 def test_formatted_standard_input_is_no_failure():
     assert zeroserve("fmt", "-", text=UNFORMATTED).returncode == 0
 

@@ -164,6 +164,7 @@ impl Worker {
             exchange.filter_choices.clear();
             exchange.templates.clear();
             exchange.set_status(status);
+            exchange.restore_received();
         }
         self.run_program(io, socket, entry);
     }

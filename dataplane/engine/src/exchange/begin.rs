@@ -9,6 +9,7 @@ use super::kinds::Kind;
 use super::logging::{LogValue, Sent};
 use super::randomness::fill_random_hex;
 use super::tracing::Span;
+use super::writing::KeptTarget;
 use super::{Clock, ListenerId, Peer, Refuse, RequestHead, TlsInfo, paths};
 use crate::cache::WantedCache;
 use crate::limits;
@@ -58,6 +59,8 @@ pub struct Exchange {
     pub(crate) bare_path: bool,
     /// The configuration wrote the path as an absolute URI, of this request's host or one of its own.
     pub(crate) absolute_path: bool,
+    /// What a rewrite changed, as it came.
+    pub(crate) received: Option<Box<KeptTarget>>,
     pub(crate) query: Vec<u8>,
     pub(crate) has_query: bool,
     pub(crate) encoded_slash: bool,
@@ -167,6 +170,7 @@ impl Exchange {
             clean_path: Vec::new(),
             bare_path: false,
             absolute_path: false,
+            received: None,
             query: Vec::new(),
             has_query: false,
             encoded_slash: false,
@@ -289,6 +293,7 @@ impl Exchange {
         self.encoded_slash = false;
         self.bare_path = false;
         self.absolute_path = false;
+        self.received = None;
         self.refused = None;
         self.outgrown.set(false);
         self.mapped_values.set(0);

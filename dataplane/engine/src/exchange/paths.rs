@@ -281,6 +281,33 @@ pub fn encode(decoded: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends decoded bytes as Go escapes a path of which it knows no other spelling (url.URL.EscapedPath).
+pub fn encode_as_go(decoded: &[u8], out: &mut Vec<u8>) {
+    for &byte in decoded {
+        let escaped = matches!(byte, b'!' | b'\'' | b'(' | b')' | b'*' | b'[' | b']');
+        if is_kept(byte) && !escaped { out.push(byte) } else { push_escape(byte, out) }
+    }
+}
+
+/// Whether a segment is `.` or `..`, however its dots are written.
+pub fn has_dot_segment(path: &[u8]) -> bool {
+    decode_dots(path).split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b".."))
+}
+
+/// The path with `%2E` as `.`.
+pub fn decode_dots(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let is_dot = decode_escape(&rest[at..]) == Some(b'.');
+        out.push(if is_dot { b'.' } else { b'%' });
+        rest = &rest[at + if is_dot { 3 } else { 1 }..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
 /// Appends Go's url.QueryEscape.
 pub fn encode_query(value: &[u8], out: &mut Vec<u8>) {
     for &byte in value {

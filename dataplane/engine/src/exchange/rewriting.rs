@@ -117,6 +117,7 @@ fn split_query(parts: Vec<Part>) -> Box<[QueryComponent]> {
 impl Exchange {
     /// Applies a rewrite. The new path is normalised again; `refused` is set where that cannot be.
     pub fn rewrite(&mut self, rewrite: &Rewrite) {
+        self.keep_received();
         if !rewrite.method.is_empty() {
             let mut method = self.expanded(&rewrite.method);
             method.make_ascii_uppercase();
@@ -130,9 +131,8 @@ impl Exchange {
             let find = self.expanded(&substitution.find);
             let replace = self.expanded(&substitution.replace);
             let limit = if substitution.limit == 0 { usize::MAX } else { substitution.limit };
-            // Caddy cleans the path whether or not it finds anything; its empty segments are what `//` asks for.
-            let whole = memchr::memmem::find(&find, b"//").is_some();
-            let sent = if whole { self.dotless_sent_path() } else { self.cleaned_sent_path() };
+            // Caddy cleans the path whether or not it finds anything.
+            let sent = self.sent_path_for(&find);
             let shown = &sent[self.bare_bytes()..];
             if let Some(path) = replace_text(shown, &find, &replace, limit) {
                 self.take_replaced(path);
@@ -154,6 +154,11 @@ impl Exchange {
         }
     }
 
+    /// A `?` without a query stays (Go: URL.ForceQuery).
+    fn shows_query(&self) -> bool {
+        !self.query.is_empty() || (self.target.ends_with(b"?") && self.original().1.is_empty())
+    }
+
     fn rewrite_uri(&mut self, rewrite: &Rewrite) {
         // Both read the URI as it was.
         let mut query = rewrite.query.as_deref().map(|components| self.build_query(components));
@@ -172,8 +177,8 @@ impl Exchange {
         }
         if let Some(mut query) = query {
             query.retain(|&byte| byte > 0x20 && byte != 0x7f && byte != b'#');
-            self.has_query = !query.is_empty();
             self.query = query;
+            self.has_query = self.shows_query();
         }
     }
 
@@ -227,15 +232,21 @@ impl Exchange {
             }
             // A prefix begins with a slash: a path without one has none to strip.
             if self.bare_bytes() == 0 {
-                let rest = trim_prefix(&self.cleaned_sent_path(), &prefix).to_vec();
-                self.take_stripped(rest);
+                let path = self.sent_path_for(&prefix);
+                self.take_stripped(&path, trim_prefix(&path, &prefix));
             }
         }
         if !rewrite.strip_path_suffix.is_empty() {
             let suffix = self.expanded(&rewrite.strip_path_suffix);
-            let rest = trim_suffix(&self.cleaned_sent_path(), &suffix).to_vec();
-            self.take_stripped(rest);
+            let path = self.sent_path_for(&suffix);
+            self.take_stripped(&path, trim_suffix(&path, &suffix));
         }
+    }
+
+    /// The path that a text is looked for in: its empty segments are what `//` asks for.
+    fn sent_path_for(&self, text: &[u8]) -> Vec<u8> {
+        let whole = memchr::memmem::find(text, b"//").is_some();
+        if whole { self.dotless_sent_path() } else { self.cleaned_sent_path() }
     }
 
     /// The path without dot segments and empty ones, its escapes as they are (Caddy: CleanPath of the escaped path).
@@ -293,7 +304,7 @@ impl Exchange {
             }
         }
         self.query = queries::encode(pairs);
-        self.has_query = !self.query.is_empty();
+        self.has_query = self.shows_query();
     }
 
     fn query_search<'a>(&self, change: &'a QueryChange) -> Option<Cow<'a, Search>> {
@@ -311,14 +322,21 @@ impl Exchange {
         out
     }
 
-    /// Takes what stripping left; where its first byte is an escaped slash, that slash is the one the path begins with.
-    fn take_stripped(&mut self, encoded: Vec<u8>) {
-        if encoded.first() != Some(&b'%') || paths::decode_escape(&encoded) != Some(b'/') {
-            return self.change_path(encoded);
+    /// Takes what stripping left of a path; where its first byte is an escaped slash, that slash is the one the path
+    /// begins with. Dot segments that come to light are resolved (Caddy: canonicalizePath).
+    fn take_stripped(&mut self, path: &[u8], left: &[u8]) {
+        if paths::decode_escape(left) == Some(b'/') {
+            let mut decoded = Vec::with_capacity(left.len());
+            paths::decode(left, &mut decoded);
+            return self.set_decoded_path(&decoded, left);
         }
-        let mut decoded = Vec::with_capacity(encoded.len());
-        paths::decode(&encoded, &mut decoded);
-        self.set_decoded_path(&decoded, &encoded);
+        let mut cleaned = Vec::with_capacity(left.len() + 1);
+        if left.len() < path.len() && paths::has_dot_segment(left) {
+            paths::clean_unmerged(&paths::decode_dots(left), &mut cleaned);
+        } else {
+            cleaned.extend_from_slice(left);
+        }
+        self.change_path(cleaned);
     }
 
     /// Takes what a replacement made of the encoded path, which may have lost its slash.
@@ -347,7 +365,11 @@ impl Exchange {
         if decoded.first() != Some(&b'/') {
             path.push(b'/');
         }
-        paths::encode(decoded, &mut path);
+        if self.as_caddy {
+            paths::encode_as_go(decoded, &mut path);
+        } else {
+            paths::encode(decoded, &mut path);
+        }
         self.path.clear();
         self.bare_path = decoded.first().is_some_and(|&byte| byte != b'/');
         self.take_rewritten(&path);

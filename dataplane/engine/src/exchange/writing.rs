@@ -10,7 +10,8 @@ use crate::fastcgi::params::UpstreamFields;
 use crate::http2::fields::may_trail;
 use crate::snapshot::ProxyCall;
 
-/// Method and target as they were before a call rewrote them.
+/// Method and target as they were before they were rewritten.
+#[derive(Clone)]
 pub struct KeptTarget {
     method: Vec<u8>,
     path: Vec<u8>,
@@ -19,6 +20,7 @@ pub struct KeptTarget {
     absolute_path: bool,
     query: Vec<u8>,
     has_query: bool,
+    encoded_slash: bool,
 }
 
 impl Exchange {
@@ -165,6 +167,21 @@ impl Exchange {
             absolute_path: self.absolute_path,
             query: self.query.clone(),
             has_query: self.has_query,
+            encoded_slash: self.encoded_slash,
+        }
+    }
+
+    /// Before the first change of method, path or query.
+    pub(crate) fn keep_received(&mut self) {
+        if self.received.is_none() {
+            self.received = Some(Box::new(self.keep_target()));
+        }
+    }
+
+    /// Method, path and query as they came: error routes see them so (Caddy: server.go). Fields stay as they are.
+    pub fn restore_received(&mut self) {
+        if let Some(kept) = self.received.take() {
+            self.restore_target(*kept);
         }
     }
 
@@ -176,6 +193,7 @@ impl Exchange {
         self.absolute_path = kept.absolute_path;
         self.query = kept.query;
         self.has_query = kept.has_query;
+        self.encoded_slash = kept.encoded_slash;
     }
 
     /// The slow way, for calls with changes of their own: they hold for this call, not for the exchange. True: as for

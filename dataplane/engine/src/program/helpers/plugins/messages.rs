@@ -40,6 +40,7 @@ pub fn read_request(vm: &mut Vm, part: u64, room: Range) -> HelperResult {
 pub fn write_request(vm: &mut Vm, part: u64, value: Range) -> HelperResult {
     let value = take(vm, value)?;
     let exchange = vm.exchange();
+    exchange.keep_received();
     let done = match part {
         abi::REQUESTPART_METHOD => {
             let allowed = is_token(&value) && value.len() <= METHOD_BYTES_MAX;
