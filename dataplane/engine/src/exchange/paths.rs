@@ -291,7 +291,11 @@ pub fn encode_as_go(decoded: &[u8], out: &mut Vec<u8>) {
 
 /// Whether a segment is `.` or `..`, however its dots are written.
 pub fn has_dot_segment(path: &[u8]) -> bool {
-    decode_dots(path).split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b".."))
+    count_dot_segments(&decode_dots(path)) > 0
+}
+
+pub fn count_dot_segments(path: &[u8]) -> usize {
+    path.split(|&byte| byte == b'/').filter(|segment| matches!(segment, [b'.'] | [b'.', b'.'])).count()
 }
 
 /// The path with `%2E` as `.`.

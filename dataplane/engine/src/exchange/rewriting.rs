@@ -330,13 +330,14 @@ impl Exchange {
             paths::decode(left, &mut decoded);
             return self.set_decoded_path(&decoded, left);
         }
-        let mut cleaned = Vec::with_capacity(left.len() + 1);
-        if left.len() < path.len() && paths::has_dot_segment(left) {
-            paths::clean_unmerged(&paths::decode_dots(left), &mut cleaned);
-        } else {
-            cleaned.extend_from_slice(left);
+        if left.len() == path.len() || !paths::has_dot_segment(left) {
+            return self.change_path(left.to_vec());
         }
-        self.change_path(cleaned);
+        let (mut cleaned, mut decoded) =
+            (Vec::with_capacity(left.len() + 1), Vec::with_capacity(left.len() + 1));
+        paths::clean_unmerged(&paths::decode_dots(left), &mut cleaned);
+        paths::decode(&cleaned, &mut decoded);
+        self.set_decoded_path(&decoded, &cleaned);
     }
 
     /// Takes what a replacement made of the encoded path, which may have lost its slash.
@@ -356,8 +357,7 @@ impl Exchange {
 
     /// Takes a decoded path as Caddy's `rewrite` does: `%2F` becomes `/`, unless a dot segment would come of it.
     fn set_decoded_path(&mut self, decoded: &[u8], encoded: &[u8]) {
-        let hides_dots = |path: &[u8]| path.split(|&b| b == b'/').any(|part| part == b"." || part == b"..");
-        if hides_dots(decoded) && !hides_dots(encoded) {
+        if paths::count_dot_segments(decoded) > paths::count_dot_segments(&paths::decode_dots(encoded)) {
             self.change_path(encoded.to_vec());
             return;
         }
