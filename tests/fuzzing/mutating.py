@@ -20,6 +20,8 @@ _GIVEN = 3
 """r1 and r2 are given to a program (`abi`), r0 and the others begin here."""
 _TRIES_MAX = 8
 """Of one change, until it gives an instruction; the last one is kept as it is."""
+HASHED_PATHS = 12
+"""Told apart by a hash, whose index into the constants is masked (`zeroserve_ir.program.hashing`)."""
 _SITES = """
 a.test {
 	@api path /api/* /v2/*
@@ -67,7 +69,9 @@ c.test {
 	error /gone 410
 	file_server
 }
+d.test {
 """
+_SITES += "".join(f"	respond /route{number}/* {200 + number}\n" for number in range(HASHED_PATHS)) + "}\n"
 
 
 @cache
