@@ -57,6 +57,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
             "dataplane/engine/src/program/image.rs",
             "dataplane/engine/src/program/run.rs",
             "dataplane/engine/src/program/cage.rs",
+            "dataplane/engine/src/program/confining.rs",
             "dataplane/engine/src/program/plugins.rs",
             "dataplane/engine/src/program/mod.rs",
         ),

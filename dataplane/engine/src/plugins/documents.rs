@@ -1,5 +1,6 @@
 //! JSON documents of a call: read by pointer (RFC 6901), built by pointer.
 
+use crate::program::find;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -28,9 +29,9 @@ impl Documents {
     }
 
     pub fn get(&self, number: u64) -> Option<&Value> {
-        match usize::try_from(number).ok()? {
-            0 => Some(&self.input),
-            number => self.own.get(number - 1),
+        match number.checked_sub(1) {
+            None => Some(&self.input),
+            Some(own) => find(&self.own, own),
         }
     }
 

@@ -66,6 +66,7 @@ impl Cage {
                 // what the verifier has proven to touch mapped bytes alone runs without recovery.
                 unsafe {
                     if mapping.exposure() == Exposure::Caged {
+                        window.expect_context_writes();
                         recovery
                             .enter(window, block, constants, entry, mapping.entry(), mapping.range())
                             .map_err(|address| Trap::Memory { address })

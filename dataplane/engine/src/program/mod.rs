@@ -2,6 +2,7 @@
 
 pub mod abi;
 mod cage;
+mod confining;
 mod folding;
 mod helpers;
 pub mod image;
@@ -16,4 +17,5 @@ mod plugin_tests;
 #[cfg(test)]
 mod tests;
 
+pub use confining::find;
 pub use helpers::matches_value;

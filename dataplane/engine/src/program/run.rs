@@ -197,9 +197,7 @@ impl Machine {
     /// The whole window as a new machine has it: one execution must not see what another left.
     pub(crate) fn forget(&mut self) {
         self.cage.window.wipe();
-        if let Some(context) = self.cage.window.write(abi::CONTEXT, abi::CONTEXT_BYTES) {
-            context.fill(0);
-        }
+        self.cage.window.clear_context();
         self.last_host = None;
     }
 

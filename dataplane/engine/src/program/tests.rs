@@ -203,6 +203,76 @@ fn one_host_never_sees_what_another_left_on_its_heap() {
     assert_eq!(machine.run(&read, &mut exchange("/"), 0), Ok(Decision::NotFound));
 }
 
+/// Behind a path there are zeros, also where comparisons read on: what another host wrote there would fit for it.
+#[test]
+fn one_host_never_sees_what_another_left_in_its_context() {
+    let context = instruction(MOV, 1, 0, 0, abi::CONTEXT as i32);
+    let exit = instruction(EXIT, 0, 0, 0, 0);
+    for place in [abi::FIELD_FOLDED_BYTES + 200, abi::FIELD_FOLDED_END, abi::CONTEXT_BYTES as usize - 8] {
+        let mut machine = Machine::new().unwrap();
+        let at = instruction(0x07, 1, 0, 0, place as i32);
+        let write = [context, at, instruction(0x7a, 1, 0, 0, 7), instruction(MOV, 0, 0, 0, 7), exit];
+        let read = [context, at, instruction(0x79, 0, 1, 0, 0), exit];
+        assert_eq!(machine.run(&interpreted(&write), &mut exchange("/"), 0), Ok(Decision::Empty));
+        assert_eq!(
+            machine.run(&interpreted(&read), &mut exchange("/"), 0),
+            Ok(Decision::NotFound),
+            "{place}"
+        );
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn one_host_never_sees_what_native_code_of_another_left_in_its_context() {
+    // mov dword [rdi + 0x1fff8], 7; mov eax, 7; ret
+    let write = native(&[0xc7, 0x87, 0xf8, 0xff, 1, 0, 7, 0, 0, 0, 0xb8, 7, 0, 0, 0, 0xc3]);
+    // mov eax, [rdi + 0x1fff8]; ret
+    let code = [0x8b, 0x87, 0xf8, 0xff, 1, 0, 0xc3];
+    let mut machine = Machine::new().unwrap();
+    assert_eq!(machine.run(&write, &mut exchange("/"), 0), Ok(Decision::Empty));
+    for exposure in [Exposure::Caged, Exposure::Faultless, Exposure::Detached] {
+        let message = protocol::Image { exposure: exposure.into(), ..message(&code, TARGET) };
+        let image = Arc::new(Image::load(&message, seal(&code).unwrap()).unwrap());
+        let read = VirtualHost { image, name: "other".into(), ..native(&code) };
+        assert_eq!(machine.run(&read, &mut exchange("/"), 0), Ok(Decision::NotFound), "{exposure:?}");
+        assert_eq!(machine.run(&write, &mut exchange("/"), 0), Ok(Decision::Empty));
+    }
+}
+
+/// Whatever ran before: longer paths, escaped ones, of hosts that begin with the folded path and that do not.
+#[test]
+fn a_run_begins_with_the_context_of_a_new_machine() {
+    use proptest::prelude::*;
+    let exit = instruction(EXIT, 0, 0, 0, 0);
+    let hosts = [false, true].map(|folds| {
+        let image = protocol::Image { reads_folded_path: folds, ..message(&exit, "ebpf") };
+        VirtualHost {
+            image: Arc::new(Image::load(&image, seal(&exit).unwrap()).unwrap()),
+            ..interpreted(&[exit])
+        }
+    });
+    let context =
+        |machine: &mut Machine| machine.window().read(abi::CONTEXT, abi::CONTEXT_BYTES).unwrap().to_vec();
+    let path = prop::collection::vec(
+        prop::sample::select(vec!["a", "B", "z", "/A", "%25", "%2f", "%c3%84"]),
+        0..400,
+    );
+    let requests = prop::collection::vec((path, any::<bool>()), 1..8);
+    let used = std::cell::RefCell::new(Machine::new().unwrap());
+    proptest!(ProptestConfig::with_cases(64), |(requests in requests)| {
+        for (path, folds) in requests {
+            let host = &hosts[usize::from(folds)];
+            let mut exchange = exchange(&format!("/{}", path.concat()));
+            let mut new = Machine::new().unwrap();
+            let mut used = used.borrow_mut();
+            used.execute(host, &mut exchange, 0, 7).unwrap();
+            new.execute(host, &mut exchange, 0, 7).unwrap();
+            prop_assert!(context(&mut used) == context(&mut new), "{}", path.concat());
+        }
+    });
+}
+
 #[test]
 fn a_host_at_the_address_of_one_that_is_gone_sees_nothing_of_it() {
     let mut machine = Machine::new().unwrap();

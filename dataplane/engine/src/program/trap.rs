@@ -214,7 +214,7 @@ extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
         let guest = ((*info).si_addr() as usize).wrapping_sub(window.base() as usize) as u64;
         let scratch = (abi::STACK..abi::STACK_TOP).contains(&guest)
             || (abi::HEAP..abi::HEAP + abi::HEAP_BYTES).contains(&guest);
-        if signal == libc::SIGSEGV && scratch && !window.is_dirty() && window.allow_writes() {
+        if signal == libc::SIGSEGV && scratch && !window.is_writable() && window.allow_writes() {
             return;
         }
         (*recovery).fault = if matches!(signal, libc::SIGSEGV | libc::SIGBUS) { guest } else { u64::MAX };

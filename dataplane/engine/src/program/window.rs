@@ -3,6 +3,7 @@
 //! Stack and heap begin read-only: the first write makes them writable and marks the window as used, so that programs
 //! which never write there cost no wiping, and the next host never sees what another one left.
 
+use super::confining::confine;
 use super::{abi, folding};
 use crate::exchange::Exchange;
 use std::io;
@@ -17,6 +18,8 @@ pub struct Window {
     base: *mut u8,
     /// Stack and heap are writable and may hold a host's bytes.
     dirty: bool,
+    /// A program may have written to the context, beside what the engine writes there for each run.
+    context_written: bool,
     /// Path bytes of the last request, to be wiped when the next path is shorter.
     path_bytes: usize,
     /// Bytes of the folded path, which is there once a program asked for it.
@@ -35,7 +38,8 @@ impl Window {
         let reservation = NonNull::new(address.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         // SAFETY: inside the reservation.
         let base = unsafe { reservation.as_ptr().add(GUARD) };
-        let window = Self { reservation, base, dirty: false, path_bytes: 0, folded_bytes: 0 };
+        let window =
+            Self { reservation, base, dirty: false, context_written: false, path_bytes: 0, folded_bytes: 0 };
         window.protect(abi::CONTEXT, abi::CONTEXT_BYTES as usize, libc::PROT_READ | libc::PROT_WRITE)?;
         window.protect(abi::STACK, STACK_BYTES, libc::PROT_READ)?;
         window.protect(abi::HEAP, abi::HEAP_BYTES as usize, libc::PROT_READ)?;
@@ -60,12 +64,30 @@ impl Window {
         self.dirty
     }
 
-    pub fn is_dirty(&self) -> bool {
+    /// Whether the next write to stack or heap faults no more.
+    pub fn is_writable(&self) -> bool {
         self.dirty
+    }
+
+    /// Whether a program's bytes may be anywhere in it.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty || self.context_written
+    }
+
+    /// For native code that writes where nobody sees it.
+    pub fn expect_context_writes(&mut self) {
+        self.context_written = true;
     }
 
     /// Between two hosts: what the former left is gone.
     pub fn wipe(&mut self) {
+        if self.context_written {
+            self.clear_context();
+        }
+        self.clear_scratch();
+    }
+
+    fn clear_scratch(&self) {
         if self.dirty {
             // SAFETY: both areas are mapped writable while `dirty`.
             unsafe {
@@ -80,15 +102,19 @@ impl Window {
         if !self.dirty && !self.allow_writes() {
             return;
         }
-        self.wipe();
+        self.clear_scratch();
+        self.clear_context();
+        if let Some(heap) = self.write(abi::HEAP, data.len().min(abi::HEAP_BYTES as usize) as u64) {
+            heap.copy_from_slice(&data[..heap.len()]);
+        }
+    }
+
+    pub fn clear_context(&mut self) {
         // SAFETY: the context is always writable.
         unsafe {
             ptr::write_bytes(self.base.add(abi::CONTEXT as usize), 0, abi::CONTEXT_BYTES as usize);
         }
         (self.path_bytes, self.folded_bytes) = (0, 0);
-        if let Some(heap) = self.write(abi::HEAP, data.len().min(abi::HEAP_BYTES as usize) as u64) {
-            heap.copy_from_slice(&data[..heap.len()]);
-        }
     }
 
     /// Writes a context field.
@@ -170,9 +196,9 @@ impl Window {
 
     /// Mapped guest memory, or None. `guest` is any 64-bit value: its low half counts.
     pub fn read(&self, guest: u64, length: u64) -> Option<&[u8]> {
-        let at = mapped(i64::from(guest as u32), length)?;
+        let (at, length) = mapped(i64::from(guest as u32), length)?;
         // SAFETY: `mapped` says that the whole range is readable.
-        Some(unsafe { std::slice::from_raw_parts(self.base.add(at), length as usize) })
+        Some(unsafe { std::slice::from_raw_parts(self.base.add(at), length) })
     }
 
     pub fn write(&mut self, guest: u64, length: u64) -> Option<&mut [u8]> {
@@ -181,22 +207,25 @@ impl Window {
 
     /// An access as a load or store makes it: `guest` may lie below 0 or above 4 GiB by its displacement.
     pub fn access(&mut self, guest: i64, length: u64, write: bool) -> Option<&mut [u8]> {
-        let at = mapped(guest, length)?;
-        if write && !self.dirty && at as u64 + length > abi::STACK && !self.allow_writes() {
+        let (at, length) = mapped(guest, length)?;
+        if write && !self.dirty && (at + length) as u64 > abi::STACK && !self.allow_writes() {
             return None;
         }
+        self.context_written |= write && (at as u64) < abi::STACK;
         // SAFETY: `mapped` says that the whole range is mapped; writers have made it writable above.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.base.add(at), length as usize) })
+        Some(unsafe { std::slice::from_raw_parts_mut(self.base.add(at), length) })
     }
 }
 
-/// Context and stack adjoin; the heap stands alone.
-fn mapped(guest: i64, length: u64) -> Option<usize> {
+/// Address and length of what is mapped as a whole. Context and stack adjoin; the heap stands alone.
+fn mapped(guest: i64, length: u64) -> Option<(usize, usize)> {
     let guest = u64::try_from(guest).ok()?;
     let end = guest.checked_add(length)?;
     let low = guest >= abi::CONTEXT && end <= abi::STACK_TOP;
     let heap = guest >= abi::HEAP && end <= abi::HEAP + abi::HEAP_BYTES;
-    (low || heap).then_some(guest as usize)
+    let end = abi::HEAP + abi::HEAP_BYTES;
+    let within = |number: u64| confine(number as usize, end as usize + 1);
+    (low || heap).then(|| (within(guest), within(length)))
 }
 
 impl Drop for Window {

@@ -11,6 +11,7 @@ mod plugins;
 pub use matching::matches_value;
 
 use super::abi;
+use super::confining::{confine, find};
 use super::plugins::{Call, Plugins};
 use super::window::Window;
 use crate::exchange::Exchange;
@@ -188,7 +189,12 @@ impl Vm {
     fn read(&mut self, guest: u64, length: u64) -> Option<Vec<u8>> {
         if let Some(offset) = guest.checked_sub(abi::CONSTANTS) {
             let end = offset.checked_add(length)?;
-            return self.constants().get(offset as usize..end as usize).map(<[u8]>::to_vec);
+            let constants = self.constants();
+            if end > constants.len() as u64 {
+                return None;
+            }
+            let [start, end] = [offset, end].map(|at| confine(at as usize, constants.len() + 1));
+            return constants.get(start..end).map(<[u8]>::to_vec);
         }
         self.window().read(guest, length).map(<[u8]>::to_vec)
     }
@@ -350,5 +356,5 @@ fn dispatch<const NUMBER: u32>(vm: &mut Vm, [r1, r2, r3, r4, _]: [u64; 5]) -> He
 
 /// A row of a table, or the trap.
 fn row<T>(rows: &[T], index: u64) -> Result<&T, &'static str> {
-    usize::try_from(index).ok().and_then(|index| rows.get(index)).ok_or("no such row")
+    find(rows, index).ok_or("no such row")
 }

@@ -1,6 +1,6 @@
 //! Codecs, hashes, signatures, random numbers, times.
 
-use super::super::{BAD_POINTER, HelperResult, Vm, abi};
+use super::super::{BAD_POINTER, HelperResult, Vm, abi, find};
 use super::{NONE, Range, give, give_some, take};
 use crate::plugins::keys::{self, Key};
 use crate::plugins::{codecs, times};
@@ -38,7 +38,7 @@ pub fn import_key(vm: &mut Vm, kind: u64, bytes: Range) -> HelperResult {
 
 fn key(vm: &mut Vm, number: u64) -> Result<&Key, &'static str> {
     let keys = &vm.call()?.keys;
-    usize::try_from(number).ok().and_then(|number| keys.get(number)).ok_or("no such key")
+    find(keys, number).ok_or("no such key")
 }
 
 pub fn sign(vm: &mut Vm, number: u64, bytes: Range, room: Range) -> HelperResult {

@@ -10,7 +10,7 @@ mod state;
 
 pub use calling::call_plugin;
 
-use super::{BAD_POINTER, BYTES_PER_FUEL, HelperResult, Vm, abi, acting};
+use super::{BAD_POINTER, BYTES_PER_FUEL, HelperResult, Vm, abi, acting, confine};
 
 /// A guest pointer and a length.
 type Range = (u64, u64);
@@ -124,6 +124,7 @@ fn give_some(vm: &mut Vm, value: Option<Vec<u8>>, room: Range) -> HelperResult {
 
 /// What follows an offset, as far as there is room.
 fn part(bytes: &[u8], offset: u64, (_, room_bytes): Range) -> Vec<u8> {
-    let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+    let offset = usize::try_from(offset).ok().filter(|offset| *offset <= bytes.len());
+    let rest = offset.map_or(&[][..], |offset| &bytes[confine(offset, bytes.len() + 1)..]);
     rest[..rest.len().min(usize::try_from(room_bytes).unwrap_or(usize::MAX))].to_vec()
 }
