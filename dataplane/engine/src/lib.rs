@@ -36,6 +36,7 @@ pub mod program;
 pub mod proxy_protocol;
 pub mod rates;
 pub mod ring;
+pub mod searching;
 pub mod seccomp;
 pub mod serve;
 pub mod snapshot;

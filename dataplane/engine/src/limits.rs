@@ -193,6 +193,11 @@ pub const FASTCGI_BUFFERED_BODY_BYTES_MAX: usize = 4 << 10;
 /// Of one text whose placeholders are filled in or parts replaced, and of the fields that rules write: variables that
 /// double one another would fill the node's memory. The program that asks for more is ended.
 pub const WRITTEN_TEXT_BYTES_MAX: usize = 4 << 20;
+/// Work of a request's searches by patterns, in states of a pattern times bytes of a text, which is what a search takes
+/// at worst: some 0.2 s. A thousand ordinary patterns on a path of 900 bytes are as much.
+pub const SEARCH_WORK_MAX: u64 = 1 << 25;
+/// What a pattern costs beside, that texts of the request make: it is compiled, to 64 KiB at most.
+pub const PATTERN_MADE_WORK: u64 = 1 << 17;
 /// Placeholders of `map` that a request fills in: maps of maps multiply.
 pub const MAPPED_VALUES_MAX: u32 = 10_000;
 /// A body that a placeholder asks for is read whole up to this size; a larger one is answered 413.

@@ -132,6 +132,12 @@ fn translate_escape(rest: &str, in_class: bool, out: &mut String) -> usize {
             });
             return end;
         }
+        // One letter names the set; left behind, it would begin a range.
+        'p' | 'P' => {
+            let end = 2 + rest[2..].chars().next().map_or(0, char::len_utf8);
+            out.push_str(&rest[..end]);
+            return end;
+        }
         '<' | '>' => out.push(character),
         '0'..='7' => return translate_octal(rest, out),
         _ => {
@@ -233,6 +239,8 @@ mod tests {
             (r"^\101\0$", "A\0", true),
             (r"^\x{263a}\pL$", "☺é", true),
             (r"^\p{Greek}[\p{Lu}-]$", "λ-", true),
+            (r"^[\pL-/]+$", "a/-", true),
+            (r"^[\PL-/]$", "a", false),
             (r"^[\x{61}-c]$", "b", true),
             (r"(?i)^É$", "é", true),
         ] {

@@ -13,7 +13,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use std::net::{IpAddr, SocketAddr};
 
 /// A pattern's program may be so large, as those of routes.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+const PATTERN_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug)]
 pub struct Filter {

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::occupancy::Occupied;
 use crate::plugins::memory::Memory;
 use crate::program::abi;
+use crate::searching::SearchBudget;
 use crate::snapshot::EndpointRef;
 use crate::snapshot::{BandwidthRow, Settings, Tables, Trust, ValueKind};
 use std::cell::Cell;
@@ -68,6 +69,8 @@ pub struct Exchange {
     pub(crate) refused: Option<&'static str>,
     /// A text was cut at its bound: what it was for must not happen.
     pub(crate) outgrown: Cell<bool>,
+    /// What searches by patterns may still cost.
+    pub(crate) searches: SearchBudget,
     /// Placeholders of maps filled in so far.
     pub(crate) mapped_values: Cell<u32>,
     /// Without Host.
@@ -176,6 +179,7 @@ impl Exchange {
             encoded_slash: false,
             refused: None,
             outgrown: Cell::new(false),
+            searches: SearchBudget::default(),
             mapped_values: Cell::new(0),
             request: Fields::default(),
             answer: Fields::default(),
@@ -296,6 +300,7 @@ impl Exchange {
         self.received = None;
         self.refused = None;
         self.outgrown.set(false);
+        self.searches = SearchBudget::default();
         self.mapped_values.set(0);
         self.request.clear();
         self.answer.clear();

@@ -5,6 +5,7 @@ use super::expanding::Unknown;
 use super::fields::{Fields, Search};
 use super::kinds::Kind;
 use super::texts::Text;
+use crate::searching::SearchBudget;
 use std::borrow::Cow;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Exchange {
                 self.change_host(&change, &value);
             } else {
                 self.disown(change.operation, &name, &mut fields);
-                apply(&change, &name, &value, &mut fields);
+                apply(&change, &name, &value, &mut fields, &self.searches);
             }
         }
         self.request = fields;
@@ -60,7 +61,7 @@ impl Exchange {
     pub fn change_answer(&mut self, changes: &[HeaderChange]) {
         for change in changes {
             let (change, name, value) = self.expand_change(change);
-            apply(&change, &name, &value, &mut self.answer);
+            apply(&change, &name, &value, &mut self.answer, &self.searches);
         }
     }
 
@@ -68,7 +69,7 @@ impl Exchange {
     pub(crate) fn change_scratch(&mut self, changes: &[HeaderChange]) {
         for change in changes {
             let (change, name, value) = self.expand_change(change);
-            apply(&change, &name, &value, &mut self.scratch);
+            apply(&change, &name, &value, &mut self.scratch, &self.searches);
         }
     }
 
@@ -82,14 +83,18 @@ impl Exchange {
         };
         let mut search = Vec::new();
         self.expand(text, Unknown::Empty, &mut search);
-        let search = if *is_pattern { patterns::find(&search) } else { Some(Search::Text(search.into())) };
+        let search = if *is_pattern {
+            patterns::find(&search, &self.searches)
+        } else {
+            Some(Search::Text(search.into()))
+        };
         (Cow::Owned(HeaderChange { search, ..change.clone() }), name, value)
     }
 
     fn change_host(&mut self, change: &HeaderChange, value: &[u8]) {
         let mut host = Fields::default();
         host.push_checked(b"Host", &self.authority);
-        apply(change, b"Host", value, &mut host);
+        apply(change, b"Host", value, &mut host, &self.searches);
         let changed = host.iter().last().map(|field| field.value.to_vec()).unwrap_or_default();
         self.host_end = memchr::memrchr(b':', &changed)
             .filter(|&at| !changed[at..].contains(&b']'))
@@ -102,7 +107,7 @@ impl Exchange {
 /// Patterns that are written by placeholders: few are in use at a time, and each is small.
 mod patterns {
     use super::Search;
-    use regex::bytes::{Regex, RegexBuilder};
+    use crate::searching::{Pattern, SearchBudget};
     use std::cell::RefCell;
     use std::sync::Arc;
 
@@ -110,19 +115,19 @@ mod patterns {
     const PATTERN_BYTES_MAX: usize = 1024;
     const COMPILED_BYTES_MAX: usize = 64 << 10;
 
-    type Found = Option<Arc<Regex>>;
+    type Found = Option<Arc<Pattern>>;
 
     thread_local! {
         static KEPT: RefCell<Vec<(Vec<u8>, Found)>> = const { RefCell::new(Vec::new()) };
     }
 
     /// None where the text is no pattern, or one too large.
-    pub fn find(text: &[u8]) -> Option<Search> {
+    pub fn find(text: &[u8], budget: &SearchBudget) -> Option<Search> {
         KEPT.with_borrow_mut(|kept| {
             if let Some((_, found)) = kept.iter().find(|(known, _)| known == text) {
                 return found.clone();
             }
-            let found = compile(text);
+            let found = if budget.pay_for_pattern(text) { compile(text) } else { return None };
             if kept.len() == KEPT_MAX {
                 kept.remove(0);
             }
@@ -134,12 +139,11 @@ mod patterns {
 
     fn compile(text: &[u8]) -> Found {
         let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= PATTERN_BYTES_MAX)?;
-        let mut builder = RegexBuilder::new(&crate::patterns::translate(text));
-        builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build().ok().map(Arc::new)
+        Pattern::compile(text, COMPILED_BYTES_MAX).ok().map(Arc::new)
     }
 }
 
-fn apply(change: &HeaderChange, name: &[u8], value: &[u8], fields: &mut Fields) {
+fn apply(change: &HeaderChange, name: &[u8], value: &[u8], fields: &mut Fields, budget: &SearchBudget) {
     match change.operation {
         HeaderOperation::Delete => fields.remove(name),
         HeaderOperation::Set => drop(fields.set(name, value)),
@@ -148,7 +152,7 @@ fn apply(change: &HeaderChange, name: &[u8], value: &[u8], fields: &mut Fields) 
         HeaderOperation::Default => drop(fields.add(name, value)),
         HeaderOperation::Replace => {
             if let Some(search) = &change.search {
-                fields.replace(name, search, value);
+                fields.replace(name, search, value, budget);
             }
         }
     }

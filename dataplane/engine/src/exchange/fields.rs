@@ -3,7 +3,7 @@
 use super::HeaderSpan;
 use super::texts::Text;
 use crate::limits::WRITTEN_TEXT_BYTES_MAX;
-use regex::bytes::{Captures, Regex, Replacer};
+use crate::searching::{Pattern, SearchBudget};
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -132,13 +132,13 @@ impl Fields {
     }
 
     /// Replaces in the values of a field, or of all with `*`.
-    pub fn replace(&mut self, name: &[u8], search: &Search, with: &[u8]) {
+    pub fn replace(&mut self, name: &[u8], search: &Search, with: &[u8], budget: &SearchBudget) {
         for index in 0..self.entries.len() {
             let entry = self.entries[index];
             if name != b"*" && !self.at(entry.name).eq_ignore_ascii_case(name) {
                 continue;
             }
-            if let Some(changed) = search.replace(self.at(entry.value), with) {
+            if let Some(changed) = search.replace(self.at(entry.value), with, budget) {
                 self.entries[index].value = self.store_safe(&changed);
                 self.tidy();
             }
@@ -208,7 +208,7 @@ impl Fields {
 #[derive(Clone, Debug)]
 pub enum Search {
     Text(Box<[u8]>),
-    Pattern(std::sync::Arc<Regex>),
+    Pattern(std::sync::Arc<Pattern>),
     /// Expanded for each request into one of the others.
     Template {
         text: Text,
@@ -218,25 +218,11 @@ pub enum Search {
 
 impl Search {
     /// The changed text; None when nothing was found.
-    pub fn replace(&self, text: &[u8], with: &[u8]) -> Option<Vec<u8>> {
+    pub fn replace(&self, text: &[u8], with: &[u8], budget: &SearchBudget) -> Option<Vec<u8>> {
         match self {
             Search::Text(search) => replace_text(text, search, with, usize::MAX),
             Search::Template { .. } => None,
-            Search::Pattern(pattern) => match pattern.replace_all(text, Bounded(with)) {
-                std::borrow::Cow::Borrowed(_) => None,
-                std::borrow::Cow::Owned(changed) => Some(changed),
-            },
-        }
-    }
-}
-
-/// Replaces matches, as regex does, until the text has its full length.
-pub struct Bounded<'a>(pub &'a [u8]);
-
-impl Replacer for Bounded<'_> {
-    fn replace_append(&mut self, captures: &Captures<'_>, out: &mut Vec<u8>) {
-        if out.len() <= WRITTEN_TEXT_BYTES_MAX {
-            captures.expand(self.0, out);
+            Search::Pattern(pattern) => pattern.replace_all(text, with, budget),
         }
     }
 }
@@ -345,7 +331,7 @@ mod tests {
         let by_text = replace_text(&text, b"x", &text, usize::MAX).unwrap();
         assert!(by_text.len() < WRITTEN_TEXT_BYTES_MAX + 4 * text.len());
         let by_pattern =
-            Search::Pattern(std::sync::Arc::new(Regex::new("x").unwrap())).replace(&text, &[b'y'; 1 << 14]);
+            Search::Pattern(pattern("x")).replace(&text, &[b'y'; 1 << 14], &SearchBudget::default());
         assert!(by_pattern.unwrap().len() < WRITTEN_TEXT_BYTES_MAX + (1 << 15));
         let mut fields = Fields::default();
         for number in 0..9 {
@@ -354,13 +340,17 @@ mod tests {
         assert!(fields.length() <= WRITTEN_TEXT_BYTES_MAX);
     }
 
+    fn pattern(text: &str) -> std::sync::Arc<Pattern> {
+        Pattern::compile(text, 1 << 20).unwrap().into()
+    }
+
     #[test]
     fn replacement_by_text_and_by_pattern() {
         let mut list = fields(&[("Location", "http://a/http://"), ("X", "http://")]);
-        list.replace(b"location", &Search::Text(b"http://"[..].into()), b"https://");
+        let budget = SearchBudget::default();
+        list.replace(b"location", &Search::Text(b"http://"[..].into()), b"https://", &budget);
         assert_eq!(shown(&list), "Location=https://a/https:// X=http://");
-        let pattern = Regex::new("^h(t+)p").unwrap();
-        list.replace(b"*", &Search::Pattern(pattern.into()), b"$1");
+        list.replace(b"*", &Search::Pattern(pattern("^h(t+)p")), b"$1", &budget);
         assert_eq!(shown(&list), "Location=tts://a/https:// X=tt://");
     }
 }

@@ -57,7 +57,7 @@ impl Exchange {
                 }
                 (MapInput::Pattern(pattern), Some(MapOutput::Template(template))) => {
                     let input = Readable::new(&input);
-                    if let Some(captures) = pattern.captures(input.text()) {
+                    if let Some(captures) = pattern.captures(input.text(), &self.searches) {
                         return captures.expand(template, out);
                     }
                 }

@@ -1,10 +1,10 @@
 //! Rewrites of method, path and query (Caddy: rewrite/rewrite.go).
 
 use super::expanding::Unknown;
-use super::fields::{Bounded, Search, replace_text};
+use super::fields::{Search, replace_text};
 use super::texts::{MATCHED_FILE, Part, Placeholder, Text};
 use super::{Exchange, paths, queries};
-use regex::bytes::Regex;
+use crate::searching::Pattern;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct Rewrite {
     pub strip_path_prefix: Text,
     pub strip_path_suffix: Text,
     pub substring: Box<[Substitution]>,
-    pub path_regexp: Box<[(Arc<Regex>, Text)]>,
+    pub path_regexp: Box<[(Arc<Pattern>, Text)]>,
     pub query_changes: Box<[QueryChange]>,
 }
 
@@ -146,8 +146,11 @@ impl Exchange {
         for (pattern, replace) in &rewrite.path_regexp {
             let replace = self.expanded(replace);
             let shown = &self.path[self.bare_bytes()..];
-            let path = pattern.replace_all(shown, Bounded(&replace)).into_owned();
-            self.take_replaced(path);
+            let path = pattern.replace_all(shown, &replace, &self.searches);
+            self.take_replaced(path.unwrap_or_else(|| shown.to_vec()));
+            if self.searches.is_used_up() {
+                self.refused = Some("searching the path takes too long");
+            }
         }
         if !rewrite.query_changes.is_empty() {
             self.change_query(&rewrite.query_changes);
@@ -296,7 +299,7 @@ impl Exchange {
                     let mut with = Vec::new();
                     self.expand(&change.value, Unknown::Keep, &mut with);
                     for (_, text) in pairs.iter_mut().filter(|(name, _)| *name == key || key == b"*") {
-                        if let Some(changed) = search.replace(text, &with) {
+                        if let Some(changed) = search.replace(text, &with, &self.searches) {
                             *text = changed;
                         }
                     }

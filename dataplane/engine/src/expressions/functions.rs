@@ -8,8 +8,6 @@ use std::cmp::Ordering;
 const TEXT_BYTES_MAX: usize = 256 << 10;
 /// Elements of `lists.range`.
 const RANGE_MAX: i64 = 1 << 13;
-/// Compiled size of a pattern that is made per request.
-const PATTERN_BYTES_MAX: usize = 64 << 10;
 const OUT_OF_RANGE: Fault = "index out of range";
 
 pub fn apply(function: &str, values: &[Value]) -> Result<Value, Fault> {
@@ -63,10 +61,6 @@ fn of_text(function: &str, text_: &str, rest: &[Value]) -> Result<Value, Fault> 
         ("contains", [Value::Text(part)]) => Ok(Value::Boolean(text_.contains(&**part))),
         ("startsWith", [Value::Text(part)]) => Ok(Value::Boolean(text_.starts_with(&**part))),
         ("endsWith", [Value::Text(part)]) => Ok(Value::Boolean(text_.ends_with(&**part))),
-        ("matches", [Value::Text(pattern)]) => {
-            let built = super::build_pattern(pattern, PATTERN_BYTES_MAX).ok_or("no regular expression")?;
-            Ok(Value::Boolean(built.is_match(text_)))
-        }
         ("lowerAscii", []) => text(text_.to_ascii_lowercase()),
         ("upperAscii", []) => text(text_.to_ascii_uppercase()),
         ("trim", []) => text(text_.trim().to_owned()),

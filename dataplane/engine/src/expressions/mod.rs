@@ -9,17 +9,19 @@ mod values;
 
 use crate::exchange::texts::Placeholder;
 use crate::protocol;
-use regex::Regex;
+use crate::searching::{Pattern, SearchBudget};
 use std::rc::Rc;
+use std::sync::Arc;
 pub use values::{Fault, Value};
 use values::{NO_KEY, NO_OVERLOAD, add, find, multiply, subtract};
 
 /// Visits and sixteenths of bytes: some tens of microseconds.
 const STEPS_MAX: usize = 1 << 14;
+const TOO_MUCH: Fault = "too much work";
 /// Deeper than the operator's parser lets through.
 const DEPTH_MAX: usize = 512;
-/// Compiled size of a constant pattern.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Compiled size of a pattern that is made per request.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 pub struct Expression {
     nodes: Box<[Node]>,
@@ -29,7 +31,7 @@ enum Node {
     Literal(Literal),
     Placeholder(Placeholder),
     Variable(Box<str>),
-    Call { function: Box<str>, operands: Box<[u32]>, pattern: Option<Regex> },
+    Call { function: Box<str>, operands: Box<[u32]>, pattern: Option<Arc<Pattern>> },
     Match { helper: u32, row: u32 },
     Macro { kind: MacroKind, variable: Box<str>, range: u32, steps: Box<[u32]> },
 }
@@ -59,15 +61,20 @@ enum MacroKind {
 pub trait Request {
     fn value_of(&mut self, placeholder: &Placeholder) -> Value;
     fn matches(&mut self, helper: u32, row: u32) -> Result<bool, Fault>;
+    /// What its searches by patterns may cost.
+    fn searches(&mut self) -> &SearchBudget;
 }
+
+/// Compiles a constant pattern.
+type Compile<'a> = &'a mut dyn FnMut(&str) -> Result<Arc<Pattern>, String>;
 
 impl Expression {
     /// Refuses what the operator never makes: operands that do not stand before their user.
-    pub fn compile(message: &protocol::Expression) -> Result<Self, String> {
+    pub fn compile(message: &protocol::Expression, compile: Compile) -> Result<Self, String> {
         let mut nodes = Vec::with_capacity(message.nodes.len());
         for (index, node) in message.nodes.iter().enumerate() {
             let before = |operands: &[u32]| operands.iter().all(|&operand| (operand as usize) < index);
-            nodes.push(compile_node(node, &message.nodes, before)?);
+            nodes.push(compile_node(node, &message.nodes, before, compile)?);
         }
         if nodes.is_empty() {
             return Err("an expression without nodes".into());
@@ -90,6 +97,7 @@ fn compile_node(
     node: &protocol::ExpressionNode,
     all: &[protocol::ExpressionNode],
     before: impl Fn(&[u32]) -> bool,
+    compile: Compile,
 ) -> Result<Node, String> {
     use protocol::expression_node::Node as Message;
     Ok(match node.node.as_ref().ok_or("an expression's node without content")? {
@@ -106,7 +114,7 @@ fn compile_node(
         Message::Call(call) if before(&call.operands) => Node::Call {
             function: call.function.as_str().into(),
             operands: call.operands.as_slice().into(),
-            pattern: compile_pattern(call, all)?,
+            pattern: compile_pattern(call, all, compile)?,
         },
         Message::Macro(found)
             if before(&found.steps) && before(&[found.range]) && !found.steps.is_empty() =>
@@ -131,7 +139,8 @@ fn compile_node(
 fn compile_pattern(
     call: &protocol::ExpressionCall,
     all: &[protocol::ExpressionNode],
-) -> Result<Option<Regex>, String> {
+    compile: Compile,
+) -> Result<Option<Arc<Pattern>>, String> {
     use protocol::expression_node::Node as Message;
     if call.function != "matches" {
         return Ok(None);
@@ -141,15 +150,7 @@ fn compile_pattern(
     else {
         return Ok(None);
     };
-    build_pattern(text, PATTERN_BYTES_MAX).map(Some).ok_or_else(|| format!("regular expression {text:?}"))
-}
-
-fn build_pattern(text: &str, bytes_max: usize) -> Option<Regex> {
-    regex::RegexBuilder::new(&crate::patterns::translate(text))
-        .size_limit(bytes_max)
-        .dfa_size_limit(bytes_max)
-        .build()
-        .ok()
+    compile(text).map(Some)
 }
 
 struct Evaluation<'a> {
@@ -162,7 +163,7 @@ struct Evaluation<'a> {
 
 impl<'a> Evaluation<'a> {
     fn charge(&mut self, steps: usize) -> Result<(), Fault> {
-        self.steps = self.steps.checked_sub(steps).ok_or("too much work")?;
+        self.steps = self.steps.checked_sub(steps).ok_or(TOO_MUCH)?;
         Ok(())
     }
 
@@ -182,7 +183,7 @@ impl<'a> Evaluation<'a> {
             }
             Node::Match { helper, row } => self.request.matches(*helper, *row).map(Value::Boolean),
             Node::Macro { kind, variable, range, steps } => self.run_macro(*kind, variable, *range, steps),
-            Node::Call { function, operands, pattern } => self.call(function, operands, pattern.as_ref()),
+            Node::Call { function, operands, pattern } => self.call(function, operands, pattern.as_deref()),
         };
         self.depth -= 1;
         let value = value?;
@@ -197,7 +198,12 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn call(&mut self, function: &str, operands: &'a [u32], pattern: Option<&Regex>) -> Result<Value, Fault> {
+    fn call(
+        &mut self,
+        function: &str,
+        operands: &'a [u32],
+        pattern: Option<&Pattern>,
+    ) -> Result<Value, Fault> {
         match (function, operands) {
             ("&&", &[left, right]) => return self.both(left, right, false).map(Value::Boolean),
             ("||", &[left, right]) => return self.both(left, right, true).map(Value::Boolean),
@@ -212,9 +218,21 @@ impl<'a> Evaluation<'a> {
             values.push(self.value(operand)?);
         }
         match (pattern, &values[..]) {
-            (Some(pattern), [Value::Text(text), _]) => Ok(Value::Boolean(pattern.is_match(text))),
+            (Some(pattern), [Value::Text(text), _]) => self.search(pattern, text),
+            (None, [Value::Text(text), Value::Text(pattern)]) if function == "matches" => {
+                if !self.request.searches().pay_for_pattern(pattern.as_bytes()) {
+                    return Err(TOO_MUCH);
+                }
+                let made = Pattern::compile(pattern, PATTERN_BYTES_MAX);
+                self.search(&made.map_err(|_| "no regular expression")?, text)
+            }
             _ => apply(function, values),
         }
+    }
+
+    fn search(&mut self, pattern: &Pattern, text: &str) -> Result<Value, Fault> {
+        let found = pattern.is_match(text.as_bytes(), self.request.searches());
+        if self.request.searches().is_used_up() { Err(TOO_MUCH) } else { Ok(Value::Boolean(found)) }
     }
 
     /// `&&` (decided by false) and `||` (by true): what decides wins over a fault on the other side.
@@ -359,7 +377,8 @@ mod tests {
     use crate::protocol::expression_node::Node as Message;
     use proptest::prelude::*;
 
-    struct NoRequest;
+    #[derive(Default)]
+    struct NoRequest(SearchBudget);
 
     impl Request for NoRequest {
         fn value_of(&mut self, _: &Placeholder) -> Value {
@@ -368,11 +387,18 @@ mod tests {
         fn matches(&mut self, _: u32, _: u32) -> Result<bool, Fault> {
             Ok(false)
         }
+        fn searches(&mut self) -> &SearchBudget {
+            &self.0
+        }
     }
 
     fn expression(nodes: Vec<Message>) -> protocol::Expression {
         let nodes = nodes.into_iter().map(|node| protocol::ExpressionNode { node: Some(node) }).collect();
         protocol::Expression { nodes }
+    }
+
+    fn compile(nodes: Vec<Message>) -> Result<Expression, String> {
+        Expression::compile(&expression(nodes), &mut |text| Pattern::compile(text, 1 << 20).map(Arc::new))
     }
 
     fn call(function: &str, operands: &[u32]) -> Message {
@@ -385,8 +411,8 @@ mod tests {
 
     #[test]
     fn operands_stand_before_their_user() {
-        assert!(Expression::compile(&expression(vec![call("!", &[0])])).is_err());
-        assert!(Expression::compile(&expression(vec![])).is_err());
+        assert!(compile(vec![call("!", &[0])]).is_err());
+        assert!(compile(vec![]).is_err());
     }
 
     #[test]
@@ -396,8 +422,8 @@ mod tests {
             nodes.push(call("+", &[at, at]));
         }
         nodes.push(call("==", &[60, 60]));
-        let compiled = Expression::compile(&expression(nodes)).unwrap();
-        assert_eq!(compiled.holds(&mut NoRequest), Err("too much work"));
+        let compiled = compile(nodes).unwrap();
+        assert_eq!(compiled.holds(&mut NoRequest::default()), Err("too much work"));
     }
 
     fn nodes() -> impl Strategy<Value = Vec<Message>> {
@@ -452,8 +478,8 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_sent_ends_with_a_value_or_a_fault(nodes in nodes()) {
-            if let Ok(compiled) = Expression::compile(&expression(nodes)) {
-                let _ = compiled.holds(&mut NoRequest);
+            if let Ok(compiled) = compile(nodes) {
+                let _ = compiled.holds(&mut NoRequest::default());
             }
         }
     }

@@ -68,6 +68,8 @@ pub enum Trap {
     },
     /// A text grew beyond its bound.
     Text,
+    /// Searches by regular expressions that a request may not pay for.
+    Search,
     /// r0 is no action, or names a row that is not there.
     Action(u64),
     /// Interpreter only: no instruction, or one that the verifier refuses.
@@ -81,6 +83,7 @@ impl fmt::Display for Trap {
             Trap::Memory { address } => write!(f, "memory at {address:#x}"),
             Trap::Helper { number, reason } => write!(f, "helper {number}: {reason}"),
             Trap::Text => write!(f, "a text beyond {WRITTEN_TEXT_BYTES_MAX} bytes"),
+            Trap::Search => write!(f, "regular expressions take too long"),
             Trap::Action(result) => write!(f, "action {result:#x}"),
             Trap::Instruction(index) => write!(f, "instruction {index}"),
         }
@@ -140,6 +143,9 @@ impl Machine {
         let outcome = self.execute(host, exchange, entry, fuel)?;
         if exchange.outgrown.get() {
             return Err(Trap::Text);
+        }
+        if exchange.searches.is_used_up() {
+            return Err(Trap::Search);
         }
         if exchange.refused.is_some() {
             return Ok(Decision::Error(400));

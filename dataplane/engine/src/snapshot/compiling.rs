@@ -15,11 +15,10 @@ use crate::exchange::rewriting::{QueryChange, QueryOperation, Rewrite, Substitut
 use crate::exchange::texts::Text;
 use crate::exchange::{HeaderChange, HeaderOperation};
 use crate::expressions::Expression;
-use crate::patterns;
 use crate::plugins::PluginCall;
 use crate::protocol;
+use crate::searching::Pattern;
 use prost::Message;
-use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -32,7 +31,7 @@ type Compiled<T> = Result<T, String>;
 /// Compiles tables; equal rows and equal regular expressions of different hosts are one.
 #[derive(Default)]
 pub struct Compiler {
-    patterns: HashMap<Box<str>, Weak<Regex>>,
+    patterns: HashMap<Box<str>, Weak<Pattern>>,
     rows: Interned<Rows>,
 }
 
@@ -107,7 +106,11 @@ impl Compiler {
                 .collect::<Compiled<_>>()?,
             encodings: message.encodings.iter().map(compile_encoding).collect(),
             templates: message.templates.iter().map(super::encodings::compile_templates).collect(),
-            expressions: message.expressions.iter().map(Expression::compile).collect::<Compiled<_>>()?,
+            expressions: message
+                .expressions
+                .iter()
+                .map(|row| Expression::compile(row, &mut |text| self.pattern(text)))
+                .collect::<Compiled<_>>()?,
             texts: message.texts.iter().map(|text| Text::compile(Some(text))).collect(),
             response_matches: message.response_matches.iter().map(ResponseMatch::compile).collect(),
             field_selections: message.field_selections.iter().map(FieldSelection::compile).collect(),
@@ -119,15 +122,11 @@ impl Compiler {
         })
     }
 
-    pub(super) fn pattern(&mut self, text: &str) -> Compiled<Arc<Regex>> {
+    pub(super) fn pattern(&mut self, text: &str) -> Compiled<Arc<Pattern>> {
         if let Some(pattern) = self.patterns.get(text).and_then(Weak::upgrade) {
             return Ok(pattern);
         }
-        let built = RegexBuilder::new(&patterns::translate(text))
-            .size_limit(REGEX_BYTES_MAX)
-            .dfa_size_limit(REGEX_BYTES_MAX)
-            .build();
-        let pattern = Arc::new(built.map_err(|error| format!("regular expression {text:?}: {error}"))?);
+        let pattern = Arc::new(Pattern::compile(text, REGEX_BYTES_MAX)?);
         self.patterns.retain(|_, pattern| pattern.strong_count() > 0);
         self.patterns.insert(text.into(), Arc::downgrade(&pattern));
         Ok(pattern)

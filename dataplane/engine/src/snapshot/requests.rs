@@ -7,9 +7,9 @@ use crate::exchange::tracing::TraceRow;
 use crate::exchange::{Exchange, Unknown};
 use crate::protocol::{self, StoreDown};
 use crate::rates::{self, Rate, Table};
+use crate::searching::Pattern;
 use crate::tenancy::Part;
 use crate::tokens;
-use regex::bytes::Regex;
 use std::sync::Arc;
 
 type Bytes = Box<[u8]>;
@@ -71,7 +71,7 @@ pub struct Mapping {
 
 pub enum MapInput {
     Text(Bytes),
-    Pattern(Arc<Regex>),
+    Pattern(Arc<Pattern>),
 }
 
 pub enum MapOutput {

@@ -14,8 +14,8 @@ use crate::exchange::tracing::TraceRow;
 use crate::expressions::Expression;
 use crate::fastcgi::FastCgi;
 use crate::plugins::PluginCall;
+use crate::searching::Pattern;
 use crate::templating::TemplateRow;
-use regex::bytes::Regex;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ pub enum Subject {
 }
 
 pub struct Regexp {
-    pub pattern: Arc<Regex>,
+    pub pattern: Arc<Pattern>,
     pub name: Box<[u8]>,
     pub subject: Subject,
     pub field: Box<[u8]>,

@@ -4,6 +4,7 @@ use super::{HelperResult, Vm, matching, row};
 use crate::exchange::texts::Placeholder;
 use crate::exchange::{Exchange, Unknown};
 use crate::expressions::{Fault, Request, Value};
+use crate::searching::SearchBudget;
 use crate::snapshot::ValueKind;
 
 /// 1 when it holds, 0 when not, 2 when it has no value: the request ends as an error.
@@ -27,6 +28,10 @@ impl Request for Subject<'_> {
 
     fn matches(&mut self, helper: u32, row: u32) -> Result<bool, Fault> {
         matching::dispatch(self.vm, helper, u64::from(row)).map(|found| found == 1)
+    }
+
+    fn searches(&mut self) -> &SearchBudget {
+        &self.vm.exchange().searches
     }
 }
 

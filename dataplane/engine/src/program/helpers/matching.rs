@@ -217,23 +217,30 @@ fn match_regexp(vm: &mut Vm, index: u64) -> HelperResult {
         }
         Subject::Header => {
             let values: Vec<Vec<u8>> = exchange.request.all(&regexp.field).map(<[u8]>::to_vec).collect();
-            let fits = values.iter().any(|value| capture(vm, index, value));
-            return Ok(u64::from(fits));
+            for value in &values {
+                if capture(vm, index, value)? {
+                    return Ok(1);
+                }
+            }
+            return Ok(0);
         }
     }
-    Ok(u64::from(capture(vm, index, &subject)))
+    capture(vm, index, &subject).map(u64::from)
 }
 
 /// Matches and keeps the captures as `<name>.<group>` and `<group>`, by number and by name.
-fn capture(vm: &mut Vm, index: u64, subject: &[u8]) -> bool {
-    let Ok(regexp) = row(&vm.tables().regexps, index) else { return false };
+fn capture(vm: &mut Vm, index: u64, subject: &[u8]) -> Result<bool, &'static str> {
+    let regexp = row(&vm.tables().regexps, index)?;
     let exchange = vm.exchange();
     let readable = Readable::new(subject);
-    if regexp.pattern.captures_len() == 1 && regexp.name.is_empty() {
-        return regexp.pattern.is_match(readable.text());
+    if regexp.pattern.group_count() == 1 && regexp.name.is_empty() {
+        let fits = regexp.pattern.is_match(readable.text(), &exchange.searches);
+        return paid(exchange).map(|()| fits);
     }
-    let Some(found) = regexp.pattern.captures(readable.text()) else { return false };
-    for (group, name) in regexp.pattern.capture_names().enumerate() {
+    let Some(found) = regexp.pattern.captures(readable.text(), &exchange.searches) else {
+        return paid(exchange).map(|()| false);
+    };
+    for (group, name) in regexp.pattern.group_names().enumerate() {
         let value = found
             .get(group)
             .map_or(&b""[..], |one| &subject[readable.place(one.start())..readable.place(one.end())]);
@@ -244,7 +251,12 @@ fn capture(vm: &mut Vm, index: u64, subject: &[u8]) -> bool {
             exchange.captures.push(key.into_bytes(), value.to_vec());
         }
     }
-    true
+    Ok(true)
+}
+
+/// What was not searched for may have been there: the program does not go on.
+pub(super) fn paid(exchange: &Exchange) -> Result<(), &'static str> {
+    if exchange.searches.is_used_up() { Err("its regular expressions take too long") } else { Ok(()) }
 }
 
 fn match_host(vm: &mut Vm, index: u64) -> HelperResult {
