@@ -32,6 +32,7 @@ from zeroserve_ir.program.limiting import lower_rates
 from zeroserve_ir.program.matching import MatcherLowering
 from zeroserve_ir.program.plugin_calls import lower_plugin_call
 from zeroserve_ir.program.shaping import lower_shaping
+from zeroserve_ir.program.sizes import check_patterns, check_size
 from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
 from zeroserve_ir.program.surveying import choose_widths
 from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
@@ -87,7 +88,7 @@ class LoweredSite:
 def lower_site(site: tree.Site, *, explained: bool = False) -> LoweredSite:
     """Lower one site; an explained one reports its steps and is otherwise the same program.
 
-    Raises `DiagnosticError` (ZS0602) when the program would exceed the limits of the ABI.
+    Raises `DiagnosticError` when the program (ZS0602) or its regular expressions (ZS0202) are too large.
     """
     return _SiteLowering(site, StepRecorder() if explained else None).lower()
 
@@ -128,21 +129,21 @@ class _SiteLowering:
     def _finish(self) -> LoweredSite:
         try:
             program = self.emitter.assemble()
-        except AssemblyError as error:
-            if len(self.emitter.operations) <= abi.INSTRUCTIONS_MAX:  # Not a jump beyond its reach.
-                raise
-            constants = len(self.emitter.constants)
-            raise _too_large(self.site, len(self.emitter.operations), constants) from error
-        instructions, constants = len(program.code) // 8, program.constants_bytes
-        if instructions > abi.INSTRUCTIONS_MAX or constants > abi.CONSTANTS_BYTES_MAX:
-            raise _too_large(self.site, instructions, constants)
+        except AssemblyError:
+            # A jump beyond its reach.
+            check_size(self.site, len(self.emitter.operations), len(self.emitter.constants))
+            raise
+        constants = program.constants_bytes
+        check_size(self.site, len(program.code) // 8, constants)
+        clusters = tuple(self.tables.clusters.values())
+        check_patterns(self.site, self.tables.tables, clusters)
         return LoweredSite(
             program=program,
             constants=bytes(self.emitter.constants[:constants]),
             tables=self.tables.finish(),
             steps=tuple(self.recorder.steps) if self.recorder else (),
             error_entry=ERROR_ENTRY if self.site.errors else 0,
-            clusters=tuple(self.tables.clusters.values()),
+            clusters=clusters,
             endpoints=tuple(self.tables.endpoints.values()),
         )
 
@@ -486,15 +487,3 @@ def _lower_each(handlers: Sequence[tree.Handler], lower: Callable[[tree.Handler]
 
 def _asks_answers(matchers: tree.MatcherSet) -> bool:
     return any(isinstance(matcher, tree.MatchExpression) for matcher in matchers)
-
-
-def _too_large(site: tree.Site, instructions: int, constants: int) -> DiagnosticError:
-    found = Diagnostic(
-        Code.ZS0602,
-        f"the site's program needs {instructions} instructions and {constants} bytes of constants, "
-        f"at most {abi.INSTRUCTIONS_MAX} and {abi.CONSTANTS_BYTES_MAX} are allowed",
-        span=site.span,
-        origin=site.origins[0] if site.origins else None,
-        help="spread the routes over several hosts",
-    )
-    return DiagnosticError([found])

@@ -119,6 +119,16 @@ def test_validate_refuses_what_no_program_can_be_made_of():
     assert (judged.returncode, "error[ZS0602]" in judged.stderr) == (1, True)
 
 
+def test_validate_tells_of_patterns_that_are_too_large_together():
+    lines = "".join(f"\t\t~(.*)a{number}.{{1000}}.{{1000}} b\n" for number in range(40))
+    judged = zeroserve(
+        "validate", "--config", "-", text=f"a.test {{\n\tmap {{path}} {{v}} {{\n{lines}\t}}\n}}\n"
+    )
+    assert judged.returncode == 1
+    assert "error[ZS0202]: the site's 40 regular expressions need" in judged.stderr
+    assert "--> -:1:1" in judged.stderr
+
+
 def test_formatted_standard_input_is_no_failure():
     assert zeroserve("fmt", "-", text=UNFORMATTED).returncode == 0
 

@@ -5,7 +5,11 @@ from zeroserve_ir import tree
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import DiagnosticError
 from zeroserve_ir.program.lowering import lower_site
+from zeroserve_ir.program.sizes import PATTERNS_BYTES_MAX
+from zeroserve_ir.regular_expressions import weigh_pattern
 
+LARGE = "(.*)a{}.{{1000}}.{{1000}}.{{300}}"
+FITTING = PATTERNS_BYTES_MAX // weigh_pattern(LARGE.format(10))
 ADDRESS = (tree.SiteAddress(tree.Scheme.HTTPS, "a.test", 443),)
 
 
@@ -27,3 +31,33 @@ def test_many_paths_are_found_at_once_as_far_as_the_longest_come_first() -> None
     )
     lowered = lower_site(tree.Site(ADDRESS, ascending))
     assert [len(trie.entries) for trie in lowered.tables.tries] == [68, 900, 1_000]
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda pattern: tree.Rewrite(path_regexp=((pattern, ""),)),
+        lambda pattern: tree.Rewrite(query_replace=(tree.HeaderReplacement("x", pattern, ""),)),
+        lambda pattern: tree.MapValues("{path}", ("{v}",), (tree.Mapping(pattern, ("",), regexp=True),)),
+    ],
+    ids=["path", "query", "map"],
+)
+def test_patterns_that_could_fill_the_engine_together_are_refused_wherever_they_stand(handler):
+    patterns = [LARGE.format(number) for number in range(10, 11 + FITTING)]
+    lower_site(tree.Site(ADDRESS, (tree.Route(tuple(map(handler, patterns[1:]))),)))
+    with pytest.raises(DiagnosticError) as raised:
+        lower_site(tree.Site(ADDRESS, (tree.Route(tuple(map(handler, patterns))),)))
+    (found,) = raised.value.diagnostics
+    assert (found.code, f"{FITTING + 1} regular expressions" in found.message) == (Code.ZS0202, True)
+
+
+def test_a_pattern_counts_once_for_a_host():
+    routes = tuple(
+        tree.Route((tree.RaiseError("403"),), ((tree.MatchPathRegexp(LARGE.format(10)),),))
+        for _ in range(4 * FITTING)
+    )
+    lower_site(tree.Site(ADDRESS, routes))
+
+
+def test_groups_weigh_as_much_as_the_places_that_a_search_copies():
+    assert weigh_pattern("([ab]?)" * 2000) > 100 * weigh_pattern("(?:[ab]?)" * 2000)
