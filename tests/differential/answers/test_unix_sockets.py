@@ -174,7 +174,7 @@ def test_one_whose_probes_fail_is_left_out(folders, host):
     for _, port in folders:
         deadline = time.monotonic() + PATIENCE_S
         while f"any {host}" not in (lines := ask_at_port(port, host)):
-            assert time.monotonic() < deadline, lines
+            assert time.monotonic() < deadline, (port, lines)
             time.sleep(0.1)
 
 

@@ -23,6 +23,5 @@ def test_hosts_are_measured_on_each_path():
     ]
     assert all(one.call_ns >= one.call_least_ns > 0 for one in reports)
     assert all(one.run_ns >= one.run_least_ns > 0 for one in reports)
-    assert reports[0].slots < 5 * 20, "a hash finds the prefix to compare"
-    assert reports[2].slots > 10 * 20, "patterns are compared in the program, route by route"
+    assert all(one.slots < 5 * 20 for one in reports), "a hash finds the path to compare"
     assert "/none" in render(reports)
