@@ -141,9 +141,10 @@ class Node:
             self._wanted = draft
             change = self._whole.compare(draft) if self._whole else None
             select = change.select if change else lambda kind: _select(draft, kind)
-            await asyncio.gather(
-                self._resolver.ensure(select(pb.ENDPOINTS)), self.images.ensure(select(pb.PROGRAM))
-            )
+            looking_up = self._resolver.ensure(select(pb.ENDPOINTS))
+            missing = self.images.find_missing(select(pb.PROGRAM))
+            # Each task is a turn of the loop more: none is made to do nothing.
+            await (asyncio.gather(looking_up, self.images.make(missing)) if missing else looking_up)
             outcome = await self._commit_until_served(draft, change)
             self.state.apply_seconds = time.monotonic() - begin
         return outcome

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zeroserve_ir._pb import resources_pb2 as pb
-from zeroserve_ir.drafting import SnapshotDraft
+from zeroserve_ir.drafting import SETTINGS_NAME, SnapshotDraft
 
 from zeroserve_dataplane.agent.applying import Node, Outcome
 from zeroserve_dataplane.agent.ending import end_tasks
@@ -238,5 +238,5 @@ class EmbeddedNode:
 
 
 def _find_loggers(draft: SnapshotDraft) -> list[pb.Logger]:
-    settings = (item for key, item in draft.resources.items() if key[0] == pb.SETTINGS)
-    return [one for item in settings for one in pb.Settings.FromString(item.payload).loggers]
+    settings = draft.resources.get((int(pb.SETTINGS), SETTINGS_NAME))
+    return [] if settings is None else list(pb.Settings.FromString(settings.payload).loggers)

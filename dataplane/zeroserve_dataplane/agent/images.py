@@ -63,17 +63,20 @@ class ImageStore:
         self._images: dict[str, ProgramImage] = {}
         self._refused: dict[str, Diagnostic] = {}
 
-    async def ensure(self, programs: Iterable[pb.Resource]) -> None:
-        """Make the images that are missing; afterwards each program has an image or a refusal."""
-        missing = [
+    def find_missing(self, programs: Iterable[pb.Resource]) -> list[pb.Resource]:
+        """Return those that have neither an image nor a refusal yet."""
+        return [
             program
             for program in programs
             if program.version not in self._images and program.version not in self._refused
         ]
-        await asyncio.gather(*(self._make(program) for program in missing))
+
+    async def make(self, programs: Iterable[pb.Resource]) -> None:
+        """Make images; afterwards each program has one, or a refusal."""
+        await asyncio.gather(*(self._make(program) for program in programs))
 
     def find(self, program: pb.Resource) -> ProgramImage | None:
-        """Return the image of a program that `ensure` has seen, None where it is refused."""
+        """Return the image of a program that `make` has seen, None where it is refused."""
         return self._images.get(program.version)
 
     def find_refusal(self, program: pb.Resource) -> Diagnostic | None:

@@ -50,8 +50,9 @@ class Resolver:
     async def ensure(self, endpoints: Iterable[pb.Resource]) -> None:
         """Look up the names that were never looked up."""
         messages = [pb.Endpoints.FromString(resource.payload) for resource in endpoints]
-        names = _names_of(messages) - self._addresses.keys()
-        await asyncio.gather(self._look_up(names), self.sources.ensure(_sources_of(messages)))
+        names, sources = _names_of(messages) - self._addresses.keys(), _sources_of(messages)
+        if names or sources:
+            await asyncio.gather(self._look_up(names), self.sources.ensure(sources))
 
     async def refresh(self, endpoints: Iterable[pb.Resource]) -> bool:
         """Look up all names again; whether an address changed."""

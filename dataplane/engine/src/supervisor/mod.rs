@@ -336,13 +336,16 @@ impl Supervisor {
             return;
         };
         let changes = pending.staged.len();
+        // The agent is told first: now and then, what is kept is packed, which takes as long as all else.
         if committed.shortage.is_empty() {
             committed.refused.splice(..0, pending.refused);
-            self.book.adopt(pending.staged, &committed.refused);
+            let refused = committed.refused.clone();
+            self.tell(frame::Frame::Committed(committed), &[]);
+            self.book.adopt(pending.staged, &refused);
         } else {
             self.book.reject(&pending.staged);
+            self.tell(frame::Frame::Committed(committed), &[]);
         }
-        self.tell(frame::Frame::Committed(committed), &[]);
         if changes >= memory::GIVE_BACK_AT_CHANGES {
             memory::give_back();
         }
