@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +37,8 @@ from zeroserve_cli.reporting import print_diagnostics
 from zeroserve_cli.signing import FIELD, ExplainKeyError, read_explain_key, sign_request
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+UNTRIED_SHOWN_MAX = 20
+"""More routes in a row that were not tried are told in one line."""
 _PASSES_ON = "goes on"
 
 
@@ -233,6 +236,9 @@ class _Reached:
     def has(self, subject: object, kind: StepKind) -> bool:
         return kind in self.kinds.get(id(subject), ())
 
+    def tells_of(self, route: tree.Route) -> bool:
+        return id(route) in self.kinds
+
 
 def _matcher_of(step: Step) -> tree.Matcher:
     assert not isinstance(step.subject, tree.Route | tree.Handler)
@@ -240,27 +246,38 @@ def _matcher_of(step: Step) -> tree.Matcher:
 
 
 def _tell_routes(routes: Sequence[tree.Route], reached: _Reached, depth: int) -> Iterator[str]:
-    """Yield a line for each route and handler: what became of it."""
-    for route in routes:
-        if reached.has(route, StepKind.APPLIES):
-            verdict = "applies"
-        elif reached.has(route, StepKind.TRIED):
-            failed = reached.last_compared.get(id(route))
-            verdict = f"does not apply: {describe(failed)}" if failed else "does not apply"
-        else:
-            verdict = "not tried: an earlier route decided"
-        yield _line(route.span.line, depth, describe(route), verdict)
-        if verdict != "applies":
+    """Yield a line for each route and handler: what became of it; of many routes that were not tried, one."""
+    found = any(reached.has(route, StepKind.APPLIES) for route in routes)
+    why = "another route decided" if found else "none of their paths fits"
+    for is_tried, some in groupby(routes, reached.tells_of):
+        alike = list(some)
+        if not is_tried and len(alike) > UNTRIED_SHOWN_MAX:
+            lines = sorted(route.span.line for route in alike)
+            text = f"{len(alike):,} routes, to line {lines[-1]}"
+            yield _line(lines[0], depth, text, f"not tried: {why}")
             continue
-        for handler in route.handlers:
-            if isinstance(handler, tree.Subroute):
-                yield from _tell_routes(handler.routes, reached, depth + 1)
-                continue
-            if not reached.has(handler, StepKind.HANDLED):
-                told = "not reached"
-            else:
-                told = "decides" if reached.deciding == id(handler) else _PASSES_ON
-            yield _line(route.span.line, depth + 1, describe(handler), told)
+        for route in alike:
+            yield from _tell_route(route, reached, depth)
+
+
+def _tell_route(route: tree.Route, reached: _Reached, depth: int) -> Iterator[str]:
+    if reached.has(route, StepKind.APPLIES):
+        verdict = "applies"
+    elif reached.has(route, StepKind.TRIED):
+        failed = reached.last_compared.get(id(route))
+        verdict = f"does not apply: {describe(failed)}" if failed else "does not apply"
+    else:
+        verdict = "not tried: an earlier route decided"
+    yield _line(route.span.line, depth, describe(route), verdict)
+    for handler in route.handlers if verdict == "applies" else ():
+        if isinstance(handler, tree.Subroute):
+            yield from _tell_routes(handler.routes, reached, depth + 1)
+            continue
+        if not reached.has(handler, StepKind.HANDLED):
+            told = "not reached"
+        else:
+            told = "decides" if reached.deciding == id(handler) else _PASSES_ON
+        yield _line(route.span.line, depth + 1, describe(handler), told)
 
 
 def _line(line: int, depth: int, text: str, verdict: str) -> str:

@@ -2117,6 +2117,7 @@ class Tables(_message.Message):
     FAULTS_FIELD_NUMBER: _builtins.int
     BANDWIDTHS_FIELD_NUMBER: _builtins.int
     CONCURRENCIES_FIELD_NUMBER: _builtins.int
+    PATTERN_TRIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathPatterns]: ...
@@ -2190,6 +2191,10 @@ class Tables(_message.Message):
     def bandwidths(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bandwidth]: ...
     @_builtins.property
     def concurrencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Concurrency]: ...
+    @_builtins.property
+    def pattern_tries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathTrie]:
+        """of Caddy's patterns: texts as the folded path has them, prefixes of bytes"""
+
     def __init__(
         self,
         *,
@@ -2228,10 +2233,11 @@ class Tables(_message.Message):
         faults: _abc.Iterable[Global___Fault] | None = ...,
         bandwidths: _abc.Iterable[Global___Bandwidth] | None = ...,
         concurrencies: _abc.Iterable[Global___Concurrency] | None = ...,
+        pattern_tries: _abc.Iterable[Global___PathTrie] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "bandwidths", b"bandwidths", "caches", b"caches", "concurrencies", b"concurrencies", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "faults", b"faults", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "plugin_calls", b"plugin_calls", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "assignments", b"assignments", "bandwidths", b"bandwidths", "caches", b"caches", "concurrencies", b"concurrencies", "credentials", b"credentials", "encodings", b"encodings", "expressions", b"expressions", "faults", b"faults", "field_selections", b"field_selections", "file_matches", b"file_matches", "file_servers", b"file_servers", "header_changes", b"header_changes", "headers", b"headers", "hosts", b"hosts", "log_fields", b"log_fields", "maps", b"maps", "methods", b"methods", "name", b"name", "paths", b"paths", "pattern_tries", b"pattern_tries", "plugin_calls", b"plugin_calls", "protocols", b"protocols", "proxies", b"proxies", "queries", b"queries", "rate_limits", b"rate_limits", "regexps", b"regexps", "response_matches", b"response_matches", "responses", b"responses", "rewrites", b"rewrites", "steps", b"steps", "templates", b"templates", "texts", b"texts", "traces", b"traces", "tries", b"tries", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

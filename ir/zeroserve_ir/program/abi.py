@@ -183,6 +183,7 @@ HELPERS: tuple[Helper, ...] = (
     Helper(9, "match_client_ip", _ROW, 16, "1 when the client lies in Tables.addresses[row]"),
     Helper(10, "match_variable", _ROW, 16, "1 when Tables.variables[row] fits"),
     Helper(11, "find_path", _ROW, 32, "value of the longest entry of Tables.tries[row], or 0"),
+    Helper(127, "find_pattern", _ROW, 32, "lowest value of Tables.pattern_tries[row] that fits, or 0"),
     Helper(126, "fold_path", (), 16, "writes the folded path, as `match_path` compares it, to the context"),
     Helper(16, "rewrite", _ROW, 64, "applies Tables.rewrites[row] to method, path and query" + _WRITES),
     Helper(

@@ -1,8 +1,8 @@
 """Runs of paths that are found at once instead of by one comparison after another.
 
 In: a list of routes and a position. Out: the run of path routes that begins there, an Ingress's or Caddy's
-simple patterns. Some paths of which only one can fit are told apart by a hash; many of an Ingress, where the
-first match in order is the longest one, by a trie.
+simple patterns. Some paths of which only one can fit are told apart by a hash, many by a trie; of an Ingress,
+where the first match in order is the longest one.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from itertools import islice, takewhile
 from zeroserve_ir import tree
 from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.hashing import BUCKET_BITS, PATHS_MAX, PATHS_MIN, PathHash, hash_paths
+from zeroserve_ir.program.mentioning import mentions_body
 from zeroserve_ir.program.paths import ComparedPath, PathBeginning, PathMatch, read_path
-from zeroserve_ir.program.patterns import PatternKind, SimplePattern, split_patterns
+from zeroserve_ir.program.patterns import PatternKind, SimplePattern, read_beginning, split_patterns
 from zeroserve_ir.program.surveying import Widths
 
+PROXIES_HASHED_MAX = 128
+"""Of Caddy's patterns: so many are found sooner by some hashes than by trie (docs/performance.md).
 
-@dataclass(frozen=True, slots=True)
-class HashedPaths:
-    """Constants that tell the paths of a run apart, and of which path they speak."""
-
-    path: ComparedPath
-    constants: PathHash
+Of routes that do more it would be much code.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +31,19 @@ class PathDispatch:
     """Consecutive routes with one path matcher each, of which at most one may run."""
 
     routes: tuple[tree.Route, ...]
-    hashed: HashedPaths | None = None
+    path: ComparedPath
+    """SENT: of an Ingress; FOLDED: Caddy's patterns."""
+    hashed: PathHash | None = None
     """None: found by trie."""
 
     @property
     def is_proxies_only(self) -> bool:
-        """Whether every route is a single `reverse_proxy`."""
-        return all(
-            len(route.handlers) == 1
-            and isinstance(route.handlers[0], tree.ReverseProxy)
-            and not route.handlers[0].retry_match
-            and not route.handlers[0].response_handlers
-            for route in self.routes
-        )
+        """Whether every route is a single `reverse_proxy` that is one row and nothing else."""
+        return all(len(route.handlers) == 1 and _is_one_row(route.handlers[0]) for route in self.routes)
 
     def fits(self, emitter: Emitter) -> bool:
         """Whether a run's constants lie where loads reach them by their offsets alone."""
-        return self.hashed is None or emitter.reaches_constants(len(self.hashed.constants.content))
+        return self.hashed is None or emitter.reaches_constants(len(self.hashed.content))
 
     def proxies(self) -> Iterator[tree.ReverseProxy]:
         """Yield the handler of each route of a run of proxies."""
@@ -68,18 +63,27 @@ class PathDispatch:
                 seen.add((match.path, exact))
                 yield match.path, exact, value
 
+    def patterns(self) -> Iterator[tuple[SimplePattern, int]]:
+        """Yield (pattern, position + 1) for the trie of patterns."""
+        for value, route in enumerate(self.routes, start=1):
+            yield from ((pattern, value) for pattern in read_patterns(route) or ())
+
 
 def find_path_run(
     routes: Sequence[tree.Route], index: int, done: frozenset[str], widths: Widths
 ) -> PathDispatch | None:
     """Return the run at `index`, or None where comparisons serve; patterns are as long as `widths` say."""
+    if read_patterns(routes[index]) is not None:
+        many = PathDispatch(tuple(_take_alone(routes, index, done, read_patterns)), ComparedPath.FOLDED)
+        if len(many.routes) > (PROXIES_HASHED_MAX if many.is_proxies_only else PATHS_MAX):
+            return many
     if single_pattern(routes[index]) is not None:
         run = tuple(islice(_take_alone(routes, index, done, single_pattern), PATHS_MAX))
         beginnings = [one.beginning() for route in run if (one := single_pattern(route)) is not None]
         return _find_hashed(run, beginnings, ComparedPath.FOLDED, widths.patterns)
     ordered = tuple(_take_longest_first(_take_alone(routes, index, done, single_path)))
     if len(ordered) > PATHS_MAX:
-        return PathDispatch(ordered)
+        return PathDispatch(ordered, ComparedPath.SENT)
     run = tuple(islice(_take_alone(routes, index, done, single_path), PATHS_MAX))
     beginnings = [read_path(match) for route in run if (match := single_path(route)) is not None]
     return _find_hashed(run, beginnings, ComparedPath.SENT, widths.paths)
@@ -89,7 +93,7 @@ def _take_alone(
     routes: Sequence[tree.Route],
     index: int,
     done: frozenset[str],
-    read: Callable[[tree.Route], PathMatch | SimplePattern | None],
+    read: Callable[[tree.Route], object | None],
 ) -> Iterator[tree.Route]:
     """Yield the routes from `index` on of which at most one may run, with one matcher of a kind each."""
     group = routes[index].group
@@ -130,13 +134,12 @@ def _find_hashed(
     for count in range(len(routes), PATHS_MIN - 1, -1):
         constants = hash_paths(beginnings[:count], words)
         if constants is not None:
-            return PathDispatch(routes[:count], HashedPaths(path, constants))
+            return PathDispatch(routes[:count], path, constants)
     return None
 
 
-def find_hashed_path(emitter: Emitter, hashed: HashedPaths, missed: str) -> None:
+def find_hashed_path(emitter: Emitter, path: ComparedPath, constants: PathHash, missed: str) -> None:
     """Leave the row of the pattern that fits the path in r0, or go to `missed`."""
-    path, constants = hashed.path, hashed.constants
     if path is ComparedPath.FOLDED:
         emitter.call("fold_path")
     begin = emitter.add_constants(constants.content)
@@ -149,21 +152,41 @@ def find_hashed_path(emitter: Emitter, hashed: HashedPaths, missed: str) -> None
 
 def single_path(route: tree.Route) -> PathMatch | None:
     """Return the route's path matcher when it is the only one."""
-    if len(route.matchers) != 1 or len(route.matchers[0]) != 1:
-        return None
-    match = route.matchers[0][0]
+    match = _single_matcher(route)
     return match if isinstance(match, tree.MatchPathExact | tree.MatchPathPrefix) else None
 
 
 def single_pattern(route: tree.Route) -> SimplePattern | None:
-    """Return the route's pattern of Caddy's `path` when it is the only one and a path's beginning."""
-    if len(route.matchers) != 1 or len(route.matchers[0]) != 1:
-        return None
-    match = route.matchers[0][0]
+    """Return the only pattern of a route's only matcher where it is a beginning that code compares."""
+    match = _single_matcher(route)
     if not isinstance(match, tree.MatchPath) or len(match.patterns) != 1:
         return None
     simple, _ = split_patterns(match.patterns)
     return next((one for one in simple if one.kind in (PatternKind.EXACT, PatternKind.PREFIX)), None)
+
+
+def read_patterns(route: tree.Route) -> tuple[SimplePattern, ...] | None:
+    """Return the patterns of a route's only matcher where all are paths or their beginnings."""
+    match = _single_matcher(route)
+    if not isinstance(match, tree.MatchPath):
+        return None
+    read = tuple(one for one in map(read_beginning, match.patterns) if one is not None)
+    return read if 0 < len(read) == len(match.patterns) else None
+
+
+def _single_matcher(route: tree.Route) -> tree.Matcher | None:
+    alone = len(route.matchers) == 1 and len(route.matchers[0]) == 1
+    return route.matchers[0][0] if alone else None
+
+
+def _is_one_row(handler: tree.Handler) -> bool:
+    return (
+        isinstance(handler, tree.ReverseProxy)
+        and not handler.retry_match
+        and not handler.response_handlers
+        and not handler.resilience.mirrors
+        and not mentions_body(handler)
+    )
 
 
 def answers(route: tree.Route) -> bool:

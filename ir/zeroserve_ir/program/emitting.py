@@ -1,7 +1,8 @@
 """Symbolic code of a route program: what lowering writes before it becomes instructions.
 
 In: operations with labels, from lowering. Out: eBPF by the assembler, without code that nothing reaches.
-Registers: r6 context, r7 path length while paths are compared, r9 constants; r1 to r5 are scratch.
+Registers: r6 context, r7 path length while paths are compared, r8 place in columns, r9 constants;
+r1 to r5 are scratch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.assembling import Assembler
 from zeroserve_ir.program.folding import find_idle_folds
-from zeroserve_ir.program.isa import R0, R1, R2, R3, R4, R5, R6, R7, R9, Register
+from zeroserve_ir.program.isa import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Register
 from zeroserve_ir.program.paths import ComparedPath, PathConstants
 from zeroserve_ir.sources import Span
 
@@ -180,6 +181,24 @@ class Emitter:
         self._add("load", R7, R6, path.length.offset, 4)
         self._add("load", R4, R2, columns[0], 8)
         self._compare("jgt", R7, R4, fail)
+
+    def keep_result(self, rows: int) -> None:
+        """Keep where columns of four bytes have r0 in r8; `rows` is a power of two above it."""
+        self._add("mov", R8, R0)
+        self._add("alu", "and", R8, rows - 1)
+        self._add("alu", "lsh", R8, 2)
+
+    def add_column(self, values: Sequence[int], rows: int) -> int:
+        """Append four bytes for each row; returns the offset."""
+        # As in hashing: a masked place may lie three bytes beyond the last row as far as the verifier knows.
+        return self.add_constants(struct.pack(f"<{rows}I4x", *values, *[0] * (rows - len(values))))
+
+    def load_of_column(self, register: Register, offset: int, rows: int) -> None:
+        """Load what the column has where r8 says."""
+        self.reads[len(self.operations)] = offset + 4 * rows + 4
+        self._add("load_constants", register, offset)
+        self._add("alu", "add", register, R8)
+        self._add("load", register, register, 0, 4)
 
     def reaches_constants(self, size: int) -> bool:
         """Whether the next `size` bytes of constants lie within a load's offset."""

@@ -28,6 +28,7 @@ KEEPING = frozenset(
         "match_variable",
         "match_expression",
         "find_path",
+        "find_pattern",
         "match_file",
         "match_response",
         "note_step",

@@ -24,21 +24,24 @@ from zeroserve_ir.program import abi
 from zeroserve_ir.program import tables_answers as answers
 from zeroserve_ir.program import tables_requests as requests
 from zeroserve_ir.program.assembling import AssemblyError
+from zeroserve_ir.program.authenticating import lower_basic_auth
 from zeroserve_ir.program.clusters import EndpointsSource
 from zeroserve_ir.program.dispatching import PathDispatch, find_hashed_path, find_path_run
 from zeroserve_ir.program.emitting import AssembledProgram, Emitter
 from zeroserve_ir.program.fitting import I64_MAX, fit
 from zeroserve_ir.program.limiting import lower_rates
 from zeroserve_ir.program.matching import MatcherLowering
+from zeroserve_ir.program.paths import ComparedPath
 from zeroserve_ir.program.plugin_calls import lower_plugin_call
+from zeroserve_ir.program.serving_files import lower_file_server
 from zeroserve_ir.program.shaping import lower_shaping
 from zeroserve_ir.program.sizes import check_patterns, check_size
 from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
 from zeroserve_ir.program.surveying import choose_widths
 from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
 from zeroserve_ir.program.tables_encode import add_encoding, add_templates
-from zeroserve_ir.program.tables_files import add_file_server
-from zeroserve_ir.sources import NOWHERE
+from zeroserve_ir.program.tabulating import lower_tabulated, tabulate
+from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree_carried import CarriedHandler
 from zeroserve_ir.tree_encode import Encode
 from zeroserve_ir.tree_files import FileServer
@@ -48,6 +51,8 @@ from zeroserve_ir.tree_traffic import Shaping
 REQUEST_ENTRY = 0
 ERROR_ENTRY = 1
 FIRST_RESUME_ENTRY = 2
+EXPLAINED_ROUTES_MAX = 100
+"""More routes of a run are found at once also where each step is reported: all would be too much code."""
 
 _Groups = frozenset[str]
 _Block = tuple[int, int, _Groups, str]
@@ -185,13 +190,19 @@ class _SiteLowering:
             self.emitter.place(self.blocks.setdefault(block, self.emitter.new_label()))
             _, index, done, _ = block
             run = find_path_run(routes, index, done, self.matchers.widths)
-            if run is not None and self.recorder is None and run.fits(self.emitter):
+            if run is not None and self._is_found_at_once(run):
                 self._lower_run(routes, index, run, done, end)
                 index += len(run.routes)
             else:
                 self._lower_route(routes, index, done, end)
                 index += 1
         self.emitter.jump(end)
+
+    def _is_found_at_once(self, run: PathDispatch) -> bool:
+        """Explained, each route of a short run is asked in its turn, to say why it does not apply."""
+        if self.recorder is not None and len(run.routes) <= EXPLAINED_ROUTES_MAX:
+            return False
+        return run.fits(self.emitter)
 
     def _lower_route(self, routes: Sequence[tree.Route], index: int, done: _Groups, end: str) -> None:
         route = routes[index]
@@ -208,10 +219,15 @@ class _SiteLowering:
     def _lower_handlers_of(self, routes: Sequence[tree.Route], index: int, done: _Groups, end: str) -> None:
         """Write a route's handlers and where control goes when none of them answered."""
         route = routes[index]
-        falls_through = not _lower_each(route.handlers, self._lower_handler)
-        if falls_through and route.terminal:
+        if not _lower_each(route.handlers, self._lower_handler):
+            self._leave(routes, index, done, end)
+
+    def _leave(self, routes: Sequence[tree.Route], index: int, done: _Groups, end: str) -> None:
+        """Go on behind a route that gave no answer; where it has no group, the next one follows."""
+        route = routes[index]
+        if route.terminal:
             self.emitter.finish_with(abi.Action.EMPTY)
-        elif falls_through and route.group:
+        elif route.group:
             self.emitter.jump(self._label_of(routes, index + 1, done | {route.group}, end))
 
     def _lower_run(
@@ -222,16 +238,35 @@ class _SiteLowering:
         self.emitter.span = routes[index].span
         first = 0 if run.hashed else 1
         if run.hashed:
-            find_hashed_path(self.emitter, run.hashed, missed)
-        else:
+            find_hashed_path(self.emitter, run.path, run.hashed, missed)
+        elif run.path is ComparedPath.SENT:
             self.emitter.call_row("find_path", self.tables.add_trie(run.entries()))
             self.emitter.jump_if_zero(missed)
-        if run.is_proxies_only:
+        else:
+            self.emitter.call_row("find_pattern", self.tables.add_pattern_trie(run.patterns()))
+            self.emitter.jump_if_zero(missed)
+        if run.is_proxies_only and self.recorder is None:
             rows = [self.tables.add_proxy(proxy) for proxy in run.proxies()]
             self.emitter.finish_with_index_of_result(abi.Action.PROXY, rows[0] - first)
-        else:
+        elif run.hashed:
             self._lower_branches(routes, index, run, done, end)
+        else:
+            self._lower_tabulated(routes, index, run, done, end)
         self.emitter.place(missed)
+
+    def _lower_tabulated(
+        self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str
+    ) -> None:
+        def write(number: int) -> None:
+            route = run.routes[number]
+            self.emitter.span = route.span
+            self._note(StepKind.APPLIES, route)
+            self._lower_handlers_of(routes, index + number, done, end)
+
+        made = tabulate(run.routes, self.tables, self._add_step if self.recorder else None)
+        lower_tabulated(
+            self.emitter, made, write, lambda number: self._leave(routes, index + number, done, end)
+        )
 
     def _lower_branches(
         self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str
@@ -243,7 +278,7 @@ class _SiteLowering:
             label = labels.setdefault((route.handlers, route.terminal), self.emitter.new_label())
             members.setdefault(label, index + offset)
             targets.append(label)
-        self.emitter.branch_by_result(targets, 0 if run.hashed else 1)
+        self.emitter.branch_by_result(targets, 0)
         for label, position in members.items():
             self.emitter.place(label)
             self.emitter.span = routes[position].span
@@ -277,7 +312,7 @@ class _SiteLowering:
             case tree.Trace():
                 emitter.call_row("trace_request", requests.add_trace(tables.tables, handler))
             case tree.BasicAuth():
-                self._lower_basic_auth(handler)
+                lower_basic_auth(emitter, tables, handler, self._add_resume)
             case tree.StaticResponse(abort=True):
                 emitter.finish_with(abi.Action.ABORT)
                 return True
@@ -296,7 +331,7 @@ class _SiteLowering:
             case Templates():
                 emitter.call_row("evaluate_templates", add_templates(tables, handler))
             case FileServer():
-                return self._lower_file_server(handler)
+                return lower_file_server(emitter, tables, handler, self._add_resume)
             case tree.ReverseProxy(response_handlers=()):
                 self._lower_proxy(handler)
                 return True
@@ -391,16 +426,6 @@ class _SiteLowering:
         self.resumes.append((entry, label))
         return entry
 
-    def _lower_file_server(self, handler: FileServer) -> bool:
-        row = add_file_server(self.tables, handler)
-        if not handler.pass_thru:
-            self.emitter.finish_with(abi.Action.FILE, row)
-            return True
-        passed = self.emitter.new_label()
-        self.emitter.finish_with(abi.Action.FILE, row, detail=self._add_resume(passed))
-        self.emitter.place(passed)
-        return False
-
     def _lower_proxy(self, handler: tree.ReverseProxy, response_entry: int = 0) -> None:
         """Proxy; at its retry entries the program proxies again where a repeated request is asked for.
 
@@ -428,12 +453,16 @@ class _SiteLowering:
     def _note(self, kind: StepKind, subject: tree.Route | tree.Matcher | tree.Handler) -> None:
         """Report a step, where the program is lowered to be explained."""
         if self.recorder is not None:
-            row = self.recorder.add(kind, subject, self.emitter.span or NOWHERE)
-            step = self.recorder.steps[row]
-            self.tables.tables.steps.add(
-                place=step.place, text=step.text, kind=pb.StepKind.Value(f"STEP_{step.kind.name}")
-            )
-            self.emitter.call_row("note_step", row)
+            self.emitter.call_row("note_step", self._add_step(kind, subject, self.emitter.span or NOWHERE))
+
+    def _add_step(self, kind: StepKind, subject: tree.Route | tree.Matcher | tree.Handler, span: Span) -> int:
+        assert self.recorder is not None
+        row = self.recorder.add(kind, subject, span)
+        step = self.recorder.steps[row]
+        self.tables.tables.steps.add(
+            place=step.place, text=step.text, kind=pb.StepKind.Value(f"STEP_{step.kind.name}")
+        )
+        return row
 
     def _lower_subroute(self, routes: Sequence[tree.Route]) -> bool:
         after = self.emitter.new_label()
@@ -459,25 +488,6 @@ class _SiteLowering:
         """Return the namespace that the handler comes from, "" where there is no cluster."""
         origin = self.emitter.span.origin if self.emitter.span else None
         return origin.namespace if origin is not None else ""
-
-    def _lower_basic_auth(self, handler: tree.BasicAuth) -> None:
-        """Check at once where the answer is cached, else suspend until the password was hashed."""
-        emitter = self.emitter
-        row = self.tables.add_credentials(handler)
-        granted, denied, resumed = (emitter.new_label() for _ in range(3))
-        entry = self._add_resume(resumed)
-        emitter.call_row("check_password", row)
-        emitter.jump_if_result(1, granted)
-        emitter.jump_if_zero(denied)
-        operation = abi.Operation.CHECK_PASSWORD | row << 8
-        emitter.finish_with(abi.Action.SUSPEND, operation, detail=entry)
-        emitter.place(resumed)
-        emitter.load_context(abi.Field.RESUME_RESULT)
-        emitter.jump_if_result(1, granted)
-        emitter.place(denied)
-        emitter.call_row("require_authentication", row)
-        emitter.finish_with(abi.Action.ERROR, detail=401)
-        emitter.place(granted)
 
 
 def _lower_each(handlers: Sequence[tree.Handler], lower: Callable[[tree.Handler], bool]) -> bool:

@@ -53,22 +53,31 @@ class SimplePattern:
 
 
 def read_pattern(pattern: str) -> SimplePattern | None:
-    """Return what a pattern compares, or None where it is no plain comparison."""
+    """Return what a pattern compares, or None where code cannot: it is more than that, or too long."""
+    simple = _read_comparison(pattern)
+    return simple if simple is not None and len(simple.text) <= _bytes_max(simple.kind) else None
+
+
+def read_beginning(pattern: str) -> SimplePattern | None:
+    """Return an exact path or a prefix of any length, or None where a pattern is neither."""
+    simple = None if placeholders(pattern) else _read_comparison(pattern)
+    return simple if simple is not None and simple.kind in (PatternKind.EXACT, PatternKind.PREFIX) else None
+
+
+def _read_comparison(pattern: str) -> SimplePattern | None:
     text = pattern.lower()
     if not text.isascii() or "\0" in text or "%" in text or "//" in text:
         return None
     stars = text.count("*")
     if text == "*":
-        simple = SimplePattern(PatternKind.ANY, b"")
-    elif stars == 1 and text.startswith("*"):
-        simple = SimplePattern(PatternKind.SUFFIX, text[1:].encode())
-    elif stars == 1 and text.endswith("*"):
-        simple = SimplePattern(PatternKind.PREFIX, text[:-1].encode())
-    elif any(sign in text for sign in "*?[\\"):
+        return SimplePattern(PatternKind.ANY, b"")
+    if stars == 1 and text.startswith("*"):
+        return SimplePattern(PatternKind.SUFFIX, text[1:].encode())
+    if stars == 1 and text.endswith("*"):
+        return SimplePattern(PatternKind.PREFIX, text[:-1].encode())
+    if any(sign in text for sign in "*?[\\"):
         return None
-    else:
-        simple = SimplePattern(PatternKind.EXACT, text.encode())
-    return simple if len(simple.text) <= _bytes_max(simple.kind) else None
+    return SimplePattern(PatternKind.EXACT, text.encode())
 
 
 def split_patterns(patterns: Sequence[str]) -> tuple[list[SimplePattern], tuple[str, ...]]:

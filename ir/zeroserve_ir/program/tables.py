@@ -15,6 +15,7 @@ from zeroserve_ir._pb import resources_pb2 as pb
 from zeroserve_ir.host_names import spell_host
 from zeroserve_ir.program.clusters import EndpointsSource, build_cluster, mirrored_proxy, name_endpoints
 from zeroserve_ir.program.fitting import fit
+from zeroserve_ir.program.patterns import PatternKind, SimplePattern
 from zeroserve_ir.program.tables_answers import build_response_match
 from zeroserve_ir.program.tables_fastcgi import build_fastcgi
 from zeroserve_ir.program.tables_requests import parse_texts, subject_text
@@ -109,6 +110,15 @@ class TableBuilder:
         rows = [pb.PathTrieEntry(path=path, exact=exact, value=value) for path, exact, value in entries]
         self.tables.tries.add(entries=rows)
         return len(self.tables.tries) - 1
+
+    def add_pattern_trie(self, entries: Iterable[tuple[SimplePattern, int]]) -> int:
+        """Add (pattern, value) entries for `find_pattern`."""
+        rows = [
+            pb.PathTrieEntry(path=one.text.decode(), exact=one.kind is PatternKind.EXACT, value=value)
+            for one, value in entries
+        ]
+        self.tables.pattern_tries.add(entries=rows)
+        return len(self.tables.pattern_tries) - 1
 
     def add_rewrite(self, rewrite: tree.Rewrite) -> int:
         """Add a rewrite."""

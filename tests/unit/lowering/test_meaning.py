@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,29 +171,44 @@ def test_program_and_tree_agree(routes: tuple[tree.Route, ...], requests: list[t
         assert run(site, path, method) == expected(site, path, method)
 
 
+HANDLER_LISTS = st.lists(
+    ANSWERS | VARIABLES | st.builds(tree.Subroute, st.tuples(st.builds(tree.Route, st.tuples(VARIABLES)))),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+SAMPLES = st.builds(tree.Route, HANDLER_LISTS, group=st.sampled_from(["", "routes"]), terminal=st.booleans())
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(PATH_MATCHERS, min_size=33, max_size=60, unique=True),
     st.lists(PATH_MATCHERS, max_size=8),
     st.lists(PATHS, min_size=1, max_size=5),
-    st.booleans(),
+    st.lists(SAMPLES, min_size=1, max_size=4),
 )
 def test_many_sorted_paths_agree_by_trie(
-    matchers: list[tree.Matcher], unsorted: list[tree.Matcher], paths: list[str], plain: bool
+    matchers: list[tree.Matcher],
+    unsorted: list[tree.Matcher],
+    paths: list[str],
+    samples: list[tree.Route],
 ) -> None:
+    """Routes are those of the samples by turns, every second one with an answer of its own."""
+
     def rank(matcher: tree.Matcher) -> tuple[int, bool]:
         assert isinstance(matcher, tree.MatchPathExact | tree.MatchPathPrefix)
         return -len(matcher.path.rstrip("/")), isinstance(matcher, tree.MatchPathPrefix)
 
     routes = tuple(
-        tree.Route(
-            (tree.StaticResponse(str(200 + number)),)
-            if plain
-            else (VARIABLE, tree.StaticResponse(str(200 + number % 3))),
-            ((matcher,),),
-            terminal=True,
+        replace(
+            sample,
+            handlers=(*sample.handlers, *[tree.StaticResponse(str(200 + number))] * (number % 2)),
+            matchers=((matcher,),),
+            group=samples[0].group,
+            terminal=sample.terminal or not samples[0].group,
         )
-        for number, matcher in enumerate((*sorted(matchers, key=rank), *unsorted))
+        for number, (matcher, sample) in enumerate(
+            zip((*sorted(matchers, key=rank), *unsorted), cycle(samples), strict=False)
+        )
     )
     site = tree.Site(ADDRESS, routes)
     for path in [*paths, *(matcher.path for matcher in (*matchers[:5], *unsorted))]:

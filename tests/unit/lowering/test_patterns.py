@@ -45,6 +45,7 @@ def lower_by_helper(lowered: tree.Site) -> LoweredSite:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "PATTERN_SLOTS_MAX", 0)
         patch.setattr(dispatching, "PATHS_MAX", 0)
+        patch.setattr(dispatching, "read_patterns", lambda route: None)
         return lower_site(lowered)
 
 
@@ -174,9 +175,29 @@ def test_patterns_that_a_hash_tells_apart_are_the_helpers(beginnings: list[str],
     assert find_statuses(lower_site(lowered), targets) == find_statuses(lower_by_helper(lowered), targets)
 
 
-def test_paths_of_a_long_list_are_told_apart_by_hashes() -> None:
+LONG_NAMES = st.builds("{}{}".format, NAMES, st.sampled_from(["", "", "q" * 70]))
+MANY = st.lists(LONG_NAMES | LONG_NAMES.map("{}*".format), min_size=27, max_size=80)
+
+
+@settings(max_examples=100, deadline=None)
+@given(MANY, st.integers(1, 3), st.data())
+def test_many_patterns_in_any_order_are_the_helpers(
+    patterns: list[str], together: int, data: st.DataObject
+) -> None:
+    near = st.sampled_from(patterns).map(lambda text: text.rstrip("*"))
+    ends = st.sampled_from(["", "/", "x", "/index.html", "%41"])
+    targets = data.draw(st.lists(st.builds("{}{}".format, near, ends) | NAMES, min_size=1, max_size=8))
+    grouped = [patterns[at : at + together] for at in range(0, len(patterns), together)]
+    asked = site(*(tree.MatchPath(tuple(some)) for some in grouped))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatching, "PATHS_MAX", 8)
+        found = lower_site(asked)
+    assert find_statuses(found, targets) == find_statuses(lower_by_helper(asked), targets)
+
+
+def test_paths_of_a_long_list_are_found_by_one_call() -> None:
     lowered = lower_site(site(*(tree.MatchPath((f"/App{number:03}/*",)) for number in range(300))))
-    assert "match_path" not in disassemble(lowered.code)
+    assert disassemble(lowered.code).count("call") == 1
     assert find_statuses(lowered, ["/app000/", "/app031/x", "/APP032/", "/app299/x", "/app300/x"]) == [
         "200", "231", "232", "499", "",
     ]  # fmt: skip
@@ -251,7 +272,7 @@ def test_a_rewritten_path_is_folded_again() -> None:
 
 
 def test_what_exceeds_the_share_of_a_program_is_the_helpers() -> None:
-    lowered = lower_site(site(*(tree.MatchPath((f"/app{number}/*", "/b")) for number in range(300))))
+    lowered = lower_site(site(*(tree.MatchPath((f"/app{number}/*", "*.b")) for number in range(300))))
     text = disassemble(lowered.code)
     assert 0 < text.count("call match_path") < 300
     assert find_statuses(lowered, ["/app0/x", "/app299/x", "/app300/x"]) == ["200", "499", ""]
@@ -274,3 +295,21 @@ def test_patterns_are_read_by_their_stars() -> None:
     assert read_pattern("/Api/*") == SimplePattern(PatternKind.PREFIX, b"/api/")
     assert read_pattern("/Api") == SimplePattern(PatternKind.EXACT, b"/api")
     assert read_pattern("*") == SimplePattern(PatternKind.ANY, b"")
+
+
+@pytest.mark.parametrize("count", [10, 40, 140])
+def test_each_of_many_calls_with_a_mirror_is_its_own(count: int) -> None:
+    mirrored = tree.Resilience(mirrors=(tree.Mirror(tree.Upstream("10.0.1.1:80")),))
+    routes = tuple(
+        tree.Route(
+            (tree.ReverseProxy((tree.Upstream(f"10.0.0.{number}:80"),), resilience=mirrored),),
+            ((tree.MatchPath((f"/app{number:03}/*",)),),),
+        )
+        for number in range(count)
+    )
+    lowered = lower_site(tree.Site(ADDRESS, routes))
+    results = run(lowered, [f"/app{number:03}/" for number in range(count)])[:count]
+    clusters = [lowered.tables.proxies[result >> 32].cluster for result, _ in results]
+    endpoints = {cluster.name: cluster.endpoints for cluster in lowered.clusters}
+    assert ["10.0.0." in endpoints[name] for name in clusters] == [True] * count
+    assert len({*clusters}) == count

@@ -1,12 +1,16 @@
 """Sites that are too large for a program say so, however large they are."""
 
+from collections.abc import Callable
+
 import pytest
+from zeroserve_dataplane.verifier import Verified, verify
 from zeroserve_ir import tree
 from zeroserve_ir.codes import Code
 from zeroserve_ir.diagnostics import DiagnosticError
 from zeroserve_ir.program.lowering import lower_site
 from zeroserve_ir.program.sizes import PATTERNS_BYTES_MAX
 from zeroserve_ir.regular_expressions import weigh_pattern
+from zeroserve_ir.tree_files import FileServer
 
 LARGE = "(.*)a{}.{{1000}}.{{1000}}.{{300}}"
 FITTING = PATTERNS_BYTES_MAX // weigh_pattern(LARGE.format(10))
@@ -31,6 +35,39 @@ def test_many_paths_are_found_at_once_as_far_as_the_longest_come_first() -> None
     )
     lowered = lower_site(tree.Site(ADDRESS, ascending))
     assert [len(trie.entries) for trie in lowered.tables.tries] == [68, 900, 1_000]
+
+
+MANY_HANDLERS: dict[str, Callable[[int], tuple[tree.Handler, ...]]] = {
+    "redir": lambda number: (tree.StaticResponse("301", headers=(("Location", f"/new/{number}"),)),),
+    "reverse_proxy": lambda number: (tree.ReverseProxy((tree.Upstream(f"10.0.0.1:{number}"),)),),
+    "handle_path": lambda number: (
+        tree.Subroute(
+            (
+                tree.Route((tree.Rewrite(strip_path_prefix=f"/old/{number}"),)),
+                tree.Route((tree.ReverseProxy((tree.Upstream(f"10.0.0.1:{number}"),)),)),
+            )
+        ),
+    ),
+    "file_server": lambda number: (
+        tree.SetVariables((("root", f"/srv/{number}"),)),
+        tree.Headers(response=tree.HeaderOperations(set=(("X-Number", str(number)),))),
+        FileServer(),
+    ),
+}
+
+
+@pytest.mark.parametrize("handlers", MANY_HANDLERS.values(), ids=MANY_HANDLERS)
+@pytest.mark.parametrize("explained", [False, True])
+def test_routes_that_do_alike_with_thousands_of_paths_are_little_code(
+    handlers: Callable[[int], tuple[tree.Handler, ...]], explained: bool
+) -> None:
+    routes = tuple(
+        tree.Route(handlers(number), ((tree.MatchPath((f"/old/{number}*",)),),), group="pages")
+        for number in range(1, 10_001)
+    )
+    lowered = lower_site(tree.Site(ADDRESS, routes), explained=explained)
+    assert len(lowered.code) < 64 * 8
+    assert isinstance(verify(lowered.code, len(lowered.constants)), Verified)
 
 
 @pytest.mark.parametrize(

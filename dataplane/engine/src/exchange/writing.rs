@@ -158,7 +158,7 @@ impl Exchange {
         self.scratch = taken.fields;
     }
 
-    fn keep_target(&self) -> KeptTarget {
+    pub(crate) fn keep_target(&self) -> KeptTarget {
         KeptTarget {
             method: self.method.clone(),
             path: self.path.clone(),
@@ -185,7 +185,7 @@ impl Exchange {
         }
     }
 
-    fn restore_target(&mut self, kept: KeptTarget) {
+    pub(crate) fn restore_target(&mut self, kept: KeptTarget) {
         self.method = kept.method;
         self.path = kept.path;
         self.clean_path = kept.clean_path;

@@ -127,6 +127,8 @@ pub const HELPER_MATCH_CLIENT_IP: u32 = 9;
 pub const HELPER_MATCH_VARIABLE: u32 = 10;
 /// value of the longest entry of Tables.tries[row], or 0.
 pub const HELPER_FIND_PATH: u32 = 11;
+/// lowest value of Tables.pattern_tries[row] that fits, or 0.
+pub const HELPER_FIND_PATTERN: u32 = 127;
 /// writes the folded path, as `match_path` compares it, to the context.
 pub const HELPER_FOLD_PATH: u32 = 126;
 /// applies Tables.rewrites[row] to method, path and query; what it writes costs one fuel for 16 bytes besides.
@@ -430,6 +432,17 @@ pub const HELPERS: &[HelperRow] = &[
     HelperRow {
         number: 11,
         name: "find_path",
+        arguments: 1,
+        lengths: 0,
+        fuel: 32,
+        bytes_per_fuel: 0,
+        for_routes: true,
+        for_plugins: false,
+        capability: 0,
+    },
+    HelperRow {
+        number: 127,
+        name: "find_pattern",
         arguments: 1,
         lengths: 0,
         fuel: 32,

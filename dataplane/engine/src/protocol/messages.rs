@@ -824,6 +824,8 @@ pub struct Tables {
     pub bandwidths: ::prost::alloc::vec::Vec<Bandwidth>,
     #[prost(message, repeated, tag = "89")]
     pub concurrencies: ::prost::alloc::vec::Vec<Concurrency>,
+    #[prost(message, repeated, tag = "90")]
+    pub pattern_tries: ::prost::alloc::vec::Vec<PathTrie>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cache {

@@ -5,6 +5,7 @@ use super::clusters::Cluster;
 use super::encodings::compile_encoding;
 use super::gateways::compile_fastcgi;
 use super::interning::Interned;
+use super::pattern_trie::PatternTrie;
 use super::requests::{self, Values};
 use super::tables::*;
 use crate::addresses::AddressSet;
@@ -84,7 +85,8 @@ impl Compiler {
                 .collect::<Compiled<_>>()?,
             credentials: message.credentials.iter().map(compile_credentials).collect(),
             assignments: message.assignments.iter().map(compile_assignments).collect(),
-            tries: message.tries.iter().map(compile_trie).collect(),
+            tries: message.tries.iter().map(|row| PathTrie::new(entries_of(row))).collect(),
+            pattern_tries: message.pattern_tries.iter().map(|row| PatternTrie::new(entries_of(row))).collect(),
             steps: message
                 .steps
                 .iter()
@@ -351,6 +353,6 @@ fn compile_assignments(row: &protocol::Assignments) -> Assignments {
     row.assignments.iter().map(requests::compile_assignment).collect()
 }
 
-fn compile_trie(row: &protocol::PathTrie) -> PathTrie {
-    PathTrie::new(row.entries.iter().map(|entry| (entry.path.as_bytes(), entry.exact, entry.value)))
+fn entries_of(row: &protocol::PathTrie) -> impl Iterator<Item = (&[u8], bool, u32)> {
+    row.entries.iter().map(|entry| (entry.path.as_bytes(), entry.exact, entry.value))
 }

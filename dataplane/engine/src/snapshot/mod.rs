@@ -15,6 +15,7 @@ mod hosts;
 mod interning;
 mod listening;
 mod loads;
+mod pattern_trie;
 mod plugins;
 mod requests;
 mod settings;

@@ -3,6 +3,7 @@
 use super::answers::{FieldSelection, ResponseMatch};
 use super::clusters::Cluster;
 use super::files::{FileMatch, FileServer};
+use super::pattern_trie::PatternTrie;
 use super::requests::{LogField, RateLimit, ValueKind, ValueMap, Values};
 use crate::addresses::AddressSet;
 use crate::cache::CacheRow;
@@ -62,6 +63,7 @@ pub struct Rows {
     pub credentials: Box<[Credentials]>,
     pub assignments: Box<[Assignments]>,
     pub tries: Box<[PathTrie]>,
+    pub pattern_tries: Box<[PatternTrie]>,
     /// (place, text) of the points that an explained program reports.
     pub steps: Box<[Step]>,
     pub file_servers: Box<[FileServer]>,

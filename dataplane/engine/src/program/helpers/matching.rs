@@ -377,6 +377,12 @@ pub fn find_path(vm: &mut Vm, index: u64) -> HelperResult {
     Ok(u64::from(trie.find(vm.exchange().matched_path())))
 }
 
+pub fn find_pattern(vm: &mut Vm, index: u64) -> HelperResult {
+    fold_path(vm);
+    let trie = row(&vm.tables().pattern_tries, index)?;
+    Ok(u64::from(trie.find(&vm.folded.text)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

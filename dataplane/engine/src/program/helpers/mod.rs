@@ -318,6 +318,7 @@ fn dispatch<const NUMBER: u32>(vm: &mut Vm, [r1, r2, r3, r4, _]: [u64; 5]) -> He
         abi::HELPER_FOLD_PATH => Ok(matching::write_folded_path(vm)),
         abi::HELPER_MATCH_PATH..=abi::HELPER_MATCH_VARIABLE => matching::dispatch(vm, NUMBER, r1),
         abi::HELPER_FIND_PATH => matching::find_path(vm, r1),
+        abi::HELPER_FIND_PATTERN => matching::find_pattern(vm, r1),
         abi::HELPER_READ_BODY => Ok(acting::read_body(vm)),
         abi::HELPER_NOTE_STEP => acting::note_step(vm, r1),
         abi::HELPER_MATCH_FILE => files::match_file(vm, r1),

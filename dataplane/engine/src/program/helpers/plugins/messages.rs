@@ -69,14 +69,14 @@ fn write_path(exchange: &mut Exchange, path: &[u8]) -> bool {
     if !path.starts_with(b"/") || !is_visible(path) || path.len() as u64 > abi::PATH_BYTES_MAX {
         return false;
     }
-    let former =
-        (exchange.path.clone(), exchange.clean_path.clone(), exchange.encoded_slash, exchange.refused);
+    let (former, refused) = (exchange.keep_target(), exchange.refused);
     let query = std::mem::take(&mut exchange.query);
     exchange.rewrite(&Rewrite { path: Some(Text::Literal(path.into())), ..Rewrite::default() });
     exchange.query = query;
-    let allowed = exchange.refused.is_none() || former.3.is_some();
+    let allowed = exchange.refused.is_none() || refused.is_some();
     if !allowed {
-        (exchange.path, exchange.clean_path, exchange.encoded_slash, exchange.refused) = former;
+        exchange.restore_target(former);
+        exchange.refused = refused;
     }
     allowed
 }
