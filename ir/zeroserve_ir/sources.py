@@ -44,5 +44,10 @@ class Span(NamedTuple):
     origin: Origin | None = None
     """The object whose field holds the text, where it is not a file."""
 
+    @property
+    def tenant(self) -> str:
+        """The namespace that it comes from, "" where there is no cluster."""
+        return self.origin.namespace if self.origin is not None else ""
+
 
 NOWHERE = Span(file="", line=0, column=0, end=0)

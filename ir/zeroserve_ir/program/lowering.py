@@ -271,11 +271,12 @@ class _SiteLowering:
     def _lower_branches(
         self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str
     ) -> None:
-        labels: dict[tuple[tuple[tree.Handler, ...], bool], str] = {}
+        labels: dict[tuple[tuple[tree.Handler, ...], bool, str], str] = {}
         members: dict[str, int] = {}
         targets: list[str] = []
         for offset, route in enumerate(run.routes):
-            label = labels.setdefault((route.handlers, route.terminal), self.emitter.new_label())
+            alike = route.handlers, route.terminal, route.span.tenant
+            label = labels.setdefault(alike, self.emitter.new_label())
             members.setdefault(label, index + offset)
             targets.append(label)
         self.emitter.branch_by_result(targets, 0)
@@ -485,9 +486,7 @@ class _SiteLowering:
         return f"{tenant}/{site}" if (tenant := self._find_tenant()) else site
 
     def _find_tenant(self) -> str:
-        """Return the namespace that the handler comes from, "" where there is no cluster."""
-        origin = self.emitter.span.origin if self.emitter.span else None
-        return origin.namespace if origin is not None else ""
+        return (self.emitter.span or NOWHERE).tenant
 
 
 def _lower_each(handlers: Sequence[tree.Handler], lower: Callable[[tree.Handler], bool]) -> bool:

@@ -19,7 +19,7 @@ from zeroserve_ir.program.mentioning import mentions_body
 from zeroserve_ir.program.steps import StepKind
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.tables_files import add_file_server
-from zeroserve_ir.sources import NOWHERE, Span
+from zeroserve_ir.sources import Span
 from zeroserve_ir.tree_files import FileServer
 
 Use = str | abi.Action
@@ -75,8 +75,8 @@ def tabulate(routes: Sequence[tree.Route], tables: TableBuilder, note: Note | No
         uses = None if found is None else tuple(one.use for one in found)
         key: object = (uses, route.terminal)
         if uses is None:
-            # Steps of its own: explained, each is told apart.
-            key = (route.handlers, route.terminal, number if note else 0)
+            # Explained, each is told apart; limits and caches are a tenant's own.
+            key = (route.handlers, route.terminal, number if note else route.span.tenant)
         if key not in known:
             known[key] = len(made.classes)
             made.classes.append(RouteClass(number, uses, route.terminal))
@@ -145,7 +145,7 @@ def _answers(uses: Sequence[RowUse]) -> bool:
 
 
 def _report(note: Note, kind: StepKind, subject: tree.Route | tree.Handler, route: tree.Route) -> RowUse:
-    return RowUse("note_step", lambda: note(kind, subject, route.span or NOWHERE))
+    return RowUse("note_step", lambda: note(kind, subject, route.span))
 
 
 def _read_handler(
@@ -167,7 +167,7 @@ def _read_handler(
         case FileServer(pass_thru=False):
             return [RowUse(abi.Action.FILE, lambda: add_file_server(tables, handler))]
         case tree.ReverseProxy(response_handlers=(), retry_match=()):
-            span = route.span or NOWHERE
+            span = route.span
             return [RowUse(abi.Action.PROXY, lambda: tables.add_proxy(handler, span))]
         case _:
             return None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from zeroserve_ir import tree
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
+from zeroserve_ir.sources import NOWHERE, Origin
 from zeroserve_ir.tree_files import MatchFile
 
 ADDRESS = (tree.SiteAddress(tree.Scheme.HTTPS, "a.test", 443),)
@@ -120,3 +121,18 @@ def test_constants_of_routes_that_nothing_reaches_are_left_out() -> None:
     assert one.code == other.code
     assert one.make_program() == other.make_program()
     assert len(one.constants) == len(other.constants)
+
+
+@pytest.mark.parametrize("count", [10, 40])
+def test_equal_limits_of_two_namespaces_are_each_ones_own(count: int) -> None:
+    limit = tree.LimitRate((tree.RateZone("all", "{http.request.host}", 5, 1_000),))
+    routes = tuple(
+        tree.Route(
+            (limit, tree.RaiseError("403")),
+            ((tree.MatchPath((f"/app{number}/*",)),),),
+            span=NOWHERE._replace(origin=Origin("ZeroserveRoute", ("shop", "blog")[number % 2], "routes")),
+        )
+        for number in range(count)
+    )
+    lowered = lower_site(tree.Site(ADDRESS, routes))
+    assert {one.tenant for one in lowered.tables.rate_limits} == {"shop", "blog"}
