@@ -35,7 +35,7 @@ from zeroserve_ir.program.paths import ComparedPath
 from zeroserve_ir.program.plugin_calls import lower_plugin_call
 from zeroserve_ir.program.serving_files import lower_file_server
 from zeroserve_ir.program.shaping import lower_shaping
-from zeroserve_ir.program.sizes import check_patterns, check_size
+from zeroserve_ir.program.sizes import check_patterns, check_rows, check_size
 from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
 from zeroserve_ir.program.surveying import choose_widths
 from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
@@ -141,6 +141,7 @@ class _SiteLowering:
         constants = program.constants_bytes
         check_size(self.site, len(program.code) // 8, constants)
         clusters = tuple(self.tables.clusters.values())
+        check_rows(self.site, self.tables.tables)
         check_patterns(self.site, self.tables.tables, clusters)
         return LoweredSite(
             program=program,

@@ -30,6 +30,18 @@ def check_size(site: tree.Site, instructions: int, constants: int) -> None:
         raise _refuse(site, Code.ZS0602, message, "spread the routes over several hosts")
 
 
+def check_rows(site: tree.Site, tables: pb.Tables) -> None:
+    """Refuse tables beyond the ABI's limit (ZS0602): rows are data, thousands of routes need little code."""
+    table, rows = max(
+        ((kind.name, len(rows)) for kind, rows in tables.ListFields() if not isinstance(rows, str)),
+        key=lambda found: found[1],
+        default=("", 0),
+    )
+    if rows > abi.TABLE_ROWS_MAX:
+        message = f"the site's {table.replace('_', ' ')} are {rows}, at most {abi.TABLE_ROWS_MAX} are allowed"
+        raise _refuse(site, Code.ZS0602, message, "spread the routes over several hosts")
+
+
 def check_patterns(site: tree.Site, tables: pb.Tables, clusters: Iterable[pb.Cluster]) -> None:
     """Refuse patterns that together could fill the engine's memory (ZS0202)."""
     weights = {pattern: _weigh(pattern) for pattern in _patterns_of(tables, clusters) if pattern}

@@ -70,6 +70,25 @@ def test_routes_that_do_alike_with_thousands_of_paths_are_little_code(
     assert isinstance(verify(lowered.code, len(lowered.constants)), Verified)
 
 
+@pytest.mark.parametrize("routes", [65_536, 65_537])
+def test_a_table_has_as_many_rows_as_the_abi_says(routes: int) -> None:
+    handlers = MANY_HANDLERS["redir"]
+    many = tree.Site(
+        ADDRESS,
+        tuple(
+            tree.Route(handlers(number), ((tree.MatchPath((f"/old/{number}",)),),))
+            for number in range(routes)
+        ),
+    )
+    if routes == 65_536:
+        assert len(lower_site(many).tables.responses) == routes
+        return
+    with pytest.raises(DiagnosticError) as raised:
+        lower_site(many)
+    (found,) = raised.value.diagnostics
+    assert (found.code, "responses are 65537" in found.message) == (Code.ZS0602, True)
+
+
 @pytest.mark.parametrize(
     "handler",
     [

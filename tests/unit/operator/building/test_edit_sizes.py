@@ -55,7 +55,7 @@ def test_as_many_fields_as_a_snippet_may_have_fit_beside_a_typical_host(build, i
     assert list_too_large(loaded) == []
 
 
-@pytest.mark.parametrize("paths", [20, 500])
+@pytest.mark.parametrize("paths", [40, 500])
 @pytest.mark.parametrize("created", ["2025-01-01T00:00:00Z", "2026-11-01T00:00:00Z"])
 def test_paths_times_fields_close_the_paths_of_their_own_ingress_alone(build, ingress, paths, created):
     large = write(ingress, "large", make_snippet("added", FIELDS_MAX), paths=paths, created=created)
