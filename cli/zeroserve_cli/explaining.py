@@ -24,6 +24,7 @@ from zeroserve_ir import tree
 from zeroserve_ir._pb import execution_pb2, resources_pb2
 from zeroserve_ir.caddyfile.loading import load_configuration
 from zeroserve_ir.diagnostics import Diagnostic, Severity
+from zeroserve_ir.drafting_explained import lower_explained
 from zeroserve_ir.drafting_plugins import draft_plugins, list_plugins, resolve_plugin
 from zeroserve_ir.drafting_sites import find_site
 from zeroserve_ir.host_names import spell_host
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print(f"site {_name_site(site)}  ({site.span.file}:{site.span.line})")
     site, plugins = _load_plugins(site, read.configuration.options)
-    lowered = lower_site(site, explained=True)
+    lowered = lower_explained(site) or lower_site(site)
     execution = _make_execution(lowered, request)
     execution.plugins.extend(plugins)
     try:
@@ -105,7 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
     except ExecutionError as error:
         print(f"zeroserve: {error}", file=sys.stderr)
         return EXIT_FAILED
-    for line in _tell_routes(site.routes, _Reached.of(lowered, outcome.steps), 1):
+    if site.routes and not lowered.steps:
+        print("  its routes are too many to tell what became of each")
+    for line in _tell_routes(site.routes, _Reached.of(lowered, outcome.steps), 1) if lowered.steps else ():
         print(line)
     print(f"\n{_tell_answer(outcome)}")
     return 0
@@ -247,14 +250,12 @@ def _matcher_of(step: Step) -> tree.Matcher:
 
 def _tell_routes(routes: Sequence[tree.Route], reached: _Reached, depth: int) -> Iterator[str]:
     """Yield a line for each route and handler: what became of it; of many routes that were not tried, one."""
-    found = any(reached.has(route, StepKind.APPLIES) for route in routes)
-    why = "another route decided" if found else "none of their paths fits"
     for is_tried, some in groupby(routes, reached.tells_of):
         alike = list(some)
         if not is_tried and len(alike) > UNTRIED_SHOWN_MAX:
             lines = sorted(route.span.line for route in alike)
             text = f"{len(alike):,} routes, to line {lines[-1]}"
-            yield _line(lines[0], depth, text, f"not tried: {why}")
+            yield _line(lines[0], depth, text, "not tried: their paths do not fit, or another route decided")
             continue
         for route in alike:
             yield from _tell_route(route, reached, depth)
@@ -267,7 +268,7 @@ def _tell_route(route: tree.Route, reached: _Reached, depth: int) -> Iterator[st
         failed = reached.last_compared.get(id(route))
         verdict = f"does not apply: {describe(failed)}" if failed else "does not apply"
     else:
-        verdict = "not tried: an earlier route decided"
+        verdict = "not tried: another route decided"
     yield _line(route.span.line, depth, describe(route), verdict)
     for handler in route.handlers if verdict == "applies" else ():
         if isinstance(handler, tree.Subroute):

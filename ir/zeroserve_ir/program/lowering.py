@@ -40,7 +40,7 @@ from zeroserve_ir.program.steps import Step, StepKind, StepRecorder
 from zeroserve_ir.program.surveying import choose_widths
 from zeroserve_ir.program.tables import ERROR_MESSAGE, TableBuilder
 from zeroserve_ir.program.tables_encode import add_encoding, add_templates
-from zeroserve_ir.program.tabulating import lower_tabulated, tabulate
+from zeroserve_ir.program.tabulating import find_alike, lower_tabulated, tabulate
 from zeroserve_ir.sources import NOWHERE, Span
 from zeroserve_ir.tree_carried import CarriedHandler
 from zeroserve_ir.tree_encode import Encode
@@ -272,12 +272,11 @@ class _SiteLowering:
     def _lower_branches(
         self, routes: Sequence[tree.Route], index: int, run: PathDispatch, done: _Groups, end: str
     ) -> None:
-        labels: dict[tuple[tuple[tree.Handler, ...], bool, str], str] = {}
+        labels: dict[object, str] = {}
         members: dict[str, int] = {}
         targets: list[str] = []
         for offset, route in enumerate(run.routes):
-            alike = route.handlers, route.terminal, route.span.tenant
-            label = labels.setdefault(alike, self.emitter.new_label())
+            label = labels.setdefault(find_alike(offset, route), self.emitter.new_label())
             members.setdefault(label, index + offset)
             targets.append(label)
         self.emitter.branch_by_result(targets, 0)

@@ -37,11 +37,12 @@ def _matches_of_routes(routes: Sequence[tree.Route]) -> Iterator[_Match]:
         for matchers in route.matchers:
             yield from _matches_of_set(matchers)
         for handler in route.handlers:
-            for nested in _nested_routes(handler):
+            for nested in nested_routes(handler):
                 yield from _matches_of_routes(nested)
 
 
-def _nested_routes(handler: tree.Handler) -> Iterator[Sequence[tree.Route]]:
+def nested_routes(handler: tree.Handler) -> Iterator[Sequence[tree.Route]]:
+    """Yield the lists of routes within a handler."""
     match handler:
         case tree.Subroute(routes=routes):
             yield routes

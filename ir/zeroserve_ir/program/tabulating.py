@@ -7,6 +7,7 @@ with one row each, is code of its own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +18,18 @@ from zeroserve_ir.program.emitting import Emitter
 from zeroserve_ir.program.isa import R0, R1
 from zeroserve_ir.program.mentioning import mentions_body
 from zeroserve_ir.program.steps import StepKind
+from zeroserve_ir.program.surveying import nested_routes
 from zeroserve_ir.program.tables import TableBuilder
 from zeroserve_ir.program.tables_files import add_file_server
 from zeroserve_ir.sources import Span
 from zeroserve_ir.tree_files import FileServer
+from zeroserve_ir.tree_traffic import LimitConcurrency
 
+MEMBERS_MIN = 3
+"""Fewer routes take less code by themselves."""
+USES_OF_FEW_MAX = 8
+FEW_PART = 16
+"""Routes with more uses share code where they are this part of a run, or more."""
 Use = str | abi.Action
 """The helper that is called with a row, or the action that names it."""
 Note = Callable[[StepKind, tree.Route | tree.Handler, Span], int]
@@ -68,21 +76,47 @@ class Tabulation:
 
 def tabulate(routes: Sequence[tree.Route], tables: TableBuilder, note: Note | None) -> Tabulation:
     """Return the classes of a run's routes, whose rows are added; `note` where each step is reported."""
+    found = [_find_uses(route, tables, note) for route in routes]
+    uses = [None if some is None else tuple(one.use for one in some) for some in found]
+    members = Counter(zip(uses, (route.terminal for route in routes), strict=True))
     made = Tabulation()
     known: dict[object, int] = {}
     for number, route in enumerate(routes):
-        found = _find_uses(route, tables, note)
-        uses = None if found is None else tuple(one.use for one in found)
-        key: object = (uses, route.terminal)
-        if uses is None:
-            # Explained, each is told apart; limits and caches are a tenant's own.
-            key = (route.handlers, route.terminal, number if note else route.span.tenant)
+        alike = members[uses[number], route.terminal]
+        shared = uses[number] if _is_worth_columns(uses[number], alike, len(routes)) else None
+        key: object = (shared, route.terminal)
+        if shared is None:
+            # Explained, each is told apart.
+            key = number if note else find_alike(number, route)
         if key not in known:
             known[key] = len(made.classes)
-            made.classes.append(RouteClass(number, uses, route.terminal))
+            made.classes.append(RouteClass(number, shared, route.terminal))
         made.class_of.append(known[key])
-        made.rows.append(tuple(one.add() for one in found or ()))
+        made.rows.append(() if shared is None else tuple(one.add() for one in found[number] or ()))
     return made
+
+
+def find_alike(number: int, route: tree.Route) -> object:
+    """Return what routes have in common that share handlers: limits are a tenant's, places a route's own."""
+    if _has_places(route.handlers):
+        return number
+    return route.handlers, route.terminal, route.span.tenant
+
+
+def _is_worth_columns(uses: tuple[Use, ...] | None, members: int, routes: int) -> bool:
+    """A use by column is five instructions, by itself two; and a column has room for all routes."""
+    if uses is None or members < MEMBERS_MIN:
+        return False
+    return len(uses) <= USES_OF_FEW_MAX or members * FEW_PART >= routes
+
+
+def _has_places(handlers: Iterable[tree.Handler]) -> bool:
+    """Whether `concurrency` is among the handlers or within them: its places are counted by row."""
+    return any(
+        isinstance(handler, LimitConcurrency)
+        or any(_has_places(route.handlers) for routes in nested_routes(handler) for route in routes)
+        for handler in handlers
+    )
 
 
 def lower_tabulated(

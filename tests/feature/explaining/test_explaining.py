@@ -26,7 +26,7 @@ CADDYFILE = """shop.example {
 }
 """
 FITS = "applies"
-NOT_TRIED = "not tried: an earlier route decided"
+NOT_TRIED = "not tried: another route decided"
 
 
 @pytest.fixture

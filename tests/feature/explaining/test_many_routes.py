@@ -21,7 +21,7 @@ PAGES = "".join(
                 "answer: 205",
             ],
         ),
-        ("/other", ["3,000 routes, to line 8999 not tried: none of their paths fits", "answer: 200"]),
+        ("/other", ["3,000 routes, to line 8999 not tried: their paths do not fit", "answer: 200"]),
     ],
 )
 def test_one_of_many_paths_is_told(tmp_path, capsys, path, expected):

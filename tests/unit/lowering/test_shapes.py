@@ -7,6 +7,7 @@ from zeroserve_ir import tree
 from zeroserve_ir.program.lowering import LoweredSite, lower_site
 from zeroserve_ir.sources import NOWHERE, Origin
 from zeroserve_ir.tree_files import MatchFile
+from zeroserve_ir.tree_traffic import LimitConcurrency
 
 ADDRESS = (tree.SiteAddress(tree.Scheme.HTTPS, "a.test", 443),)
 
@@ -136,3 +137,15 @@ def test_equal_limits_of_two_namespaces_are_each_ones_own(count: int) -> None:
     )
     lowered = lower_site(tree.Site(ADDRESS, routes))
     assert {one.tenant for one in lowered.tables.rate_limits} == {"shop", "blog"}
+
+
+@pytest.mark.parametrize("count", [10, 40])
+def test_routes_with_equal_concurrency_have_places_of_their_own(count: int) -> None:
+    handlers = (LimitConcurrency(1, "{http.request.host}"), proxy(1))
+    nested = (tree.Subroute((tree.Route(handlers),)),)
+    routes = tuple(
+        tree.Route((handlers, nested)[number % 2], ((tree.MatchPath((f"/app{number}/*",)),),))
+        for number in range(count)
+    )
+    lowered = lower_site(tree.Site(ADDRESS, routes))
+    assert len(lowered.tables.concurrencies) == count

@@ -117,3 +117,23 @@ def test_a_pattern_counts_once_for_a_host():
 
 def test_groups_weigh_as_much_as_the_places_that_a_search_copies():
     assert weigh_pattern("([ab]?)" * 2000) > 100 * weigh_pattern("(?:[ab]?)" * 2000)
+
+
+@pytest.mark.parametrize("longest", [0, 600])
+def test_routes_that_differ_in_their_handlers_take_no_more_code_together(longest: int) -> None:
+    def headers(count: int) -> tuple[tree.Handler, ...]:
+        return tuple(
+            tree.Headers(response=tree.HeaderOperations(set=((f"X-{number}", "1"),)))
+            for number in range(count)
+        )
+
+    routes = tuple(
+        tree.Route(
+            (*headers(longest if number == 7 and longest else number), tree.StaticResponse("200")),
+            ((tree.MatchPath((f"/p{number}/*",)),),),
+        )
+        for number in range(50)
+    )
+    lowered = lower_site(tree.Site(ADDRESS, routes))
+    alone = sum(2 * len(route.handlers) for route in routes)
+    assert len(lowered.code) // 8 < alone + 300
