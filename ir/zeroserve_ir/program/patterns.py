@@ -16,7 +16,7 @@ from enum import Enum, auto
 from zeroserve_ir import tree
 from zeroserve_ir.program import abi
 from zeroserve_ir.program.paths import ANY_LENGTH, PathBeginning, PathConstants
-from zeroserve_ir.program.texts import placeholders
+from zeroserve_ir.program.texts import placeholders, unescape
 
 WIDTHS = (2, 4, 8)
 """Words of eight bytes at the path's beginning; longer patterns are the helper's."""
@@ -65,7 +65,7 @@ def read_beginning(pattern: str) -> SimplePattern | None:
 
 
 def _read_comparison(pattern: str) -> SimplePattern | None:
-    text = pattern.lower()
+    text = unescape(pattern).lower()
     if not text.isascii() or "\0" in text or "%" in text or "//" in text:
         return None
     stars = text.count("*")

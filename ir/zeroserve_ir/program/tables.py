@@ -19,7 +19,7 @@ from zeroserve_ir.program.patterns import PatternKind, SimplePattern
 from zeroserve_ir.program.tables_answers import build_response_match
 from zeroserve_ir.program.tables_fastcgi import build_fastcgi
 from zeroserve_ir.program.tables_requests import parse_texts, subject_text
-from zeroserve_ir.program.texts import parse_text, placeholders
+from zeroserve_ir.program.texts import parse_text, placeholders, unescape
 from zeroserve_ir.sources import NOWHERE, Span
 
 ERROR_MESSAGE = "http.error.message"
@@ -51,7 +51,8 @@ class TableBuilder:
 
     def add_paths(self, match: tree.MatchPath) -> int:
         """Add a `path` matcher."""
-        self.tables.paths.add(patterns=match.patterns, texts=parse_texts(match.patterns))
+        patterns = map(unescape, match.patterns)
+        self.tables.paths.add(patterns=patterns, texts=parse_texts(match.patterns))
         return len(self.tables.paths) - 1
 
     def add_regexp(self, pattern: str, name: str, subject: pb.Subject.ValueType, field: str = "") -> int:

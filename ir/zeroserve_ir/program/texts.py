@@ -22,6 +22,12 @@ def placeholders(text: str) -> tuple[str, ...]:
     return tuple(part.placeholder for part in _parts(text) if part.HasField("placeholder"))
 
 
+def unescape(text: str) -> str:
+    """Return a string without placeholders as it is meant; any other as it stands."""
+    parts = tuple(_parts(text))
+    return parts[0].literal if len(parts) == 1 and parts[0].HasField("literal") else text
+
+
 def _parts(text: str) -> Iterator[pb.Part]:
     literal = ""
     position = 0

@@ -86,7 +86,11 @@ impl Compiler {
             credentials: message.credentials.iter().map(compile_credentials).collect(),
             assignments: message.assignments.iter().map(compile_assignments).collect(),
             tries: message.tries.iter().map(|row| PathTrie::new(entries_of(row))).collect(),
-            pattern_tries: message.pattern_tries.iter().map(|row| PatternTrie::new(entries_of(row))).collect(),
+            pattern_tries: message
+                .pattern_tries
+                .iter()
+                .map(|row| PatternTrie::new(entries_of(row)))
+                .collect(),
             steps: message
                 .steps
                 .iter()
