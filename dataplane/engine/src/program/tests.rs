@@ -292,7 +292,7 @@ fn helpers_trap_on_rows_and_pointers_that_are_not_there() {
     for (number, first, reason) in [
         (abi::HELPER_MATCH_PATH, 0, "no such row"),
         (abi::HELPER_LOG_MESSAGE, 16, "pointer outside of the mapped memory"),
-        (127, 0, "no such helper"),
+        (abi::HELPERS_MAX as u32 - 1, 0, "no such helper"),
     ] {
         let code = [
             instruction(MOV, 1, 0, 0, first),
