@@ -70,7 +70,7 @@ def test_native_code_agrees_with_the_interpreter(batch, native, execution):
 
 
 def test_programs_end_in_every_way(native, execution):
-    traps = {find_differences(seed, native, execution)[1] for seed in range(60)}
+    traps = {find_differences(seed, native, execution)[1] for seed in range(200)}
     assert {None, Trap.FUEL, Trap.MEMORY} <= traps
 
 
