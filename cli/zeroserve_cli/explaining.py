@@ -106,10 +106,11 @@ def run(arguments: argparse.Namespace) -> int:
     except ExecutionError as error:
         print(f"zeroserve: {error}", file=sys.stderr)
         return EXIT_FAILED
-    if site.routes and not lowered.steps:
+    if lowered.steps:
+        for line in _tell_routes(site.routes, _Reached.of(lowered, outcome.steps), 1):
+            print(line)
+    elif site.routes:
         print("  its routes are too many to tell what became of each")
-    for line in _tell_routes(site.routes, _Reached.of(lowered, outcome.steps), 1) if lowered.steps else ():
-        print(line)
     print(f"\n{_tell_answer(outcome)}")
     return 0
 

@@ -116,17 +116,27 @@ fn an_upgrade_loses_nothing_and_tells_connections_to_come_again() {
             assert!(get(port, "shop.test", "/").unwrap().starts_with("HTTP/1.1 200"));
             // The former engine keeps its connection until an answer has said that it is the last.
             wait_for(|| kept.ask().contains("Connection: close").then_some(()));
-            kept = KeepAlive::open(port);
-            kept.ask();
-            // Changes go to the one that serves.
+            kept = open_at_next_engine(port);
+            // Changes go to the one that serves; it alone accepts, in a moment.
             put_site(&mut agent, &format!("{upgrade}.test"), "http", "program", start_backend("two"));
             assert_eq!(agent.commit(), []);
-            assert!(get(port, &format!("{upgrade}.test"), "/").unwrap().contains("X-Backend: two"));
+            wait_for(|| {
+                let answer = get(port, &format!("{upgrade}.test"), "/").unwrap();
+                answer.contains("X-Backend: two").then_some(())
+            });
         }
         drop(kept);
         agent.wait_until(|state| state.leaving == 0);
         assert_eq!(agent.state.restarts, 0);
     }
+}
+
+/// A former engine accepts until it has read that it is replaced, and says so with its first answer.
+fn open_at_next_engine(port: u16) -> KeepAlive {
+    wait_for(|| {
+        let mut opened = KeepAlive::open(port);
+        (!opened.ask().contains("Connection: close")).then_some(opened)
+    })
 }
 
 #[test]

@@ -336,15 +336,17 @@ impl Supervisor {
             return;
         };
         let changes = pending.staged.len();
-        // The agent is told first: now and then, what is kept is packed, which takes as long as all else.
-        if committed.shortage.is_empty() {
+        let is_taken = committed.shortage.is_empty();
+        if is_taken {
             committed.refused.splice(..0, pending.refused);
-            let refused = committed.refused.clone();
-            self.tell(frame::Frame::Committed(committed), &[]);
+        }
+        let refused = committed.refused.clone();
+        // The agent is told first: now and then, what is kept is packed, which takes as long as all else.
+        self.tell(frame::Frame::Committed(committed), &[]);
+        if is_taken {
             self.book.adopt(pending.staged, &refused);
         } else {
             self.book.reject(&pending.staged);
-            self.tell(frame::Frame::Committed(committed), &[]);
         }
         if changes >= memory::GIVE_BACK_AT_CHANGES {
             memory::give_back();

@@ -190,8 +190,16 @@ pub fn wait_for<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Below the kernel's ephemeral range: no connection takes it between choice and use, and nobody is given it twice.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = std::process::id().wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + (count % 2_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Answers every request with its own name and the request's head as body.
