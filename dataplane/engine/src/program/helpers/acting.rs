@@ -103,7 +103,9 @@ pub fn require_authentication(vm: &mut Vm, index: u64) -> HelperResult {
         challenge.push(byte);
     }
     challenge.push(b'"');
-    vm.exchange().answer.set(b"WWW-Authenticate", &challenge);
+    let exchange = vm.exchange();
+    exchange.answer.set(b"WWW-Authenticate", &challenge);
+    exchange.set_error_message("not authenticated".to_owned());
     Ok(0)
 }
 
