@@ -48,9 +48,17 @@ def _optimise(ir: str, target: Target, tier: Tier) -> tuple[llvm.TargetMachine, 
 
 
 @cache
-def _find_machine(target: Target, tier: Tier) -> llvm.TargetMachine:
+def _prepare() -> None:
+    """Initialise LLVM, once in a process."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
+    # Else x86's pass makes a volatile load conditional on its value being taken: it would not trap.
+    llvm.set_option("zeroserve", "-x86-cmov-converter-force-mem-operand=false")
+
+
+@cache
+def _find_machine(target: Target, tier: Tier) -> llvm.TargetMachine:
+    _prepare()
     machine = target.machine
     return llvm.Target.from_triple(machine.triple).create_target_machine(
         cpu=machine.cpu,
