@@ -1,10 +1,10 @@
 """A backend that speaks HTTP/2 frame by frame and counts what shares a connection.
 
 The path says what it does: `/ok` answers, `/held` answers once `release` is set, `/silent` never does,
-`/early` answers before the body came, `/big` answers with BIG_BYTES, `/reset` resets, `/hints` answers after
-HINTS_BEFORE interim heads and a 100, `/many` after more of them than anybody sends, `/echo` takes a WebSocket
-(RFC 8441) where the backend says so. On its first connection
-`/refuse` refuses the stream, `/goaway` takes no stream from this one on, `/cut` ends the connection.
+`/early` answers before the body came, `/big` and `/huge` answer with BIG_BYTES and HUGE_BYTES, `/reset`
+resets, `/hints` answers after HINTS_BEFORE interim heads and a 100, `/many` after more of them than anybody
+sends, `/echo` takes a WebSocket (RFC 8441) where the backend says so. On its first connection `/refuse`
+refuses the stream, `/goaway` takes no stream from this one on, `/cut` ends the connection.
 """
 
 import contextlib
@@ -29,6 +29,8 @@ from threads import Listener
 
 PATIENCE_S = 120
 BIG_BYTES = 1 << 20
+HUGE_BYTES = 8 << 20
+"""More than the kernel takes for a client that does not read (tcp_wmem, 4 MiB)."""
 WINDOW_BYTES = 65_535
 OK = b"\x88"
 CONTINUE = b"\x08\x03100"
@@ -37,7 +39,7 @@ HINTS_BEFORE, HINTS_TOO_MANY = 2, 3000
 REFUSED_STREAM, CANCEL = 7, 8
 ACTIONS = (
     *("/hints", "/many", "/echo", "/ok", "/held", "/silent", "/reset"),
-    *("/refuse", "/goaway", "/early", "/cut", "/big"),
+    *("/refuse", "/goaway", "/early", "/cut", "/big", "/huge"),
 )
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, ENABLE_CONNECT_PROTOCOL = 3, 4, 8
 
@@ -120,9 +122,9 @@ class Connection:
             self.going_away = True
         elif action == "/cut" and is_first:
             self.socket.shutdown(socket.SHUT_RDWR)
-        elif action == "/big":
+        elif action in ("/big", "/huge"):
             self.send(frame(HEADERS, END_HEADERS, stream, OK))
-            self.left[stream] = BIG_BYTES
+            self.left[stream] = BIG_BYTES if action == "/big" else HUGE_BYTES
             self.pump(stream)
         elif action in ("/hints", "/many"):
             count = HINTS_BEFORE if action == "/hints" else HINTS_TOO_MANY

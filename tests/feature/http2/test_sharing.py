@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from framing import DATA, END_HEADERS, HEADERS, RST_STREAM, Client, frame, get, post
-from stream_backends import BIG_BYTES, CANCEL
+from stream_backends import CANCEL, HUGE_BYTES
 from stream_sites import served
 
 STREAMS_MAX = 100
@@ -122,10 +122,10 @@ def test_clients_that_do_not_read_hold_no_other_back(site):
     idle = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(60)]
     for client in idle:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    site.backend.wait(lambda backend: backend.counts() == [60])
+        client.sendall(b"GET /huge HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    site.backend.wait(lambda backend: backend.counts() == [len(idle)])
     assert site.get("/ok") == (200, b"ok")
-    assert site.get("/big") == (200, b"x" * BIG_BYTES)
+    assert site.get("/huge") == (200, b"x" * HUGE_BYTES)
     for client in idle:
         client.close()
 
